@@ -1,0 +1,100 @@
+"""The record of a target, after defaults and overrides.
+
+Numbers are `Quantity`s: each says whether it was measured, derived or declared, and where. Flags and variables are not
+quantities; `reasons` says why one is set.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from seatrial.core.quantity import Quantity
+from seatrial.core.record import Record
+
+PlatformName = Literal["cpu", "ascend", "kunlun", "cuda"]
+FlagValue = str | int | float | bool
+
+
+class EngineChoice(Record):
+    """Which engine. `embedded`: one that `seatrial engine install PACKAGE` made, at `version`.
+
+    `interpreter`: an existing Python that has vLLM, by absolute path or a name found on PATH.
+    """
+
+    kind: Literal["embedded", "interpreter"]
+    package: str = ""
+    version: str = ""
+    interpreter: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind == "embedded" and not (self.package and self.version):
+            raise ValueError("engine.kind 'embedded' needs engine.package and engine.version")
+        if self.kind == "interpreter" and not self.interpreter:
+            raise ValueError("engine.kind 'interpreter' needs engine.interpreter, the path of a Python that has vLLM")
+
+
+class Roots(Record):
+    """Folders; empty for "none": source roots whose code is expected to run, where to serve from, where models lie."""
+
+    vllm: str = ""
+    plugin: str = ""
+    work_dir: str = ""
+    models: str = ""
+
+
+class Devices(Record):
+    """`count` devices as the runtime counts them; `visible_env` is the variable that selects them ("" for none)."""
+
+    count: Quantity
+    visible_env: str = ""
+
+
+class Launch(Record):
+    """Environment set for the engine's processes, on top of the inherited one, and why."""
+
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    reasons: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Serve(Record):
+    """Arguments of `vllm serve`: flag without dashes to value (true: bare flag, false: left out), and why.
+
+    `port` 0 means any free one. Requests go to `host`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    args: dict[str, FlagValue] = msgspec.field(default_factory=dict)
+    reasons: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError("serve.port must be 0 (any free port) to 65535")
+
+
+class Limits(Record):
+    """Time limits in seconds: until ready, without any progress in the log, per request, for stopping, per probe."""
+
+    ready_s: Quantity
+    stuck_s: Quantity
+    request_s: Quantity
+    stop_s: Quantity
+    probe_s: Quantity
+
+
+class Target(Record):
+    """A target, complete. `hardware` holds figures by name (units in each); unknown ones say so."""
+
+    schema_version: int
+    name: str
+    description: str
+    platform: PlatformName
+    engine: EngineChoice
+    devices: Devices
+    limits: Limits
+    roots: Roots = msgspec.field(default_factory=Roots)
+    launch: Launch = msgspec.field(default_factory=Launch)
+    serve: Serve = msgspec.field(default_factory=Serve)
+    hardware: dict[str, Quantity] = msgspec.field(default_factory=dict)
