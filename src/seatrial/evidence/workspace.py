@@ -44,6 +44,13 @@ class Workspace:
             raise UsageError(f"{name!r} fits {len(found)} runs", mend=f"Say which: {', '.join(f.name for f in found)}.")
         raise UsageError(f"there is no run {name!r} in {self.root}", mend="See `seatrial runs list`.")
 
+    def scratch(self, run_id: str) -> Path:
+        """A folder, made if needed, for what a running step writes; what a kill leaves there is never evidence."""
+        folder = self.root / "scratch" / run_id
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def new_run_id(self, label: str) -> str:
         """Time (UTC), the checkpoint's name and four random hex digits."""
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._")[:40] or "run"
