@@ -19,7 +19,7 @@ browser:
 	@scripts/ensure_browser.sh
 
 demo: $(STAMP) engine
-	$(BIN)/seatrial tiny qwen3 $(DEMO)
+	test -f $(DEMO)/config.json || $(BIN)/seatrial tiny qwen3 $(DEMO)
 	$(BIN)/seatrial run $(DEMO) --target cpu
 
 check: $(STAMP)
