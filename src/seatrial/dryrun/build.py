@@ -95,9 +95,7 @@ class AccountBuilder:
         duplicates = tuple(dict.fromkeys(n for n in names if n in seen or seen.add(n)))  # type: ignore[func-returns-value]
         placed, dropped, unexplained = sums_of
         full = [r for r in raw.ranks if r.how == "full"]
-        shapes = {
-            tuple((p.name, tuple(p.shape)) for p in r.parameters if p.parameter) for r in raw.ranks if r.built
-        }
+        shapes = {tuple((p.name, tuple(p.shape)) for p in r.parameters if p.parameter) for r in raw.ranks if r.built}
         return DryAccount(
             schema_version=SCHEMA_VERSION,
             tp=self.request.tp,
@@ -181,19 +179,19 @@ class AccountBuilder:
             elif index in not_reached:
                 fate = Fate("not reached", reason="the load was given up before this tensor")
             else:
-                drop = drops.get(columns.kind[index])
-                if drop is not None and drop.rule is not None:
-                    fate = Fate("dropped", reason=drop.detail, drop=drop)
+                why = drops.get(columns.kind[index])
+                if why is not None and why.rule is not None:
+                    fate = Fate("dropped", reason=why.detail, drop=why)
                 elif not self.full:
                     fate = Fate("not reached", reason="no rank could be built")
                 else:
-                    fate = Fate("unexplained", reason=drop.detail if drop else "")
+                    fate = Fate("unexplained", reason=why.detail if why else "")
             fates.append(fate)
         return fates
 
     def _tensor_lines(self, fates: list[Fate]) -> tuple[tuple[TensorLine, ...], tuple[int, int, int]]:
         columns = self.columns
-        groups: dict[tuple[int, str, tuple[str, ...]], list[int]] = defaultdict(list)
+        groups: dict[tuple[int, TensorState, tuple[str, ...]], list[int]] = defaultdict(list)
         kinds_into: dict[frozenset[str], tuple[str, ...]] = {}
         for index, fate in enumerate(fates):
             names = frozenset(self.into.get(index, ()))

@@ -71,9 +71,7 @@ class PeerNames:
         return tuple(found)
 
     @staticmethod
-    def _columns(
-        kind: str, parameter_kind: str, pairs: list[tuple[tuple[str, ...], str]]
-    ) -> dict[int, int]:
+    def _columns(kind: str, parameter_kind: str, pairs: list[tuple[tuple[str, ...], str]]) -> dict[int, int]:
         """Number position in the tensor's name -> number position in the parameter's name."""
         before, own_before = words_before(kind), words_before(parameter_kind)
         columns: dict[int, int] = {}

@@ -65,7 +65,7 @@ class RankReading:
                     self.into[tensor].add(filling.parameter.name)
                     self.read[tensor].add(source)
         for name, found in writes.items():
-            self._fill(self.fillings[name], found, shared=len(homes) and self._shared(name, homes))
+            self._fill(self.fillings[name], found, shared=self._shared(name, homes))
 
     def _shared(self, name: str, homes: dict[int, list[Filling]]) -> bool:
         return any(len(homes[s]) > 1 for s in self.fillings[name].parameter.storages)
@@ -94,10 +94,10 @@ class RankReading:
 
     def _culprits(self, by_tensor: dict[int, set[int]], tensors: tuple[int, ...]) -> tuple[int, ...]:
         """Those tensors that share a region with another; all, if the shared parts are not whole regions."""
-        owners: dict[int, list[int]] = defaultdict(list)
+        owners: dict[RawRegion, set[int]] = defaultdict(set)
         for tensor in tensors:
             for region in by_tensor[tensor]:
-                owners[region].append(tensor)
+                owners[self.raw.regions[region]].add(tensor)
         shared = sorted({t for held in owners.values() if len(held) > 1 for t in held})
         return tuple(shared) or tensors
 

@@ -53,5 +53,5 @@ def size_bytes(dtype: str, count: int) -> int:
 
 
 def kind_of(name: str) -> str:
-    """The name with every all-number component replaced by `*`: tensors of one kind differ only by layer, expert and the like."""
+    """The name with every all-number component replaced by `*`: a kind is the same but for layer, expert and so on."""
     return NUMBER.sub("*", name)

@@ -35,7 +35,14 @@ def page() -> str:
     words = {"fail": "fails the dry run", "unsure": "leaves it inconclusive", "note": "is a note"}
     lines = ["# Findings of the dry run", "", "Generated from `src/seatrial/dryrun/rules/`; do not edit.", ""]
     for rule in rules().values():
-        lines += [f"## {rule.code}: {rule.title}", "", f"{rule.meaning} It {words[rule.kind]}.", "", f"Mend: {rule.mend}", ""]
+        lines += [
+            f"## {rule.code}: {rule.title}",
+            "",
+            f"{rule.meaning} It {words[rule.kind]}.",
+            "",
+            f"Mend: {rule.mend}",
+            "",
+        ]
     return "\n".join(lines)
 
 

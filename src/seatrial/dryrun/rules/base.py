@@ -30,7 +30,11 @@ class Rule(Record):
 
     def finding(self, place: str, message: str, next_step: str = "") -> Finding:
         return Finding(
-            code=self.code, severity=SEVERITIES[self.kind], place=place, message=message, next_step=next_step or self.mend
+            code=self.code,
+            severity=SEVERITIES[self.kind],
+            place=place,
+            message=message,
+            next_step=next_step or self.mend,
         )
 
 

@@ -16,7 +16,8 @@ def find(account: DryAccount) -> Iterator[Finding]:
             yield RULE.finding(
                 trouble.name,
                 f"parameter {trouble.name} {shape_text(trouble.shape)} is missing"
-                f"{on_ranks(trouble.ranks, account.tp * account.pp)}: no tensor fills it; expected in the checkpoint: {names}",
+                f"{on_ranks(trouble.ranks, account.tp * account.pp)}: no tensor fills it; "
+                f"expected in the checkpoint: {names}",
             )
 
 
@@ -25,8 +26,12 @@ RULE = Rule(
     title="a weight is missing",
     kind="fail",
     meaning=(
-        "No checkpoint tensor fills this parameter and no rule of the engine says it may stay empty. The engine may start all the same and answer nonsense."
+        "No checkpoint tensor fills this parameter and no rule of the engine says it may stay empty. The"
+        " engine may start all the same and answer nonsense."
     ),
-    mend="Add the named tensor to the checkpoint, or map an existing one to this parameter in the model's `WeightsMapper`.",
+    mend=(
+        "Add the named tensor to the checkpoint, or map an existing one to this parameter in the model's"
+        " `WeightsMapper`."
+    ),
     find=find,
 )

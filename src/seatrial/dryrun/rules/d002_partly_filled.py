@@ -16,8 +16,8 @@ def find(account: DryAccount) -> Iterator[Finding]:
             names = f"; missing in the checkpoint: {some(trouble.likely)}" if known and trouble.likely else ""
             yield RULE.finding(
                 trouble.name,
-                f"{trouble.filled_elements} of {trouble.elements} elements of {trouble.name} {shape_text(trouble.shape)} "
-                f"are filled{on_ranks(trouble.ranks, account.tp * account.pp)}{names}",
+                f"{trouble.filled_elements} of {trouble.elements} elements of {trouble.name} "
+                f"{shape_text(trouble.shape)} are filled{on_ranks(trouble.ranks, account.tp * account.pp)}{names}",
             )
 
 
@@ -25,9 +25,7 @@ RULE = Rule(
     code="D002",
     title="a parameter is only partly filled",
     kind="fail",
-    meaning=(
-        "Some shards of a fused parameter, or some experts, have no tensor. The rest stays uninitialised."
-    ),
+    meaning=("Some shards of a fused parameter, or some experts, have no tensor. The rest stays uninitialised."),
     mend="Add the named tensors, or mend the names or shapes of those that should have filled the rest.",
     find=find,
 )

@@ -22,9 +22,7 @@ RULE = Rule(
     code="D003",
     title="a tensor has no place in the model",
     kind="fail",
-    meaning=(
-        "The loader passed over this tensor, and no statement of the engine that skips it could be found."
-    ),
+    meaning=("The loader passed over this tensor, and no statement of the engine that skips it could be found."),
     mend="Rename the tensor, or add a mapping for it; if it is meant to be dropped, map it to `None`.",
     find=find,
 )

@@ -28,9 +28,7 @@ RULE = Rule(
     code="D004",
     title="the engine fails on a tensor",
     kind="fail",
-    meaning=(
-        "The model's own `load_weights` raised while it held this tensor. The account goes on with the next one."
-    ),
+    meaning=("The model's own `load_weights` raised while it held this tensor. The account goes on with the next one."),
     mend="Mend the tensor's name or shape, or the model's mapping at the quoted line.",
     find=find,
 )

@@ -23,9 +23,7 @@ RULE = Rule(
     code="D005",
     title="a tensor is only partly read",
     kind="fail",
-    meaning=(
-        "The ranks together read fewer elements than the tensor has: it is larger than the model expects."
-    ),
+    meaning=("The ranks together read fewer elements than the tensor has: it is larger than the model expects."),
     mend="Compare the tensor's shape with the config (heads, hidden sizes, vocabulary, experts).",
     find=find,
 )

@@ -18,9 +18,7 @@ RULE = Rule(
     code="D006",
     title="a tensor name occurs twice",
     kind="fail",
-    meaning=(
-        "Two shards hold a tensor of this name; which one counts depends on the order of the files."
-    ),
+    meaning=("Two shards hold a tensor of this name; which one counts depends on the order of the files."),
     mend="Write the checkpoint anew with each tensor once, or mend the index.",
     find=find,
 )

@@ -20,9 +20,7 @@ RULE = Rule(
     code="D007",
     title="two tensors write to the same place",
     kind="fail",
-    meaning=(
-        "Different tensors of the checkpoint fill the same elements of a parameter, so the last one wins."
-    ),
+    meaning=("Different tensors of the checkpoint fill the same elements of a parameter, so the last one wins."),
     mend="Remove one of the tensors or mend its name (a wrong layer or expert number does this).",
     find=find,
 )

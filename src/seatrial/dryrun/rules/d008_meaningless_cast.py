@@ -25,8 +25,13 @@ RULE = Rule(
     title="a dtype is cast to another kind of number",
     kind="fail",
     meaning=(
-        "The tensor's numbers are of another kind (integer, 8-bit float, ordinary float) than the parameter's, so a cast loses their meaning: a quantised tensor in an unquantised parameter, or the reverse."
+        "The tensor's numbers are of another kind (integer, 8-bit float, ordinary float) than the "
+        "parameter's, so a cast loses their meaning: a quantised tensor in an unquantised parameter, or "
+        "the reverse."
     ),
-    mend="Declare the checkpoint's quantization in config.json, list the layer among the ignored ones, or convert the tensor.",
+    mend=(
+        "Declare the checkpoint's quantization in config.json, list the layer among the ignored ones, or"
+        " convert the tensor."
+    ),
     find=find,
 )

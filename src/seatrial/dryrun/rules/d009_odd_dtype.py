@@ -26,7 +26,8 @@ RULE = Rule(
     title="a tensor has another dtype than its peers",
     kind="unsure",
     meaning=(
-        "All other tensors of its kind have one dtype and this one has another. The engine casts it, which is right only if the header tells the truth."
+        "All other tensors of its kind have one dtype and this one has another. The engine casts it, "
+        "which is right only if the header tells the truth."
     ),
     mend="Compare the tensor's dtype and byte range with its peers' in the shard's header.",
     find=find,

@@ -26,9 +26,7 @@ RULE = Rule(
     code="D010",
     title="the engine refuses to build the model",
     kind="fail",
-    meaning=(
-        "The engine's own configuration or model class raised before any tensor was read."
-    ),
+    meaning=("The engine's own configuration or model class raised before any tensor was read."),
     mend="Mend what the message names in config.json or in the layout (tp, pp, quantization).",
     find=find,
 )

@@ -19,9 +19,7 @@ RULE = Rule(
     code="D011",
     title="the process of a rank ended",
     kind="fail",
-    meaning=(
-        "Building or loading this rank ended the interpreter (a signal or an exit) instead of raising."
-    ),
+    meaning=("Building or loading this rank ended the interpreter (a signal or an exit) instead of raising."),
     mend="Read the raw log at its end; run the rank alone with --ranks.",
     find=find,
 )

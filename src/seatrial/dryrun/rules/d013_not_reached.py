@@ -19,9 +19,7 @@ RULE = Rule(
     code="D013",
     title="a tensor was not reached",
     kind="unsure",
-    meaning=(
-        "The load was given up before this tensor, after too many failures or one that has no tensor."
-    ),
+    meaning=("The load was given up before this tensor, after too many failures or one that has no tensor."),
     mend="Mend the other findings first and run again.",
     find=find,
 )

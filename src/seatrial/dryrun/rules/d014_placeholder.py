@@ -19,7 +19,8 @@ RULE = Rule(
     title="a kernel does not exist on this platform",
     kind="note",
     meaning=(
-        "The engine refuses to choose a kernel here; the dry run answered with a placeholder, as no kernel runs in it. A real start on this platform would end with the quoted message."
+        "The engine refuses to choose a kernel here; the dry run answered with a placeholder, as no "
+        "kernel runs in it. A real start on this platform would end with the quoted message."
     ),
     mend="Serve on a platform that has the kernel.",
     find=find,

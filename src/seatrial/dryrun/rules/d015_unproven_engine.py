@@ -19,9 +19,7 @@ RULE = Rule(
     code="D015",
     title="the engine version is not proven",
     kind="note",
-    meaning=(
-        "No adapter of the dry run was proven on this engine version; the newest one was tried."
-    ),
+    meaning=("No adapter of the dry run was proven on this engine version; the newest one was tried."),
     mend="Trust a pass less than usual, and compare one real load.",
     find=find,
 )

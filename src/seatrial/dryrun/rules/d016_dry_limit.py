@@ -14,7 +14,9 @@ def find(account: DryAccount) -> Iterator[Finding]:
     for failure in account.failures:
         if is_limit(failure.raw):
             place = f" at {failure.raw.at.one_line()}" if failure.raw.at else ""
-            yield RULE.finding(failure.tensor or "load_weights", f"{' '.join(failure.raw.message.split())[:300]}{place}")
+            yield RULE.finding(
+                failure.tensor or "load_weights", f"{' '.join(failure.raw.message.split())[:300]}{place}"
+            )
 
 
 RULE = Rule(
@@ -22,7 +24,8 @@ RULE = Rule(
     title="the dry run cannot follow this code",
     kind="unsure",
     meaning=(
-        "The engine's code asks a tensor without data for its values. That is a limit of the dry run, not a fault of the model."
+        "The engine's code asks a tensor without data for its values. That is a limit of the dry run, "
+        "not a fault of the model."
     ),
     mend="Load the real weights to know.",
     find=find,

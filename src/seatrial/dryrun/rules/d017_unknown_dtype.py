@@ -18,9 +18,7 @@ RULE = Rule(
     code="D017",
     title="a dtype is unknown",
     kind="fail",
-    meaning=(
-        "The header names a dtype that the safetensors format does not have."
-    ),
+    meaning=("The header names a dtype that the safetensors format does not have."),
     mend="Write the checkpoint anew with a current safetensors library.",
     find=find,
 )

@@ -17,5 +17,5 @@ KINDS = {
 
 
 def kind_of_number(dtype: str) -> str:
-    """"float" or "integer" for ordinary ones; 8-bit and smaller types are kinds of their own (a code needs a scale)."""
+    """`float` or `integer` for ordinary types; 8-bit and smaller ones are kinds of their own."""
     return KINDS.get(dtype, dtype)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from seatrial.dryrun.raw import RawFailure
 
-MARKS = ("meta tensor", "'Meta' backend", "Meta backend", "on meta", "DataDependentOutputException", "is on device meta")
+MARKS = (
+    "meta tensor",
+    "'Meta' backend",
+    "Meta backend",
+    "on meta",
+    "DataDependentOutputException",
+    "is on device meta",
+)
 
 
 def is_limit(failure: RawFailure) -> bool:

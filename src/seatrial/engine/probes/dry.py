@@ -8,7 +8,7 @@ file would pass 500 lines. Nothing is written into the checkpoint and nothing is
 """
 
 import importlib.util
-import marshal
+import json
 import os
 import shutil
 import signal
@@ -77,7 +77,7 @@ def run_ranks(jobs, request, config, progress):
                 continue
             index, rank, how, path = running.pop(pid)
             results[index] = collect(path, rank, how, status)
-            progress("rank %d done (%d of %d)" % (rank, len(results), len(jobs)))
+            progress(f"rank {rank} done ({len(results)} of {len(jobs)})")
     finally:
         for pid in running:
             os.kill(pid, signal.SIGKILL)
@@ -89,8 +89,8 @@ def child(path, rank, how, request, config, progress):
     code = 1
     try:
         result = sibling("dry_rank").run(rank, how, request, config, progress)
-        with open(path + ".part", "wb") as stream:
-            marshal.dump(result, stream)
+        with open(path + ".part", "w") as stream:
+            stream.write(json.dumps(result))
         os.replace(path + ".part", path)
         code = 0
     except BaseException:
@@ -104,6 +104,6 @@ def child(path, rank, how, request, config, progress):
 def collect(path, rank, how, status):
     code = os.waitstatus_to_exitcode(status)
     if os.path.exists(path):
-        with open(path, "rb") as stream:
-            return marshal.load(stream)  # written by our own child a moment ago, in a folder only we can write
+        with open(path) as stream:
+            return json.load(stream)
     return {"rank": rank, "how": how, "crashed": code}

@@ -33,9 +33,7 @@ MOE_BACKENDS_032 = {
     "vllm.model_executor.layers.fused_moe.oracle.w4a8": ("select_w4a8_moe_backend", "W4A8MoeBackend"),
     "vllm.model_executor.layers.fused_moe.oracle.w4a8_int8": ("select_w4a8_int8_moe_backend", "W4A8Int8MoeBackend"),
 }
-ADAPTERS = (
-    {"name": "0.27-0.32", "from": (0, 27), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},
-)
+ADAPTERS = ({"name": "0.27-0.32", "from": (0, 27), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
 NOTES = []  # what happened while arranging, for the answer
 PLACEHOLDERS = {}  # function -> the platform's own refusal
 
@@ -70,12 +68,6 @@ def adapter():
 
 def import_engine(request):
     """Import what every rank needs, before any fork. Returns facts about the platform."""
-    import torch.distributed
-    import vllm
-    import vllm.distributed.parallel_state
-    import vllm.engine.arg_utils
-    import vllm.model_executor.model_loader.utils
-    import vllm.model_executor.models.registry
     from torch.testing._internal.distributed import fake_pg
     from vllm.platforms import current_platform
 
@@ -205,7 +197,7 @@ def everywhere(module, name, answer):
     """Replace a function in its module and wherever it was imported from there by name."""
     original = getattr(module, name, None)
     if original is None:
-        NOTES.append("%s.%s is absent in this engine; its arrangement was not needed or has moved" % (module.__name__, name))
+        NOTES.append(f"{module.__name__}.{name} is absent in this engine; its arrangement was not needed or has moved")
         return
     for other in list(sys.modules.values()):
         if getattr(other, "__dict__", {}).get(name) is original:
@@ -242,7 +234,7 @@ def answer_kernels():
         try:
             module = importlib.import_module(module_name)
         except ImportError as exc:
-            NOTES.append("%s: %s" % (module_name, exc))
+            NOTES.append(f"{module_name}: {exc}")
             continue
         for name in names:
             if hasattr(module, name):
@@ -251,7 +243,7 @@ def answer_kernels():
         try:
             module = importlib.import_module(module_name)
         except ImportError as exc:
-            NOTES.append("%s: %s" % (module_name, exc))
+            NOTES.append(f"{module_name}: {exc}")
             continue
         if hasattr(module, name):
             kinds = getattr(module, backend, None)

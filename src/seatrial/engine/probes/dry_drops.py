@@ -111,5 +111,5 @@ def compared(frame):
         for name in ("suffix", "prefix", "substr", "pattern"):
             if name in values:
                 found = values[name]
-                return "mapping %s %r -> None" % (name, getattr(found, "pattern", found))
+                return f"mapping {name} {getattr(found, 'pattern', found)!r} -> None"
     return ""

@@ -10,8 +10,7 @@ DEPTH = 12
 def short_path(path):
     """The path from the site-packages (or other sys.path) folder that holds it on, so that it names the package."""
     best = ""
-    for root in sys.path:
-        root = os.path.abspath(root or ".")
+    for root in map(os.path.abspath, sys.path):
         if path.startswith(root + os.sep) and len(root) > len(best):
             best = root
     return path[len(best) + 1 :] if best else path

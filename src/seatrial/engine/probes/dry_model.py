@@ -42,12 +42,14 @@ def design_of(module, method, tensor, leaf):
         return ""
     built = getattr(default_loader, "_CONFIG_BUILT_PARAMS", ())
     if leaf in built:
-        return "built from the quantization config (_CONFIG_BUILT_PARAMS of vllm/model_executor/model_loader/default_loader.py)"
+        return "built from the quantization config (_CONFIG_BUILT_PARAMS of vllm's default_loader)"
     if method is not None:
         from vllm.model_executor.layers.quantization.kv_cache import BaseKVCacheMethod
 
         if isinstance(method, BaseKVCacheMethod):
-            return "KV-cache scale: a default stands in (BaseKVCacheMethod of vllm/model_executor/layers/quantization/kv_cache.py)"
+            return (
+                "KV-cache scale with a default (BaseKVCacheMethod of vllm.model_executor.layers.quantization.kv_cache)"
+            )
     return ""
 
 

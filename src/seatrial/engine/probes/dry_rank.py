@@ -1,4 +1,4 @@
-"""One rank: build the model on meta, feed it the checkpoint's tensors, answer what went where. Runs in a forked child."""
+"""One rank, in a forked child: build the model on meta, feed it the checkpoint's tensors, answer what went where."""
 
 import base64
 import resource
@@ -92,9 +92,13 @@ def build(config, watch):
 
     watch.building = True
     try:
-        with set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), watch:
-            with set_current_vllm_config(config, check_compile=False):
-                return initialize_model(config)
+        with (
+            set_default_torch_dtype(config.model_config.dtype),
+            torch.device("meta"),
+            watch,
+            set_current_vllm_config(config, check_compile=False),
+        ):
+            return initialize_model(config)
     finally:
         watch.building = False
 
@@ -114,7 +118,7 @@ class Feed:
         self.tensors = []
         self.unfit = []
         meta = torch.device("meta")
-        for index, (dtype, shape) in enumerate(zip(columns["dtype"], columns["shape"])):
+        for index, (dtype, shape) in enumerate(zip(columns["dtype"], columns["shape"], strict=True)):
             kind = dtypes[dtype]
             if kind is None:
                 self.unfit.append(index)
@@ -199,10 +203,7 @@ class Feed:
             for value in list(frame.f_locals.values()):
                 if not isinstance(value, torch.Tensor):
                     continue
-                try:
-                    key = value.untyped_storage()._cdata
-                except Exception:
-                    continue
+                key = helper("dry_model").key_of(value)
                 if not failure["parameter"] and key in self.storages:
                     failure["parameter"] = self.storages[key]
                     failure["parameter_shape"] = list(value.shape)

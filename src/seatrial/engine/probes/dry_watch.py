@@ -97,7 +97,9 @@ def make_watch():
             found = self._kinds.get(func)
             if found is None:
                 schema = func._schema
-                written = [i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
+                written = [
+                    i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write
+                ]
                 views = any(r.alias_info is not None for r in schema.returns)
                 found = self._kinds[func] = (written, views and not written, func._schema.name.split("::")[-1])
             return found
@@ -130,7 +132,9 @@ def make_watch():
                     inputs.extend(b for b in a if isinstance(b, torch.Tensor))
             if written:
                 for position in written:
-                    target = args[position] if position < len(args) else kwargs.get(func._schema.arguments[position].name)
+                    target = (
+                        args[position] if position < len(args) else kwargs.get(func._schema.arguments[position].name)
+                    )
                     if isinstance(target, torch.Tensor):
                         self.write(target, [a for a in inputs if a is not target], name)
                 return result
