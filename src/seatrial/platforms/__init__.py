@@ -1,4 +1,4 @@
-"""Platforms: what makes an engine run on a device. A folder each, all with the same file names; this is the only door."""
+"""Platforms: what makes an engine run on a device. A folder each, all with the same file names; the only door."""
 
 from __future__ import annotations
 
