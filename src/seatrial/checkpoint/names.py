@@ -17,7 +17,11 @@ from seatrial.checkpoint.dtypes import BITS
 from seatrial.checkpoint.weights import Tensor
 
 NUMBER = re.compile(r"\.(\d+)(?=\.|$)")
-TOWER = re.compile(r"vision|visual|audio|vit|sam_model|speech|sound")
+# Where the language model's own layers hang; towers have `layers` too, under other names.
+LANGUAGE = re.compile(
+    r"(?:(?:model|language_model|backbone|transformer|thinker|text_model|decoder|llm|gpt_neox)\.)*"
+    r"(?:layers|h|blocks)"
+)
 # No model has more MTP layers than this.
 MOST_LATE = 16
 
@@ -61,7 +65,7 @@ def late_layers(layers: int | None) -> frozenset[str]:
 def split(name: str, late: frozenset[str]) -> list[str]:
     """Texts and numbers in turn. A late layer's number stays part of the text, so it makes a pattern of its own."""
     parts = NUMBER.split(name)
-    if len(parts) > 1 and parts[1] in late and parts[0].endswith("layers") and not TOWER.search(parts[0]):
+    if len(parts) > 1 and parts[1] in late and LANGUAGE.fullmatch(parts[0]):
         parts[0:3] = [f"{parts[0]}.{parts[1]}{parts[2]}"]
     return parts
 

@@ -12,11 +12,14 @@ from typing import Literal
 import msgspec
 
 from seatrial.checkpoint.codes import (
+    BAD_ENTRY,
     DUPLICATE_TENSOR,
     EXTRA_SHARD,
+    INDEX_ESCAPES,
     NO_WEIGHTS,
     OTHER_FORMAT,
     SHARD_ABSENT,
+    TENSOR_ABSENT,
     TOO_MANY_TENSORS,
     note,
 )
@@ -30,6 +33,8 @@ from seatrial.core.record import Record
 MAX_TENSORS = 700_000
 MAX_SHARDS = 10_000
 NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})\.safetensors$")
+# After these, tensors that cannot be seen are no news.
+GONE = {SHARD_ABSENT, TENSOR_ABSENT, INDEX_ESCAPES, BAD_ENTRY}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -63,10 +68,11 @@ class WeightFiles(Record):
     """What the weight files are.
 
     `known`: "headers" all tensors with shapes; "names" only the index's names; "none" nothing. `index_names` holds the
-    names where only the index is there.
+    names where only the index is there. `whole`: every shard that belongs to it could be read.
     """
 
     known: Literal["headers", "names", "none"]
+    whole: bool
     index: str
     index_total_size: int | None
     shards: tuple[Shard, ...]
@@ -105,6 +111,7 @@ def read_weights(folder: Folder) -> WeightFiles:
         found.append(note(NO_WEIGHTS, "*.safetensors", "no shard is there" + (", only its index" if names else "")))
     return WeightFiles(
         known="headers" if headers else "names" if names else "none",
+        whole=all(h.usable for h in headers) and not any(f.code in GONE for f in found),
         index=index_file or "",
         index_total_size=index.total_size if index else None,
         shards=tuple(_shard(h) for h in headers),
