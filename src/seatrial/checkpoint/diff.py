@@ -1,6 +1,6 @@
 """What changed between two checkpoints: a base and its quantised or fine-tuned form, or two downloads.
 
-In: two `Checkpoint`s. Out: `Difference`: facts by their dotted names, tensors by pattern. Weight contents are not read:
+In: two `Card`s. Out: `Difference`: facts by their dotted names, tensors by pattern. Weight contents are not read:
 equal here means equal facts, names, dtypes and shapes.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.checkpoint.card import Checkpoint
+from seatrial.checkpoint.card import Card
 from seatrial.checkpoint.components import Leaf
 from seatrial.core.record import Record, to_plain
 
@@ -47,14 +47,14 @@ class Difference(Record):
     schema_version: int = 1
 
 
-def compare(before: Checkpoint, after: Checkpoint) -> Difference:
+def compare(before: Card, after: Card) -> Difference:
     """Facts part by part, then patterns."""
     facts: list[Change] = []
     for part in PARTS:
-        old, new = to_plain(getattr(before.card, part)), to_plain(getattr(after.card, part))
+        old, new = to_plain(getattr(before, part)), to_plain(getattr(after, part))
         facts += _changes(part, old, new)
-    old_tree = {leaf.pattern: leaf for leaf in before.card.weights.tree}
-    new_tree = {leaf.pattern: leaf for leaf in after.card.weights.tree}
+    old_tree = {leaf.pattern: leaf for leaf in before.weights.tree}
+    new_tree = {leaf.pattern: leaf for leaf in after.weights.tree}
     changed = [
         Pair(pattern=p, before=_leaf(old_tree[p]), after=_leaf(new_tree[p]))
         for p in old_tree
@@ -63,8 +63,8 @@ def compare(before: Checkpoint, after: Checkpoint) -> Difference:
     added = tuple(leaf for p, leaf in new_tree.items() if p not in old_tree)
     removed = tuple(leaf for p, leaf in old_tree.items() if p not in new_tree)
     return Difference(
-        before=before.card.folder,
-        after=after.card.folder,
+        before=before.folder,
+        after=after.folder,
         same=not (facts or changed or added or removed),
         facts=tuple(facts),
         added=added,

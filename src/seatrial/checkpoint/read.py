@@ -22,6 +22,7 @@ from seatrial.checkpoint.codes import NO_CONFIG, UNEXPLAINED, note
 from seatrial.checkpoint.components import Part, component, leaves, shares
 from seatrial.checkpoint.config import Ledger, Sections, View
 from seatrial.checkpoint.context import read_context
+from seatrial.checkpoint.dtypes import BITS
 from seatrial.checkpoint.estimate import estimate
 from seatrial.checkpoint.fields import unexplained
 from seatrial.checkpoint.files import Folder
@@ -52,11 +53,19 @@ def _without_collector() -> Iterator[None]:
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Everything the folder says, from its small files and the shards' headers."""
     with _without_collector():
-        return _read(folder)
+        place = Folder(folder)
+        files = read_weights(place)
+        return Checkpoint(card=_card(place, files), tensors=files.tensors())
 
 
-def _read(path: Path) -> Checkpoint:
-    folder = Folder(path)
+def read_card(folder: Path) -> Card:
+    """The card alone, without the list of tensors."""
+    with _without_collector():
+        place = Folder(folder)
+        return _card(place, read_weights(place))
+
+
+def _card(folder: Folder, files: WeightFiles) -> Card:
     document = documents.read(folder, "config.json")
     ledger = Ledger("config.json")
     ledger.findings += document.findings
@@ -70,7 +79,6 @@ def _read(path: Path) -> Checkpoint:
     ffn = read_feed_forward(text, frame.layers, frame.intermediate_size, frame.activation)
     quantization = read_quantization(parts, folder)
     context = read_context(text, attention.rope)
-    files = read_weights(folder)
     groups = _groups(files, frame.layers)
     mtp = read_mtp(parts, groups, files.known if files.whole else "none")
     media = read_multimodal(parts, folder, groups, files.known if files.whole else "none", frame.vocab_size)
@@ -95,7 +103,7 @@ def _read(path: Path) -> Checkpoint:
     if left:
         shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         ledger.findings.append(note(UNEXPLAINED, "config.json", f"holds fields that seatrial does not know: {shown}"))
-    card = Card(
+    return Card(
         folder=str(folder.root),
         architecture=frame,
         attention=attention,
@@ -112,7 +120,6 @@ def _read(path: Path) -> Checkpoint:
         unexplained=left,
         findings=_ordered([*files.findings, *ledger.findings]),
     )
-    return Checkpoint(card=card, tensors=files.tensors)
 
 
 def _frame(parts: Sections, folder: Folder, *, known: bool) -> Architecture:
@@ -126,7 +133,7 @@ def _frame(parts: Sections, folder: Folder, *, known: bool) -> Architecture:
 
 def _groups(files: WeightFiles, layers: int | None) -> list[tuple[Part, Group]]:
     late = late_layers(layers)
-    found = group(files.tensors, late) if files.known == "headers" else group_names(files.index_names, late)
+    found = group(files.entries(), late) if files.known == "headers" else group_names(files.index_names, late)
     return [(component(g.pattern), g) for g in found]
 
 
@@ -138,8 +145,7 @@ def _weights(files: WeightFiles, groups: list[tuple[Part, Group]]) -> Weights:
         for (dtype, shape), n in g.kinds.items():
             tensors[dtype] += n
             elements[dtype] += prod(shape) * n
-    for tensor in files.tensors:
-        nbytes[tensor.dtype] += tensor.nbytes
+            nbytes[dtype] += prod(shape) * BITS.get(dtype, 0) // 8 * n
     rows = [DtypeShare(dtype=d, tensors=tensors[d], elements=elements[d], nbytes=nbytes[d]) for d in tensors]
     notes = {"headers": "", "names": "only the index is there: no shapes, no dtypes", "none": "no weight file is there"}
     return Weights(
@@ -148,7 +154,7 @@ def _weights(files: WeightFiles, groups: list[tuple[Part, Group]]) -> Weights:
         index=files.index,
         index_total_size=files.index_total_size,
         shards=files.shards,
-        tensors=len(files.tensors) or len(files.index_names),
+        tensors=files.count or len(files.index_names),
         nbytes=sum(nbytes.values()) if files.known == "headers" else None,
         dtypes=tuple(sorted(rows, key=lambda row: (-row.nbytes, row.dtype))),
         components=shares(groups),

@@ -42,4 +42,5 @@ class Facts(msgspec.Struct, kw_only=True):
 
 def layer_numbers(group: Group) -> set[int]:
     """The first number of each name (numbers of a thousand digits do not reach this: they are no layer)."""
-    return {int(row[0]) for row in group.indices if row and len(row[0]) < 8}
+    first = {row[:1] for row in group.indices}
+    return {int(row[0]) for row in first if row and len(row[0]) < 8}

@@ -39,8 +39,10 @@ def partners(pattern: str) -> tuple[str, ...]:
 
 def _weight(group: Group, groups: dict[str, Group], facts: Facts) -> list[Finding]:
     there = [groups[p] for p in partners(group.pattern) if p in groups]
-    scaled = {row for partner in there for row in partner.indices}
-    bare = [row for row in group.indices if row not in scaled]
+    bare: list[tuple[str, ...]] = []
+    if not any(partner.indices == group.indices for partner in there):
+        scaled = {row for partner in there for row in partner.indices}
+        bare = [row for row in group.indices if row not in scaled]
     found = [note(WEIGHT_UNSCALED, fill(group.pattern, row), "is fp8, but has no scale") for row in bare[:NAMED]]
     if len(bare) > NAMED:
         found.append(note(WEIGHT_UNSCALED, group.pattern, f"{len(bare) - NAMED} more fp8 weights have no scale"))
@@ -67,6 +69,8 @@ def _blocks(group: Group, partner: Group, block: tuple[int, int]) -> list[Findin
 
 
 def _scale(group: Group, weight: Group | None) -> list[Finding]:
+    if weight is not None and weight.indices == group.indices:
+        return []
     there = set(weight.indices) if weight is not None else set()
     alone = [row for row in group.indices if row not in there]
     found = [note(SCALE_ALONE, fill(group.pattern, row), "scales a weight that is not there") for row in alone[:NAMED]]
