@@ -2,10 +2,12 @@
 
 The only door: `read_checkpoint(folder)` gives everything (the `Card` and all `Tensor`s), `read_card(folder)` the card
 alone, `inspect(folder)` the step's result with its verdict, `fingerprint(folder)` a hash that changes when the
-checkpoint does, `compare(card, card)` what differs. Map of the folder: files, documents (safe reading) · headers,
-index, weights (shards) · names, components, params (what tensors add up to) · config, architecture, attention, layers, rope,
-state, moe, quant, context, mtp, multimodal, tokenizer, parallel, estimate (what the small files say) · checks/ (tensors
-against config) · card, read, step (all of it together) · diff (two checkpoints) · codes (all findings).
+checkpoint does, `compare(card, card)` what differs.
+
+Map of the folder: files, documents (safe reading) · headers, index, weights (shards) · names, components, params (what
+tensors add up to) · config, architecture, attention, layers, rope, state, moe, quant, context, mtp, multimodal,
+tokenizer, parallel, estimate (what the small files say) · checks/ (tensors against config) · card, read, step (all
+together) · diff (two checkpoints) · fields (what of config.json is known) · codes (all findings).
 """
 
 from seatrial.checkpoint.card import Card, Checkpoint, human_bytes, human_count

@@ -208,9 +208,10 @@ def _own(headers: list[Header], found: list[Finding]) -> Owned:
             found.append(note(DUPLICATE_TENSOR, header.file, text))
         if twice:
             fresh = {n: e for n, e in header.tensors.items() if n not in owners}
-            header = msgspec.structs.replace(header, tensors=fresh)  # type: ignore[type-var]
-        kept.append(header)
-        owners.update(dict.fromkeys(header.tensors, header.file))
+            kept.append(msgspec.structs.replace(header, tensors=fresh))  # type: ignore[type-var]
+        else:
+            kept.append(header)
+        owners.update(dict.fromkeys(kept[-1].tensors, header.file))
     return Owned(headers=kept, owners=owners)
 
 
