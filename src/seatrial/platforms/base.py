@@ -1,7 +1,8 @@
-"""What a platform's `launch.py` gets and gives: from a request in plain values to the exact environment and arguments.
+"""The contract of a platform folder. `facts.py` holds one `PLATFORM`; `launch.py` one function, `plan`.
 
-Every `launch.py` has one function, `plan(request) -> LaunchPlan`. It starts nothing and reads only the machine's core
-count. What a document prescribes and the plan leaves out or changes is a `Deviation` with its reason.
+`plan(request) -> LaunchPlan` goes from a request in plain values to the exact environment and arguments. It starts
+nothing and reads only the machine's core count. What a document prescribes and the plan leaves out or changes is a
+`Deviation` with its reason.
 """
 
 from __future__ import annotations
@@ -15,6 +16,20 @@ from seatrial.core.command import Command
 from seatrial.core.record import Record
 
 Scalar = str | int | float | bool
+
+
+class Platform(Record):
+    """`device_type` is what vLLM's `current_platform.device_type` says when it is active.
+
+    `plugin` is the entry point's name in `vllm.platform_plugins` (empty: built into vLLM), `distribution` its package,
+    `visible_env` the variable that selects devices (empty: none).
+    """
+
+    name: str
+    device_type: str
+    plugin: str = ""
+    distribution: str = ""
+    visible_env: str = ""
 
 
 class ModelTraits(Record):
