@@ -146,6 +146,9 @@ def _show(result: StepResult) -> None:
         console.print(f"      {escape(result.outcome.reason)}")
         if facts.first_error is not None:
             console.print(f"      log line {facts.first_error.line}: {escape(facts.first_error.text)}")
+            if facts.first_error.category:
+                told = f"{facts.first_error.category}: {facts.first_error.explanation} {facts.first_error.next_step}"
+                console.print(f"      {escape(told)}")
         console.print("      by hand:", escape(result.commands[0].shell()), soft_wrap=True)
 
 
