@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+import uuid
 from pathlib import Path
 
 import psutil
@@ -69,21 +69,24 @@ def stand_in_target(tmp_path, engine_home):
 
 
 @pytest.fixture
-def alive():
-    """Asks whether any process with one of our start tokens, made by this test, still lives."""
-    before = {p.pid for p in _tokened()}
-    return lambda: [p for p in _tokened() if p.pid not in before]
+def alive(monkeypatch):
+    """Asks which processes of a server that this test started still live (other test runs may share the machine)."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv("SEATRIAL_TEST_MARK", mark)
 
+    def look():
+        found = []
+        for process in psutil.process_iter():
+            try:
+                settings = process.environ()
+                ours = settings.get("SEATRIAL_TEST_MARK") == mark and server_module.TOKEN in settings
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
 
-def _tokened():
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if server_module.TOKEN in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return [p for p in found if p.pid != os.getpid()]
+    return look
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ class GateFacts(Record):
 
     `ready_s`: from the server's start to its model being listed; None if that never happened. `processes_left` are
     pids no signal ended (empty is the proof that none is left). `seatrial_cpu_s`: our own CPU time while waiting for
-    readiness, over `waited_s`.
+    readiness, over `waited_s`. `layers`: the model was cut to so many, so that this can never be signed off.
     """
 
     stage: Literal["dummy", "real"]
@@ -76,6 +76,7 @@ class GateFacts(Record):
     checkpoint: str
     tp: int
     max_model_len: int | None
+    layers: int | None
     host: str
     port: int
     python: str

@@ -1,6 +1,8 @@
-"""The first error in a server's log that is no wrapper around another one: the single place triage replaces.
+"""The first error in a server's log that is no wrapper around another one, and what triage makes of it.
 
-In: a log of any size, read once in constant memory. Out: `LogError`, or None if the log shows no error.
+In: a log of any size, streamed twice (by triage and here) in constant memory. Out: `LogError`, or None if the log shows
+no error. Triage says what kind of failure it is; where it finds no first cause, or the engine printed a native crash,
+the line is the one found here.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seatrial.core.record import Record
+from seatrial.triage import UNKNOWN, diagnose
 
 LONGEST_LINE = 65536
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -34,15 +37,43 @@ WRAPPER = re.compile(
 
 
 class LogError(Record):
-    """`line` counts from 1; `text` is without the logger's prefix; `process` as the engine names it, or ""."""
+    """`line` counts from 1; `text` is without the logger's prefix; `process` as the engine names it, or "".
+
+    `kind`: exception, native-crash, process-death, logged. The rest is triage's, "" where it has no opinion.
+    """
 
     line: int
     text: str
     process: str
     kind: str
+    category: str = ""
+    signature: str = ""
+    explanation: str = ""
+    next_step: str = ""
 
 
 def first_error(log: Path) -> LogError | None:
+    """The first error with triage's category, explanation and next step (empty where it knows none)."""
+    plain = plain_error(log)
+    told = diagnose([log])
+    cause = told.first_cause
+    if cause is not None and (plain is None or plain.kind != "native-crash"):
+        plain = LogError(line=cause.line, text=cause.text[:2000].strip(), process=cause.process, kind="exception")
+    if plain is None or told.category == UNKNOWN:
+        return plain
+    return LogError(
+        line=plain.line,
+        text=plain.text,
+        process=plain.process,
+        kind=plain.kind,
+        category=told.category,
+        signature=told.signature,
+        explanation=told.explanation,
+        next_step=told.next_step,
+    )
+
+
+def plain_error(log: Path) -> LogError | None:
     """Exception lines after a traceback and native crashes first; else the first ERROR line; else a worker's death."""
     logged: LogError | None = None
     inside: set[str] = set()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from seatrial.core.errors import EngineError
+from seatrial.core.errors import EngineError, UsageError
 from seatrial.gates.ports import demand_free, free_port
 from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
 from seatrial.targets import Target
@@ -61,6 +61,28 @@ def gate_plan(
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
     )
     return launch_plan(target.platform, request)
+
+
+def takes_images(checkpoint: Path) -> bool:
+    """Does config.json declare an image tower? (Names used by the families vLLM 0.32 serves.)"""
+    return any(key in (_config(checkpoint) or {}) for key in ("vision_config", "vit_config", "vision_tower_config"))
+
+
+def shrink(checkpoint: Path, layers: int) -> tuple[str, ...]:
+    """Arguments that start the model with its first `layers` layers, for a quick look with dummy weights only.
+
+    Raises UsageError when the checkpoint has no more layers than that.
+    """
+    document = _config(checkpoint) or {}
+    where = next((k for k in ("text_config", "llm_config") if isinstance(document.get(k), dict)), "")
+    inner = document[where] if where else document
+    count = inner.get("num_hidden_layers")
+    if not isinstance(count, int) or not 0 < layers < count:
+        raise UsageError(f"--layers {layers}: the checkpoint has {count} layers", mend="Use fewer, at least one.")
+    change: dict[str, Any] = {"num_hidden_layers": layers}
+    # Kinds of layers are listed one by one in hybrid models.
+    change |= {k: v[:layers] for k, v in inner.items() if isinstance(v, list) and len(v) == count}
+    return ("--hf-overrides", json.dumps({where: change} if where else change))
 
 
 def served_name(checkpoint: Path) -> str:

@@ -2,6 +2,7 @@
 
 In: a checkpoint, a target, an interpreter. Out: a `StepResult` with `GateFacts`. Raises EngineError for what the user
 can mend before any model is involved (a taken port, a command that cannot run). On every way out the server is stopped.
+A little over 250 lines: one gate is one story, and half of the file is records being filled in.
 """
 
 from __future__ import annotations
@@ -14,19 +15,17 @@ from typing import Literal
 
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
-from seatrial.core.errors import EngineError, WorkspaceError
-from seatrial.core.finding import Finding, Severity
+from seatrial.core.errors import EngineError, UsageError, WorkspaceError
+from seatrial.core.finding import Finding
 from seatrial.core.record import to_json
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, passed
 from seatrial.engine.border import describe_exit
+from seatrial.gates.account import Seen, about_departure, about_the_class, account, summary
 from seatrial.gates.exchange import Exchange, exchange
-from seatrial.gates.facts import GateFacts, Milestone, RequestFacts
-from seatrial.gates.first_error import first_error
-from seatrial.gates.judge import judge
+from seatrial.gates.facts import Milestone, RequestFacts
 from seatrial.gates.log_watch import LogWatch
-from seatrial.gates.plan import gate_plan, served_name
-from seatrial.gates.ports import listens
+from seatrial.gates.plan import gate_plan, served_name, shrink
 from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.requests import Question, has_chat_template, questions
@@ -47,11 +46,19 @@ def gate(
     tp: int | None = None,
     max_model_len: int | None = None,
     multimodal: bool = False,
+    layers: int | None = None,
     extra_args: Sequence[str] = (),
     env: dict[str, str] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """Run the gate. `scratch` is a folder for the log and the bodies; `tp` and `max_model_len` None: the target's."""
+    """Run the gate. `scratch` is a folder for the log and the bodies; `tp` and `max_model_len` None: the target's.
+
+    `layers` cuts the model for a quick look; the facts say so. `env` is laid over the target's launch environment.
+    """
+    if layers is not None:
+        if stage == "real":
+            raise UsageError("a model cut to fewer layers has no real weights", mend="Use --layers with --stage dummy.")
+        extra_args = (*extra_args, *shrink(checkpoint, layers))
     plan = gate_plan(
         checkpoint,
         target,
@@ -63,26 +70,11 @@ def gate(
         env=env,
     )
     try:
-        return run_plan(plan, checkpoint, target, python=python, stage=stage, scratch=scratch, mm=multimodal, say=say)
+        return _Gate(plan, checkpoint, target, python, stage, scratch, multimodal, layers, say).run()
     except OSError as exc:
         raise WorkspaceError(
             f"{exc.filename or scratch}: {exc.strerror or exc}", mend="Free some space there or name another folder."
         ) from exc
-
-
-def run_plan(
-    plan: LaunchPlan,
-    checkpoint: Path,
-    target: Target,
-    *,
-    python: Path,
-    stage: Literal["dummy", "real"],
-    scratch: Path,
-    mm: bool,
-    say: Callable[[str], None],
-) -> StepResult:
-    """The gate for a plan that is already made (its port free); see `gate`."""
-    return _Gate(plan, checkpoint, target, python, stage, scratch, mm, say).run()
 
 
 class _Gate:
@@ -95,10 +87,11 @@ class _Gate:
         stage: Literal["dummy", "real"],
         scratch: Path,
         multimodal: bool,
+        layers: int | None,
         say: Callable[[str], None],
     ) -> None:
         self.plan, self.checkpoint, self.target, self.python = plan, checkpoint, target, python
-        self.stage, self.multimodal, self.say = stage, multimodal, say
+        self.stage, self.multimodal, self.layers, self.say = stage, multimodal, layers, say
         self.clock = Stopwatch()
         self.origin = time.monotonic() - self.clock.now()
         self.folder = scratch / stage
@@ -247,58 +240,38 @@ class _Gate:
         self.attachments.append(Attachment(name="server.log", path=str(self.log)))
         if readiness.models is not None:
             self._attach("models.json", readiness.models.body)
-        error = first_error(self.log) if self.log.is_file() else None
-        requests = tuple(self.requests)
-        seen = judge(readiness, requests, tuple(self.findings), alive=self.alive, departure=departure, error=error)
-        if seen.ending == "ready":
-            error = None  # what a healthy server logged on its way down is not the reason of anything
-        self.findings.extend(_departure_findings(departure, server.grace_s, str(self.log)))
-        self.findings.extend(_class_findings(watch))
-        ready = next((m.at_s for m in self.milestones if m.name == "model-listed"), None)
-        by: Literal["asked", "killed", "itself", "keeper-lost"] = "asked" if departure.asked else "itself"
-        if departure.keeper_lost:
-            by = "keeper-lost"
-        elif departure.asked and departure.killed:
-            by = "killed"
-        facts = GateFacts(
-            stage=self.stage,
-            ending=seen.ending,
-            reason=seen.reason,
-            served_model=self.model,
-            checkpoint=str(self.checkpoint.absolute()),
-            tp=self.plan.tp,
-            max_model_len=self.plan.max_model_len,
-            host=self.host,
-            port=self.port,
-            python=str(self.python),
-            command=self.plan.command,
-            cwd=str(cwd),
-            server_pid=server.pid,
-            engine_pids=self.pids,
-            ready_s=ready,
-            waited_s=readiness.waited_s,
-            seatrial_cpu_s=readiness.seatrial_cpu_s,
-            milestones=tuple(self.milestones),
-            requests=requests,
-            phases=tuple(watch.phases),
-            exit_code=departure.exit_code,
-            exit_text=describe_exit(departure.exit_code) if departure.exit_code is not None else "",
-            stopped_by=by,
-            stop_s=departure.took_s,
-            processes_left=departure.left,
-            port_free_after=not listens(self.host, self.port),
-            first_error=error,
-            log_attachment="server.log",
-            log_bytes=watch.size,
-            resolved=watch.resolved,
-            deviations=self.plan.deviations,
-            notes=(*self.plan.notes, *readiness.notes),
+        facts = account(
+            Seen(
+                stage=self.stage,
+                model=self.model,
+                checkpoint=str(self.checkpoint.absolute()),
+                python=str(self.python),
+                plan=self.plan,
+                layers=self.layers,
+                host=self.host,
+                port=self.port,
+                cwd=str(cwd),
+                log=str(self.log),
+                server_pid=server.pid,
+                pids=self.pids,
+                alive=self.alive,
+                readiness=readiness,
+                requests=tuple(self.requests),
+                milestones=tuple(self.milestones),
+                findings=tuple(self.findings),
+                departure=departure,
+                phases=tuple(watch.phases),
+                resolved=watch.resolved,
+                log_bytes=watch.size,
+            )
         )
+        self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
+        self.findings.extend(about_the_class(watch.resolved))
         self.clock.add("read the log and judge", begun, self.clock.now() - begun, "seatrial")
         return StepResult(
             step=self.stage,
-            outcome=passed() if seen.ending == "ready" else failed(seen.reason),
-            summary=_summary(facts),
+            outcome=passed() if facts.ending == "ready" else failed(facts.reason),
+            summary=summary(facts),
             facts=facts,
             findings=tuple(self.findings),
             commands=tuple(self.commands),
@@ -311,39 +284,3 @@ def _pump(server: Server) -> bool:
     """Take in what the keeper reported; is the server still running?"""
     server.wait(0)
     return server.running
-
-
-def _summary(facts: GateFacts) -> str:
-    if facts.ending != "ready" or facts.ready_s is None:
-        first = facts.first_error.text if facts.first_error is not None else facts.reason
-        return f"{facts.ending}: {' '.join(first.split())[:160]}"
-    first_ms = facts.requests[0].duration_s * 1000
-    count = len(facts.requests)
-    return f"ready in {facts.ready_s:.1f} s, {count} requests answered (the first in {first_ms:.0f} ms), nothing left"
-
-
-def _departure_findings(departure: Departure, grace_s: float, place: str) -> list[Finding]:
-    if departure.keeper_lost:
-        message = "the keeper process was killed; the server's processes were found by their token"
-        return [_warning("G201", place, message, "See what kills processes on this machine (out of memory?).")]
-    if departure.asked and departure.killed:
-        message = f"{departure.killed} processes had to be killed: they did not end within {grace_s:.0f} s"
-        return [_warning("G202", place, message, "Raise limits.stop_s of the target, or look why it does not end.")]
-    return []
-
-
-def _class_findings(watch: LogWatch) -> list[Finding]:
-    found = []
-    if watch.resolved.transformers_backend:
-        message = f"served by the Transformers backend ({watch.resolved.architecture}), not by a class of the engine"
-        found.append(
-            _warning("G301", "server.log", message, "The model has no native class here: see the support step.")
-        )
-    for name in watch.resolved.failed_plugins:
-        message = f"the plugin {name} failed to load, and the engine went on without it"
-        found.append(_warning("G302", "server.log", message, "Load its entry point by hand with the same interpreter."))
-    return found
-
-
-def _warning(code: str, place: str, message: str, next_step: str) -> Finding:
-    return Finding(code=code, severity=Severity.WARNING, place=place, message=message, next_step=next_step)

@@ -68,6 +68,7 @@ class Server:
         self._failure: str | None = None
         self._end: dict[str, Any] | None = None
         self._lost = False
+        self._detached = False
 
     def __enter__(self) -> Server:
         try:
@@ -78,7 +79,8 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop(self.grace_s)
+        if not self._detached:
+            self.stop(self.grace_s)
 
     @property
     def keeper_pid(self) -> int:
@@ -152,10 +154,13 @@ class Server:
     def detach(self) -> None:
         """Let the server live on after us; the keeper's pid is then the handle by which it is stopped."""
         self._send(b"stay\n")
+        self._detached = True
         self._release()
 
     def stop(self, grace_s: float) -> Departure:
         """Stop the server and all it started; safe to call again. A signal here leaves the rest to the keeper."""
+        if self._detached:
+            raise RuntimeError("a detached server is stopped by its keeper's pid")
         began = time.monotonic()
         try:
             self._send(f"stop {grace_s}\n".encode())
@@ -171,7 +176,7 @@ class Server:
             raise
         end = self._end or {}
         lost = self._end is None and self._failure is None
-        left = tuple(end.get("pids", ())) or (_sweep(self.token) if lost else ())
+        left = tuple(end.get("pids", ())) or (sweep(self.token) if lost else ())
         return Departure(
             exit_code=self.exit_code,
             asked=bool(end.get("asked")),
@@ -215,7 +220,7 @@ class Server:
                 os.close(handle)
 
 
-def _sweep(token: str) -> tuple[int, ...]:
+def sweep(token: str) -> tuple[int, ...]:
     """Kill every process that carries the token; the pids that are still there afterwards."""
     found = with_token(token)
     for process in found:
