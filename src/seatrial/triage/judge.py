@@ -16,7 +16,7 @@ from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 
 # Expected hit rate of each tier, measured by bench/triage.py on incidents that the rules were not written from.
-CONFIDENCE = {Tier.WEAK: 0.6, Tier.SHAPE: 0.8, Tier.LITERAL: 0.9, Tier.EXACT: 0.95}
+CONFIDENCE = {Tier.WEAK: 0.3, Tier.SHAPE: 0.8, Tier.LITERAL: 0.9, Tier.EXACT: 0.95}
 MENTIONS = 20
 COLLECT = (
     "the whole log of every process from its first line (do not cut the head)",
@@ -53,9 +53,11 @@ def judge(material: Material, library: Library) -> Diagnosis:
     chosen = _choose(roots, unknown)
     crash = deaths.crash_after_ready(events, material.ready, fatal)
     tier = chosen.signature.tier if chosen and chosen.signature else Tier.WEAK
+    if chosen and chosen.event.level == "WARNING" and tier < Tier.LITERAL:
+        tier = Tier.WEAK
     if crash is not None and (chosen is None or tier <= Tier.WEAK):
         return _crash(crash, chosen, judged, material, fatal)
-    if chosen is None or chosen.signature is None:
+    if chosen is None or chosen.signature is None or tier <= Tier.WEAK:
         return _unknown(unknown, judged, material, fatal)
     return _known(chosen, judged, material, fatal)
 
@@ -76,11 +78,16 @@ def classify(event: Event, context: str, library: Library) -> Judged | None:
         if signature.kind is Kind.NOISE:
             return Judged(event, Kind.NOISE, signature)
     quiet = event.level in {"INFO", "DEBUG"}
-    for wanted in (Kind.ROOT, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.EVIDENCE):
+    order = (Kind.ROOT, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.EVIDENCE)
+    if quiet or event.level == "WARNING":
+        order = (Kind.EVIDENCE, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.ROOT)
+    for wanted in order:
         for signature in found:
             if signature.kind is wanted and not (quiet and wanted is Kind.ROOT and signature.tier < Tier.EXACT):
                 return Judged(event, wanted, signature)
     if event.exception and not quiet and not event.exception.endswith("Warning"):
+        return Judged(event, None, None)
+    if event.level in {"FATAL", "CRITICAL"} or "Check failed" in event.text:
         return Judged(event, None, None)
     return None
 
@@ -90,8 +97,9 @@ def _choose(roots: list[Judged], unknown: list[Judged]) -> Judged | None:
 
     def strength(j: Judged) -> int:
         tier = j.signature.tier if j.signature else 0
-        if j.event.level == "WARNING":
-            tier = max(int(Tier.WEAK), tier - 1)
+        if not j.event.exception and j.event.level not in {"ERROR", "FATAL", "CRITICAL"}:
+            # A line that only mentions something says less than a failure that names it.
+            tier = max(int(Tier.SHAPE), tier - 1)
         return min(int(tier), int(Tier.LITERAL))
 
     firm = [j for j in roots if j.signature and not j.signature.yields] or roots
@@ -143,10 +151,17 @@ def _crash(
 
 
 def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
-    first = unknown[0].event if unknown else None
+    hints = [j for j in judged if j.kind is Kind.ROOT]
+    failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
+    first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
     healthy = first is None and not wrappers and not fatal
-    if first is not None:
+    if hints and first is not None and hints[0].signature:
+        why = (
+            f"Not certain enough for an answer. The place of the failure hints at {hints[0].signature.category}: "
+            f"{hints[0].signature.cause}"
+        )
+    elif first is not None:
         why = "The first failure in the log is one that no signature knows."
     elif fatal:
         why = "A process was ended without a word: " + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) + "."

@@ -133,10 +133,8 @@ class Scanner:
         if self._context_size < MAX_CONTEXT and CONTEXT.search(text) and not text.startswith("  File"):
             result.context.append(text[:2000])
             self._context_size += min(len(text), 2000)
-        if text[0] in " \t" and (FRAME.match(text) or line.level in {"ERROR", "CRITICAL"}) and "Value error" not in text:
-            # A line of a traceback or of a message; kept only as context of its last line, unless it says something.
-            if FRAME.match(text):
-                return -1
+        if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
+            return -1
         if len(result.events) >= MAX_EVENTS:
             result.overflow += 1
             return -1
@@ -148,6 +146,7 @@ class Scanner:
             process=line.process,
             time=line.time or result.last_time,
             level=line.level,
+            logger=line.logger,
             processes=[line.process] if line.process else [],
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
@@ -180,6 +179,19 @@ class Scanner:
 
 def _parse(raw: bytes) -> Line:
     return parse(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _is_code(line: Line, chunk: bytes, start: int) -> bool:
+    """Whether an indented line shows the source of the frame above it: it then quotes, it does not report."""
+    for raw in reversed(chunk[max(0, start - 4096) : start].splitlines()[-40:]):
+        above = _parse(raw)
+        if above.stream() != line.stream():
+            continue
+        if FRAME.match(above.text):
+            return True
+        if not above.text or above.text[0] not in " \t":
+            return False
+    return False
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:

@@ -115,6 +115,8 @@ class EventView:
     def subject(self) -> str:
         """The line, and the failing source line behind it when the exception says little itself."""
         code = self.event.frames[-1].code if self.event.frames else ""
+        if not self.event.exception and self.event.logger:
+            return f"{self.event.text}\n[{self.event.logger}]"
         return f"{self.event.text}\n{code}" if code and len(self.event.message) < 40 else self.event.text
 
     @cached_property

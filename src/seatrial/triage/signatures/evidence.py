@@ -16,7 +16,7 @@ SIGNATURES: tuple[Signature, ...] = (
           matches=("WARNING FlashComm is deprecated; remove enable_flashcomm1",)),
     other(E, "evidence.xlite-graph", r"ACLGraph has been disabled when speculation is disabled in xlite full mode",
           "xlite replaces ACL graphs.", matches=("ACLGraph has been disabled when speculation is disabled in xlite full mode",)),
-    other(E, "evidence.capture-truncated", r"npugraph_ex is not supported on Ascend 310P|Truncating max_cudagraph_capture_size",
+    other(E, "evidence.capture-truncated", r"npugraph_ex is not supported on Ascend 310P|npugraph_ex is not supported|Truncating max_cudagraph_capture_size",
           "Graph sizes were cut.", matches=("npugraph_ex is not supported on Ascend 310P",)),
     other(E, "evidence.quant-flag", r"user explicitly specified '--quantization", "The flag and the checkpoint disagree; the flag is used.",
           matches=("WARNING the user explicitly specified '--quantization ascend'",)),
