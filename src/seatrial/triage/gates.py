@@ -57,6 +57,7 @@ GATES = (
     b"EI0",
     b"E1",
     b"skip",
+    b"Available KV",
     b"Only one",
     b"_tokens",
     b"s missing",

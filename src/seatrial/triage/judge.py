@@ -102,12 +102,12 @@ def _choose(roots: list[Judged], unknown: list[Judged]) -> Judged | None:
             tier = max(int(Tier.SHAPE), tier - 1)
         return min(int(tier), int(Tier.LITERAL))
 
-    firm = [j for j in roots if j.signature and not j.signature.yields] or roots
+    firm = [j for j in roots if j.signature and not j.signature.yields and strength(j) > Tier.WEAK] or roots
     if not firm:
         return None
     best = max(strength(j) for j in firm)
     chosen = next(j for j in firm if strength(j) == best)
-    if chosen.signature and (chosen.signature.yields or best <= Tier.SHAPE):
+    if chosen.signature and (chosen.signature.yields == "peer" or (best <= Tier.SHAPE and not chosen.signature.yields)):
         earlier = [j for j in unknown if j.event.order < chosen.event.order and not _same_chain(j, chosen)]
         if earlier and not _relogged(earlier[0], chosen):
             return None

@@ -16,7 +16,7 @@ from seatrial.triage import gates
 from seatrial.triage.lines import Line, parse
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.tracebacks import FRAME, body, raised
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
@@ -82,10 +82,41 @@ class Scanner:
             last = chunk
         if last and not last.endswith(b"\n"):
             result.lines += 1
+        self._cut_tail()
         result.tail = [p.text for raw in re.split(rb"[\r\n]+", self._before[-4096:])[-9:] if (p := _parse(raw)).text]
         result.sha256 = self.file.sha256 if hashed else ""
         result.dropped = self.file.dropped
         return result
+
+    def _cut_tail(self) -> None:
+        """A log that ends inside a traceback: its last frame is all there is of the exception."""
+        lines = [_parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
+        while lines and CARETS.match(lines[-1].text):
+            lines.pop()
+        if len(lines) < 2 or lines[-1].text[:4].strip() or raised(lines[-1].text):
+            return
+        last = lines[-1]
+        above = next((x for x in reversed(lines[:-1]) if x.stream() == last.stream()), None)
+        if above is None or not FRAME.match(above.text):
+            return
+        found = body(lines, Line(*last[:4], ""))
+        code = last.text.strip()
+        self.result.events.append(
+            Event(
+                text=f"AssertionError: {code}" if code.startswith("assert ") else f"(cut off) {code}",
+                file=self.file.name,
+                line=self.result.lines,
+                order=(self.order << 40) + self.result.size,
+                process=last.process,
+                time=last.time or self.result.last_time,
+                level=last.level,
+                exception="AssertionError" if code.startswith("assert ") else "CutOff",
+                frames=found.frames,
+                processes=[last.process] if last.process else [],
+                ready=self.result.ready,
+                requests=self.result.requests,
+            )
+        )
 
     def _chunk(self, chunk: bytes, every: bool) -> None:
         found = _all_lines(chunk) if every else gates.hits(chunk)

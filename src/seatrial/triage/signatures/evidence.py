@@ -20,9 +20,6 @@ SIGNATURES: tuple[Signature, ...] = (
           "Graph sizes were cut.", matches=("npugraph_ex is not supported on Ascend 310P",)),
     other(E, "evidence.quant-flag", r"user explicitly specified '--quantization", "The flag and the checkpoint disagree; the flag is used.",
           matches=("WARNING the user explicitly specified '--quantization ascend'",)),
-    other(E, "evidence.plugin-not-loaded", r"Failed to load plugin (\S{1,80})",
-          "A plugin's entry point raised; vLLM goes on without it.", "Import the entry point by hand; the traceback says why.",
-          matches=("ERROR 09-01 10:00:00 [__init__.py:1] Failed to load plugin ascend",)),
     other(E, "evidence.custom-ops-off", r"Failed to register custom ops, all custom ops will be disabled|Import error msg:|"
           r"\[KunlunPlugin\] Failed to load",
           "The plugin's native operators are not there; it goes on without them.",
