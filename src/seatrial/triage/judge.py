@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from seatrial.triage import deaths
+from seatrial.triage import cann, deaths
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
 from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention
@@ -81,10 +81,17 @@ def classify(event: Event, context: str, library: Library) -> Judged | None:
     order = (Kind.ROOT, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.EVIDENCE)
     if quiet or event.level == "WARNING":
         order = (Kind.EVIDENCE, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.ROOT)
+    weak = None
     for wanted in order:
         for signature in found:
-            if signature.kind is wanted and not (quiet and wanted is Kind.ROOT and signature.tier < Tier.EXACT):
-                return Judged(event, wanted, signature)
+            if signature.kind is not wanted or (quiet and wanted is Kind.ROOT and signature.tier < Tier.EXACT):
+                continue
+            if signature.tier is Tier.WEAK:
+                weak = weak or signature  # a known wrapper says more than a mere place
+                continue
+            return Judged(event, wanted, signature)
+    if weak is not None:
+        return Judged(event, Kind.ROOT, weak)
     if event.exception and not quiet and not event.exception.endswith("Warning"):
         return Judged(event, None, None)
     if event.level in {"FATAL", "CRITICAL"} or "Check failed" in event.text:
@@ -140,7 +147,7 @@ def _crash(
     event: Event, chosen: Judged | None, judged: list[Judged], material: Material, fatal: tuple[Death, ...]
 ) -> Diagnosis:
     died = "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) or "the engine died"
-    cause = chosen.event if chosen else event
+    cause = chosen.event if chosen and not any(d.code < 0 for d in fatal) else event
     return _answer(
         "false-ready-first-request", 0.8, cause,
         f"The server said it was ready and died on a request after {event.requests} answered POSTs: {died}.",
@@ -169,7 +176,10 @@ def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fa
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
     else:
         why = "Nothing in the log looks like a failure."
-    step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
+    if healthy:
+        step = "If the server misbehaves all the same, look at the content of its answers: a log can be clean and the weights wrong."
+    else:
+        step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
     return _answer(UNKNOWN, 0.0, first, why, step, "", [j for j in judged if j.event is not first], material, fatal,
                    healthy=healthy)  # fmt: skip
 
@@ -182,6 +192,8 @@ def _answer(
         return tuple(mention(j) for j in rest if j.kind in kinds)[:MENTIONS]
 
     after = [j for j in rest if j.kind is None and cause is not None and j.event.order > cause.order]
+    if cause is not None and (known := cann.explain(cause.text)):
+        explanation = f"{explanation} CANN's table: {known}"
     consequences = mentions(Kind.CONSEQUENCE) + tuple(mention(j) for j in after)[:MENTIONS]
     return Diagnosis(
         schema_version=1,

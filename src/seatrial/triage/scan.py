@@ -57,14 +57,14 @@ class _Known(NamedTuple):
 class Scanner:
     """Reads one file. Not reusable."""
 
-    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None) -> None:
+    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None, before: bytes = b"") -> None:
         self.file = file
         self.order = order
         self.every_line = every_line
         self.result = Scan(events=[], context=[], tail=[])
         self._known: dict[bytes, _Known] = {}
         self._context_size = 0
-        self._before = b""  # the end of the previous chunk
+        self._before = before  # the end of the previous chunk
 
     def run(self, *, hashed: bool = False) -> Scan:
         """Read to the end."""

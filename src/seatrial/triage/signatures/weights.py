@@ -58,7 +58,7 @@ SIGNATURES: tuple[Signature, ...] = (
                   "RuntimeError: start (0) + length (2048) exceeds dimension size (1024).")),
     root("weights.qk-norm-tp", TP, r"The size of tensor a \((?:128|64|256|512|1024|2048|4096)\) must match the size of tensor b \(\d{1,6}\)", SHAPE,
          "A normalisation weight was sharded although its heads are replicated (TP above the number of KV heads).", "Replicate the k_norm shard; try TP equal to the number of KV heads.", sources=("V69",),
-         innermost=r"norm|qk", matches=('  File "/x/vllm_ascend/ops/layernorm.py", line 3, in forward_qk\n    x = a * b\n'
+         innermost=r"norm|qk", anchor="-", matches=('  File "/x/vllm_ascend/ops/layernorm.py", line 3, in forward_qk\n    x = a * b\n'
                   "RuntimeError: The size of tensor a (128) must match the size of tensor b (64) at non-singleton dimension 1",)),
     root("weights.shape", SHAPES, r"Attempted to load weight \(|Tried to load weights of size|size mismatch for [\w.]{1,200}: copying a param|Error\(s\) in loading state_dict|"
          r"assert (?:\w{1,20}\.)?(?:param|param_data|self\.data|self_data)\.(?:shape|size\(\)) == loaded_weight\.(?:shape|size\(\))|[Ww]eight (?:shape|size) mismatch|"
@@ -71,7 +71,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A tensor's shape differs from its parameter's while weights are loaded.", DRY, innermost=r"weight_loader|load_weights|load_\w{0,30}weight|load_merged|load_qkv|load_column|load_row|process_weights", rung="dryrun",
          matches=('  File "/x/vllm/model_executor/layers/linear.py", line 3, in weight_loader\n    assert param_data.shape == w.shape\n' "AssertionError",)),
     root("weights.meta", "weights-missing", r"Cannot copy out of meta tensor", SHAPE, "A module was built on the meta device and never filled.", DRY, sources=("V47",),
-         matches=("NotImplementedError: Cannot copy out of meta tensor; no data!",)),
+         anchor="-", matches=("NotImplementedError: Cannot copy out of meta tensor; no data!",)),
     root("weights.experts-name", KEYS, r"expert.{0,80}(?:not found|missing|KeyError)|params_dict\[name\]|quant_description\[", EXACT, "A tensor name has no parameter.", DRY,
          raised=r"KeyError", rung="dryrun", unless=r"params_dict.{0,30}skip",
          matches=('  File "/x/vllm_ascend/quantization/modelslim_config.py", line 3, in get\n    quant_type = quant_description[prefix + ".weight"]\n'
