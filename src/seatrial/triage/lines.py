@@ -72,7 +72,7 @@ def parse(raw: str) -> Line:
             break
         first = text[0]
         if first == "(" and (m := PROCESS.match(text)):
-            process = m[1] if not process or "rank" in process else process
+            process = m[1] if not process or "rank" in process or _closer(m[1], process) else process
         elif first == "[" and (m := RANK.match(text) or MPI.match(text)):
             process = process or m[1]
         elif first == "[" and not time and (m := SGLANG.match(text) or C10.match(text) or PLOG.match(text)):
@@ -94,6 +94,11 @@ def parse(raw: str) -> Line:
 
 
 DEPTH = ("Worker", "VllmWorker", "RayWorker", "rank", "TP", "EngineCore", "APIServer")
+
+
+def _closer(one: str, two: str) -> bool:
+    """Whether `one` names a process nearer to the device, or the same kind more exactly."""
+    return (depth(one), -len(one)) < (depth(two), -len(two))
 
 
 def depth(process: str) -> int:

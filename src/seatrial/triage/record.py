@@ -104,6 +104,7 @@ class Event(msgspec.Struct, kw_only=True):
     process: str = ""
     time: str = ""
     level: str = ""
+    logger: str = ""
     exception: str = ""
     message: str = ""
     frames: tuple[Frame, ...] = ()

@@ -16,7 +16,7 @@ from seatrial.triage import gates
 from seatrial.triage.lines import Line, parse
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.tracebacks import FRAME, body, raised
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
@@ -57,14 +57,14 @@ class _Known(NamedTuple):
 class Scanner:
     """Reads one file. Not reusable."""
 
-    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None) -> None:
+    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None, before: bytes = b"") -> None:
         self.file = file
         self.order = order
         self.every_line = every_line
         self.result = Scan(events=[], context=[], tail=[])
         self._known: dict[bytes, _Known] = {}
         self._context_size = 0
-        self._before = b""  # the end of the previous chunk
+        self._before = before  # the end of the previous chunk
 
     def run(self, *, hashed: bool = False) -> Scan:
         """Read to the end."""
@@ -82,10 +82,41 @@ class Scanner:
             last = chunk
         if last and not last.endswith(b"\n"):
             result.lines += 1
+        self._cut_tail()
         result.tail = [p.text for raw in re.split(rb"[\r\n]+", self._before[-4096:])[-9:] if (p := _parse(raw)).text]
         result.sha256 = self.file.sha256 if hashed else ""
         result.dropped = self.file.dropped
         return result
+
+    def _cut_tail(self) -> None:
+        """A log that ends inside a traceback: its last frame is all there is of the exception."""
+        lines = [_parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
+        while lines and CARETS.match(lines[-1].text):
+            lines.pop()
+        if len(lines) < 2 or lines[-1].text[:4].strip() or raised(lines[-1].text):
+            return
+        last = lines[-1]
+        above = next((x for x in reversed(lines[:-1]) if x.stream() == last.stream()), None)
+        if above is None or not FRAME.match(above.text):
+            return
+        found = body(lines, Line(*last[:4], ""))
+        code = last.text.strip()
+        self.result.events.append(
+            Event(
+                text=f"AssertionError: {code}" if code.startswith("assert ") else f"(cut off) {code}",
+                file=self.file.name,
+                line=self.result.lines,
+                order=(self.order << 40) + self.result.size,
+                process=last.process,
+                time=last.time or self.result.last_time,
+                level=last.level,
+                exception="AssertionError" if code.startswith("assert ") else "CutOff",
+                frames=found.frames,
+                processes=[last.process] if last.process else [],
+                ready=self.result.ready,
+                requests=self.result.requests,
+            )
+        )
 
     def _chunk(self, chunk: bytes, every: bool) -> None:
         found = _all_lines(chunk) if every else gates.hits(chunk)
@@ -133,10 +164,8 @@ class Scanner:
         if self._context_size < MAX_CONTEXT and CONTEXT.search(text) and not text.startswith("  File"):
             result.context.append(text[:2000])
             self._context_size += min(len(text), 2000)
-        if text[0] in " \t" and (FRAME.match(text) or line.level in {"ERROR", "CRITICAL"}) and "Value error" not in text:
-            # A line of a traceback or of a message; kept only as context of its last line, unless it says something.
-            if FRAME.match(text):
-                return -1
+        if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
+            return -1
         if len(result.events) >= MAX_EVENTS:
             result.overflow += 1
             return -1
@@ -148,6 +177,7 @@ class Scanner:
             process=line.process,
             time=line.time or result.last_time,
             level=line.level,
+            logger=line.logger,
             processes=[line.process] if line.process else [],
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
@@ -180,6 +210,19 @@ class Scanner:
 
 def _parse(raw: bytes) -> Line:
     return parse(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _is_code(line: Line, chunk: bytes, start: int) -> bool:
+    """Whether an indented line shows the source of the frame above it: it then quotes, it does not report."""
+    for raw in reversed(chunk[max(0, start - 4096) : start].splitlines()[-40:]):
+        above = _parse(raw)
+        if above.stream() != line.stream():
+            continue
+        if FRAME.match(above.text):
+            return True
+        if not above.text or above.text[0] not in " \t":
+            return False
+    return False
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:

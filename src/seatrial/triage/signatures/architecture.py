@@ -75,7 +75,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A call between the checkpoint's or engine's code and transformers does not fit.", PIN,
          innermost=r"site-packages/transformers/", unless=rf"{PLUGIN}|Config' object has no attribute",
          matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/processing_utils.py", line 10, in __call__\n'
-                  "TypeError: _get_num_multimodal_tokens() got an unexpected keyword argument 'skip'",)),
+                  "TypeError: convert() got an unexpected keyword argument 'skip'",)),
     root("tf.skip-tensor-conversion", TF, r"unexpected keyword argument 'skip_tensor_conversion'", EXACT,
          "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",),
          matches=("TypeError: BatchFeature.convert_to_tensors() got an unexpected keyword argument 'skip_tensor_conversion'",)),

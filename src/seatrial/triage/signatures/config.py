@@ -69,7 +69,7 @@ SIGNATURES: tuple[Signature, ...] = (
          unless=r"architectures|[Uu]nknown quantization|quantization|inspected|speculative|expert|pipeline|LoRA|lora|tokenizer|dtype|bfloat16|Free memory|chat template|not supported on|"
          r"does not support|recognize|sleep|[Dd]evice|kv_connector|connector|structured|attention backend|transformers|multimodal|mm_|prefix",
          matches=("  Value error, max_num_seqs must be greater than zero [type=value_error, input_value=ArgsKwargs]",)),
-    root("config.world-size", "config-validation", r"data_parallel_size .{0,80}(?:must|should|is not)|prefill_context_parallel_size|decode_context_parallel_size.{0,80}(?:must|divis)|"
+    root("config.world-size", "config-validation", r"data_parallel_size .{0,80}(?:must|should|is not)|(?:prefill|decode)_context_parallel_size|"
          r"nnodes.{0,60}(?:must|divis)|rope_scaling.{0,60}(?:must|should|invalid)|Unknown RoPE scaling type|`rope_scaling`'s", LITERAL,
          "A parallel or rope setting is out of range.", FIT,
          matches=("AssertionError: tp_size 8 must be divisible by decode_context_parallel_size 3",)),
@@ -83,9 +83,9 @@ SIGNATURES: tuple[Signature, ...] = (
          r"missing (?:key|field)s? .{0,60}config|[Nn]o (?:such )?(?:key|field).{0,60}config\.json|type must be \w{1,12}, but is null", LITERAL,
          "The code reads a field that this checkpoint's config does not have, or has inside text_config or under another name.",
          "Compare config.json with the config class; set it with --hf-overrides, or read it through get_text_config().", rung="support",
-         unless=r"rope_theta'|rope_scaling'$|VllmConfig|ModelConfig' |SchedulerConfig|ParallelConfig|CacheConfig|AscendConfig|CompilationConfig|SpeculativeConfig|KVTransferConfig|LoRAConfig",
+         unless=r"rope_theta'|rope_scaling'$|VllmConfig|Ascend\w{0,30}Config|QuantConfig|'ModelConfig'|SchedulerConfig|ParallelConfig|CacheConfig|AscendConfig|CompilationConfig|SpeculativeConfig|KVTransferConfig|LoRAConfig",
          matches=("AttributeError: 'Glm4vMoeConfig' object has no attribute 'num_attention_heads'",)),
-    root("config.engine-object", "version-mismatch-plugin", r"'(?:Vllm|Model|Scheduler|Parallel|Cache|Ascend|Compilation|Speculative|KVTransfer|LoRA|Device|Load|Kernel|Attention|Multimodal|MultiModal)Config' object has no attribute", EXACT,
+    root("config.engine-object", "version-mismatch-plugin", r"'(?:Vllm|Model|Scheduler|Parallel|Cache|Ascend\w{0,30}|\w{0,30}Quant\w{0,10}|Compilation|Speculative|KVTransfer|LoRA|Device|Load|Kernel|Attention|Multimodal|MultiModal)Config' object has no attribute", EXACT,
          "The plugin reads a field of the engine's own configuration that this version does not have.", "Use the vLLM version that the plugin's release names.",
          matches=("AttributeError: 'SchedulerConfig' object has no attribute 'chunked_prefill_enabled'",)),
     root("config.rope-expand", "config-field-mismatch", r"The expanded size of the tensor \(\d{1,9}\) must match the existing size|size of tensor a \(\d{1,9}\) must match the size of tensor b", SHAPE,

@@ -24,7 +24,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "The model or the platform does not do pipeline parallelism, or a stage lacks a layer.", "PP=1 (use TP), or implement SupportsPP with make_empty_intermediate_tensors.", rung="support", sources=("V26",), raised=r"\w{1,80}|",
          unless=r"missing vLLM-specific|unexpected keyword",
          matches=("NotImplementedError: Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface.", "AttributeError: 'PPMissingLayer' object has no attribute 'self_attn'")),
-    root("pp.attn-key", PP, r"KeyError: ['\"][\w.]{0,160}layers\.\d{1,4}\.(?:self_attn(?:\.attn)?|attn|mla_attn\w{0,10})(?:\.\w{1,20})?['\"]", SHAPE,
+    root("pp.attn-key", PP, r"KeyError: ['\"][\w.]{0,160}layers\.\d{1,4}\.(?:self_attn(?:\.attn)?|attn|mla_attn\w{0,10})(?:\.\w{1,20})?['\"]", EXACT,
          "An attention layer of another pipeline stage (or of the draft model) is looked up on this rank.", "PP=1 to confirm; on Ray, use mp or a version with the fix.", context=r"pipeline[_-]parallel[_-]size[\s=':]{1,4}[2-9]|-pp[ =][2-9]|PP[1-9]|_PP\d", sources=("vllm#41287",),
          matches=("vllm serve m --pipeline-parallel-size 2\nKeyError: 'model.layers.0.self_attn.attn'",)),
     root("pp.world", VIS, r"World size \(\d{1,5}\) is larger than the number of available GPUs|[Ll]ocal_world_size \(\d{1,4}\).{0,160}visible devices|(?:number of )?(?:visible|available) (?:devices?|NPUs?|GPUs?).{0,80}(?:less than|smaller|not enough|fewer|0\b)|"
