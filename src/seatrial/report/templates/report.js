@@ -118,7 +118,7 @@
           if (names.length) { this.found.push({ group, names }); things += names.length; }
         }
       }
-      this.said.textContent = `${things.toLocaleString("en")} ${this.root.dataset.things} in ${this.found.length.toLocaleString("en")} groups`;
+      this.said.textContent = `${this.root.dataset.things}: ${things.toLocaleString("en")}`;
       this.shown = PAGE;
       this.draw();
     }
