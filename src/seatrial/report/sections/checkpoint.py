@@ -42,6 +42,8 @@ class _Card:
         if not frame:
             return []
         rows = [self.row(frame, "architecture", key) for key in frame if not isinstance(frame.peek(key), dict)]
+        if frame.peek("text_section") == "":
+            rows = [r for r in rows if r.label != "text section"]
         if "remote_code" in frame and frame.peek("remote_code") is None:
             rows = [r for r in rows if r.label != "remote code"]
             rows.append(pair("remote code", "none: config.json names no code of its own"))

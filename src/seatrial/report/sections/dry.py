@@ -171,7 +171,7 @@ def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) 
                 count=len(found),
                 dtype=visible(dtype),
                 shape=visible(shape),
-                note=visible(note),
+                note=_short(note),
                 runs=inside,
             )
         )
@@ -226,12 +226,17 @@ def _account(
                 dtype=visible(dtype),
                 shape=" ".join(_shape(s) for s in shapes[:4]),
                 target=visible(target),
-                note=visible("; ".join(filter(None, notes))),
+                note=_short("; ".join(filter(None, notes))),
                 nbytes=nbytes,
             )
         )
     groups.sort(key=lambda g: rank(g.fate))
     return Tensors(id=anchor, title=title, groups=tuple(groups), target_title=target_title, things=things)
+
+
+def _short(note: str) -> str:
+    """A line of a table; a whole exception stands above it, and all of it in the facts."""
+    return visible(note) if len(note) <= 300 else visible(note[:280]) + "… (whole in the facts file)"
 
 
 def _ranks(facts: Facts) -> list[Block]:
