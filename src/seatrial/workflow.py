@@ -21,7 +21,7 @@ from seatrial.core.errors import SeatrialError, Stopped, UsageError
 from seatrial.core.record import Record, from_plain, to_json, to_plain
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, combine, inconclusive
-from seatrial.dryrun import HeaderTensor, dry
+from seatrial.dryrun import dry
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.check import check_engine
 from seatrial.engine.resolve import engine_python_of, installed_versions
@@ -107,6 +107,10 @@ class _Context:
         if self._checkpoint is None:
             self._checkpoint = read_checkpoint(self.folder)
         return self._checkpoint
+
+    @property
+    def is_multimodal(self) -> bool:
+        return any(part.component in ("vision", "audio") for part in self.checkpoint.card.weights.components)
 
     @property
     def probe_s(self) -> float:
@@ -207,24 +211,23 @@ def _engine(context: _Context) -> StepResult:
 
 
 def _support(context: _Context) -> StepResult:
-    facts = context.checkpoint
+    card = context.checkpoint.card
     return support(
-        facts.architectures,
+        card.architecture.architectures,
         session=context.session,
-        model_type=facts.model_type,
-        has_experts=facts.has_experts,
-        is_multimodal=facts.is_multimodal,
-        remote_code=facts.remote_code,
+        model_type=card.architecture.model_type or "",
+        has_experts=card.feed_forward.moe is not None,
+        is_multimodal=context.is_multimodal,
+        remote_code=card.architecture.remote_code is not None,
         timeout_s=context.probe_s,
         progress=context.observer.say,
     )
 
 
 def _dry(context: _Context) -> StepResult:
-    tensors = [HeaderTensor(name=t.name, dtype=t.dtype, shape=t.shape) for t in context.checkpoint.tensors]
     return dry(
         context.folder,
-        tensors,
+        context.checkpoint.tensors,
         session=context.session,
         tp=context.job.tp,
         timeout_s=context.probe_s,
@@ -244,7 +247,7 @@ def _gate(stage: Literal["dummy", "real"]) -> Callable[[_Context], StepResult]:
             scratch=context.scratch,
             tp=context.job.tp,
             max_model_len=context.job.max_model_len,
-            multimodal=context.checkpoint.is_multimodal,
+            multimodal=context.is_multimodal,
             say=context.observer.say,
         )
 

@@ -128,8 +128,7 @@ class Watcher:
         self.stop()
         took = "kept from before" if reused else f"{step.duration_s:.1f} s"
         verdict = step.outcome.verdict
-        self.console.print(f"  [{STYLES[verdict]}]{verdict.value:<12}[/] {step.step:<8} {took:>9}  ", end="")
-        self.console.print(step.summary, markup=False)
+        self.console.print(f"  {step.step:<8} [{STYLES[verdict]}]{verdict.value:<14}[/] {took:>9}")
 
     def stop(self) -> None:
         if self._status is not None:
