@@ -187,8 +187,10 @@ def qwen3_next(ids, tokenizer):
 
 
 def deepseek_v3(ids, tokenizer):
-    """Multi-head latent attention, one dense layer, one layer of eight routed experts and a shared one. The latent sizes
-    are the published ones, 512 + 64: the CPU kernel of vLLM 0.32 refuses 32 + 16 at the first request."""
+    """Multi-head latent attention, one dense layer, one layer of eight routed experts and a shared one.
+
+    The latent sizes are the published ones, 512 + 64: the CPU kernel of vLLM 0.32 refuses 32 + 16 at the first request.
+    """
     from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
     more = {
