@@ -5,7 +5,8 @@ named `vllm` beside a Python (see `conftest.py`). Faults, joined by commas: neve
 (silent, but computing), die-at-start, die-late, traceback, slow-start=S, no-health, health-503, wrong-model,
 models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers), hang, half-open, cut, garbage,
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
-flood (1 MB of log per answer and at the start), no-image, huge.
+flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
+the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema.
 """
 
 import json
@@ -16,9 +17,11 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", "").split(",") if part)
 ANSWERS = [0]
+HITS = [0]
 
 
 def option(name, default=None):
@@ -54,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             if "no-health" in FAULTS:
                 return self.answer(404, {"detail": "Not Found"})
             return self.answer(503 if "health-503" in FAULTS else 200, b"")
+        if self.path == "/metrics":
+            return self.answer(200, f'vllm:prefix_cache_hits_total{{engine="0"}} {HITS[0]}.0\n'.encode())
         if "models-hang" in FAULTS:
             time.sleep(3600)
         name = "something-else" if "wrong-model" in FAULTS else option("--served-model-name")
@@ -61,7 +66,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if "crash-on-request" in FAULTS:
+        crash = "crash-on-request" in FAULTS or FAULTS.get("crash-with", "?") in sys.argv
+        if "once" in FAULTS and not Path(FAULTS["once"]).exists():
+            Path(FAULTS["once"]).touch()
+            crash = True
+        if crash:
             log("!!!!!!! Segfault encountered !!!!!!!")
             os.kill(os.getpid(), signal.SIGSEGV)
         if "error-500" in FAULTS:
@@ -89,14 +98,28 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b"x" * (17 << 20))
         if "flood" in FAULTS:
             flood()
-        self.answer(200, self.choice())
+        HITS[0] += body["max_tokens"] if "no-hits" not in FAULTS else 0
+        if body.get("stream") and "no-stream" not in FAULTS:
+            return self.stream()
+        self.answer(200, self.choice(body))
         ANSWERS[0] += 1
         if FAULTS.get("crash-after") == str(ANSWERS[0]):
             log("RuntimeError: the decoder died")
             threading.Timer(0.05, os._exit, (3,)).start()
         return None
 
-    def choice(self):
+    def stream(self):
+        pieces = [json.dumps({"choices": [{"text": t}]}, separators=(",", ":")) for t in ("aye", ",", " aye")]
+        data = "".join(f"data: {piece}\n\n" for piece in [*pieces, "[DONE]"]).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def choice(self, body):
+        if "response_format" in body and "deaf-to-schema" not in FAULTS:
+            return {"choices": [{"message": {"content": '{"side": "port"}'}, "finish_reason": "stop"}]}
         tokens = ["aye", ",", " aye", ",", " captain", "!", " All", " well", "."]
         if "repeat" in FAULTS:
             tokens = ["ha"] * 12
@@ -114,6 +137,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def main():
     log("INFO 11-20 00:00:00 [core.py:1] Initializing a V1 LLM engine (stand-in)")
+    if "--enable-expert-parallel" in sys.argv:
+        log("(Worker pid=1) INFO 11-20 00:00:00 [x.py:250] [EP Rank 0/2] Expert parallelism is enabled. Expert linear")
     if "deaf" in FAULTS:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "grandchild" in FAULTS:

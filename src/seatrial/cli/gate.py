@@ -18,6 +18,7 @@ from seatrial.core.verdict import Verdict, combine
 if TYPE_CHECKING:
     from seatrial.core.step import StepResult
     from seatrial.platforms import LaunchPlan
+    from seatrial.targets import Target
 
 
 @click.command()
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--python", type=click.Path(path_type=Path), help="This interpreter instead of the target's.")
 @click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
 @click.option("--out", "keep", type=click.Path(path_type=Path), help="Keep logs, requests and answers in this folder.")
+@click.option("--ladder", is_flag=True, help="After a failure, try again with one change at a time to find the cause.")
 @click.option("--plan-only", is_flag=True, help="Print the exact environment and command; start nothing.")
 @json_option
 def command(
@@ -44,6 +46,7 @@ def command(
     python: Path | None,
     extra: tuple[str, ...],
     keep: Path | None,
+    ladder: bool,
     plan_only: bool,
     as_json: bool,
 ) -> None:
@@ -106,6 +109,12 @@ def command(
             if not as_json:
                 _show(result)
             if result.outcome.verdict is not Verdict.PASS:
+                if ladder:
+                    results.append(
+                        _climb(result, checkpoint, chosen, interpreter, folder, one, tp, max_model_len, image, extra)
+                    )
+                    if not as_json:
+                        _show_ladder(results[-1])
                 break
         verdict = combine(r.outcome.verdict for r in results)
     finally:
@@ -116,6 +125,52 @@ def command(
     elif folder.exists():
         out().print(f"logs, requests and answers: {folder}", style="dim")
     leave(verdict)
+
+
+def _climb(
+    first: StepResult,
+    checkpoint: Path,
+    target: Target,
+    python: Path,
+    folder: Path,
+    stage: Literal["dummy", "real"],
+    tp: int | None,
+    max_model_len: int | None,
+    image: bool | None,
+    extra: tuple[str, ...],
+) -> StepResult:
+    from seatrial.gates import gate, takes_images
+    from seatrial.gates.ladder import Rung, climb, switches
+
+    multimodal = takes_images(checkpoint) if image is None else image
+    with _progress("ladder") as say:
+
+        def run(rung: Rung) -> StepResult:
+            kept = [word for group in switches(extra) if group != rung.without for word in group]
+            return gate(
+                checkpoint,
+                target,
+                python=python,
+                stage=stage,
+                scratch=folder / rung.name,
+                tp=rung.tp or tp,
+                max_model_len=max_model_len,
+                multimodal=multimodal and not rung.text_only,
+                extra_args=(*kept, *rung.args),
+                env=rung.env,
+                say=say,
+            )
+
+        return climb(first, extra, run, multimodal=multimodal, say=say)
+
+
+def _show_ladder(result: StepResult) -> None:
+    from rich.markup import escape
+
+    for step in result.facts.climbed:
+        same = ", as before" if step.same_signature else ""
+        out().print(f"      {step.rung.kind:<10} {escape(step.rung.change)}: {step.ending}{same}")
+    out().print(f"      {escape(result.summary)}")
 
 
 @contextlib.contextmanager

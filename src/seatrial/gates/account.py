@@ -43,6 +43,7 @@ class Seen(Record):
     phases: tuple[Phase, ...]
     resolved: Resolved
     log_bytes: int
+    deaths: tuple[str, ...] = ()
 
 
 def account(seen: Seen) -> GateFacts:
@@ -50,7 +51,15 @@ def account(seen: Seen) -> GateFacts:
     departure = seen.departure
     log = Path(seen.log)
     error = first_error(log) if log.is_file() else None
-    judged = judge(seen.readiness, seen.requests, seen.findings, alive=seen.alive, departure=departure, error=error)
+    judged = judge(
+        seen.readiness,
+        seen.requests,
+        seen.findings,
+        alive=seen.alive,
+        departure=departure,
+        error=error,
+        deaths=seen.deaths,
+    )
     return GateFacts(
         stage=seen.stage,
         ending=judged.ending,
@@ -75,6 +84,7 @@ def account(seen: Seen) -> GateFacts:
         phases=seen.phases,
         exit_code=departure.exit_code,
         exit_text=describe_exit(departure.exit_code) if departure.exit_code is not None else "",
+        worker_deaths=seen.deaths,
         stopped_by=_stopped_by(departure),
         stop_s=departure.took_s,
         processes_left=departure.left,

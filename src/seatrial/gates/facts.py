@@ -66,7 +66,8 @@ class GateFacts(Record):
 
     `ready_s`: from the server's start to its model being listed; None if that never happened. `processes_left` are
     pids no signal ended (empty is the proof that none is left). `seatrial_cpu_s`: our own CPU time while waiting for
-    readiness, over `waited_s`. `layers`: the model was cut to so many, so that this can never be signed off.
+    readiness, over `waited_s`. `worker_deaths` are the engine's own
+    words about its workers. `layers`: the model was cut to so many, so that this can never be signed off.
     """
 
     stage: Literal["dummy", "real"]
@@ -92,6 +93,7 @@ class GateFacts(Record):
     phases: tuple[Phase, ...] = ()
     exit_code: int | None = None
     exit_text: str = ""
+    worker_deaths: tuple[str, ...] = ()
     stopped_by: Literal["asked", "killed", "itself", "keeper-lost"] = "asked"
     stop_s: float = 0.0
     processes_left: tuple[int, ...] = ()

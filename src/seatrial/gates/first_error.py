@@ -77,7 +77,7 @@ def plain_error(log: Path) -> LogError | None:
     """Exception lines after a traceback and native crashes first; else the first ERROR line; else a worker's death."""
     logged: LogError | None = None
     inside: set[str] = set()
-    for number, raw in enumerate(_lines(log), 1):
+    for number, raw in enumerate(lines_of(log), 1):
         match = PREFIX.match(raw)
         process = (match.group("process") or "") if match else ""
         level = (match.group("level") or "") if match else ""
@@ -98,7 +98,7 @@ def plain_error(log: Path) -> LogError | None:
     return logged
 
 
-def _lines(log: Path) -> Iterator[str]:
+def lines_of(log: Path) -> Iterator[str]:
     """Lines without their end, at most LONGEST_LINE characters each; the rest of a longer one is dropped."""
     with log.open("rb") as stream:
         while True:

@@ -24,9 +24,13 @@ def judge(
     alive: str,
     departure: Departure,
     error: LogError | None,
+    deaths: tuple[str, ...] = (),
 ) -> Judgement:
-    """`alive` is empty when the engine answered after the last request, else what happened instead."""
-    log = f"; the log's first error: {error.text[:300]}" if error is not None else ""
+    """`deaths`: what the engine says of its workers. `alive` is empty when the engine answered after the last request,
+    else what happened instead.
+    """
+    died = f"; worker {', '.join(deaths)}" if deaths else ""
+    log = died + f"; the log's first error: {error.text[:300]}" if error is not None else ""
     if readiness.ending is not None:
         return Judgement(ending=readiness.ending, reason=readiness.reason + log)
     bad = next((r for r in requests if r.trouble), None)

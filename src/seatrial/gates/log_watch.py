@@ -10,6 +10,7 @@ import re
 import time
 from pathlib import Path
 
+from seatrial.engine.border import describe_exit
 from seatrial.gates.facts import Phase, Resolved
 
 LOOK_BYTES = 1 << 20  # scanned per look at most
@@ -29,6 +30,7 @@ ARCHITECTURE = re.compile(r"Resolved architecture: (\S+)")
 OVERWRITTEN = re.compile(
     r"Model architecture (\S+) is already registered, and will be overwritten by the new model class (\S+?)\.?$"
 )
+DEATH = re.compile(r"(Worker proc|RayWorkerProc rank=) ?(\S+) died unexpectedly(?: \(exit code: (-?\d+)\))?")
 PLUGIN = re.compile(r"Failed to load plugin (\S+)")
 
 
@@ -39,6 +41,7 @@ class LogWatch:
         self.log = log
         self.phases: list[Phase] = []
         self.resolved = Resolved()
+        self.deaths: list[str] = []
         self.passed_over = 0
         self.size = 0
         self.grown_at = origin
@@ -98,6 +101,9 @@ class LogWatch:
                 transformers_backend=was.transformers_backend,
                 failed_plugins=was.failed_plugins,
             )
+        elif match := DEATH.search(line):
+            how = describe_exit(int(match.group(3))) if match.group(3) else "unseen"
+            self.deaths.append(f"{match.group(2)} ended {how}")
         elif (match := PLUGIN.search(line)) and match.group(1) not in was.failed_plugins:
             self.resolved = Resolved(
                 architecture=was.architecture,

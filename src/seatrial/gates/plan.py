@@ -6,12 +6,15 @@ that is only to be printed, perhaps on another machine.)
 
 from __future__ import annotations
 
+import contextlib
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from seatrial.core.errors import EngineError, UsageError
+from seatrial.gates.features.base import Model
 from seatrial.gates.ports import demand_free, free_port
 from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
 from seatrial.targets import Target
@@ -29,10 +32,14 @@ def gate_plan(
     max_model_len: int | None = None,
     extra_args: Sequence[str] = (),
     env: dict[str, str] | None = None,
+    drop: Sequence[str] = (),
     port: int | None = None,
     check: bool = True,
 ) -> LaunchPlan:
-    """The platform's plan; `env` is laid over the target's. A port of 0 is replaced by a free one when checked."""
+    """The platform's plan; `env` is laid over the target's, arguments in `drop` are left out.
+
+    A port of 0 is replaced by a free one when checked.
+    """
     wanted = target.serve.port if port is None else port
     if check:
         demand_free(target.serve.host, wanted)
@@ -52,7 +59,7 @@ def gate_plan(
         tp=tp,
         max_model_len=max_model_len,
         env={**target.launch.env, **(env or {})},
-        args=dict(target.serve.args),
+        args={name: value for name, value in target.serve.args.items() if name not in drop},
         extra_args=tuple(extra_args),
         visible_env=target.devices.visible_env,
         cwd=target.roots.work_dir,
@@ -61,6 +68,21 @@ def gate_plan(
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
     )
     return launch_plan(target.platform, request)
+
+
+def read_model(checkpoint: Path) -> Model:
+    """The config and the tensor names (from the index, else the shards' headers); empty where unreadable."""
+    names: set[str] = set()
+    index = checkpoint / "model.safetensors.index.json"
+    with contextlib.suppress(OSError, ValueError, AttributeError, struct.error, RecursionError):
+        if index.is_file() and index.stat().st_size < 256 << 20:
+            names |= set(json.loads(index.read_bytes()).get("weight_map", {}))
+        for shard in [] if names else sorted(checkpoint.glob("*.safetensors"))[:64]:
+            with shard.open("rb") as stream:
+                (length,) = struct.unpack("<Q", stream.read(8))
+                if length < 256 << 20:
+                    names |= set(json.loads(stream.read(length))) - {"__metadata__"}
+    return Model(config=_config(checkpoint) or {}, tensors=frozenset(names))
 
 
 def takes_images(checkpoint: Path) -> bool:

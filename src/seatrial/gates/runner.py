@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
@@ -22,6 +22,7 @@ from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, passed
 from seatrial.engine.border import describe_exit
 from seatrial.gates.account import Seen, about_departure, about_the_class, account, summary
+from seatrial.gates.client import Client
 from seatrial.gates.exchange import Exchange, exchange
 from seatrial.gates.facts import Milestone, RequestFacts
 from seatrial.gates.log_watch import LogWatch
@@ -49,11 +50,14 @@ def gate(
     layers: int | None = None,
     extra_args: Sequence[str] = (),
     env: dict[str, str] | None = None,
+    drop: Sequence[str] = (),
+    visit: Callable[[Client], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
     """Run the gate. `scratch` is a folder for the log and the bodies; `tp` and `max_model_len` None: the target's.
 
-    `layers` cuts the model for a quick look; the facts say so. `env` is laid over the target's launch environment.
+    `layers` cuts the model for a quick look; the facts say so. `env` is laid over the target's launch environment,
+    arguments of the target in `drop` are left out. `visit` may ask more of the server once its own requests passed.
     """
     if layers is not None:
         if stage == "real":
@@ -68,9 +72,10 @@ def gate(
         max_model_len=max_model_len,
         extra_args=extra_args,
         env=env,
+        drop=drop,
     )
     try:
-        return _Gate(plan, checkpoint, target, python, stage, scratch, multimodal, layers, say).run()
+        return _Gate(plan, checkpoint, target, python, stage, scratch, multimodal, layers, visit, say).run()
     except OSError as exc:
         raise WorkspaceError(
             f"{exc.filename or scratch}: {exc.strerror or exc}", mend="Free some space there or name another folder."
@@ -88,10 +93,12 @@ class _Gate:
         scratch: Path,
         multimodal: bool,
         layers: int | None,
+        visit: Callable[[Client], None] | None,
         say: Callable[[str], None],
     ) -> None:
         self.plan, self.checkpoint, self.target, self.python = plan, checkpoint, target, python
         self.stage, self.multimodal, self.layers, self.say = stage, multimodal, layers, say
+        self.visit = visit
         self.clock = Stopwatch()
         self.origin = time.monotonic() - self.clock.now()
         self.folder = scratch / stage
@@ -163,6 +170,8 @@ class _Gate:
             self.say(f"asking: {question.name}")
             if not self._send(server, question):
                 break
+        else:
+            self._visited(server)
         with self.clock.span("is it still alive", "seatrial"):
             self.alive = self._still_alive(server)
         if not self.alive:
@@ -209,6 +218,21 @@ class _Gate:
         if not trouble:
             self.milestones.append(Milestone(name=question.name, at_s=time.monotonic() - server.started_at))
         return not trouble
+
+    def _visited(self, server: Server) -> None:
+        """Let the visitor ask; what was answered is kept, judging it is the visitor's business."""
+        if self.visit is None:
+            return
+
+        def send(method: str, path: str, body: Any) -> Exchange:
+            limit = float(self.target.limits.request_s.value or 0)
+            return exchange(self.host, self.port, method, path, body, timeout_s=limit, alive=lambda: _pump(server))
+
+        client = Client(self.model, send)
+        with self.clock.span("further requests", "engine"):
+            self.visit(client)
+        for number, reply in enumerate(client.exchanges, 1):
+            self._attach(f"further-{number:02d}.json", reply.body)
 
     def _still_alive(self, server: Server) -> str:
         until = time.monotonic() + SETTLE_S
@@ -263,6 +287,7 @@ class _Gate:
                 phases=tuple(watch.phases),
                 resolved=watch.resolved,
                 log_bytes=watch.size,
+                deaths=tuple(watch.deaths),
             )
         )
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))

@@ -7,6 +7,7 @@ nothing and reads only the machine's core count. What a document prescribes and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -84,7 +85,12 @@ class LaunchPlan(Record):
 
 def tensor_parallel(request: LaunchRequest) -> int:
     """The size asked for, else the target's, else 1."""
-    return request.tp if request.tp is not None else int(request.args.get("tensor-parallel-size", 1))
+    return tensor_parallel_of(request.tp, request.args)
+
+
+def tensor_parallel_of(tp: int | None, args: Mapping[str, Scalar]) -> int:
+    """The size for an explicit wish and a target's arguments."""
+    return tp if tp is not None else int(args.get("tensor-parallel-size", 1))
 
 
 def serve_arguments(request: LaunchRequest, args: dict[str, Scalar]) -> list[str]:
