@@ -87,7 +87,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
     if files.known == "headers":
         parameters = count(groups, ffn, quantization, expert_dtype, whole=files.whole)
     else:
-        parameters = estimate(frame, attention, ffn, media, text)
+        parameters = estimate(frame, attention, ffn, media, mtp.declared, text)
     ledger.findings += checks.run(
         Facts(
             known=files.known,
