@@ -533,3 +533,10 @@ EXCLUDED_QUANTISED = _add(
     "A module on the list of exclusions has quantised weights.",
     "Check that the description belongs to these weights.",
 )
+NO_SCHEME = _add(
+    "C098",
+    WARNING,
+    "names without a scheme",
+    "There are more kinds of tensor names than any model has; not all were compared with the config.",
+    "Check that the files are a language model's checkpoint.",
+)

@@ -7,6 +7,8 @@ Unknown parts make the whole unknown: an estimate that leaves something out woul
 
 from __future__ import annotations
 
+import msgspec
+
 from seatrial.checkpoint.architecture import Architecture
 from seatrial.checkpoint.attention import Attention, Mixer
 from seatrial.checkpoint.config import View
@@ -16,7 +18,7 @@ from seatrial.checkpoint.params import Parameters, nothing
 from seatrial.core.quantity import Quantity, Source, unknown
 from seatrial.core.record import Record
 
-FAR = "estimated from config.json; MTP layers not counted"
+FAR = "estimated from config.json; MTP layers apart"
 
 
 class Term(Record):
@@ -38,9 +40,9 @@ class Unknown(Record):
 
 
 def estimate(
-    frame: Architecture, attention: Attention, ffn: FeedForward, media: Multimodal | None, text: View
+    frame: Architecture, attention: Attention, ffn: FeedForward, media: Multimodal | None, declared: int, text: View
 ) -> Parameters:
-    """Add up; unknown with the reason where a part is."""
+    """Add up; unknown with the reason where a part is. `declared` MTP layers get a sum of their own."""
     hidden, vocabulary, layers = frame.hidden_size, frame.vocab_size, frame.layers
     if not hidden or not vocabulary or not layers:
         return nothing("config.json does not state hidden size, vocabulary and layers")
@@ -69,15 +71,40 @@ def estimate(
     terms.append(Term(what="norms", total=norms, active=norms))
     if extra := _hyper_connections(text, hidden, layers):
         terms.append(extra)
+    mtp = mtp_quantity(_mtp_layer(attention, ffn, frame, text), declared)
     for tower in media.towers if media else ():
         part = _tower(tower)
         if isinstance(part, Unknown):
-            return _sum(terms, part.why)
+            return _sum(terms, mtp, part.why)
         terms.append(part)
-    return _sum(terms, "")
+    return _sum(terms, mtp, "")
 
 
-def _sum(terms: list[Term], why: str) -> Parameters:
+def mtp_quantity(layer: int | None, declared: int) -> Quantity:
+    """What the declared MTP layers take, without copies of embedding and head that some checkpoints add."""
+    if not declared:
+        return Quantity(value=0, unit="parameters", source=Source.DERIVED, note="no MTP layers are declared")
+    if layer is None:
+        return unknown("parameters", "no formula for this model's MTP layers")
+    note = f"{declared} x (a layer like the last one + 2*H*H); copies of embedding and head not counted"
+    return Quantity(value=declared * layer, unit="parameters", source=Source.DERIVED, note=note)
+
+
+def _mtp_layer(attention: Attention, ffn: FeedForward, frame: Architecture, text: View) -> int | None:
+    """An MTP layer is one more attention layer with the last layer's feed-forward part, and a projection."""
+    hidden = frame.hidden_size or 0
+    proper = [m for m in attention.mixers if m.kind in ("GQA", "MHA", "MQA", "MLA")]
+    if not proper or not ffn.pattern or "none" in ffn.pattern or any(m.kind == "none" for m in attention.mixers):
+        return None
+    mixer = _mixer(proper[-1], attention, frame, text)
+    last = msgspec.structs.replace(ffn, pattern=ffn.pattern[-1:], sizes=ffn.sizes[-1:])  # type: ignore[type-var]
+    feed = _feed_forward(last, hidden, text)
+    if isinstance(mixer, Unknown) or isinstance(feed, Unknown):
+        return None
+    return mixer.total + sum(t.total for t in feed) + 2 * hidden * hidden
+
+
+def _sum(terms: list[Term], mtp: Quantity, why: str) -> Parameters:
     """`why`: the towers are unknown, so only the language model's figures can be given."""
     language = sum(t.total for t in terms if not t.tower)
     total = sum(t.total for t in terms)
@@ -90,7 +117,7 @@ def _sum(terms: list[Term], why: str) -> Parameters:
         active=Quantity(
             value=sum(t.active for t in terms if not t.tower), unit="parameters", source=Source.DERIVED, note=FAR
         ),
-        mtp=unknown("parameters", "MTP layers are not estimated"),
+        mtp=mtp,
         formula=tuple(t.line() for t in terms),
     )  # fmt: skip
 

@@ -22,6 +22,9 @@ LANGUAGE = re.compile(
     r"(?:(?:model|language_model|backbone|transformer|thinker|text_model|decoder|llm|gpt_neox)\.)*"
     r"(?:layers|h|blocks)"
 )
+# Names that follow no scheme are not worth a line each (real checkpoints have some hundred patterns).
+MAX_PATTERNS = 20_000
+OTHERS = "(names beyond the first 20000 patterns)"
 # No model has more MTP layers than this.
 MOST_LATE = 16
 
@@ -115,6 +118,9 @@ def group(rows: Iterable[tuple[str, Entry]], late: frozenset[str] = frozenset())
         pattern = (head.pattern, tail.pattern)
         kind = (entry.dtype, entry.shape)
         counts = kinds.get(pattern)
+        if counts is None and len(kinds) >= MAX_PATTERNS:
+            pattern = (OTHERS, "")
+            counts = kinds.get(pattern)
         if counts is None:
             kinds[pattern] = {kind: 1}
             indices[pattern] = [head.numbers + tail.numbers]
@@ -129,7 +135,10 @@ def group_names(names: Iterable[str], late: frozenset[str] = frozenset()) -> lis
     indices: dict[str, list[tuple[str, ...]]] = {}
     for name in names:
         parts = split(name, late)
-        indices.setdefault(".*".join(parts[::2]), []).append(tuple(parts[1::2]))
+        pattern = ".*".join(parts[::2])
+        if pattern not in indices and len(indices) >= MAX_PATTERNS:
+            pattern = OTHERS
+        indices.setdefault(pattern, []).append(tuple(parts[1::2]))
     return [Group(pattern=p, count=len(rows), indices=rows) for p, rows in indices.items()]
 
 

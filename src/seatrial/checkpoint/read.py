@@ -18,7 +18,7 @@ from seatrial.checkpoint.architecture import Architecture, read_architecture, re
 from seatrial.checkpoint.attention import read_attention
 from seatrial.checkpoint.card import Card, Checkpoint, DtypeShare, Weights
 from seatrial.checkpoint.checks import Facts
-from seatrial.checkpoint.codes import NO_CONFIG, UNEXPLAINED, note
+from seatrial.checkpoint.codes import NO_CONFIG, NO_SCHEME, UNEXPLAINED, note
 from seatrial.checkpoint.components import Part, component, leaves, shares
 from seatrial.checkpoint.config import Ledger, Sections, View
 from seatrial.checkpoint.context import read_context
@@ -29,7 +29,7 @@ from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.moe import read_feed_forward
 from seatrial.checkpoint.mtp import read_mtp
 from seatrial.checkpoint.multimodal import read_multimodal
-from seatrial.checkpoint.names import Group, group, group_names, late_layers
+from seatrial.checkpoint.names import OTHERS, Group, group, group_names, late_layers
 from seatrial.checkpoint.parallel import check_sizes
 from seatrial.checkpoint.params import count
 from seatrial.checkpoint.quant import read_quantization
@@ -80,6 +80,9 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
     quantization = read_quantization(parts, folder)
     context = read_context(text, attention.rope)
     groups = _groups(files, frame.layers)
+    if any(g.pattern == OTHERS for _, g in groups):
+        why = "the tensors' names follow no scheme; only the first 20000 patterns are looked at"
+        ledger.findings.append(note(NO_SCHEME, "*.safetensors", why))
     mtp = read_mtp(parts, groups, files.known if files.whole else "none")
     media = read_multimodal(parts, folder, groups, files.known if files.whole else "none", frame.vocab_size)
     words = read_tokenizer(folder, parts.top, frame.vocab_size, whole=files.known == "headers")
@@ -87,7 +90,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
     if files.known == "headers":
         parameters = count(groups, ffn, quantization, expert_dtype, whole=files.whole)
     else:
-        parameters = estimate(frame, attention, ffn, media, text)
+        parameters = estimate(frame, attention, ffn, media, mtp.declared, text)
     ledger.findings += checks.run(
         Facts(
             known=files.known,
