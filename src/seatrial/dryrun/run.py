@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.finding import Finding
+from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.dryrun.account import DryAccount
@@ -100,7 +99,7 @@ def dry(
         builder = AccountBuilder(request, reply.decode(RawDry))
     if builder.spread.unlike:
         # The ranks between are not what their neighbours say: no inference, all are loaded.
-        request = msgspec.structs.replace(request, ranks=list(range(tp * pp)), sample_ranks=[])
+        request = _everything(request)
         with clock.span("build and load all ranks", "engine"):
             again = session.call("dry", request, timeout_s=timeout_s, progress=progress)
         if again.status != "answered":
@@ -119,6 +118,12 @@ def dry(
         attachments=attachments,
         timeline=clock.spans(),
     )
+
+
+def _everything(request: DryRequest) -> DryRequest:
+    """The same request with every rank loaded in full."""
+    plain = {**to_plain(request), "ranks": list(range(request.tp * request.pp)), "sample_ranks": []}
+    return from_plain(DryRequest, plain, where="dry-run request")
 
 
 def choose_ranks(
