@@ -99,6 +99,28 @@ class Package:
                     yield name, data
 
 
+_IDLE = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
+
+
+def each(root: ast.AST) -> Iterator[ast.AST]:
+    """Every node from `root` down, without the marks (Load, Add, Eq, ...) that `ast.walk` spends half its time on."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        yield node
+        children(node, todo)
+
+
+def children(node: ast.AST, out: list[ast.AST]) -> None:
+    """Append the node's direct children, marks left out."""
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if isinstance(value, list):
+            out.extend(v for v in value if isinstance(v, ast.AST) and not isinstance(v, _IDLE))
+        elif isinstance(value, ast.AST) and not isinstance(value, _IDLE):
+            out.append(value)
+
+
 def absolute(module: Module, node: ast.ImportFrom) -> str:
     """The absolute name of the module an import statement names; empty if it climbs out of the package."""
     if not node.level:
