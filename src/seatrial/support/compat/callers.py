@@ -14,6 +14,17 @@ from typing import NamedTuple
 from seatrial.support.compat.names import Names
 from seatrial.support.modules import each
 
+EVERYWHERE = {
+    "forward",
+    "apply",
+    "load_weights",
+    "create_weights",
+    "process_weights_after_loading",
+    "build",
+    "get",
+    "get_name",
+}
+
 
 class Caller(NamedTuple):
     """A call in the engine: in `function` of class `cls` (empty outside classes) of `module`, on `receiver`."""
@@ -30,12 +41,15 @@ class Callers:
 
     def __init__(self, engine: Names) -> None:
         self._engine = engine
-        self._texts: dict[str, bytes] | None = None
         self._calls: dict[str, list[Caller]] = {}
         self._defined: dict[str, list[tuple[str, str]]] = {}
 
     def prepare(self, methods: set[str]) -> None:
-        """Look for calls and definitions of all `methods` in one pass over the engine."""
+        """Look for calls and definitions of all `methods` in one pass over the engine.
+
+        `forward`, `apply` and the like have hundreds of callers of other classes; nothing can be said of those.
+        """
+        methods = methods - EVERYWHERE
         if not methods:
             return
         words = b"|".join(re.escape(m.encode()) for m in sorted(methods))
@@ -43,9 +57,10 @@ class Callers:
         for module, text in self._engine.package.texts():
             if not pattern.search(text):
                 continue
-            names = self._engine.of(module)
-            if names is not None and names.module.tree is not None:
-                self._scan(module, names.module.tree, methods)
+            try:
+                self._scan(module, ast.parse(text), methods)  # not kept: most of these files nothing else needs
+            except (SyntaxError, ValueError, RecursionError):
+                continue  # the engine's own unreadable file has no readable callers
 
     def _scan(self, module: str, tree: ast.Module, methods: set[str]) -> None:
         def walk(body: list[ast.stmt], cls: str, function: str) -> None:
