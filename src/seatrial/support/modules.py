@@ -49,11 +49,10 @@ class Package:
         self._modules: dict[str, Module] = {}
         self._scan(name, name)
 
-    def _scan(self, folder: str, dotted: str) -> None:
+    def _scan(self, folder: str, dotted: str) -> bool:
+        """Whether there is any module in the folder; one without (a build's destination) is no package."""
         names = self._trees.names(folder)
-        if not names:
-            return
-        self._folders.add(dotted)
+        before = len(self._paths)
         for name in names:
             if name.endswith("/"):
                 if name[:-1].isidentifier():
@@ -64,6 +63,10 @@ class Package:
                 self._paths.setdefault(f"{dotted}.{name[:-3]}", f"{folder}/{name}")
             elif name.endswith(NATIVE_SUFFIXES):
                 self._paths.setdefault(f"{dotted}.{name.split('.')[0]}", f"{folder}/{name}")
+        if len(self._paths) == before:
+            return False
+        self._folders.add(dotted)
+        return True
 
     def __bool__(self) -> bool:
         return bool(self._paths)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from seatrial.support.compat.classes import ClassRef, members
-from seatrial.support.compat.pair import CALL_CATCHERS, Pair
+from seatrial.support.compat.pair import CALL_CATCHERS, JudgedCall, Pair
 from seatrial.support.compat.records import Hit
 from seatrial.support.compat.signature import Signature, has_decorator, is_plain, misfits, signature
 from seatrial.support.compat.walk import Site
@@ -42,15 +42,19 @@ def _call(pair: Pair, name: str, site: Site, call: ast.Call) -> Iterator[Hit]:
             sign = signature(found.node, bound=bound)
     else:
         return
-    yield from _judge(pair, name, site, call, sign, f"{found.module}.{found.name}")
+    yield from _judge(pair, name, site, call, sign, f"{found.module}.{found.name}", bound=False)
 
 
-def _judge(pair: Pair, name: str, site: Site, call: ast.Call, sign: Signature | None, what: str) -> Iterator[Hit]:
+def _judge(
+    pair: Pair, name: str, site: Site, call: ast.Call, sign: Signature | None, what: str, *, bound: bool
+) -> Iterator[Hit]:
     if sign is None:
         pair.calls_undecided += 1
         return
     pair.calls_checked += 1
-    for misfit in misfits(sign, call, what):
+    bad = misfits(sign, call, what)
+    pair.judged.append(JudgedCall(pair.plugin.package.path(name), site.line, what, call, bound, not bad))
+    for misfit in bad:
         yield pair.hit(misfit.code, site, name, what, misfit.message, CALL_CATCHERS)
 
 
@@ -83,8 +87,9 @@ def _super_call(pair: Pair, name: str, site: Site, call: ast.Call, method: str) 
             continue
         if item.names is pair.engine and isinstance(found, Function):
             plain = is_plain(found) and (item.path, method) not in pair.provided
-            sign = signature(found, bound=not has_decorator(found, "staticmethod")) if plain else None
-            yield from _judge(pair, name, site, call, sign, f"{item.path}.{method}")
+            bound = not has_decorator(found, "staticmethod")
+            sign = signature(found, bound=bound) if plain else None
+            yield from _judge(pair, name, site, call, sign, f"{item.path}.{method}", bound=bound)
         return
     if method.startswith("__") or not ancestry.complete:
         return

@@ -131,12 +131,19 @@ def _abstract(pair: Pair, ref: ClassRef, ancestry: Ancestry, site: Site) -> Iter
             if _implemented(pair, ref, ancestry, method):
                 continue
             # Backends are used as classes and never made: a static or class method left out breaks only who calls it.
-            only_class = has_decorator(function, "staticmethod") or has_decorator(function, "classmethod")
+            # So is a class that only holds static methods (a chooser of other classes, as vLLM has them).
+            only_class = _only_of_class(function) or all(_only_of_class(m) for m in members(ref.node).values())
             symbol = f"{item.path}.{method}"
             message = f"{ref.node.name} leaves out {method!r}, abstract in {item.path}: it cannot be instantiated"
             severity = Severity.INFO if only_class else Severity.ERROR
             hit = pair.hit("C008", site, ref.module, symbol, message, NO_CATCHERS, severity)
             yield hit.but(when="use")
+
+
+def _only_of_class(member: ast.AST) -> bool:
+    """A static or class method, or a plain assignment: nothing that needs an instance."""
+    decorated = has_decorator(member, "staticmethod") or has_decorator(member, "classmethod")
+    return decorated or not isinstance(member, Function)
 
 
 def _implemented(pair: Pair, ref: ClassRef, ancestry: Ancestry, method: str) -> bool:

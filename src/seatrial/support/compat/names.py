@@ -189,7 +189,7 @@ class Names:
 
     def has_module(self, dotted: str) -> bool:
         """Whether the module exists, or is one that only a build produces."""
-        return self.package.has(dotted) or dotted in self.built()
+        return self.package.has(dotted) or self._is_built(dotted)
 
     def built(self) -> set[str]:
         """Modules the package imports from itself but does not carry as text: made when it is built."""

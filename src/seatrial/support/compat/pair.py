@@ -21,6 +21,17 @@ class Place(NamedTuple):
     owner: ClassRef | None = None
 
 
+class JudgedCall(NamedTuple):
+    """A call that was compared with a signature; `bound` means that self was left out. For the bench's oracle."""
+
+    file: str
+    line: int
+    what: str
+    call: ast.Call
+    bound: bool
+    fits: bool
+
+
 class Pair:
     """Everything the checks share."""
 
@@ -37,6 +48,7 @@ class Pair:
         self.provided: set[tuple[str, str]] = set()
         self.sites: dict[str, Sites] = {}
         self._again: list[Module] = []
+        self.judged: list[JudgedCall] = []
 
     def read(self) -> None:
         """Walk every module of the plugin. Call after `replaced` is filled."""

@@ -12,6 +12,7 @@ import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Severity
@@ -20,6 +21,7 @@ from seatrial.support.compat.check_calls import check_calls
 from seatrial.support.compat.check_classes import check_classes
 from seatrial.support.compat.check_imports import check_attributes, check_imports
 from seatrial.support.compat.check_plugin import (
+    Patch,
     check_entry_points,
     check_hooks,
     check_patches,
@@ -59,7 +61,19 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
+class Opened(NamedTuple):
+    """Both sources, opened and walked."""
+
+    pair: Pair
+    own: Package
+    distribution: Distribution
+    registrations: PluginRegistrations
+    patches: list[Patch]
+    version: str
+
+
+def open_pair(engine: Path, plugin: Path, version: str = "") -> Opened:
+    """Open and walk both sources. Raises SeatrialError subclasses as `compat` does."""
     engine_trees = open_source(engine)
     package = Package("vllm", engine_trees)
     if not package or package.get("vllm") is None:
@@ -77,6 +91,13 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
     patches = find_patches(pair)
     pair.provided = {(p.owner, p.name) for p in patches} | _replaced_names(pair)
     pair.read_again()
+    return Opened(pair, own, distribution, registrations, patches, said)
+
+
+def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
+    opened = open_pair(engine, plugin, version)
+    pair, own, distribution, registrations, patches, said = opened
+    package = pair.engine.package
     hits = [
         *_unparsed(own),
         *check_imports(pair),
@@ -196,7 +217,8 @@ def _impacts(
     for entry in {e.architecture: e for e in registrations.models}.values():
         needed = graph.closure(entry.module) | _registration_modules(pair, graph, distribution, entry)
         bad = needed & broken
-        own_hits = [h for h in hits if h.breaks and h.module in needed and (h.when == "use" or h.module in bad)]
+        loaded = graph.closure(entry.module)
+        own_hits = [h for h in hits if h.breaks and (h.module in bad if h.when == "import" else h.module in loaded)]
         for hit in own_hits:
             breaks.setdefault((hit.file, hit.line, hit.symbol), set()).add(entry.architecture)
         module_missing = not pair.has_module(entry.module)
