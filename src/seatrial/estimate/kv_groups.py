@@ -139,7 +139,7 @@ def _split(specs: Sequence[CacheSpec]) -> list[list[CacheSpec]]:
 def blocks_of(spec: CacheSpec, length: int, in_flight: int, cache: KvCache, serving: Serving) -> int:
     """Blocks one request of `length` tokens holds at most in this layer's group."""
     if spec.kind == "state":
-        return (2 if cache.state_aligned else 1) + serving.spec_tokens
+        return spec.states + serving.spec_tokens
     if spec.kind == "window":
         return -(-min((spec.window or 1) - 1 + in_flight, length) // spec.block) + 1
     if spec.kind == "chunk":

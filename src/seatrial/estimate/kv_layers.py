@@ -27,8 +27,9 @@ DS_MLA = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 class CacheSpec(Record):
     """One layer's cache. `merge` is equal for layers that can share a group with one page size.
 
-    `block` in tokens, `page` and `content` in bytes per block of one layer on one rank. `states`: bytes kept per
-    request whatever its length. `formula` is what `content` was made from.
+    `block` in tokens, `page` and `content` in bytes per block of one layer on one rank. `states`: how many states one
+    request holds (with prefix caching also those at block borders; Mamba 2 one more, for its prefill checkpoint).
+    `formula` is what `content` was made from.
     """
 
     layer: int
@@ -41,7 +42,7 @@ class CacheSpec(Record):
     formula: str
     window: int | None = None
     chunk: int | None = None
-    tokens_per_state: int = 1
+    states: int = 1
 
 
 class KvCache(Record):
@@ -95,8 +96,19 @@ def _cache_dtype(model: Model, serving: Serving) -> str:
         return "auto"
     if not quantization.method.startswith(("modelopt", "compressed-tensors")):
         return "auto"
-    scheme = (quantization.kv_cache or "").lower()
+    scheme = (_kv_scheme(model) or "").lower()
     return {"fp8": "fp8", "float8": "fp8", "nvfp4": "nvfp4", "float4": "nvfp4"}.get(scheme, "auto")
+
+
+def _kv_scheme(model: Model) -> str | None:
+    """As the engine reads it: from config.json's own section where there is one, never then from the file beside it."""
+    section = model.config.get("quantization_config")
+    if isinstance(section, dict):
+        inner = section.get("quantization")
+        places = [p for p in (inner, section) if isinstance(p, dict)]
+        if not any(p.get(k) for p in places for k in ("kv_cache_scheme", "kv_cache_quant_algo")):
+            return None
+    return model.card.quantization.kv_cache if model.card.quantization else None
 
 
 def element_bytes(model: Model, dtype: str) -> int:
@@ -230,6 +242,7 @@ def _layer(
             CacheSpec(
                 layer=index, role="state", kind="state", block=tokens, page=page, content=content,
                 merge=f"state {page}", formula=shapes,
+                states=(3 if mixer.kind == "mamba2" else 2) if aligned else 1,
             )
         ]  # fmt: skip
     if mixer.kind == "MLA":

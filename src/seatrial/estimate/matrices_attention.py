@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seatrial.checkpoint.attention import Mixer
 from seatrial.estimate.matrices import Matrix, linear, vector
-from seatrial.estimate.model import Lacking, Model, NotModelled, need
+from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, need
 
 # Families whose q, k and v projections always have a bias, or follow a field of their own (transformers' classes).
 QKV_BIAS = ("qwen2", "qwen2_moe", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text", "gpt_oss")
@@ -130,6 +130,8 @@ def _mamba2(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int) -> lis
     )
     kernel = need(state.kernel if state else None, "conv_kernel")
     inner = heads * dim
+    if groups % tp and groups != 1:
+        raise Uneven(f"mixer: {groups} Mamba groups (more than one) do not divide by tensor-parallel size {tp}")
     if groups % tp:
         groups = tp
     gate = groups * size

@@ -6,7 +6,7 @@ from seatrial.estimate.matrices import Matrix, linear, vector
 from seatrial.estimate.model import Model, need
 
 # Routers that the engine keeps in float32 (vLLM 0.32's model classes: params_dtype).
-FLOAT_ROUTER = ("minimax_m2",)
+FLOAT_ROUTER = ("minimax_m2", "nemotron_h")
 ROUTER_BIAS = ("gpt_oss",)
 # How the experts' module is called, for quantisation rules.
 EXPERTS = {"minimax_m2": "block_sparse_moe.experts", "mixtral": "block_sparse_moe.experts", "gemma4_text": "experts",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
-from seatrial.estimate.matrices import Matrix, Split, linear, vector
+from seatrial.estimate.matrices import Matrix, Split
 from seatrial.estimate.model import Lacking, Model, NotModelled
 
 
@@ -18,8 +19,8 @@ def tower_matrices(model: Model) -> list[Matrix]:
         return _qwen(vision)
     if top.startswith("gemma4"):
         return _gemma4(model, vision)
-    if top.startswith("llama4"):
-        return _llama4(model, vision)
+    if "vt_hidden_size" in vision:
+        return _moonvit(model, vision)
     raise NotModelled(f"the weights of the image tower of model_type {top!r}")
 
 
@@ -83,25 +84,20 @@ def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     return made + _place("embed_vision.embedding_projection", model.hidden(), hidden, bias=False, projector=True)
 
 
-def _llama4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
-    hidden, depth, inner = _size(vision, "hidden_size"), _size(vision, "num_hidden_layers"), _size(vision, "intermediate_size")
-    patch = _size(vision, "patch_size")
-    places = (_size(vision, "image_size") // patch) ** 2 + 1
-    made = _place("class_embedding", hidden, 1, bias=False)
-    made += _place("positional_embedding_vlm", places * hidden, 1, bias=False)
-    made += _place("patch_embedding", hidden, 3 * patch**2, "rows", bias=False)
-    made += _place("layernorm", hidden, 1, layers=2 + 2 * depth)
-    made += _place("layers.qkv_proj", 3 * hidden, hidden, "rows", depth)
-    made += _place("layers.o_proj", hidden, hidden, "cols", depth)
-    made += _place("layers.fc1", inner, hidden, "rows", depth)
-    made += _place("layers.fc2", hidden, inner, "cols", depth)
-    ratio = vision.get("pixel_shuffle_ratio")
-    if not isinstance(ratio, float) or ratio <= 0:
-        raise Lacking("vision_config.pixel_shuffle_ratio", "is missing from config.json")
-    wide, out = _size(vision, "projector_input_dim"), _size(vision, "projector_output_dim")
-    made += _place("vision_adapter.fc1", wide, int(inner // ratio**2 / 4) * 4 // 4, "rows", bias=False, projector=True)
-    made += _place("vision_adapter.fc2", out, wide, "cols", bias=False, projector=True)
-    return made + _place("multi_modal_projector", model.hidden(), _size(vision, "vision_output_dim"), "rows", bias=False, projector=True)
-
-
-__all__ = ["linear", "tower_matrices", "vector"]
+def _moonvit(model: Model, vision: dict[str, Any]) -> list[Matrix]:
+    """Kimi K2.5's MoonViT: blocks cut by tensor parallelism, the projector whole on every rank."""
+    hidden, depth, inner = _size(vision, "vt_hidden_size"), _size(vision, "vt_num_hidden_layers"), _size(vision, "vt_intermediate_size")
+    places = _size(vision, "init_pos_emb_height") * _size(vision, "init_pos_emb_width")
+    kernel = vision.get("merge_kernel_size")
+    if not isinstance(kernel, list) or not all(isinstance(k, int) for k in kernel):
+        raise Lacking("vision_config.merge_kernel_size", "is missing from config.json")
+    merged = hidden * prod(kernel)
+    made = _place("patch_embed.proj", hidden, 3 * _size(vision, "patch_size") ** 2)
+    made += _place("patch_embed.pos_emb", places * hidden, 1, bias=False)
+    made += _place("norm", hidden, 1, layers=2 * depth + 2)
+    made += _place("encoder.blocks.wqkv", 3 * hidden, hidden, "rows", depth)
+    made += _place("encoder.blocks.wo", hidden, hidden, "cols", depth)
+    made += _place("encoder.blocks.mlp.fc0", inner, hidden, "rows", depth)
+    made += _place("encoder.blocks.mlp.fc1", hidden, inner, "cols", depth)
+    made += _place("mm_projector.linear_1", merged, merged, projector=True)
+    return made + _place("mm_projector.linear_2", model.hidden(), merged, projector=True)

@@ -32,6 +32,10 @@ class NotModelled(Exception):
     """The model has a part for which the estimate has no formula; the message names it."""
 
 
+class Uneven(Exception):
+    """A size that does not divide over the ranks; the message has the numbers."""
+
+
 class Model(Record):
     """`config` is config.json as it stands (empty where there is none)."""
 

@@ -19,9 +19,11 @@ Format = Literal["plain", "fp8-block", "fp8-tensor", "nvfp4", "mxfp4", "int-grou
 FUSED = {
     "self_attn.qkv_proj": ("self_attn.q_proj",),
     "self_attn.fused_qkv_a_proj": ("self_attn.q_a_proj",),
+    "mlp.gate_up_proj": ("mlp.gate_proj", "mlp.gate_up_proj"),
     "linear_attn.in_proj_qkvz": ("linear_attn.in_proj_qkvz", "linear_attn.in_proj_qkv", "linear_attn.in_proj_z"),
     "linear_attn.in_proj_ba": ("linear_attn.in_proj_ba", "linear_attn.in_proj_b", "linear_attn.in_proj_a"),
 }
+HARMLESS = re.compile(r"\^?(?:[A-Za-z0-9_./-]|\\[.d]|\\d\+|\.\*|\((?:[A-Za-z0-9_-]+\|)*[A-Za-z0-9_-]+\))*\$?")
 EXPERT = re.compile(r"\.w(13|2)$")
 
 
@@ -57,13 +59,14 @@ class Schemes:
         if foreign:
             self._foreign(foreign)
         self._prefixes = _prefixes(model)
+        self._attention = "mixer." if model.kind() == "nemotron_h" else "self_attn."
 
     def _foreign(self, rules: list[str]) -> None:
-        """The few shapes of `re:` rules that are plain "contains" tests are read; another is named, not run."""
+        """`re:` rules of a harmless grammar (literals, `.*`, alternatives of literals) are used; others are named."""
         for rule in rules:
-            plain = re.fullmatch(r"re:(?:\.\*)?\.?([A-Za-z0-9_.\\]+?)\.?(?:\.\*|\$)?", rule.replace("\\.", "."))
-            if plain:
-                self._globs.append(re.compile(f"(?s:.*{re.escape(plain[1])}.*)\\Z"))
+            pattern = rule.removeprefix("re:")
+            if len(pattern) <= 300 and pattern.count("*") <= 6 and HARMLESS.fullmatch(pattern):
+                self._globs.append(re.compile(pattern))
             else:
                 self.notes.append(f"the exclusion {rule!r} was not read")
 
@@ -74,6 +77,7 @@ class Schemes:
         if self.method == "mxfp4" and matrix.part != "experts":
             return PLAIN
         for module in FUSED.get(matrix.module, (EXPERT.sub("", matrix.module),)):
+            module = module.replace("self_attn.", self._attention)
             for prefix in self._prefixes:
                 name = f"{prefix}{layer}.{module}" if matrix.layers else module
                 if self._skipped(name):

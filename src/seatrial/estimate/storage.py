@@ -5,15 +5,17 @@ In: a `Matrix`, its `Scheme`, a layout. Out: bytes. Refuses (`Uneven`) what does
 
 from __future__ import annotations
 
+from math import gcd
+
 from seatrial.estimate.layout import Layout
 from seatrial.estimate.matrices import Matrix
+from seatrial.estimate.model import Uneven
 from seatrial.estimate.schemes import Scheme
 
 VOCABULARY_PADDING = 64  # vLLM: DEFAULT_VOCAB_PADDING_SIZE
-
-
-class Uneven(Exception):
-    """A size that does not divide over the ranks; the message has the numbers."""
+MXFP4_PADDING = 64
+# Expert blocks that a rank's share does not fill are refined to a common divisor, down to this (vLLM 0.32, fp8 MoE).
+LEAST_BLOCK = 32
 
 
 class Cut:
@@ -32,12 +34,12 @@ def cut(matrix: Matrix, layout: Layout, scheme: Scheme) -> Cut:
         ranks = layout.expert_ranks()
         return Cut(matrix.rows, matrix.cols, -(-experts // ranks))
     rows, cols = matrix.rows, matrix.cols
-    if scheme.format == "mxfp4" and experts and tp > 1:
-        # Whole groups of 32 per rank, rounded up (vLLM's gpt_oss and mxfp4 method).
+    if scheme.format == "mxfp4" and experts:
+        # Each rank's share is rounded up to 64 (vLLM's mxfp4 method with its plain backend; others pad further).
         if matrix.split == "rows":
-            rows = tuple(-(-(r // scheme.group) // tp) * scheme.group for r in rows)
+            rows = tuple(-(-(-(-r // tp)) // MXFP4_PADDING) * MXFP4_PADDING for r in rows)
         else:
-            cols = -(-(cols // scheme.group) // tp) * scheme.group
+            cols = -(-(-(-cols // tp)) // MXFP4_PADDING) * MXFP4_PADDING
         return Cut(rows, cols, experts)
     if matrix.split == "vocab":
         padded = -(-rows[0] // VOCABULARY_PADDING) * VOCABULARY_PADDING
@@ -87,7 +89,9 @@ def _format_bytes(matrix: Matrix, part: Cut, scheme: Scheme, layout: Layout, pla
         return rows * cols * plain
     if scheme.format == "fp8-block":
         down, across = scheme.block
-        if layout.tp > 1 and not layout.ep:
+        if expert:
+            down = across = _refined(matrix, part, down)
+        elif layout.tp > 1:
             _whole_blocks(matrix, part, down, across)
         scales = sum(-(-r // down) for r in part.rows) * -(-cols // across)
         return rows * cols + 4 * scales
@@ -98,7 +102,17 @@ def _format_bytes(matrix: Matrix, part: Cut, scheme: Scheme, layout: Layout, pla
         return rows * cols // 2 + rows * (cols // scheme.group) + 4 * fused + 4 * fused
     if scheme.format == "mxfp4":
         return rows * cols // 2 + rows * (cols // scheme.group)
-    return rows * cols * scheme.bits // 8 + rows * (cols // scheme.group) * plain
+    # The unpacked shape is a parameter of each expert too: two numbers, in the model's dtype.
+    return rows * cols * scheme.bits // 8 + rows * (cols // scheme.group) * plain + 2 * plain
+
+
+def _refined(matrix: Matrix, part: Cut, block: int) -> int:
+    """The block of experts' scales on a rank."""
+    size = part.rows[0] if matrix.split == "rows" else part.cols
+    refined = gcd(block, size)
+    if refined < LEAST_BLOCK:
+        raise Uneven(f"{matrix.module}: {size} per rank share only {refined} with the {block} of an fp8 block")
+    return refined
 
 
 def _whole_blocks(matrix: Matrix, part: Cut, down: int, across: int) -> None:

@@ -11,9 +11,9 @@ from seatrial.estimate.matrices import Matrix, vector
 from seatrial.estimate.matrices_attention import mixer_matrices
 from seatrial.estimate.matrices_ffn import ffn_matrices
 from seatrial.estimate.matrices_towers import tower_matrices
-from seatrial.estimate.model import Lacking, Model, NotModelled
+from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven
 from seatrial.estimate.schemes import Schemes
-from seatrial.estimate.storage import Uneven, bytes_on_rank
+from seatrial.estimate.storage import bytes_on_rank
 
 
 class StageWeights(Record):
