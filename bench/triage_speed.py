@@ -81,7 +81,9 @@ def main() -> int:
             sys.exit(run.stderr)
         *answer, own, child = run.stdout.split()
         print(f"log                {size:8.0f} MB  {answer[-1]} lines")
-        print(f"seatrial triage    {took:8.1f} s   {size / took:6.0f} MB/s   peak {int(own) >> 10} + {int(child) >> 10} MB   -> {' '.join(answer)}")
+        print(
+            f"seatrial triage    {took:8.1f} s   {size / took:6.0f} MB/s   peak {int(own) >> 10} + {int(child) >> 10} MB   -> {' '.join(answer)}"
+        )
         print(f"grep -c ERROR      {grep:8.1f} s   {count} lines")
         slow = naive(log, int(given.naive_mb * (1 << 20)))
         print(f"naive regex loop   {slow:8.0f} s   (measured on {given.naive_mb:g} MB, scaled)")

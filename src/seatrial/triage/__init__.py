@@ -15,9 +15,9 @@ from seatrial.triage.judge import Material, judge
 from seatrial.triage.read import LogFile, gather
 from seatrial.triage.record import Death, Diagnosis, FirstCause, Frame, Mention, SourceNote
 from seatrial.triage.scan import Scan
-from seatrial.triage.scan_file import scan_file
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 from seatrial.triage.signatures import by_family, library
+from seatrial.triage.split import scan_file
 
 __all__ = [
     "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Signature",
@@ -65,5 +65,7 @@ def diagnose_text(text: str, *, exit_codes: Mapping[str, int] | None = None) -> 
 def _note(file: LogFile, scan: Scan) -> SourceNote:
     dropped = scan.dropped
     if scan.overflow:
-        dropped = (dropped + "; " if dropped else "") + f"{scan.overflow} distinct lines beyond the limit were not judged"
+        dropped = (
+            dropped + "; " if dropped else ""
+        ) + f"{scan.overflow} distinct lines beyond the limit were not judged"
     return SourceNote(file=file.name, size=scan.size, lines=scan.lines, sha256=scan.sha256, dropped=dropped)

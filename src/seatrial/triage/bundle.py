@@ -56,8 +56,12 @@ def write_bundle(path: Path, answer: Diagnosis, command: str) -> Written:
         shown = redact(command.encode())
         redacted += shown.count
         archive.writestr("facts/command.txt", shown.data + b"\n" if command else b"(not given; use --command)\n")
-        archive.writestr("facts/versions.txt", "\n".join(sorted(versions)) + "\n" if versions else "(none in the logs)\n")
-        environment = redact("\n".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k)).encode())
+        archive.writestr(
+            "facts/versions.txt", "\n".join(sorted(versions)) + "\n" if versions else "(none in the logs)\n"
+        )
+        environment = redact(
+            "\n".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k)).encode()
+        )
         redacted += environment.count
         archive.writestr("facts/environment-of-this-shell.txt", environment.data + b"\n")
         hashes = [f"{s.sha256}  {s.file}  {s.size} bytes, {s.lines} lines {s.dropped}".rstrip() for s in answer.sources]

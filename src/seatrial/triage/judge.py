@@ -171,7 +171,11 @@ def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fa
     elif first is not None:
         why = "The first failure in the log is one that no signature knows."
     elif fatal:
-        why = "A process was ended without a word: " + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) + "."
+        why = (
+            "A process was ended without a word: "
+            + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
+            + "."
+        )
     elif wrappers:
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
     else:

@@ -23,7 +23,9 @@ WINDOW = 96 << 10
 MAX_EVENTS = 20_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
-READY = re.compile(r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on")
+READY = re.compile(
+    r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on"
+)
 CONTEXT = re.compile(
     r"^\s{0,8}(?:\$|#|>>>|\+ )|vllm serve|api_server|launch_server|non-default args|server_args=|LLM\(|"
     r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}"

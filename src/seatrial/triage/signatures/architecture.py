@@ -9,7 +9,7 @@ ARCH = "architecture-not-registered"
 TF = "transformers-version"
 REGISTER = (
     "Ask the engine that fails: `python -c 'from vllm import ModelRegistry; print(ModelRegistry.get_supported_archs())'`; "
-    "register the class through a vllm.general_plugins entry point as \"module:Class\", so that every process loads it."
+    'register the class through a vllm.general_plugins entry point as "module:Class", so that every process loads it.'
 )
 PIN = "Compare the installed transformers with the version the model card and the engine name; install that one in the engine's environment."
 SIGNATURES: tuple[Signature, ...] = (
