@@ -16,7 +16,7 @@ from seatrial.triage import diagnose, diagnose_text
 
 DATA = Path(__file__).parent / "data"
 WORKER = "(Worker_TP{rank} pid={pid}) ERROR 05-12 10:12:5{rank} [multiproc_executor.py:822] "
-CAUSE = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity; 55.91 GiB already allocated)"
+CAUSE = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity; 55.91 GiB used)"
 
 
 def worker(rank: int) -> list[str]:
@@ -51,7 +51,7 @@ NOISE = [
     "ModuleNotFoundError(\"No module named 'vllm._C'\")",
     "(Worker_TP1 pid=101) INFO 05-12 10:12:52 [loggers.py:1] Avg prompt throughput: 0.0 tokens/s, Running: 0 reqs",
     "Loading safetensors checkpoint shards:  25% Completed | 1/4 [00:01<00:03,  1.1s/it]",
-    "[rank0]:[W512 10:12:50.555922410 compiler_depend.ts:117] Warning: Driver Version:  is invalid or not supported yet.",
+    "[rank0]:[W512 10:12:50.555922410 compiler_depend.ts:117] Warning: Driver Version: is invalid or not supported yet",
 ]
 
 
@@ -185,8 +185,8 @@ def test_an_exit_code_alone_says_how_the_process_died(code, word):
 def test_a_death_after_ready_is_a_false_ready():
     text = "INFO:     Application startup complete.\n" + "\n".join(
         [
-            "(EngineCore pid=9) ERROR 11-20 14:26:05 [multiproc_executor.py:315] Worker proc VllmWorker-1 died unexpectedly "
-            "(exit code: -11), shutting down executor.",
+            "(EngineCore pid=9) ERROR 11-20 14:26:05 [multiproc_executor.py:315] Worker proc VllmWorker-1 died "
+            "unexpectedly (exit code: -11), shutting down executor.",
             "(APIServer pid=8) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
         ]
     )

@@ -153,8 +153,11 @@ def _check(target: str, as_json: bool) -> None:
         for row in report.rows:
             if row.state != "live":
                 out().print(f"{row.state:<10}{row.signature:<30}{row.note}", markup=False)
-        out().print(f"{report.live} live, {report.stale} stale, {report.outside} not in these sources "
-                    f"({report.files} files of {', '.join(report.packages) or 'no known package'})", markup=False)  # fmt: skip
+        out().print(
+            f"{report.live} live, {report.stale} stale, {report.outside} not in these sources "
+            f"({report.files} files of {', '.join(report.packages) or 'no known package'})",
+            markup=False,
+        )
     raise SystemExit(EXIT_INCONCLUSIVE if not report.live else EXIT_PASS)
 
 
@@ -171,5 +174,5 @@ def learn_command(log: Path, category: str, cause: str, fix: str, into: Path) ->
     from seatrial.triage.learn import learn
 
     made = learn(log, category=category, cause=cause, fix=fix, into=into)
-    out().print(f"candidate: {made.signature_file}\ntest:      {made.test_file}\nReview both; then move the signature into its "
-                "family under triage/signatures/.", markup=False)  # fmt: skip
+    out().print(f"candidate: {made.signature_file}\ntest:      {made.test_file}", markup=False)
+    out().print("Review both; then move the signature into its family under triage/signatures/.", markup=False)

@@ -7,8 +7,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-import msgspec
-
 from seatrial.triage import deaths
 from seatrial.triage.categories import CATEGORIES, UNKNOWN
 from seatrial.triage.judge import Material, judge
@@ -51,10 +49,11 @@ def diagnose(
         ready=any(s.ready for _, s in scans),
         requests=sum(s.requests for _, s in scans),
         exits=deaths.given(exit_codes),
+        plain=[(f.name, n, text) for f, s in scans for n, text in s.plain],
+        sources=tuple(_note(f, s) for f, s in scans),
         several_files=sum(1 for _, s in scans if s.events) > 1,
     )
-    answer = judge(material, signatures or library())
-    return msgspec.structs.replace(answer, sources=tuple(_note(f, s) for f, s in scans))
+    return judge(material, signatures or library())
 
 
 def diagnose_text(text: str, *, exit_codes: Mapping[str, int] | None = None) -> Diagnosis:

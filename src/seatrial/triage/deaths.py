@@ -35,7 +35,8 @@ TELL = {
 STEPS = {
     -signal.SIGKILL: "Look for the OOM killer: `dmesg | grep -i -E 'oom|killed process'`; compare host memory and the "
     "container's limit with the checkpoint's size.",
-    -signal.SIGSEGV: "Get the native stack: PYTHONFAULTHANDLER=1, `ulimit -c unlimited`, then the same command; try --enforce-eager.",
+    -signal.SIGSEGV: "Get the native stack: PYTHONFAULTHANDLER=1, `ulimit -c unlimited`, then the same command; "
+    "try --enforce-eager.",
     -signal.SIGBUS: "`df -h /dev/shm`; start the container with --shm-size or --ipc=host.",
     -signal.SIGILL: "Compare `lscpu` with the build target of the wheel.",
 }

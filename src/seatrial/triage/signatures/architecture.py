@@ -74,7 +74,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("tf.shape", TF, r"(?:unexpected keyword argument|missing \d{1,2} required|has no attribute|takes \d{1,2} positional|cannot import name)", WEAK,
          "A call between the checkpoint's or engine's code and transformers does not fit.", PIN,
          innermost=r"site-packages/transformers/", unless=rf"{PLUGIN}|Config' object has no attribute",
-         matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/processing_utils.py", line 10, in __call__\n'
+         matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/modeling_utils.py", line 10, in __call__\n'
                   "TypeError: convert() got an unexpected keyword argument 'skip'",)),
     root("tf.skip-tensor-conversion", TF, r"unexpected keyword argument 'skip_tensor_conversion'", EXACT,
          "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",),

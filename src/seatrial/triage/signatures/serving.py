@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import LITERAL, SHAPE, root
 
 F = "feature-flag-unsupported"
 SIGNATURES: tuple[Signature, ...] = (
@@ -14,7 +14,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A feature was asked for that this platform or version does not have.", "Drop the flag; the matrix of the plugin's release says when it comes.", rung="support", sources=("A46",), raised=r"\w{0,80}(?:Error|Exception)|",
          unless=r"LoRA|lora|[Qq]uant|dtype|[Pp]ipeline|specul|MTP|[Ee]agle|[Gg]rammar|INFO|operator|WARNING|KV cache|[Aa]ttention backend|expert|[Ii]mage|npugraph_ex",
          matches=("NotImplementedError: Prefix caching is not supported on NPU now.", "ValueError: PCP (Prefill Context Parallelism) is not supported for this model.")),
-    root("feature.place", F, r"not support|unsupported|Unsupported", WEAK, "The platform refuses a feature.", "Drop the flag that the message names.", raised=r"NotImplementedError|ValueError|AssertionError", innermost=r"platform\.py|platforms/|ascend_config|check_and_update_config",
+    root("feature.place", F, r"not support|unsupported|Unsupported", SHAPE, "The platform refuses a feature.", "Drop the flag that the message names.", raised=r"NotImplementedError|ValueError|AssertionError", innermost=r"platform\.py|platforms/|ascend_config|check_and_update_config",
          matches=('  File "/x/vllm_ascend/platform.py", line 1, in check_and_update_config\n    x\n' "NotImplementedError: foo mode is not supported",)),
     root("lora.any", "lora", r"[Ll]o[Rr][Aa].{0,100}(?:not (?:support|found|implement|match|exist)|unsupported|fail|must|should|greater than|exceed|invalid|mismatch|cannot|only|Error|expected|missing|no attribute)|max_lora_rank|(?:bgmv|sgmv)_\w{1,20}|adapter_config\.json|lora_(?:a|b|A|B)\b.{0,60}(?:shape|size|not)|target_modules|punica|No adapter found|adapter .{1,60}(?:does not exist|not found)|unsupported LoRA weight|/lora/", LITERAL,
          "A LoRA adapter's rank, target modules or kernel does not fit.", "Serve without --enable-lora to confirm; --max-lora-rank at least the adapter's r; check target_modules.", raised=r"\w{0,80}(?:Error|Exception)",
