@@ -69,6 +69,7 @@ def main() -> int:
         start = time.perf_counter()
         count = subprocess.run(["grep", "-c", "ERROR", str(log)], capture_output=True, text=True).stdout.strip()
         grep = time.perf_counter() - start
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         code = (
             "import resource,sys;from seatrial.triage import diagnose;a=diagnose([sys.argv[1]]);"
@@ -77,11 +78,15 @@ def main() -> int:
         )
         run = subprocess.run([sys.executable, "-c", code, str(log)], capture_output=True, text=True)
         took = time.perf_counter() - start
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = spent.ru_utime + spent.ru_stime - used.ru_utime - used.ru_stime
         if run.returncode:
             sys.exit(run.stderr)
         *answer, own, child = run.stdout.split()
         print(f"log                {size:8.0f} MB  {answer[-1]} lines")
-        print(f"seatrial triage    {took:8.1f} s   {size / took:6.0f} MB/s   peak {int(own) >> 10} + {int(child) >> 10} MB   -> {' '.join(answer)}")
+        rate = f"{took:8.1f} s   {size / took:6.0f} MB/s   {cpu:.1f} s of processor"
+        print(f"seatrial triage    {rate}   peak {int(own) >> 10} + {int(child) >> 10} MB")
+        print(f"                   -> {' '.join(answer)}")
         print(f"grep -c ERROR      {grep:8.1f} s   {count} lines")
         slow = naive(log, int(given.naive_mb * (1 << 20)))
         print(f"naive regex loop   {slow:8.0f} s   (measured on {given.naive_mb:g} MB, scaled)")

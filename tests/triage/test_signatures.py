@@ -59,12 +59,14 @@ def test_a_case_that_is_no_root_alone_stays_unknown(signature):
 
 @pytest.mark.parametrize("signature", ALL, ids=ids)
 def test_its_cases_pass_the_gates_of_large_logs(signature):
-    if signature.kind in {Kind.NOISE, Kind.EVIDENCE}:
+    if signature.kind in {Kind.NOISE, Kind.EVIDENCE, Kind.WRAPPER} or signature.category in NOT_OF_SERVERS:
         return
     for case in signature.matches:
         assert hits(case.encode()), "no gate lets this line through"
 
 
+# What a server's log never holds: tables of scores.
+NOT_OF_SERVERS = {"accuracy-garbled", "evaluation-config"}
 EVIL = [
     "a" * 4000,
     " " * 4000,

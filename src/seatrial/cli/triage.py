@@ -39,13 +39,17 @@ def command() -> None:
 @click.option("--command", "launched", default="", help="The command that was run, for the bundle.")
 @click.option("--exit", "exits", multiple=True, metavar="PROCESS=CODE", help="An exit code you know (-9, 137, ...).")
 @json_option
-def logs_command(logs: tuple[str, ...], bundle: Path | None, launched: str, exits: tuple[str, ...], as_json: bool) -> None:
+def logs_command(
+    logs: tuple[str, ...], bundle: Path | None, launched: str, exits: tuple[str, ...], as_json: bool
+) -> None:
     """Triage one failure from its logs (the word `logs` may be left out)."""
     from seatrial.triage import diagnose
     from seatrial.triage.bundle import write_bundle
 
     if bundle is not None and "-" in logs:
-        raise UsageError("--bundle needs files, standard input is gone once it is read", mend="Save the log to a file first.")
+        raise UsageError(
+            "--bundle needs files, standard input is gone once it is read", mend="Save the log to a file first."
+        )
     sources: list[str | Path | IO[bytes]] = [sys.stdin.buffer if log == "-" else log for log in logs]
     answer = diagnose(sources, exit_codes=dict(_exit(e) for e in exits), hashed=bundle is not None)
     written = write_bundle(bundle, answer, launched) if bundle is not None else None
@@ -54,7 +58,9 @@ def logs_command(logs: tuple[str, ...], bundle: Path | None, launched: str, exit
     else:
         show(answer)
         if written is not None:
-            out().print(f"bundle: {written.path} ({written.files} files, {written.redacted} values redacted)", markup=False)
+            out().print(
+                f"bundle: {written.path} ({written.files} files, {written.redacted} values redacted)", markup=False
+            )
     raise SystemExit(EXIT_PASS if answer.healthy else EXIT_INCONCLUSIVE if answer.category == "unknown" else EXIT_FAIL)
 
 
@@ -121,7 +127,9 @@ def signatures_command(target: str | None, docs: Path | None, docs_check: Path |
         if docs is not None:
             docs.write_text(text, encoding="utf-8")
         if docs_check is not None and (not docs_check.is_file() or docs_check.read_text(encoding="utf-8") != text):
-            out().print(f"{docs_check} is not current; run seatrial triage signatures --docs {docs_check}", markup=False)
+            out().print(
+                f"{docs_check} is not current; run seatrial triage signatures --docs {docs_check}", markup=False
+            )
             raise SystemExit(EXIT_FAIL)
         return
     if target is not None:
@@ -145,8 +153,11 @@ def _check(target: str, as_json: bool) -> None:
         for row in report.rows:
             if row.state != "live":
                 out().print(f"{row.state:<10}{row.signature:<30}{row.note}", markup=False)
-        out().print(f"{report.live} live, {report.stale} stale, {report.outside} not in these sources "
-                    f"({report.files} files of {', '.join(report.packages) or 'no known package'})", markup=False)  # fmt: skip
+        out().print(
+            f"{report.live} live, {report.stale} stale, {report.outside} not in these sources "
+            f"({report.files} files of {', '.join(report.packages) or 'no known package'})",
+            markup=False,
+        )
     raise SystemExit(EXIT_INCONCLUSIVE if not report.live else EXIT_PASS)
 
 
@@ -155,11 +166,13 @@ def _check(target: str, as_json: bool) -> None:
 @click.option("--category", required=True, help="A name of the category list.")
 @click.option("--cause", required=True, help="What was wrong, in one sentence.")
 @click.option("--fix", required=True, help="The command or change that mended it.")
-@click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=Path(".seatrial/triage"), show_default=True)
+@click.option(
+    "--into", type=click.Path(file_okay=False, path_type=Path), default=Path(".seatrial/triage"), show_default=True
+)
 def learn_command(log: Path, category: str, cause: str, fix: str, into: Path) -> None:
     """Write a candidate signature with a failing test from a log that nobody knew."""
     from seatrial.triage.learn import learn
 
     made = learn(log, category=category, cause=cause, fix=fix, into=into)
-    out().print(f"candidate: {made.signature_file}\ntest:      {made.test_file}\nReview both; then move the signature into its "
-                "family under triage/signatures/.", markup=False)  # fmt: skip
+    out().print(f"candidate: {made.signature_file}\ntest:      {made.test_file}", markup=False)
+    out().print("Review both; then move the signature into its family under triage/signatures/.", markup=False)

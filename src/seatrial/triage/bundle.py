@@ -49,16 +49,20 @@ def write_bundle(path: Path, answer: Diagnosis, command: str) -> Written:
             with archive.open(name, "w", force_zip64=True) as member:
                 for chunk in LogFile(source.file, Path(source.file)).chunks():
                     clean = redact(chunk)
-                    redacted += clean.count
+                    redacted += clean.hits
                     member.write(clean.data)
                     if len(versions) < MAX_VERSIONS:
                         versions.update(v.decode("utf-8", "replace") for v in VERSION.findall(chunk)[:20])
         shown = redact(command.encode())
-        redacted += shown.count
+        redacted += shown.hits
         archive.writestr("facts/command.txt", shown.data + b"\n" if command else b"(not given; use --command)\n")
-        archive.writestr("facts/versions.txt", "\n".join(sorted(versions)) + "\n" if versions else "(none in the logs)\n")
-        environment = redact("\n".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k)).encode())
-        redacted += environment.count
+        archive.writestr(
+            "facts/versions.txt", "\n".join(sorted(versions)) + "\n" if versions else "(none in the logs)\n"
+        )
+        environment = redact(
+            "\n".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k)).encode()
+        )
+        redacted += environment.hits
         archive.writestr("facts/environment-of-this-shell.txt", environment.data + b"\n")
         hashes = [f"{s.sha256}  {s.file}  {s.size} bytes, {s.lines} lines {s.dropped}".rstrip() for s in answer.sources]
         archive.writestr("facts/sha256-of-the-originals.txt", "\n".join(hashes) + "\n")

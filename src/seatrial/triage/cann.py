@@ -15,7 +15,11 @@ from typing import Any
 import msgspec
 
 CODE = re.compile(r"\bE[A-Z0-9]\d{4}\b")
-PLACES = ("runtime/conf/error_manager/error_code.json", "conf/error_manager/error_code.json", "compiler/conf/error_manager/error_code.json")
+PLACES = (
+    "runtime/conf/error_manager/error_code.json",
+    "conf/error_manager/error_code.json",
+    "compiler/conf/error_manager/error_code.json",
+)
 MAX_TABLE = 8 << 20
 
 

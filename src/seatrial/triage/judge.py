@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from seatrial.triage import cann, deaths
+from seatrial.triage import cann, deaths, quality
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
-from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention
+from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention, SourceNote
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 
 # Expected hit rate of each tier, measured by bench/triage.py on incidents that the rules were not written from.
@@ -41,6 +41,8 @@ class Material(NamedTuple):
     requests: int
     exits: tuple[Death, ...]
     several_files: bool
+    sources: tuple[SourceNote, ...] = ()
+    plain: Sequence[tuple[str, int, str]] = ()  # file, line, text of the lines without a level, of small logs
 
 
 def judge(material: Material, library: Library) -> Diagnosis:
@@ -57,6 +59,8 @@ def judge(material: Material, library: Library) -> Diagnosis:
         tier = Tier.WEAK
     if crash is not None and (chosen is None or tier <= Tier.WEAK):
         return _crash(crash, chosen, judged, material, fatal)
+    if chosen is None and not unknown and not fatal and (seen := quality.look([text for _, _, text in material.plain])):
+        return _quality(seen, judged, material)
     if chosen is None or chosen.signature is None or tier <= Tier.WEAK:
         return _unknown(unknown, judged, material, fatal)
     return _known(chosen, judged, material, fatal)
@@ -157,6 +161,22 @@ def _crash(
     )  # fmt: skip
 
 
+def _quality(seen: quality.Impression, judged: list[Judged], material: Material) -> Diagnosis:
+    file, line, text = material.plain[seen.line]
+    event = Event(text=text, file=file, line=line, order=0)
+    step = (
+        "Compare stage by stage with one fixed prompt: HF, eager, graph, TP1/TPn, with and without "
+        "MTP and prefix caching."
+        if seen.category == "accuracy-garbled"
+        else "Pin the request body (min_tokens, ignore_eos, temperature, template, few-shot); compare raw predictions, "
+        "then extraction, then score."
+    )
+    return _answer(
+        seen.category, CONFIDENCE[Tier.SHAPE], event, f"{seen.why} Nothing in the log failed.", step, "quality.content",
+        judged, material, (), rung="real",
+    )  # fmt: skip
+
+
 def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
     hints = [j for j in judged if j.kind is Kind.ROOT]
     failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
@@ -171,13 +191,20 @@ def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fa
     elif first is not None:
         why = "The first failure in the log is one that no signature knows."
     elif fatal:
-        why = "A process was ended without a word: " + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) + "."
+        why = (
+            "A process was ended without a word: "
+            + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
+            + "."
+        )
     elif wrappers:
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
     else:
         why = "Nothing in the log looks like a failure."
     if healthy:
-        step = "If the server misbehaves all the same, look at the content of its answers: a log can be clean and the weights wrong."
+        step = (
+            "If the server misbehaves all the same, look at the content of its answers: "
+            "a log can be clean and the weights wrong."
+        )
     else:
         step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
     return _answer(UNKNOWN, 0.0, first, why, step, "", [j for j in judged if j.event is not first], material, fatal,
@@ -210,6 +237,7 @@ def _answer(
         others=mentions(Kind.ROOT),
         deaths=fatal,
         collect=COLLECT if category == UNKNOWN and not healthy else (),
+        sources=material.sources,
         ready=material.ready,
         healthy=healthy,
         rung=rung,

@@ -49,10 +49,12 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
     if answer.category == category:
         raise UsageError(f"{log} is already answered {category} by {answer.signature}", mend="Nothing to learn.")
     if answer.first_cause is None:
-        raise UsageError(f"no failure was found in {log}", mend="Cut the log to the lines of the failure, or add the worker's log.")
+        raise UsageError(
+            f"no failure was found in {log}", mend="Cut the log to the lines of the failure, or add the worker's log."
+        )
     first = answer.first_cause
     pattern = fingerprint(first.text)
-    identity = f"learned.{hashlib.sha256(f'{category}\0{pattern}'.encode()).hexdigest()[:10]}"
+    identity = "learned." + hashlib.sha256(f"{category} {pattern}".encode()).hexdigest()[:10]
     case = _case(first)
     into.mkdir(parents=True, exist_ok=True)
     name = identity.replace(".", "_")
@@ -88,6 +90,7 @@ def test_the_learned_failure_gets_its_category():
 
 def _case(first: FirstCause) -> str:
     frames = "".join(
-        f'  File "{f.path}", line {f.line}, in {f.function}\n' + (f"    {f.code}\n" if f.code else "") for f in first.frames[-2:]
+        f'  File "{f.path}", line {f.line}, in {f.function}\n' + (f"    {f.code}\n" if f.code else "")
+        for f in first.frames[-2:]
     )
     return frames + first.text[:1000]

@@ -1,8 +1,8 @@
 """Whether the text of a signature still stands in the installed sources.
 
 In: folders of Python sources (an engine's or plugin's package, or a site-packages). Out: per signature *live* (found),
-*stale* (the package that should hold it was looked at and does not), or *outside* (the text comes from something that was
-not looked at: a driver, CANN, another package). Adjacent string literals are joined before the search.
+*stale* (the package that should hold it was looked at and does not), or *outside* (the text comes from something that
+was not looked at: a driver, CANN, another package). Adjacent string literals are joined before the search.
 """
 
 from __future__ import annotations

@@ -26,7 +26,21 @@ CHUNK = 4 << 20
 MAX_LINE = 64 << 10
 MAX_DECOMPRESSED = 64 << 30
 MAX_FILES = 10_000
-NOT_LOGS = {".safetensors", ".bin", ".pt", ".pth", ".so", ".png", ".jpg", ".whl", ".tar", ".zip", ".db", ".sqlite", ".pyc"}
+NOT_LOGS = {
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".so",
+    ".png",
+    ".jpg",
+    ".whl",
+    ".tar",
+    ".zip",
+    ".db",
+    ".sqlite",
+    ".pyc",
+}
 PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 

@@ -56,7 +56,7 @@ class SourceNote(Record):
 
 
 class Death(Record):
-    """A process that ended by a signal or a bad exit code. `code` is negative for a signal, as subprocess reports it."""
+    """A process that ended by a signal or a bad exit code; `code` is negative for a signal, as in subprocess."""
 
     process: str
     code: int

@@ -8,7 +8,6 @@ the gates.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +22,9 @@ WINDOW = 96 << 10
 MAX_EVENTS = 20_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
-READY = re.compile(r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on")
+READY = re.compile(
+    r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on"
+)
 CONTEXT = re.compile(
     r"^\s{0,8}(?:\$|#|>>>|\+ )|vllm serve|api_server|launch_server|non-default args|server_args=|LLM\(|"
     r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}"
@@ -45,13 +46,8 @@ class Scan(msgspec.Struct, kw_only=True):
     requests: int = 0
     overflow: int = 0
     tail: list[str]
+    plain: list[tuple[int, str]] = []
     last_time: str = ""
-
-
-class _Known(NamedTuple):
-    """Where a masked line was first seen; -1 for one that is of no interest."""
-
-    index: int
 
 
 class Scanner:
@@ -62,7 +58,7 @@ class Scanner:
         self.order = order
         self.every_line = every_line
         self.result = Scan(events=[], context=[], tail=[])
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest
         self._context_size = 0
         self._before = before  # the end of the previous chunk
 
@@ -133,14 +129,14 @@ class Scanner:
             previous = raw
             known = self._known.get(key)
             if known is not None:
-                if known.index >= 0:
-                    self._again(known.index, raw)
+                if known >= 0:
+                    self._again(known, raw)
                 continue
             line_number += chunk.count(b"\n", counted_to, start)
             counted_to = start
-            self._known[key] = _Known(self._new(chunk, raw, start, line_number))
+            self._known[key] = self._new(chunk, raw, start, line_number)
             if len(self._known) > 4 * MAX_EVENTS:
-                self._known = {k: v for k, v in self._known.items() if v.index >= 0}
+                self._known = {k: v for k, v in self._known.items() if v >= 0}
 
     def _again(self, index: int, raw: bytes) -> None:
         event = self.result.events[index]
@@ -153,6 +149,8 @@ class Scanner:
     def _new(self, chunk: bytes, raw: bytes, start: int, line_number: int) -> int:
         line = _parse(raw)
         result = self.result
+        if not line.level and len(result.plain) < 400 and len(line.text) < 2000:
+            result.plain.append((line_number, line.text))
         if line.time:
             result.last_time = line.time
         text = line.text

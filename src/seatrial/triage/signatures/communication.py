@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import LITERAL, SHAPE, WEAK, root
 
 H = "hccl-communication"
 PD = "kv-transfer-pd"
@@ -34,6 +34,9 @@ SIGNATURES: tuple[Signature, ...] = (
          "Ranks call a collective with sizes that do not fit together.", "Print the token count per rank at that call: padding for sequence parallelism, DP dummy batches and draft batches must agree.", raised=r"\w{1,80}|",
          matches=('  File "x/base_device_communicator.py", line 234, in reduce_scatter\n    assert input_tensor.shape[0] % world_size == 0\n' "AssertionError",
                   "RuntimeError: [enforce fail at gloo/transport/tcp/pair.cc:446] op.preamble.length <= op.nbytes. 8 vs 4")),
+    root("collective.assert", "collective-mismatch", r"AssertionError", SHAPE, "A collective was called with sizes that do not fit the group.", "Print token counts and shapes per rank at that call.",
+         raised=r"AssertionError", innermost=r"device_communicator|_communicator\.py|:(?:all_gather\w{0,3}|reduce_scatter\w{0,3}|all_to_all\w{0,10}|gather)$",
+         matches=('  File "/x/vllm/distributed/device_communicators/cuda_communicator.py", line 320, in all_gatherv\n    assert dist_group.world_size == len(sizes)\n' "AssertionError",)),
     root("collective.place", "collective-mismatch", r"AssertionError|RuntimeError|ValueError", WEAK, "A collective was called with tensors that do not fit.", "Print shapes per rank at that call.",
          innermost=r"device_communicator|:(?:all_gather|reduce_scatter|all_to_all|all_reduce|gather)\w{0,12}$|distributed_c10d|communication_op", unless=r"out of memory|HCCL|hccl|NCCL|connect|timeout|timed out",
          matches=('  File "x/base_device_communicator.py", line 234, in all_gather\n    x\n' "RuntimeError: shape mismatch",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 FIT = "Change the value named in the message; `seatrial support` checks it against config.json before the next start."
 SIGNATURES: tuple[Signature, ...] = (
@@ -73,10 +73,10 @@ SIGNATURES: tuple[Signature, ...] = (
          r"nnodes.{0,60}(?:must|divis)|rope_scaling.{0,60}(?:must|should|invalid)|Unknown RoPE scaling type|`rope_scaling`'s", LITERAL,
          "A parallel or rope setting is out of range.", FIT,
          matches=("AssertionError: tp_size 8 must be divisible by decode_context_parallel_size 3",)),
-    root("config.verify", "config-validation", r"must (?:be|not)|should be|cannot be|Invalid|Unknown|Unsupported|at least", WEAK,
+    root("config.verify", "config-validation", r"(?:ValueError|AssertionError): ", SHAPE,
          "The engine's configuration check refused a value.", FIT, raised=r"ValueError|AssertionError|TypeError",
          innermost=r"vllm/(?:config/|config\.py|engine/arg_utils)|vllm_ascend/(?:ascend_config|platform)\.py|sglang/srt/server_args|sglang/srt/arg_groups",
-         unless=r"[Qq]uantiz|specul|xpert|ipeline|LoRA|dtype|emory|architect|not supported on|does not support",
+         unless=r"[Qq]uantiz|[Ss]pecul|xpert|ipeline|LoRA|dtype|emory|rchitect|not supported|not support|tokenizer|device|recognize|connector|multimodal|attention backend|sleep",
          matches=('  File "/opt/venv/lib/python3.11/site-packages/vllm/config/cache.py", line 9, in _verify\n'
                   "ValueError: block_size must be a power of two",)),
     root("config.no-attribute", "config-field-mismatch", r"'\w{0,60}(?:Config|config)' object has no attribute '\w{1,80}'|\bKeyError: 'rope_(?:type|theta|scaling)|"
@@ -100,7 +100,7 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"config\w{0,30}\.py|/configs/|models/\w{1,60}\.py:__init__",
          matches=('  File "/opt/x/vllm/model_executor/models/step3.py", line 9, in __init__\n    n = config.hidden // config.heads\n'
                   "TypeError: unsupported operand type(s) for //: 'int' and 'NoneType'",)),
-    root("config.key", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", WEAK, "A key is missing where the configuration is read.", "Compare config.json with what the code reads.",
+    root("config.key", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", SHAPE, "A key is missing where the configuration is read.", "Compare config.json with what the code reads.",
          innermost=r"transformers_utils/config|/configs/|configuration_\w{1,60}\.py|config\.py|rotary_embedding",
          unless=r"layers\.|weight",
          matches=('  File "/opt/x/vllm/transformers_utils/configs/foo.py", line 9, in __init__\n    a = cfg["num_experts"]\n' "KeyError: 'num_experts'",)),

@@ -24,7 +24,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A synchronous call was made during capture. Often it follows an earlier failure.", EAGER, yields="peer", sources=("A25",),
          matches=("RuntimeError: the current capture mode does not support this operation",)),
     root("graph.place", G, r"Error", SHAPE, "The failure was raised while a graph was captured or replayed.", EAGER, rung="real",
-         innermost=r"acl_?graph|cuda_?graph|npu_?graph|compilation/(?:piecewise|graph|acl|pass|npugraph|compiler)|torchair|:capture_model|:_capture|:update_\w{0,20}graph|graph_runner|xlite",
+         innermost=r"(?:acl_?graph|cuda_?graph|npu_?graph)[^:]{0,40}\.py:|compilation/(?:piecewise|graph|acl|pass|npugraph|compiler)|torchair|:capture_model|:_capture|:update_\w{0,20}graph|graph_runner|xlite",
          unless=r"out of memory|No module named|unexpected keyword|cannot import|required positional|OutOfMemory",
          matches=('  File "/w/vllm_ascend/compilation/acl_graph.py", line 311, in update_graph_params\n'
                   "AttributeError: 'GDNAttentionMetadata' object has no attribute 'seq_lens_list'",)),

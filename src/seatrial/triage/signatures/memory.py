@@ -37,13 +37,16 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("RuntimeError: [enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.",)),
     root("shm.full", "out-of-shm-disk", r"No space left on device|unable to (?:open|write to|allocate) .{0,40}shared memory|/dev/shm.{0,80}(?:full|exhaust|not enough|insufficient|small|too)|\bBus error|insufficient shared memory|"
          r"[Dd]isk quota exceeded|out of (?:disk|shared memory)|shm[-_]size", LITERAL,
-         "/dev/shm or a disk is full.", "`df -h /dev/shm /tmp ~`; start the container with --shm-size=... or --ipc=host.",
+         "Shared memory (/dev/shm) or a disk is full.", "`df -h /dev/shm /tmp ~`; start the container with --shm-size=... or --ipc=host.",
          matches=("OSError: [Errno 28] No space left on device: '/psm_1'", "RuntimeError: unable to write to file </torch_1>: unable to open shared memory object",)),
     root("kvinit.layers", "kv-cache-init", r"Duplicate layer name|bind_kv_cache|kv_cache_(?:spec|config|groups?)|KVCacheSpec|page[_ ]size.{0,60}(?:unif|same|differ|divis)|unify_.{0,40}kv_cache|initialize_kv_cache|"
-         r"number of KV cache|kv_cache_tensors?|hybrid kv cache|get_kv_cache_spec|kv cache (?:block|page) size", LITERAL,
+         r"number of KV cache|kv_cache_tensors?|hybrid kv cache|get_kv_cache_spec|kv cache (?:block|page) size|kernel sizes? .{1,40} can divide|physical block size|block_size must be divisible|KV cache (?:group|spec|type|layout)|failed to convert the KV cache specs", SHAPE,
          "The KV cache could not be laid out for this model's layers.", "Compare the layer names and page sizes in get_kv_cache_spec; try --disable-hybrid-kv-cache-manager and a fixed --block-size.",
          raised=r"AssertionError|ValueError|KeyError|NotImplementedError|RuntimeError|TypeError|AttributeError|IndexError", unless=r"GiB KV cache|estimated maximum|unexpected keyword|No available memory",
          matches=("ValueError: Duplicate layer name: model.layers.0.self_attn.attn",)),
+    root("kvinit.exact", "kv-cache-init", r"Duplicate layer name|failed to convert the KV cache specs|kernel sizes? .{1,40} can divide|real block_size must be divisible|layers are not correctly initialized|page sizes? .{0,40}(?:not unif|differ)", LITERAL,
+         "The KV cache could not be laid out for this model's layers.", "Compare the layer names and page sizes in get_kv_cache_spec; try --disable-hybrid-kv-cache-manager and a fixed --block-size.",
+         matches=("ValueError: None of the kernel sizes [128] can divide physical block size 16 evenly",)),
     root("kvinit.attn-key", "kv-cache-init", r"KeyError: ['\"][\w.]{0,160}(?:self_attn\.attn|\.attn|linear_attn|mixer|indexer\.k_cache|swa_cache)['\"]", SHAPE,
          "An attention layer is missing from the KV cache's or forward context's table.", "The layer must register under the name the runner uses (prefix, PP stage, draft layer).",
          matches=("KeyError: 'model.layers.0.linear_attn'",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 EP = "expert-parallel"
 PP = "pipeline-parallel"
@@ -16,7 +16,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "Experts cannot be spread this way: the count does not divide, or the dispatch operator has limits.", "Choose an EP size that divides the experts (or num_redundant_experts); without --enable-expert-parallel to confirm.", rung="support", sources=("V27", "A43", "A44", "A47"), raised=r"\w{1,80}|",
          unless=r"HCCL_BUFFSIZE|weight|KeyError|has no attribute|out of memory|cannot import|^\s{0,8}export|INFO",
          matches=("AssertionError: n_physical_experts=256 must be divisible by ep_size=3. Adjust num_redundant_experts.",)),
-    root("ep.place", EP, r"Error", WEAK, "The failure was raised in the expert dispatch or load-balancing code.", "Serve without --enable-expert-parallel and without EPLB to confirm.",
+    root("ep.place", EP, r"Error", SHAPE, "The failure was raised in the expert dispatch or load-balancing code.", "Serve without --enable-expert-parallel and without EPLB to confirm.",
          innermost=r"eplb|token_dispatcher|moe_comm_method|fused_moe_prepare|all2all|expert_load|deep_?ep|prepare_finalize|moe/ep", raised=r"RuntimeError|AssertionError|ValueError|IndexError|KeyError|AttributeError|NotImplementedError|TypeError", unless=r"out of memory|unexpected keyword|required positional|No module|module '",
          matches=('  File "/w/vllm_ascend/eplb/core/eplb_worker.py", line 1, in do_update\n    x\n' "IndexError: index 5 is out of bounds for dimension 0 with size 4",)),
     root("pp.support", PP, r"[Pp]ipeline[ _-]parallel\w{0,4}.{0,80}(?:not (?:yet )?(?:supported|implemented)|only|must|require|unsupported|cannot|divis)|SupportsPP|make_empty_intermediate_tensors|pipeline_parallel_size.{0,80}(?:must|not|greater|invalid)|"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import LITERAL, SHAPE, root
 
 F = "feature-flag-unsupported"
 SIGNATURES: tuple[Signature, ...] = (
@@ -14,7 +14,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A feature was asked for that this platform or version does not have.", "Drop the flag; the matrix of the plugin's release says when it comes.", rung="support", sources=("A46",), raised=r"\w{0,80}(?:Error|Exception)|",
          unless=r"LoRA|lora|[Qq]uant|dtype|[Pp]ipeline|specul|MTP|[Ee]agle|[Gg]rammar|INFO|operator|WARNING|KV cache|[Aa]ttention backend|expert|[Ii]mage|npugraph_ex",
          matches=("NotImplementedError: Prefix caching is not supported on NPU now.", "ValueError: PCP (Prefill Context Parallelism) is not supported for this model.")),
-    root("feature.place", F, r"not support|unsupported|Unsupported", WEAK, "The platform refuses a feature.", "Drop the flag that the message names.", raised=r"NotImplementedError|ValueError|AssertionError", innermost=r"platform\.py|platforms/|ascend_config|check_and_update_config",
+    root("feature.place", F, r"not support|unsupported|Unsupported", SHAPE, "The platform refuses a feature.", "Drop the flag that the message names.", raised=r"NotImplementedError|ValueError|AssertionError", innermost=r"platform\.py|platforms/|ascend_config|check_and_update_config",
          matches=('  File "/x/vllm_ascend/platform.py", line 1, in check_and_update_config\n    x\n' "NotImplementedError: foo mode is not supported",)),
     root("lora.any", "lora", r"[Ll]o[Rr][Aa].{0,100}(?:not (?:support|found|implement|match|exist)|unsupported|fail|must|should|greater than|exceed|invalid|mismatch|cannot|only|Error|expected|missing|no attribute)|max_lora_rank|(?:bgmv|sgmv)_\w{1,20}|adapter_config\.json|lora_(?:a|b|A|B)\b.{0,60}(?:shape|size|not)|target_modules|punica|No adapter found|adapter .{1,60}(?:does not exist|not found)|unsupported LoRA weight|/lora/", LITERAL,
          "A LoRA adapter's rank, target modules or kernel does not fit.", "Serve without --enable-lora to confirm; --max-lora-rank at least the adapter's r; check target_modules.", raised=r"\w{0,80}(?:Error|Exception)",
@@ -35,9 +35,9 @@ SIGNATURES: tuple[Signature, ...] = (
     root("quality.numbers", "accuracy-garbled", r"max (?:abs(?:olute)?|rel(?:ative)?) (?:diff|err)\w{0,5} ?[:=]? ?[\d.e+-]{1,12}|[Gg]arbled|gibberish|!{12,}|(?:\"(?:content|text)\" ?: ?\"|(?:output|[Gg]enerated text|response|answer|text)\s?[:=]>?\s?['\"]?)(?:[!?。、\s]{8,}|.{0,20}?(.{2,12}?)\1{3,})|[Nn]a[Nn] (?:detected|found|in|values|logits)|(?:logits|hidden|output)\w{0,10} .{0,30}\b(?:nan|NaN|inf)\b|"
          r"(?:eager|full ?graph|graph|NPU|npu|GPU|gpu|HF|TP\d|tp\d|baseline|transformers)\b.{0,40}(?:accuracy|acc|score|gsm8k|logits?|diff|rerank|embedding)\b.{0,30}\d\.\d|"
          r"(?:accuracy|acc|score|gsm8k|ceval|mmlu\w{0,6}|aime\w{0,4}|gpqa\w{0,10}|exact_match|pass@1).{0,60}(?:drop|dropp\w{1,3}|decreas\w{1,3}|lower|degrad\w{1,5}|regress\w{1,5}|but expected|expected|from \d{1,3}(?:\.\d{1,4})? to|vs\.? )|(?:wrong|incorrect|inconsistent|meaningless|different|repeated|empty) (?:output|answer|result|token|text|logit)s?|outputs? .{0,30}(?:differ|mismatch|incorrect|garbage|is wrong|inconsistent)|(?:not|mis)match.{0,30}(?:reference|HF|golden|eager|baseline)|cos(?:ine)?[ _]?sim\w{0,8}.{0,20}0\.\d", SHAPE,
-         "The server answers, but the numbers or the text are wrong.", "Compare stage by stage with one fixed prompt: HF, eager, graph, TP1/TPn, with and without MTP and prefix caching.", rung="real", raised=r"", yields="peer", unless=r"INFO|--|^\s{0,8}File",
+         "The server answers, but the numbers or the text are wrong.", "Compare stage by stage with one fixed prompt: HF, eager, graph, TP1/TPn, with and without MTP and prefix caching.", rung="real", raised=r"|", yields="peer", unless=r"INFO|--|^\s{0,8}File",
          matches=("max abs diff 0.579 (tolerance 0.02)", 'output: "!!!!!!!!!!!!!!!!!!!!"')),
     root("quality.eval", "evaluation-config", r"min_tokens|TPOT.{0,60}(?:ms|differ|gap)|evalscope.{0,80}(?:score|TPOT|\d)|ais_bench.{0,80}(?:score|TPOT|\d|dataset|accuracy)|lm[_-]eval.{0,80}(?:score|apply_chat_template|\d\.\d)|apply_chat_template|few-?shot|num_fewshot|max_out_len|extract(?:ion|ed|or).{0,40}(?:answer|fail|empty|regex|0)|(?:dataset|benchmark)\w{0,10} (?:config|task|path|abbr).{0,60}(?:not|mismatch|invalid)|placeholder.{0,20}URL|ignore_eos|random-input-len|model_postprocess|(?:prompt|few-shot|sampling|temperature).{0,40}(?:differ|official|mismatch)", SHAPE,
-         "Two measurements do not measure the same thing: prompt, sampling, extraction or length settings differ.", "Pin the request body (min_tokens, ignore_eos, temperature, template, few-shot) and compare raw predictions, then extraction, then score.", raised=r"", yields="peer", unless=r"INFO|^\s{0,8}File|SamplingParams|sampling_params|non-default|export",
+         "Two measurements do not measure the same thing: prompt, sampling, extraction or length settings differ.", "Pin the request body (min_tokens, ignore_eos, temperature, template, few-shot) and compare raw predictions, then extraction, then score.", raised=r"|", yields="peer", unless=r"INFO|^\s{0,8}File|SamplingParams|sampling_params|non-default|export",
          matches=('ais_bench   TPOT  21.4 ms\nevalscope request body: {"max_tokens": 512, "min_tokens": 512, "stream": true}',)),
 )  # fmt: skip

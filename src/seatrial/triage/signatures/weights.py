@@ -48,6 +48,8 @@ SIGNATURES: tuple[Signature, ...] = (
          "A tensor name has no parameter: a prefix or packed-module mapping is missing.", DRY, frames=LOADER + r"|quant|models/", rung="dryrun",
          unless=r"\.attn'|layers\.\d{1,4}\.self_attn'",
          matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "KeyError: 'layers.0.mlp.w2'",)),
+    root("weights.key-in-loader", KEYS, r"KeyError: ", SHAPE, "The weight loader looks up a name that is not there.", DRY, raised=r"KeyError", innermost=r":load_weights|:_load_module|weight_utils|default_loader|:load_\w{0,30}weights?\w{0,10}$", rung="dryrun",
+         matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "KeyError: 'foo'",)),
     root("weights.key-load", KEYS, r"KeyError: |AttributeError: '\w{1,60}' object has no attribute '\w{0,40}(?:weight|scale|proj|param)\w{0,40}'", WEAK,
          "The weight loader looks up a name that is not there.", DRY, innermost=LOADER, rung="dryrun",
          matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "AttributeError: 'Foo' object has no attribute 'weight_packed'",)),
