@@ -6,6 +6,7 @@ In: a folder. Out: `Checkpoint`. Refuses (UsageError): a path that is no readabl
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
         shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         ledger.findings.append(note(UNEXPLAINED, "config.json", f"holds fields that seatrial does not know: {shown}"))
     return Card(
-        folder=str(folder.root),
+        folder=os.fsencode(folder.root).decode("utf-8", "replace"),
         architecture=frame,
         attention=attention,
         feed_forward=ffn,
@@ -121,7 +122,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
         weights=_weights(files, groups),
         sources=ledger.sources,
         unexplained=left,
-        findings=_ordered([*files.findings, *ledger.findings]),
+        findings=_ordered([*folder.findings, *files.findings, *ledger.findings]),
     )
 
 
