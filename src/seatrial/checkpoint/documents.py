@@ -10,15 +10,7 @@ import json
 import re
 from typing import Any
 
-from seatrial.checkpoint.codes import (
-    BAD_JSON,
-    DUPLICATE_KEY,
-    LFS_POINTER,
-    NOT_AN_OBJECT,
-    NOT_FINITE,
-    TOO_LARGE,
-    note,
-)
+from seatrial.checkpoint.codes import BAD_JSON, DUPLICATE_KEY, LFS_POINTER, NOT_AN_OBJECT, NOT_FINITE, TOO_LARGE, note
 from seatrial.checkpoint.files import Folder
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record

@@ -19,7 +19,7 @@ from seatrial.checkpoint.architecture import Architecture, read_architecture, re
 from seatrial.checkpoint.attention import read_attention
 from seatrial.checkpoint.card import Card, Checkpoint, DtypeShare, Weights
 from seatrial.checkpoint.checks import Facts
-from seatrial.checkpoint.codes import NO_CONFIG, NO_SCHEME, UNEXPLAINED, note
+from seatrial.checkpoint.codes import NO_CONFIG, UNEXPLAINED, note
 from seatrial.checkpoint.components import Part, component, leaves, shares
 from seatrial.checkpoint.config import Ledger, Sections, View
 from seatrial.checkpoint.context import read_context
@@ -27,6 +27,7 @@ from seatrial.checkpoint.dtypes import BITS
 from seatrial.checkpoint.estimate import estimate
 from seatrial.checkpoint.fields import unexplained
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import NO_SCHEME
 from seatrial.checkpoint.moe import read_feed_forward
 from seatrial.checkpoint.mtp import read_mtp
 from seatrial.checkpoint.multimodal import read_multimodal
