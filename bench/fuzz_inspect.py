@@ -2,7 +2,7 @@
 
 Usage: python bench/fuzz_inspect.py [CASES=100000] [SEED=0]
 
-For each case: no exception (a path that is no folder aside), no file opened outside the checkpoint's folder (an audit
+For each case: no exception in reading or in writing the JSON, no file opened outside the checkpoint's folder (an audit
 hook watches every open), and an ERROR finding whenever an independent, simple reader of the format calls the shard
 invalid or the standard library cannot decode the config. At the end a set of bombs (huge or deeply nested files), each
 with the peak memory of the whole run so far. Ends with 1 on the first violation and prints the case.
@@ -26,6 +26,7 @@ from pathlib import Path
 from seatrial.checkpoint import read_checkpoint
 from seatrial.checkpoint.dtypes import BITS
 from seatrial.core.finding import Severity
+from seatrial.core.record import to_json
 
 CONFIG = {
     "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 64, "num_hidden_layers": 2,
@@ -223,7 +224,10 @@ def peak_mb() -> float:
 def check(folder: Path, guard: Guard, what: str) -> Counter:
     guard.armed = True
     try:
-        found = read_checkpoint(folder).card.findings
+        checkpoint = read_checkpoint(folder)
+        to_json(checkpoint)
+        checkpoint.card.line()
+        found = checkpoint.card.findings
     finally:
         guard.armed = False
     if guard.outside:

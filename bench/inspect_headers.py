@@ -10,22 +10,23 @@ processes (wall time from start to exit, peak memory), and the reading alone ins
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from make_sparse import make
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The collector is off as in read_card, which is what the command and the step call.
 OURS = """
-import sys, time
+import gc, sys, time
+gc.disable()
 from pathlib import Path
 from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.weights import read_weights
@@ -34,7 +35,8 @@ w = read_weights(Folder(Path(sys.argv[1])))
 print(time.perf_counter() - t, w.count)
 """
 HEADERS = """
-import sys, time
+import gc, sys, time
+gc.disable()
 from pathlib import Path
 from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.headers import read_header
@@ -74,23 +76,33 @@ print(time.perf_counter() - t, n)
 """
 
 
-def run(command: list[str]) -> tuple[float, float, str]:
-    """Wall seconds, peak MB, output."""
+class Run(NamedTuple):
+    """Wall and processor seconds and peak MB of a whole process, and what it printed."""
+
+    wall: float
+    cpu: float
+    peak: float
+    output: str
+
+
+def run(command: list[str]) -> Run:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    output, errors = process.communicate()
-    wall = time.perf_counter() - start
-    if process.returncode not in (0, 3):
-        sys.exit(f"{command[:3]} ended with {process.returncode}: {errors.decode()[-2000:]}")
-    return wall, 0.0, output.decode()
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"{command[:3]} ended with {process.returncode}: {process.stderr.read().decode()[-2000:]}")
+        process.stderr.close()
+        output.seek(0)
+        text = output.read().decode()
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
-def peak(command: list[str]) -> float:
-    """Peak resident MB of one run, by a child of its own (ru_maxrss of children is a maximum over all of them)."""
-    code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); " \
-           "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"  # fmt: skip
-    return float(run([sys.executable, "-c", code, *command])[2])
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.3f} s ({min(values):.3f}-{max(values):.3f})"
 
 
 def main() -> None:
@@ -104,41 +116,32 @@ def main() -> None:
         if not folder.exists():
             print(f"made {make(folder)} tensors")
         here = sys.executable
-        processes = {
-            "seatrial inspect --json": [here, "-m", "seatrial", "inspect", str(folder), "--json"],
-            "seatrial inspect": [here, "-m", "seatrial", "inspect", str(folder)],
-        }
-        readers = {
+        inner = {
             "seatrial headers, file by file": [here, "-c", HEADERS, str(folder)],
             "seatrial headers, index, shards": [here, "-c", OURS, str(folder)],
             "safetensors safe_open": [options.peer, "-c", SAFE_OPEN, str(folder)],
             "huggingface_hub, file by file": [options.peer, "-c", HUB_FILES, str(folder)],
             "huggingface_hub, folder": [options.peer, "-c", HUB_FOLDER, str(folder)],
         }
-        walls: dict[str, list[float]] = {name: [] for name in processes | readers}
-        works: dict[str, list[float]] = {name: [] for name in readers}
-        counts: dict[str, str] = {}
-        for _ in range(options.runs + 1):  # the first round warms the cache
-            for name, command in (processes | readers).items():
-                wall, _, output = run(command)
-                walls[name].append(wall)
-                if name in readers:
-                    work, counts[name] = output.split()
-                    works[name].append(float(work))
-        print(f"load {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores, {options.runs} runs, medians (min-max)")
-        for name, command in (processes | readers).items():
-            times = walls[name][1:]
-            line = f"{name:32} process {statistics.median(times):.3f} s ({min(times):.3f}-{max(times):.3f})"
-            line += f"  peak {peak(command):.0f} MB"
-            if name in works:
-                inner = works[name][1:]
-                line += f"  reading {statistics.median(inner):.3f} s ({min(inner):.3f}-{max(inner):.3f})"
-                line += f"  {counts[name]} tensors"
+        commands = {
+            "seatrial inspect": [here, "-m", "seatrial", "inspect", str(folder)],
+            "seatrial inspect --json": [here, "-m", "seatrial", "inspect", str(folder), "--json"],
+            **inner,
+        }
+        runs: dict[str, list[Run]] = {name: [] for name in commands}
+        for round_ in range(options.runs + 1):
+            for name, command in commands.items():
+                done = run(command)
+                if round_:  # the first round warms the cache
+                    runs[name].append(done)
+        print(f"load {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores, {options.runs} runs, median (min-max)")
+        for name, done in runs.items():
+            line = f"{name:32} wall {spread([r.wall for r in done])}  cpu {spread([r.cpu for r in done])}"
+            line += f"  peak {max(r.peak for r in done):.0f} MB"
+            if name in inner:
+                line += f"  reading alone {spread([float(r.output.split()[0]) for r in done])}"
             print(line)
-        print(json.dumps({"reading_s": {n: statistics.median(w[1:]) for n, w in works.items()}}))
 
 
 if __name__ == "__main__":
-    # Children must not inherit a limit that hides a leak.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     main()

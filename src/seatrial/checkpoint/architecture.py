@@ -5,10 +5,11 @@ In: the config's sections. Out: `Architecture`. A missing field that every engin
 
 from __future__ import annotations
 
-from seatrial.checkpoint.codes import BAD_VALUE, MISSING_FIELD, REMOTE_CODE, REMOTE_FILE, note
+from seatrial.checkpoint.codes import BAD_VALUE, MISSING_FIELD, note
 from seatrial.checkpoint.config import MOST_LAYERS, Sections
 from seatrial.checkpoint.dtypes import TORCH_NAMES
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import REMOTE_CODE, REMOTE_FILE
 from seatrial.core.record import Record
 
 # transformers' classes whose default for a missing tie_word_embeddings is True (read from transformers 5.19); for the

@@ -2,6 +2,8 @@
 
 In: the config's sections. Out: `Attention`: the distinct mixers and, per layer, which one it is. The rules are those of
 transformers' configuration classes and vLLM's model files; `layers.py` holds the rules that say which layer is which.
+
+Longer than 250 lines: the one translation of the attention fields, whose rules refer to each other.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from collections import Counter
 
 import msgspec
 
-from seatrial.checkpoint.codes import HEADS, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.config import Sections, View
 from seatrial.checkpoint.layers import mixer_words
+from seatrial.checkpoint.model_codes import HEADS
 from seatrial.checkpoint.rope import Rope, read_rope
 from seatrial.checkpoint.state import State, read_state
 from seatrial.core.record import Record

@@ -3,6 +3,8 @@
 In: the translated config. Out: `Parameters` whose `formula` lines add up to the total. The shapes are those of the
 model classes in transformers and vLLM; V vocabulary, H hidden, I intermediate, E experts; heads x head size.
 Unknown parts make the whole unknown: an estimate that leaves something out would look like a small model.
+
+Longer than 250 lines: one formula for each kind of part, to be read side by side.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 In: an open safetensors file (8 bytes of header length, a JSON header, the data). Out: its tensors and findings.
 Two ways to decode: msgspec straight into typed entries (fast; every real file), and a slow, telling one that runs only
 where the fast one fails or may have hidden something (a duplicate key, an escaped name), to say what is wrong.
+
+Longer than 250 lines: the fast and the slow way to decode stand together, since they must agree.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from seatrial.core.record import Record
 MAIN = "model.safetensors.index.json"
 SUFFIX = ".safetensors.index.json"
 MAX_INDEX = 256 << 20
+MAX_SHARDS = 10_000
 NAMED = 5
 
 
@@ -81,7 +82,11 @@ def read_index(folder: Folder, file: str) -> Index:
             found.append(note(BAD_INDEX, file, str(exc)))
             return Index(file=file, usable=False, findings=tuple(found))
     total = (fast.metadata or {}).get("total_size")
-    for shard in sorted(set(fast.weight_map.values())):
+    shards = set(fast.weight_map.values())
+    if len(shards) > MAX_SHARDS:
+        found.append(note(TOO_LARGE, file, f"names {len(shards)} shards; at most {MAX_SHARDS} are read"))
+        return Index(file=file, usable=False, findings=tuple(found))
+    for shard in sorted(shards):
         path = PurePosixPath(shard)
         if path.is_absolute() or ".." in path.parts or "\0" in shard or not shard:
             found.append(note(INDEX_ESCAPES, f"{file}: weight_map", f"names {shard!r}"))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from seatrial.checkpoint.codes import MTP_FEWER, MTP_MISSING, MTP_UNDECLARED, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.components import Part
 from seatrial.checkpoint.config import Sections, View
+from seatrial.checkpoint.model_codes import MTP_FEWER, MTP_MISSING, MTP_UNDECLARED
 from seatrial.checkpoint.names import Group
 from seatrial.core.record import Record
 

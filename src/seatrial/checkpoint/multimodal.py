@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
-from seatrial.checkpoint.codes import MM_TOKEN_RANGE, NO_PROCESSOR, TOWER_MISSING, note, shown
+from seatrial.checkpoint.codes import note, shown
 from seatrial.checkpoint.components import Part
 from seatrial.checkpoint.config import Sections, View
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import MM_TOKEN_RANGE, NO_PROCESSOR, TOWER_MISSING
 from seatrial.checkpoint.names import Group
 from seatrial.core.record import Record
 

@@ -6,6 +6,7 @@ In: a folder. Out: `Checkpoint`. Refuses (UsageError): a path that is no readabl
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from seatrial.checkpoint.architecture import Architecture, read_architecture, re
 from seatrial.checkpoint.attention import read_attention
 from seatrial.checkpoint.card import Card, Checkpoint, DtypeShare, Weights
 from seatrial.checkpoint.checks import Facts
-from seatrial.checkpoint.codes import NO_CONFIG, NO_SCHEME, UNEXPLAINED, note
+from seatrial.checkpoint.codes import NO_CONFIG, UNEXPLAINED, note
 from seatrial.checkpoint.components import Part, component, leaves, shares
 from seatrial.checkpoint.config import Ledger, Sections, View
 from seatrial.checkpoint.context import read_context
@@ -26,6 +27,7 @@ from seatrial.checkpoint.dtypes import BITS
 from seatrial.checkpoint.estimate import estimate
 from seatrial.checkpoint.fields import unexplained
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import NO_SCHEME
 from seatrial.checkpoint.moe import read_feed_forward
 from seatrial.checkpoint.mtp import read_mtp
 from seatrial.checkpoint.multimodal import read_multimodal
@@ -107,7 +109,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
         shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         ledger.findings.append(note(UNEXPLAINED, "config.json", f"holds fields that seatrial does not know: {shown}"))
     return Card(
-        folder=str(folder.root),
+        folder=os.fsencode(folder.root).decode("utf-8", "replace"),
         architecture=frame,
         attention=attention,
         feed_forward=ffn,
@@ -121,7 +123,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
         weights=_weights(files, groups),
         sources=ledger.sources,
         unexplained=left,
-        findings=_ordered([*files.findings, *ledger.findings]),
+        findings=_ordered([*folder.findings, *files.findings, *ledger.findings]),
     )
 
 

@@ -11,20 +11,10 @@ from typing import Any
 import msgspec
 
 from seatrial.checkpoint import documents
-from seatrial.checkpoint.codes import (
-    BAD_JSON,
-    EOS_DISAGREE,
-    EOS_RANGE,
-    NO_CHAT_TEMPLATE,
-    NO_EOS,
-    NO_TOKENIZER,
-    TOO_LARGE,
-    VOCABULARY,
-    note,
-    shown,
-)
+from seatrial.checkpoint.codes import BAD_JSON, TOO_LARGE, note, shown
 from seatrial.checkpoint.config import Ledger, View
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import EOS_DISAGREE, EOS_RANGE, NO_CHAT_TEMPLATE, NO_EOS, NO_TOKENIZER, VOCABULARY
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
 

@@ -26,13 +26,12 @@ from seatrial.checkpoint.codes import (
 )
 from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.headers import Entry, Header, read_header
-from seatrial.checkpoint.index import Index, compare, find_index, read_index, safe
+from seatrial.checkpoint.index import MAX_SHARDS, Index, compare, find_index, read_index, safe
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
 
 # A bound for memory (about 500 bytes each with everything derived); the largest real ones have some 300,000.
 MAX_TENSORS = 700_000
-MAX_SHARDS = 10_000
 NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})\.safetensors$")
 # After these, tensors that cannot be seen are no news.
 GONE = {SHARD_ABSENT, TENSOR_ABSENT, INDEX_ESCAPES, BAD_ENTRY}
@@ -141,7 +140,7 @@ def _wanted(folder: Folder, index: Index | None, present: list[str], found: list
     if index is None or not index.usable:
         found += _numbering_gaps(present)
         return present
-    named = [s for s in index.shards() if safe(s)][:MAX_SHARDS]
+    named = [s for s in index.shards() if safe(s)]
     absent = [s for s in named if not folder.has(s)]
     # With no shard at all this is an index by itself, which is a way to look at a model, not a broken download.
     if present:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from seatrial.checkpoint.checks.facts import SUFFIX, Facts, layer_numbers
-from seatrial.checkpoint.codes import LAYER_INCOMPLETE, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.components import serves
+from seatrial.checkpoint.model_codes import LAYER_INCOMPLETE
 from seatrial.core.finding import Finding
 
 NAMED = 8

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from seatrial.checkpoint.checks.facts import Facts
-from seatrial.checkpoint.codes import HEAD_MISSING, HEAD_SPARE, NO_EMBEDDING, TIE_UNKNOWN, note
+from seatrial.checkpoint.codes import note
+from seatrial.checkpoint.model_codes import HEAD_MISSING, HEAD_SPARE, NO_EMBEDDING, TIE_UNKNOWN
 from seatrial.core.finding import Finding
 
 

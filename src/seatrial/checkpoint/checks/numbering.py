@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from seatrial.checkpoint.checks.facts import Facts, layer_numbers
-from seatrial.checkpoint.codes import EXPERT_GAP, EXPERT_MISMATCH, LAYER_COUNT, LAYER_GAP, note
+from seatrial.checkpoint.codes import note
+from seatrial.checkpoint.model_codes import EXPERT_GAP, EXPERT_MISMATCH, LAYER_COUNT, LAYER_GAP
 from seatrial.checkpoint.names import LANGUAGE, Group, fill
 from seatrial.core.finding import Finding
 

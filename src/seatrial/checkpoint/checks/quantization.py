@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from seatrial.checkpoint.checks.facts import Facts
-from seatrial.checkpoint.codes import EXCLUDED_QUANTISED, NOT_QUANTISED, QUANT_SILENT, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.components import Part, serves
 from seatrial.checkpoint.dtypes import FP8
+from seatrial.checkpoint.model_codes import EXCLUDED_QUANTISED, NOT_QUANTISED, QUANT_SILENT
 from seatrial.checkpoint.names import Group, fill
 from seatrial.core.finding import Finding
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from seatrial.checkpoint.checks.facts import Facts
-from seatrial.checkpoint.codes import SCALE_ALONE, SCALE_SHAPE, WEIGHT_UNSCALED, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.dtypes import FP8
+from seatrial.checkpoint.model_codes import SCALE_ALONE, SCALE_SHAPE, WEIGHT_UNSCALED
 from seatrial.checkpoint.names import Group, fill
 from seatrial.core.finding import Finding
 

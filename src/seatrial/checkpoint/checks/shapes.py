@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from seatrial.checkpoint.attention import Mixer
 from seatrial.checkpoint.checks.facts import Facts
-from seatrial.checkpoint.codes import DTYPE_DIFFERS, SHAPE, VOCABULARY_ROWS, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.components import serves
+from seatrial.checkpoint.model_codes import DTYPE_DIFFERS, SHAPE, VOCABULARY_ROWS
 from seatrial.checkpoint.names import Group
 from seatrial.core.finding import Finding
 
