@@ -130,7 +130,11 @@ def _same_chain(one: Judged, two: Judged) -> bool:
 
 
 def _relogged(one: Judged, two: Judged) -> bool:
-    return bool(two.event.message) and two.event.message == one.event.message
+    """Whether `two` says what `one` said: the same message again, or the message that a bare class name stands above."""
+    if not one.event.message:
+        close = one.event.file == two.event.file and 0 < two.event.line - one.event.line <= 12
+        return close and one.event.process == two.event.process
+    return two.event.message == one.event.message
 
 
 def _known(chosen: Judged, judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
