@@ -17,7 +17,8 @@ TOOLS = re.compile(
 )
 SCORE = re.compile(
     r"\b(?:accuracy|acc|score|gsm8k|ceval|c-eval|mmlu\w{0,6}|mmmu|aime\w{0,4}|gpqa\w{0,10}|math_?500|"
-    r"exact_match|pass@1|humaneval|diff|tpot|eager|full ?graph|aclgraph|npu|gpu|hf|transformers|baseline|reference|tp ?\d{1,2}|rerank|logits?|cosine)\b",
+    r"exact_match|pass@1|humaneval|diff|tpot|"
+    r"eager|full ?graph|aclgraph|npu|gpu|hf|transformers|baseline|reference|tp ?\d{1,2}|rerank|logits?|cosine)\b",
     re.I,
 )
 METRIC = re.compile(

@@ -36,7 +36,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("RuntimeError: The Inner error is reported as above. The process exits for this inner error, and the current working operator name is RopeOperation.",)),
     root("op.atb-attention", "attention-backend", r"current working operator name is \w{0,30}(?:Attention|MLA|Mla)\w{0,30}", EXACT, "ATB's attention operation failed; plog has the reason.", "ASCEND_SLOG_PRINT_TO_STDOUT=1; check heads per rank, head_dim and block size.",
          matches=("RuntimeError: The Inner error is reported as above. The process exits for this inner error, and the current working operator name is SelfAttentionOperation.",)),
-    root("op.ge-func", O, r"Failed to find func by type \w{1,60}|[Nn]o (?:op|kernel) (?:info|impl) (?:found|for)", LITERAL, "CANN's graph engine has no implementation of this operator.", "Match CANN's kernels package with the chip; leave graph mode to confirm.",
+    root("op.ge-func", O, r"Failed to find func by type \w{1,60}|Compile op ?\[\w{1,80},?\] failed|build op model failed|[Nn]o (?:op|kernel) (?:info|impl) (?:found|for)", LITERAL, "CANN's graph engine has no implementation of this operator.", "Match CANN's kernels package with the chip; leave graph mode to confirm.",
          matches=("[ERROR] GE(173913,):2025-12-25-17:14:00.937.954 [tiling.cc:312]174006 BuildTilingParseOutputs: ErrorNo: 1343225857(Parameter invalid!) Failed to find func by type TransData, func_name compile_info_creator",)),
     root("op.code-detail", L, r"\b161002\b|\b561002\b|\b561000\b|\b561103\b", SHAPE, "An operator's tiling refuses its input's shape or type.", "Read the detail after the E-code.", raised=r"\w{1,80}|", unless=r"[Aa]ttention|MLA|Mla|[Qq]uant",
          matches=("error code is 561002",)),

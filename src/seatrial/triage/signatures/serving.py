@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import LITERAL, SHAPE, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 F = "feature-flag-unsupported"
 SIGNATURES: tuple[Signature, ...] = (
@@ -16,7 +16,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("NotImplementedError: Prefix caching is not supported on NPU now.", "ValueError: PCP (Prefill Context Parallelism) is not supported for this model.")),
     root("feature.place", F, r"not support|unsupported|Unsupported", SHAPE, "The platform refuses a feature.", "Drop the flag that the message names.", raised=r"NotImplementedError|ValueError|AssertionError", innermost=r"platform\.py|platforms/|ascend_config|check_and_update_config",
          matches=('  File "/x/vllm_ascend/platform.py", line 1, in check_and_update_config\n    x\n' "NotImplementedError: foo mode is not supported",)),
-    root("lora.any", "lora", r"[Ll]o[Rr][Aa].{0,100}(?:not (?:support|found|implement|match|exist)|unsupported|fail|must|should|greater than|exceed|invalid|mismatch|cannot|only|Error|expected|missing|no attribute)|max_lora_rank|(?:bgmv|sgmv)_\w{1,20}|adapter_config\.json|lora_(?:a|b|A|B)\b.{0,60}(?:shape|size|not)|target_modules|punica|No adapter found|adapter .{1,60}(?:does not exist|not found)|unsupported LoRA weight|/lora/", LITERAL,
+    root("lora.any", "lora", r"(?<![A-Za-z_])[Ll]o[Rr][Aa].{0,100}(?:not (?:support|found|implement|match|exist)|unsupported|fail|must|should|greater than|exceed|invalid|mismatch|cannot|only|Error|expected|missing|no attribute)|max_lora_rank|(?:bgmv|sgmv)_\w{1,20}|adapter_config\.json|lora_(?:a|b|A|B)\b.{0,60}(?:shape|size|not)|target_modules|punica|No adapter found|adapter .{1,60}(?:does not exist|not found)|unsupported LoRA weight|/lora/", LITERAL,
          "A LoRA adapter's rank, target modules or kernel does not fit.", "Serve without --enable-lora to confirm; --max-lora-rank at least the adapter's r; check target_modules.", raised=r"\w{0,80}(?:Error|Exception)",
          unless=r"LoRAConfig.{0,20}unexpected|out of memory|No module named 'peft", matches=("ValueError: LoRA rank 64 is greater than max_lora_rank 16.",)),
     root("lora.place", "lora", r"Error", SHAPE, "The failure was raised in the LoRA code.", "Serve without --enable-lora to confirm.", innermost=r"/lora/|lora_|punica|lora", unless=r"out of memory", matches=('  File "/x/vllm_ascend/lora/punica_npu.py", line 1, in add_lora\n    x\n' "RuntimeError: shape",)),
@@ -31,6 +31,9 @@ SIGNATURES: tuple[Signature, ...] = (
     root("sleep.camem", "sleep-mode-race", r"camem\w{0,20}|wake[_ ]?up.{0,80}(?:fail|error|not|before|while|race|invalid)|sleep[_ ]mode.{0,80}(?:fail|error|not allocated|corrupt)|(?:/|\b)sleep\b.{0,40}(?:level|while|fail|race)|is_sleeping|CuMemAllocator|CaMemAllocator|python_(?:malloc|free)_callback|aclrt(?:Unmap|Map|Release|Reserve)\w{0,20}.{0,60}(?:fail|error)|while (?:the )?engine (?:is )?(?:asleep|sleeping)", LITERAL,
          "Memory was used while the engine slept, or sleep and wake-up overlapped.", "Wait for /is_sleeping to change and for running requests to end before /sleep or /wake_up; turn sleep mode off to confirm.", raised=r"\w{0,80}(?:Error|Exception)|", unless=r"No module|INFO|out of memory\. T|not supported|is not enabled",
          matches=("RuntimeError: CaMemAllocator wake_up called before sleep finished",)),
+    root("sleep.unmap", "sleep-mode-race", r"(?:wak(?:e|ing)[_ ]?up|sleep(?:ing)?\b).{0,80}(?:failed|error code)|aclrt(?:Unmap|Map|ReleaseMem|ReserveMem)\w{0,20}.{0,60}(?:fail|error)", EXACT,
+         "Device memory was mapped or unmapped while somebody used it.", "Wait for running requests to end before /sleep or /wake_up; turn sleep mode off to confirm.", raised=r"\w{0,80}(?:Error|Exception)",
+         matches=("RuntimeError: aclrtUnmapMem failed, error code is 507899",)),
     root("sleep.place", "sleep-mode-race", r"Error", SHAPE, "The failure was raised in sleep mode.", "Turn sleep mode off to confirm.", innermost=r"camem|cumem|:wake_up|:sleep$|device_allocator", unless=r"No module|out of memory|cannot import", matches=('  File "/x/vllm_ascend/device_allocator/camem.py", line 1, in wake_up\n    x\n' "KeyError: 123",)),
     root("quality.numbers", "accuracy-garbled", r"max (?:abs(?:olute)?|rel(?:ative)?) (?:diff|err)\w{0,5} ?[:=]? ?[\d.e+-]{1,12}|[Gg]arbled|gibberish|!{12,}|(?:\"(?:content|text)\" ?: ?\"|(?:output|[Gg]enerated text|response|answer|text)\s?[:=]>?\s?['\"]?)(?:[!?。、\s]{8,}|.{0,20}?(.{2,12}?)\1{3,})|[Nn]a[Nn] (?:detected|found|in|values|logits)|(?:logits|hidden|output)\w{0,10} .{0,30}\b(?:nan|NaN|inf)\b|"
          r"(?:eager|full ?graph|graph|NPU|npu|GPU|gpu|HF|TP\d|tp\d|baseline|transformers)\b.{0,40}(?:accuracy|acc|score|gsm8k|logits?|diff|rerank|embedding)\b.{0,30}\d\.\d|"

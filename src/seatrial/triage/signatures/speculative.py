@@ -15,7 +15,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("ValueError: num_speculative_tokens:3 must be divisible by n_predict=2", "NotImplementedError: Unsupported speculative method: 'foo'")),
     root("spec.attribute", S, r"'\w{0,60}(?:Proposer|Drafter|MTP\w{0,20}|Eagle\w{0,20}|Draft\w{0,20}|Speculat\w{0,20}|RejectionSampler)' object has no attribute|spec_decode_metadata|draft_token_ids|rejection_sampl\w{0,10}|num_draft_tokens|spec_token_ids|bonus_token", LITERAL,
          "The draft path's objects do not fit together.", OFF, raised=r"\w{1,20}Error",
-         unless=r"unexpected keyword|cannot import", matches=("AttributeError: 'MtpProposer' object has no attribute 'model'",)),
+         unless=r"must be (?:a|an|in|>=)\b|must be >|unexpected keyword|cannot import", matches=("AttributeError: 'MtpProposer' object has no attribute 'model'",)),
     root("spec.place", S, r"Error", SHAPE, "The failure was raised in the speculative decoding code.", OFF,
          innermost=r"spec_decode|mtp_proposer|eagle_proposer|eagle\.py|_mtp\.py|mtp\.py|/mtp|proposer|rejection_sampler|:propose|speculative|:_propose|draft", unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|\.weight|module '",
          matches=('  File "/w/vllm_ascend/spec_decode/mtp_proposer.py", line 1, in _propose\n    x\n' "IndexError: index 5 is out of bounds",)),
