@@ -6,7 +6,8 @@ named `vllm` beside a Python (see `conftest.py`). Faults, joined by commas: neve
 models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers), hang, half-open, cut, garbage,
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
 flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
-the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema.
+the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
+fits=N (refuses to start with a context above N tokens, as vLLM does).
 """
 
 import json
@@ -58,7 +59,9 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(404, {"detail": "Not Found"})
             return self.answer(503 if "health-503" in FAULTS else 200, b"")
         if self.path == "/metrics":
-            return self.answer(200, f'vllm:prefix_cache_hits_total{{engine="0"}} {HITS[0]}.0\n'.encode())
+            gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
+            lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
+            return self.answer(200, "".join(lines).encode())
         if "models-hang" in FAULTS:
             time.sleep(3600)
         name = "something-else" if "wrong-model" in FAULTS else option("--served-model-name")
@@ -147,6 +150,15 @@ def main():
         child.stdout.readline()
     if "flood" in FAULTS:
         flood()
+    wanted = int(option("--max-model-len", 0))
+    if wanted > int(FAULTS.get("fits", wanted)):
+        fits = FAULTS["fits"]
+        raise ValueError(
+            f"To serve at least one request with the model's max seq len ({wanted}), (9.0 GiB KV cache is needed, "
+            "which is larger than the available KV cache memory. Based on the available memory, "
+            f"the estimated maximum model length is {fits}. "
+        )
+    log("(EngineCore pid=1) INFO 11-20 00:00:00 [kv.py:1] CPU KV cache size: 9,000 tokens, Maximum concurrency for 1")
     if "die-at-start" in FAULTS:
         sys.exit(7)
     if "traceback" in FAULTS:
@@ -165,6 +177,7 @@ def main():
             log("INFO still here")
             time.sleep(0.05)
     time.sleep(float(FAULTS.get("slow-start") or 0))
+    ThreadingHTTPServer.request_queue_size = 128
     server = ThreadingHTTPServer((option("--host"), int(option("--port"))), Handler)
     log(f"READY AT {time.monotonic()}")
     log("INFO:     Application startup complete.")
