@@ -41,11 +41,10 @@ def load(client: Client, *, requests: int, at_once: int, prompt_tokens: int, ans
     most: list[int] = []
 
     def watch() -> None:
-        while not done.wait(0.1):
-            running = client.number(RUNNING)
-            if running is None:
-                return
+        while (running := client.number(RUNNING)) is not None:
             most.append(int(running))
+            if done.wait(0.1):
+                return
 
     def one(number: int) -> Exchange:
         body = {
