@@ -110,7 +110,7 @@ class _Context:
 
     @property
     def is_multimodal(self) -> bool:
-        return any(part.component in ("vision", "audio") for part in self.checkpoint.card.weights.components)
+        return self.checkpoint.card.multimodal is not None
 
     @property
     def probe_s(self) -> float:

@@ -104,6 +104,7 @@ def test_ranks_together_read_the_whole_tensor():
     assert account.sums.bytes_placed == 128
     alone = account_of(given, ranks[0], tp=2)
     assert alone.sums.bytes_placed == 64
+    assert alone.sums.bytes_unexplained == 64
     assert [t.state for t in alone.tensor_troubles] == ["partly read"]
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from seatrial.triage import Kind, by_family, diagnose_text, library
+from seatrial.triage import Kind, Tier, by_family, diagnose_text, library
 from seatrial.triage.gates import hits
 from seatrial.triage.read import LogFile
 from seatrial.triage.scan import Scanner
@@ -43,7 +43,12 @@ def test_its_counter_cases_do_not_match(signature, tmp_path):
 def test_a_root_case_alone_gets_its_category(signature):
     for case in signature.matches:
         answer = diagnose_text(case)
-        assert answer.category == signature.category, (case, answer.signature)
+        if signature.tier is Tier.WEAK:
+            assert answer.category == "unknown"
+            assert answer.first_cause is not None
+            assert "hints at" in answer.explanation
+        else:
+            assert answer.category == signature.category, (case, answer.signature)
 
 
 @pytest.mark.parametrize("signature", [s for s in ALL if s.kind is not Kind.ROOT], ids=lambda s: s.id)
@@ -54,12 +59,14 @@ def test_a_case_that_is_no_root_alone_stays_unknown(signature):
 
 @pytest.mark.parametrize("signature", ALL, ids=ids)
 def test_its_cases_pass_the_gates_of_large_logs(signature):
-    if signature.kind in {Kind.NOISE, Kind.EVIDENCE}:
+    if signature.kind in {Kind.NOISE, Kind.EVIDENCE, Kind.WRAPPER} or signature.category in NOT_OF_SERVERS:
         return
     for case in signature.matches:
         assert hits(case.encode()), "no gate lets this line through"
 
 
+# What a server's log never holds: tables of scores.
+NOT_OF_SERVERS = {"accuracy-garbled", "evaluation-config"}
 EVIL = [
     "a" * 4000,
     " " * 4000,

@@ -102,8 +102,8 @@ def _intermediate(parts: Sections) -> int | None:
 def _tied(parts: Sections, model_type: str | None) -> bool | None:
     fact = "architecture.tied_embeddings"
     written = parts.text.flag(fact, "tie_word_embeddings", "tie_embeddings")
-    if written is None and parts.text is not parts.top:
-        written = parts.top.flag(fact, "tie_word_embeddings")
+    whole = parts.top.flag(fact, "tie_word_embeddings")
+    written = whole if written is None else written
     if written is not None:
         return written
     kind = model_type or ""

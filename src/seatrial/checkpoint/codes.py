@@ -342,3 +342,201 @@ QUANT_UNKNOWN = _add(
     "The config names a method that seatrial does not know.",
     "Check that the engine knows it: `seatrial run` asks the engine itself.",
 )
+
+# --- multi-token prediction, other modalities, tokenizer -------------------------------------------------------------
+MTP_MISSING = _add(
+    "C060",
+    WARNING,
+    "MTP weights missing",
+    "The config declares MTP layers, but the checkpoint holds none of their "
+    "tensors: speculative decoding by MTP is checkpoint-missing.",
+    "Serve without MTP, or download the form of the checkpoint that has the layers.",
+)
+MTP_FEWER = _add(
+    "C061",
+    WARNING,
+    "fewer MTP layers than declared",
+    "Some of the declared MTP layers have no tensors.",
+    "Use only as many speculative tokens as there are layers, or reuse one layer (the engine decides).",
+)
+MTP_UNDECLARED = _add(
+    "C062", INFO, "undeclared MTP weights", "Tensors of MTP layers are there, but the config does not declare them."
+)
+NO_PROCESSOR = _add(
+    "C063",
+    WARNING,
+    "no processor file",
+    "A multimodal model without preprocessor_config.json or processor_config.json: "
+    "requests with images, video or audio will fail.",
+    "Download the processor's files into the folder.",
+)
+TOWER_MISSING = _add(
+    "C064",
+    WARNING,
+    "tower without weights",
+    "The config describes a tower of which no tensor is there.",
+    "Download the missing shards, or serve as a language model only.",
+)
+MM_TOKEN_RANGE = _add(
+    "C065",
+    ERROR,
+    "special token beyond the vocabulary",
+    "A placeholder's id has no row in the embedding.",
+    "Compare the id and vocab_size with the published config.json.",
+)
+NO_TOKENIZER = _add(
+    "C066",
+    WARNING,
+    "no tokenizer",
+    "Weights are there, but no vocabulary: the engine cannot serve text.",
+    "Download the tokenizer's files, or name a tokenizer with --tokenizer.",
+)
+VOCABULARY = _add(
+    "C067",
+    WARNING,
+    "tokenizer larger than the vocabulary",
+    "The tokenizer can make ids that have no embedding row.",
+    "Check that the tokenizer belongs to these weights.",
+)
+EOS_RANGE = _add(
+    "C068",
+    ERROR,
+    "EOS out of range",
+    "An end-of-sequence id is no id of the vocabulary, so generation never stops.",
+    "Correct eos_token_id in generation_config.json or config.json.",
+)
+NO_EOS = _add(
+    "C069", WARNING, "no EOS", "No file names an end-of-sequence id.", "Add eos_token_id to generation_config.json."
+)
+EOS_DISAGREE = _add(
+    "C070",
+    INFO,
+    "EOS of tokenizer and generation differ",
+    "The tokenizer's EOS is not among the ids at which generation stops; usual for base models, not for chat models.",
+)
+NO_CHAT_TEMPLATE = _add(
+    "C071", INFO, "no chat template", "Without one, /v1/chat/completions needs --chat-template; usual for base models."
+)
+
+# --- tensors against the config --------------------------------------------------------------------------------------
+LAYER_GAP = _add(
+    "C080",
+    ERROR,
+    "gap in the layers",
+    "A layer's number is missing between others.",
+    "Download the missing shards; if the layer was pruned, the config must say so.",
+)
+LAYER_COUNT = _add(
+    "C081",
+    ERROR,
+    "number of layers differs",
+    "The weights hold another number of layers than num_hidden_layers.",
+    "Check that config.json belongs to these weights.",
+)
+EXPERT_GAP = _add(
+    "C082",
+    ERROR,
+    "gap in the experts",
+    "An expert's tensor is missing in a layer whose other experts are there.",
+    "Download the missing shards.",
+)
+SHAPE = _add(
+    "C083",
+    ERROR,
+    "shape contradicts the config",
+    "A tensor's shape is not what the config's numbers give.",
+    "Check that config.json belongs to these weights.",
+)
+EXPERT_MISMATCH = _add(
+    "C084",
+    ERROR,
+    "number of experts differs",
+    "The weights hold another number of experts than the config says.",
+    "Check that config.json belongs to these weights.",
+)
+LAYER_INCOMPLETE = _add(
+    "C085",
+    WARNING,
+    "tensor missing in one layer",
+    "Layers of the same kind have this tensor, this one does not. An engine may load such a checkpoint in silence.",
+    "Run `seatrial run` with the dry stage, which accounts for every parameter; download the shard again.",
+)
+HEAD_MISSING = _add(
+    "C086",
+    ERROR,
+    "no output layer",
+    "The config does not tie the output layer to the embedding, but it is not there.",
+    "Download the shard that holds lm_head, or set tie_word_embeddings where the model ties them.",
+)
+HEAD_SPARE = _add(
+    "C087", INFO, "output layer beside a tied embedding", "Loaders ignore the output layer where the config ties it."
+)
+TIE_UNKNOWN = _add(
+    "C088", INFO, "tying not stated", "config.json does not say whether the output layer is the embedding."
+)
+NO_EMBEDDING = _add(
+    "C089",
+    WARNING,
+    "no embedding",
+    "No tensor has a name like an embedding's; the names may follow no known scheme.",
+    "Compare the names (seatrial inspect --json) with those of the model class.",
+)
+VOCABULARY_ROWS = _add(
+    "C090", INFO, "padded vocabulary", "The embedding has more rows than vocab_size; the engine uses the first ones."
+)
+DTYPE_DIFFERS = _add(
+    "C091",
+    WARNING,
+    "dtype differs",
+    "The config's dtype is not that of most weights: the engine converts on loading.",
+    "Give --dtype explicitly, or correct config.json.",
+)
+WEIGHT_UNSCALED = _add(
+    "C092",
+    ERROR,
+    "fp8 weight without scale",
+    "An fp8 weight has no scale; its values cannot be restored.",
+    "Download the shard that holds the scale.",
+)
+SCALE_ALONE = _add(
+    "C093",
+    WARNING,
+    "scale without weight",
+    "A scale belongs to a weight that is not there.",
+    "Download the missing shard.",
+)
+SCALE_SHAPE = _add(
+    "C094",
+    ERROR,
+    "scale of the wrong shape",
+    "A block scale does not have one value for each block.",
+    "Check weight_block_size against the weights.",
+)
+NOT_QUANTISED = _add(
+    "C095",
+    ERROR,
+    "declared quantisation absent",
+    "The config describes a quantisation; no tensor is quantised.",
+    "Remove the description, or download the quantised weights.",
+)
+QUANT_SILENT = _add(
+    "C096",
+    ERROR,
+    "undeclared quantisation",
+    "Tensors are quantised, but no file says how.",
+    "Download hf_quant_config.json, quant_model_description.json or the config.json with quantization_config.",
+)
+EXCLUDED_QUANTISED = _add(
+    "C097",
+    WARNING,
+    "excluded module is quantised",
+    "A module on the list of exclusions has quantised weights.",
+    "Check that the description belongs to these weights.",
+)
+NO_SCHEME = _add(
+    "C098",
+    WARNING,
+    "names without a scheme",
+    "There are more kinds of tensor names than any model has; not all were compared with the config.",
+    "Check that the files are a language model's checkpoint.",
+)

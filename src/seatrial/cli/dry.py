@@ -142,6 +142,7 @@ def show_account(account: DryAccount, console: Console) -> None:
     sums = account.sums
     console.print(
         f"bytes: {sums.bytes_in:,} in = {sums.bytes_placed:,} placed + {sums.bytes_dropped:,} dropped"
+        f"{f' + {sums.bytes_elsewhere:,} on other ranks' if sums.bytes_elsewhere else ''}"
         f" + {sums.bytes_unexplained:,} unexplained{'' if sums.exact else ' (estimated)'}"
     )
     for group in account.rank_classes:

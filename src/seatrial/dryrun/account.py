@@ -111,12 +111,16 @@ class RankClass(Record):
 
 
 class Sums(Record):
-    """`bytes_in` = `bytes_placed` + `bytes_dropped` + `bytes_unexplained`; placed counts an element once, however many
-    ranks hold a copy. Parameters count once per name."""
+    """`bytes_in` = `bytes_placed` + `bytes_elsewhere` + `bytes_dropped` + `bytes_unexplained`.
+
+    Placed counts an element once, however many ranks hold a copy; `elsewhere` are the parts of placed tensors that
+    belong to ranks not asked for (0 when all ranks are). Parameters count once per name.
+    """
 
     tensors: int
     bytes_in: int
     bytes_placed: int
+    bytes_elsewhere: int
     bytes_dropped: int
     bytes_unexplained: int
     parameters: int
@@ -157,6 +161,7 @@ class DryAccount(Record):
     crashed_ranks: dict[int, int] = msgspec.field(default_factory=dict)
     rank_classes: tuple[RankClass, ...] = ()
     rank_shapes: int = 0
+    all_ranks: bool = True
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     engine: RawEngine | None = None

@@ -93,7 +93,7 @@ class AccountBuilder:
         names = self.columns.names
         seen: set[str] = set()
         duplicates = tuple(dict.fromkeys(n for n in names if n in seen or seen.add(n)))  # type: ignore[func-returns-value]
-        placed, dropped, unexplained = sums_of
+        placed, elsewhere, dropped, unexplained = sums_of
         full = [r for r in raw.ranks if r.how == "full"]
         shapes = {tuple((p.name, tuple(p.shape)) for p in r.parameters if p.parameter) for r in raw.ranks if r.built}
         return DryAccount(
@@ -104,8 +104,9 @@ class AccountBuilder:
             names_only=False,
             sums=Sums(
                 tensors=len(names),
-                bytes_in=placed + dropped + unexplained,
+                bytes_in=placed + elsewhere + dropped + unexplained,
                 bytes_placed=placed,
+                bytes_elsewhere=elsewhere,
                 bytes_dropped=dropped,
                 bytes_unexplained=unexplained,
                 parameters=sum(line.count for line in parameters),
@@ -123,6 +124,7 @@ class AccountBuilder:
             crashed_ranks={r.rank: r.crashed for r in raw.ranks if r.crashed is not None},
             rank_classes=self.spread.classes(),
             rank_shapes=len(shapes),
+            all_ranks=self.spread.complete,
             placeholders={k: v for r in raw.ranks for k, v in r.placeholders.items()},
             notes=tuple(dict.fromkeys(n for r in raw.ranks for n in r.notes)),
             engine=raw.engine,
@@ -170,7 +172,7 @@ class AccountBuilder:
                 state: TensorState = "fused" if fused else "loaded"
                 if index in faulty:
                     fate = Fate("failed", placed=placed, reason=faulty[index])
-                elif placed < size:
+                elif placed < size and self.spread.complete:
                     fate = Fate("partly read", placed=placed, reason=f"{placed} of {size} elements were read")
                 else:
                     fate = Fate(state, placed=placed)
@@ -189,7 +191,7 @@ class AccountBuilder:
             fates.append(fate)
         return fates
 
-    def _tensor_lines(self, fates: list[Fate]) -> tuple[tuple[TensorLine, ...], tuple[int, int, int]]:
+    def _tensor_lines(self, fates: list[Fate]) -> tuple[tuple[TensorLine, ...], tuple[int, int, int, int]]:
         columns = self.columns
         groups: dict[tuple[int, TensorState, tuple[str, ...]], list[int]] = defaultdict(list)
         kinds_into: dict[frozenset[str], tuple[str, ...]] = {}
@@ -201,7 +203,7 @@ class AccountBuilder:
             groups[(columns.kind[index], fate.state, into)].append(index)
         sizes = [elements(s) for s in columns.shapes]
         lines = []
-        placed = dropped = unexplained = 0
+        placed = elsewhere = dropped = unexplained = 0
         for (kind, state, into), members in groups.items():
             count = whole = kept = 0
             for i in members:
@@ -211,7 +213,9 @@ class AccountBuilder:
                 whole += size_bytes(dtype, size)
                 kept += size_bytes(dtype, fates[i].placed)
             placed += kept
-            if state == "dropped":
+            if state in ("loaded", "fused"):
+                elsewhere += whole - kept
+            elif state == "dropped":
                 dropped += whole - kept
             else:
                 unexplained += whole - kept
@@ -236,7 +240,7 @@ class AccountBuilder:
                     rule=fate.drop.rule if fate.drop else None,
                 )
             )
-        return tuple(lines), (placed, dropped, unexplained)
+        return tuple(lines), (placed, elsewhere, dropped, unexplained)
 
     def _tensor_troubles(self, fates: list[Fate]) -> tuple[TensorTrouble, ...]:
         columns = self.columns
@@ -343,7 +347,7 @@ class AccountBuilder:
     @staticmethod
     def _why(state: ParameterState, filling: Filling) -> str:
         if state == "tied":
-            return f"is {filling.tied_to}"
+            return f"is {kind_of(filling.tied_to)}"
         if state == "initialised by design":
             return filling.parameter.design or "the loader itself writes it"
         if state == "filled" and filling.by_engine:

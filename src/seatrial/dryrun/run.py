@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
-from seatrial.core.errors import UsageError
+from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.finding import Finding
+from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.dryrun.account import DryAccount
@@ -94,8 +95,18 @@ def dry(
             attachments=attachments,
             timeline=clock.spans(),
         )
+    with clock.span("read the answer", "seatrial"):
+        builder = AccountBuilder(request, reply.decode(RawDry))
+    if builder.spread.unlike:
+        # The ranks between are not what their neighbours say: no inference, all are loaded.
+        request = _everything(request)
+        with clock.span("build and load all ranks", "engine"):
+            again = session.call("dry", request, timeout_s=timeout_s, progress=progress)
+        if again.status != "answered":
+            raise EngineError(f"the second dry run gave no answer: {again.trouble()}", mend=f"See {again.log}.")
+        builder = AccountBuilder(request, again.decode(RawDry))
     with clock.span("account", "seatrial"):
-        account = AccountBuilder(request, reply.decode(RawDry)).account()
+        account = builder.account()
         found = find_all(account)
     return StepResult(
         step="dry",
@@ -107,6 +118,12 @@ def dry(
         attachments=attachments,
         timeline=clock.spans(),
     )
+
+
+def _everything(request: DryRequest) -> DryRequest:
+    """The same request with every rank loaded in full."""
+    plain = {**to_plain(request), "ranks": list(range(request.tp * request.pp)), "sample_ranks": []}
+    return from_plain(DryRequest, plain, where="dry-run request")
 
 
 def choose_ranks(
@@ -157,7 +174,8 @@ def _only_limit(account: DryAccount, finding: Finding) -> bool:
 
 def summary(account: DryAccount, found: Sequence[Finding]) -> str:
     """One line, such as `25 tensors → 19 parameters: all accounted for (TP 2, rank shapes 1)`."""
-    layout = f"TP {account.tp}" + (f" PP {account.pp}" if account.pp > 1 else "") + (" EP" if account.ep else "")
+    only = "" if account.all_ranks else ", not all ranks"
+    layout = f"TP {account.tp}" + (f" PP {account.pp}" if account.pp > 1 else "") + (" EP" if account.ep else "") + only
     head = f"{account.sums.tensors} tensors → {account.sums.parameters} parameters"
     refused = [f for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
     if refused:

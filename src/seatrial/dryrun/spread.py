@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 
 from seatrial.dryrun.account import RankClass
 from seatrial.dryrun.rank import RankReading
@@ -42,84 +43,119 @@ def _volume(regions: frozenset[RawRegion]) -> int | None:
 
 
 class Spread:
-    """Knows all readings. `read(tensor)` is the number of its elements that any rank places."""
+    """Knows all readings. `read(tensor)` is the number of its elements that any rank places.
+
+    `unlike` are sampled ranks that do not fit between the first and the last of their stage: they must be loaded.
+    `complete` is false when some ranks were neither loaded nor sampled.
+    """
 
     def __init__(self, request: DryRequest, full: Sequence[RankReading], sampled: Sequence[RankReading]) -> None:
         self.request = request
         self.full = full
         self.sampled = sampled
         self.exact = True
-        self._problems: list[str] = []
-        self._whole: dict[int, int] = {}
-        self._sizes = [_product(s) for s in request.tensors.shapes]
+        self.complete = len(request.ranks) + len(request.sample_ranks) == request.tp * request.pp
+        self._sizes = [prod(s) for s in request.tensors.shapes]
+        self._by_rank = {r.raw.rank: r for r in full}
+        self.unlike = tuple(r.raw.rank for r in sampled if not self._fits(r))
 
     def read(self, tensor: int) -> int:
-        regions: set[RawRegion] = set()
-        for rank in self.full:
-            found = rank.read.get(tensor)
-            if found:
-                table = rank.raw.regions
-                for index in found:
-                    if index < 0:
-                        return self._sizes[self.request.tensors.shape[tensor]]
-                    regions.add(table[index])
-        volume = _volume(frozenset(regions))
+        """Elements of the tensor that some rank placed in a parameter."""
+        size = self._sizes[self.request.tensors.shape[tensor]]
+        if self.sampled:
+            pieces = self._between(tensor)
+        else:
+            pieces = set()
+            for rank in self.full:
+                pieces.update(self._regions(rank, tensor))
+        if None in pieces:
+            return size
+        volume = _volume(frozenset(p for p in pieces if p is not None))
         if volume is None:
             self.exact = False
             return 0
-        if self.sampled and volume < self._sizes[self.request.tensors.shape[tensor]]:
-            volume = max(volume, self._between(tensor))
         return volume
 
-    def _between(self, tensor: int) -> int:
+    @staticmethod
+    def _regions(rank: RankReading, tensor: int) -> list[RawRegion | None]:
+        """Source regions of the tensor on this rank, in order; None stands for all of it (it was transformed)."""
+        found = rank.read.get(tensor)
+        if not found:
+            return []
+        table = rank.raw.regions
+        if len(found) == 1:
+            (index,) = found
+            return [table[index] if index >= 0 else None]
+        return [*sorted((table[i] for i in found if i >= 0), key=_order), *([None] if min(found) < 0 else [])]
+
+    def _between(self, tensor: int) -> set[RawRegion | None]:
         tp = self.request.tp
-        regions: set[RawRegion] = set()
+        pieces: set[RawRegion | None] = set()
         for stage in range(self.request.pp):
-            first = self._reading(stage * tp)
-            last = self._reading(stage * tp + tp - 1)
+            first, last = self._by_rank.get(stage * tp), self._by_rank.get(stage * tp + tp - 1)
             if first is None or last is None:
                 continue
-            ours = sorted((first.raw.regions[i] for i in first.read.get(tensor, ()) if i >= 0), key=_order)
-            theirs = sorted((last.raw.regions[i] for i in last.read.get(tensor, ()) if i >= 0), key=_order)
-            regions.update(ours)
-            regions.update(theirs)
+            ours, theirs = self._regions(first, tensor), self._regions(last, tensor)
+            pieces.update(ours)
+            pieces.update(theirs)
             if len(ours) == len(theirs):
                 for a, b in zip(ours, theirs, strict=True):
-                    regions.update(tiles(a, b, tp) or ())
-        return _volume(frozenset(regions)) or 0
+                    if a is not None and b is not None:
+                        pieces.update(tiles(a, b, tp) or ())
+        return pieces
 
-    def _reading(self, rank: int) -> RankReading | None:
-        return next((r for r in self.full if r.raw.rank == rank), None)
+    def _fits(self, rank: RankReading) -> bool:
+        """Whether a sampled rank has the parameters of its stage's first rank and its samples lie where tiles say."""
+        tp = self.request.tp
+        stage, number = divmod(rank.raw.rank, tp)
+        first, last = self._by_rank.get(stage * tp), self._by_rank.get(stage * tp + tp - 1)
+        if first is None or last is None or rank.raw.errors:
+            return False
+        if _parameters(rank) != _parameters(first) or _parameters(first) != _parameters(last):
+            return False
+        if set(rank.into) - set(first.into):
+            return False
+        for tensor in rank.raw.fed if isinstance(rank.raw.fed, list) else ():
+            if rank.into.get(tensor) != first.into.get(tensor):
+                return False
+            regions = (self._regions(r, tensor) for r in (rank, first, last))
+            mine, ours, theirs = regions
+            if not len(mine) == len(ours) == len(theirs):
+                return False
+            for here, a, b in zip(mine, ours, theirs, strict=True):
+                if here is None or a is None or b is None:
+                    if not here is a is b is None:
+                        return False
+                    continue
+                row = tiles(a, b, tp)
+                if row is None or row[number * len(row) // tp] != here:
+                    return False
+        return True
 
     def classes(self) -> tuple[RankClass, ...]:
+        """The loaded ranks and those they stand for."""
         if not self.full:
             return ()
         loaded = tuple(r.raw.rank for r in self.full)
         if not self.sampled:
             return (RankClass(ranks=loaded, loaded=loaded, why="every rank asked for was loaded"),)
         tp = self.request.tp
-        found = []
-        for stage in range(self.request.pp):
-            ranks = tuple(range(stage * tp, stage * tp + tp))
-            found.append(
-                RankClass(
-                    ranks=ranks,
-                    loaded=tuple(r for r in loaded if r in ranks),
-                    why=(
-                        "every rank was built; those between have the first's parameters, and one tensor of each kind "
-                        "was placed on each of them where the first and the last rank's slices say"
-                    ),
-                )
+        return tuple(
+            RankClass(
+                ranks=tuple(range(stage * tp, stage * tp + tp)),
+                loaded=tuple(r for r in loaded if stage * tp <= r < stage * tp + tp),
+                why=(
+                    "every rank was built; those between have the parameters of the first, and one tensor of each kind "
+                    "was placed on each of them just where the slices of the first and the last rank say"
+                ),
             )
-        return tuple(found)
+            for stage in range(self.request.pp)
+        )
 
 
 def _order(region: RawRegion) -> tuple[int, tuple[int, ...]]:
     return region.offset, region.sizes
 
 
-def _product(shape: Sequence[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+def _parameters(rank: RankReading) -> list[tuple[str, list[int], str]]:
+    return [(p.name, p.shape, p.dtype) for p in rank.raw.parameters]

@@ -24,7 +24,11 @@ class Question(Record):
 
 
 def questions(model: str, *, chat: bool, multimodal: bool) -> list[Question]:
-    """What the gate asks: chat where the checkpoint has a template, else plain completions."""
+    """What the gate asks: chat where the checkpoint has a template, else plain completions.
+
+    The first request is as users send it. The second also asks for log-probabilities, so that NaN shows: an engine
+    with broken weights answers the first with 200 and refuses the second.
+    """
     asked = [text("text", model, "Say hello to the crew in one short sentence.", chat=chat, tokens=16)]
     if multimodal:
         asked.append(image(model))
@@ -33,12 +37,13 @@ def questions(model: str, *, chat: bool, multimodal: bool) -> list[Question]:
 
 
 def text(name: Literal["text", "second"], model: str, prompt: str, *, chat: bool, tokens: int) -> Question:
-    """Greedy, with the log-probabilities of the sampled tokens, so that NaN shows."""
-    common: dict[str, Any] = {"model": model, "temperature": 0, "max_tokens": tokens}
+    """Greedy; the second with the log-probabilities of the sampled tokens."""
+    body: dict[str, Any] = {"model": model, "temperature": 0, "max_tokens": tokens}
+    if name == "second":
+        body["logprobs"] = True if chat else 0
     if chat:
-        body = {**common, "messages": [{"role": "user", "content": prompt}], "logprobs": True}
-        return Question(name=name, path=CHAT, body=body)
-    return Question(name=name, path=COMPLETIONS, body={**common, "prompt": prompt, "logprobs": 0})
+        return Question(name=name, path=CHAT, body={**body, "messages": [{"role": "user", "content": prompt}]})
+    return Question(name=name, path=COMPLETIONS, body={**body, "prompt": prompt})
 
 
 def image(model: str) -> Question:

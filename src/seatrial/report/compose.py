@@ -30,7 +30,7 @@ from seatrial.report.generic import blocks_of
 from seatrial.report.provenance import commands_of, manifest_section, records_section
 from seatrial.report.sections import SECTIONS, TITLES
 from seatrial.report.sections.common import link, pair
-from seatrial.report.words import count, plural, scalar, seconds, visible
+from seatrial.report.words import count, moment, plural, scalar, seconds, visible
 
 # What the main job always does, then the stages that can be left out. The order of the report.
 STEPS = ("inspect", "engine", "support", "dry", "dummy", "real")
@@ -53,7 +53,7 @@ def compose(run: Gathered) -> Document:
         pair("run", run.run_id),
         pair("checkpoint", manifest.checkpoint or None, "the manifest does not name it"),
         pair("target", target or None, "the manifest does not name it", _platform(manifest.target)),
-        pair("begun", manifest.created_at or None, "the manifest does not say"),
+        pair("begun", moment(manifest.created_at) or None, "the manifest does not say"),
         pair("engine", _engine(run), "the engine's environment lists no vLLM"),
         Pair(label="time", value=_time(run)),
     )
@@ -177,8 +177,10 @@ def _step_section(step: str, run: Gathered) -> Section:
     stored = known.stored
     tone, word = _step_tone(stored)
     blocks: list[Block] = []
-    if stored.outcome.reason and tone not in ("pass", "not-run"):
-        blocks.append(Notice(tone=tone, title=visible(stored.outcome.reason)))
+    reason = stored.outcome.reason
+    # A reason that a finding already gives in full is not said twice.
+    if reason and tone != "not-run" and not any(f.message in reason for f in stored.findings if f.message):
+        blocks.append(Notice(tone=tone, title=visible(reason)))
     if tone == "not-run":
         return Section(id=f"step-{_anchor(step)}", title=title, lead=visible(stored.summary), verdict=word, tone=tone,
                        blocks=(Notice(tone=tone, title="Not run", text=visible(stored.outcome.reason)),))  # fmt: skip

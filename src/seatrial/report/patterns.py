@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 # Only numbers that can be written back as they were: no leading zeros, and what a script's numbers hold exactly.
 NUMBER = re.compile(r"(?<![0-9])(?:0|[1-9][0-9]{0,14})(?![0-9])")
+# Those that are a whole part of the name; `w2_weight` is no series of anything.
+PART = re.compile(r"(?:(?<=\.)|^)(?:0|[1-9][0-9]{0,14})(?=\.|$)")
 STAR = "*"
 
 
-def split(name: str) -> tuple[str, tuple[int, ...]]:
-    """The pattern and its numbers. A name with a `*` of its own is kept whole, without numbers."""
+class Folded(NamedTuple):
+    """A plain tuple underneath: there may be a million of them."""
+
+    pattern: str
+    numbers: tuple[int, ...]
+
+
+def split(name: str) -> Folded:
+    """The pattern and its numbers: those between dots, or any others where there are none.
+
+    A name with a `*` of its own is kept whole, without numbers.
+    """
     if STAR in name:
-        return name, ()
-    return NUMBER.sub(STAR, name), tuple(int(n) for n in NUMBER.findall(name))
+        return Folded(name, ())
+    number = PART if PART.search(name) else NUMBER
+    return Folded(number.sub(STAR, name), tuple(int(n) for n in number.findall(name)))
 
 
 def join(pattern: str, numbers: Sequence[int]) -> str:

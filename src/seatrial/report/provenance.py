@@ -12,7 +12,7 @@ from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Pairs, Parag
 from seatrial.report.gather import Gathered
 from seatrial.report.generic import blocks_of, table_of
 from seatrial.report.sections.common import pair
-from seatrial.report.words import count, plural, scalar, visible
+from seatrial.report.words import count, moment, plural, scalar, visible
 
 MAX_COMMANDS = 40
 MAX_RECORDS = 500
@@ -91,7 +91,7 @@ def records_section(run: Gathered) -> Section:
         rows.append(
             (
                 Cell(text=str(entry.seq)),
-                Cell(text=visible(entry.at)),
+                Cell(text=moment(entry.at)),
                 Cell(
                     text=visible(entry.kind), tone="warning" if entry.kind in ("interrupted", "error", "torn") else ""
                 ),
@@ -101,7 +101,7 @@ def records_section(run: Gathered) -> Section:
     more = len(run.entries) - len(rows)
     columns = (
         Column(title="no.", is_number=True),
-        Column(title="at (UTC)"),
+        Column(title="at"),
         Column(title="record"),
         Column(title="what"),
     )

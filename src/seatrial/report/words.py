@@ -30,6 +30,10 @@ def seconds(value: float) -> str:
     """A duration given in seconds."""
     if not math.isfinite(value):
         return str(value)
+    if abs(value) < 0.0001:
+        return "0 s"
+    if 0 < value < 0.1:
+        return f"{value * 1000:.1f} ms"
     if value >= 120:
         whole = round(value)
         return f"{whole // 60:,} min {whole % 60} s"
@@ -74,3 +78,9 @@ def label(key: str) -> str:
 
 def plural(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def moment(iso: str) -> str:
+    """A time of UTC as records hold it, for people: `2026-01-31 12:00:00 UTC`. Another text stays as it is."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)", iso)
+    return f"{found[1]} {found[2]} UTC" if found else visible(iso)

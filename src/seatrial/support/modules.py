@@ -49,11 +49,10 @@ class Package:
         self._modules: dict[str, Module] = {}
         self._scan(name, name)
 
-    def _scan(self, folder: str, dotted: str) -> None:
+    def _scan(self, folder: str, dotted: str) -> bool:
+        """Whether there is any module in the folder; one without (a build's destination) is no package."""
         names = self._trees.names(folder)
-        if not names:
-            return
-        self._folders.add(dotted)
+        before = len(self._paths)
         for name in names:
             if name.endswith("/"):
                 if name[:-1].isidentifier():
@@ -64,6 +63,10 @@ class Package:
                 self._paths.setdefault(f"{dotted}.{name[:-3]}", f"{folder}/{name}")
             elif name.endswith(NATIVE_SUFFIXES):
                 self._paths.setdefault(f"{dotted}.{name.split('.')[0]}", f"{folder}/{name}")
+        if len(self._paths) == before:
+            return False
+        self._folders.add(dotted)
+        return True
 
     def __bool__(self) -> bool:
         return bool(self._paths)
@@ -97,6 +100,28 @@ class Package:
                 data = done.source if done is not None else self._trees.read(path)
                 if data is not None:
                     yield name, data
+
+
+_IDLE = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
+
+
+def each(root: ast.AST) -> Iterator[ast.AST]:
+    """Every node from `root` down, without the marks (Load, Add, Eq, ...) that `ast.walk` spends half its time on."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        yield node
+        children(node, todo)
+
+
+def children(node: ast.AST, out: list[ast.AST]) -> None:
+    """Append the node's direct children, marks left out."""
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if isinstance(value, list):
+            out.extend(v for v in value if isinstance(v, ast.AST) and not isinstance(v, _IDLE))
+        elif isinstance(value, ast.AST) and not isinstance(value, _IDLE):
+            out.append(value)
 
 
 def absolute(module: Module, node: ast.ImportFrom) -> str:

@@ -7,17 +7,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-import msgspec
-
 from seatrial.triage import deaths
 from seatrial.triage.categories import CATEGORIES, UNKNOWN
 from seatrial.triage.judge import Material, judge
 from seatrial.triage.read import LogFile, gather
 from seatrial.triage.record import Death, Diagnosis, FirstCause, Frame, Mention, SourceNote
 from seatrial.triage.scan import Scan
-from seatrial.triage.scan_file import scan_file
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 from seatrial.triage.signatures import by_family, library
+from seatrial.triage.split import scan_file
 
 __all__ = [
     "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Signature",
@@ -51,10 +49,11 @@ def diagnose(
         ready=any(s.ready for _, s in scans),
         requests=sum(s.requests for _, s in scans),
         exits=deaths.given(exit_codes),
+        plain=[(f.name, n, text) for f, s in scans for n, text in s.plain],
+        sources=tuple(_note(f, s) for f, s in scans),
         several_files=sum(1 for _, s in scans if s.events) > 1,
     )
-    answer = judge(material, signatures or library())
-    return msgspec.structs.replace(answer, sources=tuple(_note(f, s) for f, s in scans))
+    return judge(material, signatures or library())
 
 
 def diagnose_text(text: str, *, exit_codes: Mapping[str, int] | None = None) -> Diagnosis:
@@ -65,5 +64,7 @@ def diagnose_text(text: str, *, exit_codes: Mapping[str, int] | None = None) -> 
 def _note(file: LogFile, scan: Scan) -> SourceNote:
     dropped = scan.dropped
     if scan.overflow:
-        dropped = (dropped + "; " if dropped else "") + f"{scan.overflow} distinct lines beyond the limit were not judged"
+        dropped = (
+            dropped + "; " if dropped else ""
+        ) + f"{scan.overflow} distinct lines beyond the limit were not judged"
     return SourceNote(file=file.name, size=scan.size, lines=scan.lines, sha256=scan.sha256, dropped=dropped)

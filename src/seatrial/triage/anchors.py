@@ -10,12 +10,14 @@ MIN_LITERAL = 4
 SPECIAL = set(".^$*+?{}[]()|")
 
 
-def anchors(pattern: str) -> tuple[str, ...]:
-    """One literal per top-level alternative."""
+def anchors(pattern: str, *, partial: bool = False) -> tuple[str, ...]:
+    """One literal per top-level alternative; with `partial`, alternatives without one are left out."""
     found = []
     for alternative in _split(_unwrap(pattern)):
         literal = _longest(alternative)
         if len(literal) < MIN_LITERAL:
+            if partial:
+                continue
             return ()
         found.append(literal)
     return tuple(found)

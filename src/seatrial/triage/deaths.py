@@ -10,12 +10,17 @@ from seatrial.triage.record import Death, Event
 
 # "Worker proc VllmWorker-1 died unexpectedly (exit code: -11)", "exitcode: -9", "exit code 137"
 EXIT = re.compile(r"exit ?code:? ?(-?\d{1,4})\b")
-BY_SIGNAL = re.compile(r"(?:received signal|killed by signal|\(signal|signal number|Signal:?) ?:?(?:SIG[A-Z]+ )?\(?(\d{1,2})\b")
+BY_SIGNAL = re.compile(
+    r"(?:received signal|killed by signal|\(signal|signal number|Signal:?) ?:?(?:SIG[A-Z]+ )?\(?(\d{1,2})\b"
+)
 HEADERS = (
     (re.compile(r"Segfault encountered|Segmentation fault|SIGSEGV"), -int(signal.SIGSEGV)),
     (re.compile(r"Fatal Python error: Aborted|\bSIGABRT\b|^\*\*\* Aborted"), -int(signal.SIGABRT)),
     (re.compile(r"\bSIGBUS\b|Bus error"), -int(signal.SIGBUS)),
-    (re.compile(r"oom-kill|[Oo]ut of memory: Kill(?:ed)? process|^Killed\b|\bSIGKILL\b|OOMKilled"), -int(signal.SIGKILL)),
+    (
+        re.compile(r"oom-kill|[Oo]ut of memory: Kill(?:ed)? process|^Killed\b|\bSIGKILL\b|OOMKilled"),
+        -int(signal.SIGKILL),
+    ),
 )
 DIED = re.compile(r"died unexpectedly|EngineDeadError|EngineCore encountered|encountered a fatal error|engine is dead")
 NAME = re.compile(r"(?:Worker proc|Engine core proc|process) (\S{1,60}) died")
@@ -30,7 +35,8 @@ TELL = {
 STEPS = {
     -signal.SIGKILL: "Look for the OOM killer: `dmesg | grep -i -E 'oom|killed process'`; compare host memory and the "
     "container's limit with the checkpoint's size.",
-    -signal.SIGSEGV: "Get the native stack: PYTHONFAULTHANDLER=1, `ulimit -c unlimited`, then the same command; try --enforce-eager.",
+    -signal.SIGSEGV: "Get the native stack: PYTHONFAULTHANDLER=1, `ulimit -c unlimited`, then the same command; "
+    "try --enforce-eager.",
     -signal.SIGBUS: "`df -h /dev/shm`; start the container with --shm-size or --ipc=host.",
     -signal.SIGILL: "Compare `lscpu` with the build target of the wheel.",
 }

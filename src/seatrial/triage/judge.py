@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from seatrial.triage import deaths
+from seatrial.triage import cann, deaths, quality
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
-from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention
+from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention, SourceNote
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 
 # Expected hit rate of each tier, measured by bench/triage.py on incidents that the rules were not written from.
-CONFIDENCE = {Tier.WEAK: 0.6, Tier.SHAPE: 0.8, Tier.LITERAL: 0.9, Tier.EXACT: 0.95}
+CONFIDENCE = {Tier.WEAK: 0.3, Tier.SHAPE: 0.8, Tier.LITERAL: 0.9, Tier.EXACT: 0.95}
 MENTIONS = 20
 COLLECT = (
     "the whole log of every process from its first line (do not cut the head)",
@@ -41,6 +41,8 @@ class Material(NamedTuple):
     requests: int
     exits: tuple[Death, ...]
     several_files: bool
+    sources: tuple[SourceNote, ...] = ()
+    plain: Sequence[tuple[str, int, str]] = ()  # file, line, text of the lines without a level, of small logs
 
 
 def judge(material: Material, library: Library) -> Diagnosis:
@@ -53,9 +55,13 @@ def judge(material: Material, library: Library) -> Diagnosis:
     chosen = _choose(roots, unknown)
     crash = deaths.crash_after_ready(events, material.ready, fatal)
     tier = chosen.signature.tier if chosen and chosen.signature else Tier.WEAK
+    if chosen and chosen.event.level == "WARNING" and tier < Tier.LITERAL:
+        tier = Tier.WEAK
     if crash is not None and (chosen is None or tier <= Tier.WEAK):
         return _crash(crash, chosen, judged, material, fatal)
-    if chosen is None or chosen.signature is None:
+    if chosen is None and not unknown and not fatal and (seen := quality.look([text for _, _, text in material.plain])):
+        return _quality(seen, judged, material)
+    if chosen is None or chosen.signature is None or tier <= Tier.WEAK:
         return _unknown(unknown, judged, material, fatal)
     return _known(chosen, judged, material, fatal)
 
@@ -76,11 +82,23 @@ def classify(event: Event, context: str, library: Library) -> Judged | None:
         if signature.kind is Kind.NOISE:
             return Judged(event, Kind.NOISE, signature)
     quiet = event.level in {"INFO", "DEBUG"}
-    for wanted in (Kind.ROOT, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.EVIDENCE):
+    order = (Kind.ROOT, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.EVIDENCE)
+    if quiet or event.level == "WARNING":
+        order = (Kind.EVIDENCE, Kind.CONSEQUENCE, Kind.WRAPPER, Kind.ROOT)
+    weak = None
+    for wanted in order:
         for signature in found:
-            if signature.kind is wanted and not (quiet and wanted is Kind.ROOT and signature.tier < Tier.EXACT):
-                return Judged(event, wanted, signature)
+            if signature.kind is not wanted or (quiet and wanted is Kind.ROOT and signature.tier < Tier.EXACT):
+                continue
+            if signature.tier is Tier.WEAK:
+                weak = weak or signature  # a known wrapper says more than a mere place
+                continue
+            return Judged(event, wanted, signature)
+    if weak is not None:
+        return Judged(event, Kind.ROOT, weak)
     if event.exception and not quiet and not event.exception.endswith("Warning"):
+        return Judged(event, None, None)
+    if event.level in {"FATAL", "CRITICAL"} or "Check failed" in event.text:
         return Judged(event, None, None)
     return None
 
@@ -90,16 +108,17 @@ def _choose(roots: list[Judged], unknown: list[Judged]) -> Judged | None:
 
     def strength(j: Judged) -> int:
         tier = j.signature.tier if j.signature else 0
-        if j.event.level == "WARNING":
-            tier = max(int(Tier.WEAK), tier - 1)
+        if not j.event.exception and j.event.level not in {"ERROR", "FATAL", "CRITICAL"}:
+            # A line that only mentions something says less than a failure that names it.
+            tier = max(int(Tier.SHAPE), tier - 1)
         return min(int(tier), int(Tier.LITERAL))
 
-    firm = [j for j in roots if j.signature and not j.signature.yields] or roots
+    firm = [j for j in roots if j.signature and not j.signature.yields and strength(j) > Tier.WEAK] or roots
     if not firm:
         return None
     best = max(strength(j) for j in firm)
     chosen = next(j for j in firm if strength(j) == best)
-    if chosen.signature and (chosen.signature.yields or best <= Tier.SHAPE):
+    if chosen.signature and (chosen.signature.yields == "peer" or (best <= Tier.SHAPE and not chosen.signature.yields)):
         earlier = [j for j in unknown if j.event.order < chosen.event.order and not _same_chain(j, chosen)]
         if earlier and not _relogged(earlier[0], chosen):
             return None
@@ -132,7 +151,7 @@ def _crash(
     event: Event, chosen: Judged | None, judged: list[Judged], material: Material, fatal: tuple[Death, ...]
 ) -> Diagnosis:
     died = "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) or "the engine died"
-    cause = chosen.event if chosen else event
+    cause = chosen.event if chosen and not any(d.code < 0 for d in fatal) else event
     return _answer(
         "false-ready-first-request", 0.8, cause,
         f"The server said it was ready and died on a request after {event.requests} answered POSTs: {died}.",
@@ -142,19 +161,52 @@ def _crash(
     )  # fmt: skip
 
 
+def _quality(seen: quality.Impression, judged: list[Judged], material: Material) -> Diagnosis:
+    file, line, text = material.plain[seen.line]
+    event = Event(text=text, file=file, line=line, order=0)
+    step = (
+        "Compare stage by stage with one fixed prompt: HF, eager, graph, TP1/TPn, with and without "
+        "MTP and prefix caching."
+        if seen.category == "accuracy-garbled"
+        else "Pin the request body (min_tokens, ignore_eos, temperature, template, few-shot); compare raw predictions, "
+        "then extraction, then score."
+    )
+    return _answer(
+        seen.category, CONFIDENCE[Tier.SHAPE], event, f"{seen.why} Nothing in the log failed.", step, "quality.content",
+        judged, material, (), rung="real",
+    )  # fmt: skip
+
+
 def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
-    first = unknown[0].event if unknown else None
+    hints = [j for j in judged if j.kind is Kind.ROOT]
+    failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
+    first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
     healthy = first is None and not wrappers and not fatal
-    if first is not None:
+    if hints and first is not None and hints[0].signature:
+        why = (
+            f"Not certain enough for an answer. The place of the failure hints at {hints[0].signature.category}: "
+            f"{hints[0].signature.cause}"
+        )
+    elif first is not None:
         why = "The first failure in the log is one that no signature knows."
     elif fatal:
-        why = "A process was ended without a word: " + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) + "."
+        why = (
+            "A process was ended without a word: "
+            + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
+            + "."
+        )
     elif wrappers:
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
     else:
         why = "Nothing in the log looks like a failure."
-    step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
+    if healthy:
+        step = (
+            "If the server misbehaves all the same, look at the content of its answers: "
+            "a log can be clean and the weights wrong."
+        )
+    else:
+        step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
     return _answer(UNKNOWN, 0.0, first, why, step, "", [j for j in judged if j.event is not first], material, fatal,
                    healthy=healthy)  # fmt: skip
 
@@ -167,6 +219,8 @@ def _answer(
         return tuple(mention(j) for j in rest if j.kind in kinds)[:MENTIONS]
 
     after = [j for j in rest if j.kind is None and cause is not None and j.event.order > cause.order]
+    if cause is not None and (known := cann.explain(cause.text)):
+        explanation = f"{explanation} CANN's table: {known}"
     consequences = mentions(Kind.CONSEQUENCE) + tuple(mention(j) for j in after)[:MENTIONS]
     return Diagnosis(
         schema_version=1,
@@ -183,6 +237,7 @@ def _answer(
         others=mentions(Kind.ROOT),
         deaths=fatal,
         collect=COLLECT if category == UNKNOWN and not healthy else (),
+        sources=material.sources,
         ready=material.ready,
         healthy=healthy,
         rung=rung,

@@ -23,20 +23,24 @@ ISO_HEAD = re.compile(
 )
 VLLM = re.compile(
     r"(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL|FATAL) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) "
-    r"\[(?P<logger>[^\]]{1,80})\] ?"
+    r"\[?(?P<logger>[^\]\s]{1,80})\] ?"
 )
 SGLANG = re.compile(
-    r"\[(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d{1,6})?(?: (?P<process>(?:(?:DP|TP|PP|EP|ATTN_CP|MOE_DP)\d{1,4} ?){1,5}))?\] ?"
+    r"\[(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d{1,6})?"
+    r"(?: (?P<process>(?:(?:DP|TP|PP|EP|ATTN_CP|MOE_DP)\d{1,4} ?){1,5}))?\] ?"
 )
 GLOG = re.compile(
-    r"(?P<level>[IWEF])(?P<time>\d{4,8} \d\d:\d\d:\d\d\.\d{3,6}) (?: {0,6}(?P<pid>\d{1,9}) )?(?P<logger>[\w./-]{1,80}:\d{1,6})\] ?"
+    r"(?P<level>[IWEF])(?P<time>\d{4,8} \d\d:\d\d:\d\d\.\d{3,6}) (?: {0,6}(?P<pid>\d{1,9}) )?"
+    r"(?P<logger>[\w./-]{1,80}:\d{1,6})\] ?"
 )
 C10 = re.compile(r"\[(?P<level>[IWEF])(?P<time>\d{3,4} \d\d:\d\d:\d\d\.\d{3,9}) (?P<logger>[^\]]{1,80})\] ?")
 PLOG = re.compile(
     r"\[(?P<level>ERROR|WARNING|INFO|EVENT|DEBUG)\] (?P<logger>\w{1,20})\((?P<pid>\d{1,10}),[^)]{0,60}\):"
     r"(?P<time>\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.[\d.]{1,8}) ?"
 )
-STDLOG = re.compile(r"(?:\[[\w.:-]{1,60}\] ?)?-? ?\[?(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL)\]?(?:[:|] | - |:? (?= *\S))")
+STDLOG = re.compile(
+    r"(?:\[[\w.:-]{1,60}\] ?)?-? ?\[?(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL)\]?(?:[:|] | - |:? (?= *\S))"
+)
 LETTER = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 
 
@@ -72,12 +76,12 @@ def parse(raw: str) -> Line:
             break
         first = text[0]
         if first == "(" and (m := PROCESS.match(text)):
-            process = m[1] if not process or "rank" in process else process
+            process = m[1] if not process or "rank" in process or _closer(m[1], process) else process
         elif first == "[" and (m := RANK.match(text) or MPI.match(text)):
             process = process or m[1]
-        elif first == "[" and not time and (m := SGLANG.match(text) or C10.match(text) or PLOG.match(text)):
-            level, time, logger, process = _with_fields(m, process)
-        elif first in "IWEDCF" and not logger and (m := VLLM.match(text) or GLOG.match(text)):
+        elif (first == "[" and not time and (m := SGLANG.match(text) or C10.match(text) or PLOG.match(text))) or (
+            first in "IWEDCF" and not logger and (m := VLLM.match(text) or GLOG.match(text))
+        ):
             level, time, logger, process = _with_fields(m, process)
         elif first.isdigit() and not time and (m := ISO_HEAD.match(text)):
             time = m[1]
@@ -96,8 +100,13 @@ def parse(raw: str) -> Line:
 DEPTH = ("Worker", "VllmWorker", "RayWorker", "rank", "TP", "EngineCore", "APIServer")
 
 
+def _closer(one: str, two: str) -> bool:
+    """Whether `one` names a process nearer to the device, or the same kind more exactly."""
+    return (depth(one), -len(one)) < (depth(two), -len(two))
+
+
 def depth(process: str) -> int:
-    """How far from the device a process is: a worker 0, the engine core 1, anything that has no name 2, the API server 3."""
+    """How far from the device a process is: worker 0, engine core 1, anything without a name 2, API server 3."""
     if "Worker" in process or process.startswith(("rank", "TP", "DP", "PP")):
         return 0
     if process.startswith("EngineCore"):
@@ -106,7 +115,7 @@ def depth(process: str) -> int:
 
 
 def sortable_time(time: str) -> str:
-    """Month, day and clock in one spelling ("MMDDhhmmss.frac"), so that two loggers can be compared; "" if there is none."""
+    """Month, day and clock in one spelling ("MMDDhhmmss.frac"), to compare two loggers; "" if there is none."""
     digits = re.sub(r"[^\d.]", "", time.replace(",", ".").replace("T", "").replace(" ", ""))
     whole, _, fraction = digits.partition(".")
     if len(whole) == 14:  # with a year

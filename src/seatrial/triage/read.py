@@ -26,7 +26,22 @@ CHUNK = 4 << 20
 MAX_LINE = 64 << 10
 MAX_DECOMPRESSED = 64 << 30
 MAX_FILES = 10_000
-NOT_LOGS = {".safetensors", ".bin", ".pt", ".pth", ".so", ".png", ".jpg", ".whl", ".tar", ".zip", ".db", ".sqlite", ".pyc"}
+NOT_LOGS = {
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".so",
+    ".png",
+    ".jpg",
+    ".whl",
+    ".tar",
+    ".zip",
+    ".db",
+    ".sqlite",
+    ".pyc",
+}
+PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -39,7 +54,17 @@ class LogFile:
         self.stream = stream
         self.size = 0
         self.dropped = ""
+        self.start = 0
+        self.end: int | None = None  # for a part of a plain file: bytes from start to end
         self._hash = hashlib.sha256()
+
+    def plain(self) -> bool:
+        """Whether the bytes on disk are the text itself, so that the file can be read in parts."""
+        if self.path is None or self.stream is not None or self.path.suffix.lower() in PACKED:
+            return False
+        with self.path.open("rb") as handle:
+            head = handle.read(4096)
+        return head[:2] not in BOMS and not _looks_binary(head)
 
     @property
     def sha256(self) -> str:
@@ -68,12 +93,14 @@ class LogFile:
             return lzma.open(path, "rb")
         if suffix in {".zst", ".zstd"}:
             return _open_zst(path)
-        return path.open("rb", buffering=0)
+        handle = path.open("rb", buffering=0)
+        handle.seek(self.start)
+        return handle
 
     def _pieces(self, handle: IO[bytes], hashed: bool) -> Iterator[bytes]:
         carry = b""
         decoder: codecs.IncrementalDecoder | None = None
-        while data := handle.read(CHUNK):
+        while data := handle.read(CHUNK if self.end is None else min(CHUNK, self.end - self.start - self.size)):
             if self.size == 0 and data[:2] in BOMS:
                 decoder = codecs.getincrementaldecoder(BOMS[data[:2]])("replace")
             if self.size == 0 and decoder is None and _looks_binary(data):

@@ -56,7 +56,7 @@ class SourceNote(Record):
 
 
 class Death(Record):
-    """A process that ended by a signal or a bad exit code. `code` is negative for a signal, as subprocess reports it."""
+    """A process that ended by a signal or a bad exit code; `code` is negative for a signal, as in subprocess."""
 
     process: str
     code: int
@@ -104,6 +104,7 @@ class Event(msgspec.Struct, kw_only=True):
     process: str = ""
     time: str = ""
     level: str = ""
+    logger: str = ""
     exception: str = ""
     message: str = ""
     frames: tuple[Frame, ...] = ()

@@ -8,7 +8,6 @@ the gates.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,14 +15,16 @@ from seatrial.triage import gates
 from seatrial.triage.lines import Line, parse
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.tracebacks import FRAME, body, raised
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
 MAX_EVENTS = 20_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
-READY = re.compile(r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on")
+READY = re.compile(
+    r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on"
+)
 CONTEXT = re.compile(
     r"^\s{0,8}(?:\$|#|>>>|\+ )|vllm serve|api_server|launch_server|non-default args|server_args=|LLM\(|"
     r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}"
@@ -45,26 +46,21 @@ class Scan(msgspec.Struct, kw_only=True):
     requests: int = 0
     overflow: int = 0
     tail: list[str]
+    plain: list[tuple[int, str]] = []
     last_time: str = ""
-
-
-class _Known(NamedTuple):
-    """Where a masked line was first seen; -1 for one that is of no interest."""
-
-    index: int
 
 
 class Scanner:
     """Reads one file. Not reusable."""
 
-    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None) -> None:
+    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None, before: bytes = b"") -> None:
         self.file = file
         self.order = order
         self.every_line = every_line
         self.result = Scan(events=[], context=[], tail=[])
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest
         self._context_size = 0
-        self._before = b""  # the end of the previous chunk
+        self._before = before  # the end of the previous chunk
 
     def run(self, *, hashed: bool = False) -> Scan:
         """Read to the end."""
@@ -82,10 +78,41 @@ class Scanner:
             last = chunk
         if last and not last.endswith(b"\n"):
             result.lines += 1
+        self._cut_tail()
         result.tail = [p.text for raw in re.split(rb"[\r\n]+", self._before[-4096:])[-9:] if (p := _parse(raw)).text]
         result.sha256 = self.file.sha256 if hashed else ""
         result.dropped = self.file.dropped
         return result
+
+    def _cut_tail(self) -> None:
+        """A log that ends inside a traceback: its last frame is all there is of the exception."""
+        lines = [_parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
+        while lines and CARETS.match(lines[-1].text):
+            lines.pop()
+        if len(lines) < 2 or lines[-1].text[:4].strip() or raised(lines[-1].text):
+            return
+        last = lines[-1]
+        above = next((x for x in reversed(lines[:-1]) if x.stream() == last.stream()), None)
+        if above is None or not FRAME.match(above.text):
+            return
+        found = body(lines, Line(*last[:4], ""))
+        code = last.text.strip()
+        self.result.events.append(
+            Event(
+                text=f"AssertionError: {code}" if code.startswith("assert ") else f"(cut off) {code}",
+                file=self.file.name,
+                line=self.result.lines,
+                order=(self.order << 40) + self.result.size,
+                process=last.process,
+                time=last.time or self.result.last_time,
+                level=last.level,
+                exception="AssertionError" if code.startswith("assert ") else "CutOff",
+                frames=found.frames,
+                processes=[last.process] if last.process else [],
+                ready=self.result.ready,
+                requests=self.result.requests,
+            )
+        )
 
     def _chunk(self, chunk: bytes, every: bool) -> None:
         found = _all_lines(chunk) if every else gates.hits(chunk)
@@ -102,14 +129,14 @@ class Scanner:
             previous = raw
             known = self._known.get(key)
             if known is not None:
-                if known.index >= 0:
-                    self._again(known.index, raw)
+                if known >= 0:
+                    self._again(known, raw)
                 continue
             line_number += chunk.count(b"\n", counted_to, start)
             counted_to = start
-            self._known[key] = _Known(self._new(chunk, raw, start, line_number))
+            self._known[key] = self._new(chunk, raw, start, line_number)
             if len(self._known) > 4 * MAX_EVENTS:
-                self._known = {k: v for k, v in self._known.items() if v.index >= 0}
+                self._known = {k: v for k, v in self._known.items() if v >= 0}
 
     def _again(self, index: int, raw: bytes) -> None:
         event = self.result.events[index]
@@ -122,6 +149,8 @@ class Scanner:
     def _new(self, chunk: bytes, raw: bytes, start: int, line_number: int) -> int:
         line = _parse(raw)
         result = self.result
+        if not line.level and len(result.plain) < 400 and len(line.text) < 2000:
+            result.plain.append((line_number, line.text))
         if line.time:
             result.last_time = line.time
         text = line.text
@@ -133,10 +162,8 @@ class Scanner:
         if self._context_size < MAX_CONTEXT and CONTEXT.search(text) and not text.startswith("  File"):
             result.context.append(text[:2000])
             self._context_size += min(len(text), 2000)
-        if text[0] in " \t" and (FRAME.match(text) or line.level in {"ERROR", "CRITICAL"}) and "Value error" not in text:
-            # A line of a traceback or of a message; kept only as context of its last line, unless it says something.
-            if FRAME.match(text):
-                return -1
+        if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
+            return -1
         if len(result.events) >= MAX_EVENTS:
             result.overflow += 1
             return -1
@@ -148,6 +175,7 @@ class Scanner:
             process=line.process,
             time=line.time or result.last_time,
             level=line.level,
+            logger=line.logger,
             processes=[line.process] if line.process else [],
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
@@ -180,6 +208,19 @@ class Scanner:
 
 def _parse(raw: bytes) -> Line:
     return parse(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _is_code(line: Line, chunk: bytes, start: int) -> bool:
+    """Whether an indented line shows the source of the frame above it: it then quotes, it does not report."""
+    for raw in reversed(chunk[max(0, start - 4096) : start].splitlines()[-40:]):
+        above = _parse(raw)
+        if above.stream() != line.stream():
+            continue
+        if FRAME.match(above.text):
+            return True
+        if not above.text or above.text[0] not in " \t":
+            return False
+    return False
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:

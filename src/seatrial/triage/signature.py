@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum, IntEnum
 from functools import cached_property
+from typing import Literal
 
 import msgspec
 
@@ -42,7 +43,8 @@ class Signature(Record):
     `pattern` is searched in the line's text (for an exception without a message also in the innermost source line);
     `raised` must match the whole class name without module; `frames` is searched in "path:function" of any frame,
     `innermost` in the last frame's; `context` in the log's context lines; `unless` must not be found in the text.
-    `yields` says that this failure often follows from another one in a peer process.
+    `yields`: this failure often follows from another one, so any firmer match goes first; "peer" also steps back when
+    an unknown failure stands before it.
     `anchor` is the text to look for in the sources, where the pattern's own literals are not it ("" for those, "-" for
     text that no Python source holds: libraries, drivers, tools).
     """
@@ -59,7 +61,7 @@ class Signature(Record):
     innermost: str = ""
     context: str = ""
     unless: str = ""
-    yields: bool = False
+    yields: Literal["", "peer", "any"] = ""
     rung: str = ""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     sources: tuple[str, ...] = ()
@@ -104,6 +106,13 @@ class Matcher:
         return not (self.context and not self.context.search(context))
 
 
+PLUMBING = re.compile(
+    r"/torch/(?:_ops|nn/modules/\w+|utils/_contextlib|fx/\w+|_library/\w+)\.py|torch/_tensor\.py|<eval_with_key>|contextlib\.py|importlib|"
+    r"<frozen |/vllm/(?:config/vllm|envs|logger|tracing/\w+|custom_op|model_executor/custom_op|utils/\w+|utils)\.py|"
+    r"configuration_utils\.py:__getattribute__|functools\.py|concurrent/futures|/torch/_dynamo/(?:eval_frame|external_utils)\.py"
+)
+
+
 class EventView:
     """What a signature may look at."""
 
@@ -115,6 +124,8 @@ class EventView:
     def subject(self) -> str:
         """The line, and the failing source line behind it when the exception says little itself."""
         code = self.event.frames[-1].code if self.event.frames else ""
+        if not self.event.exception and self.event.logger:
+            return f"{self.event.text}\n[{self.event.logger}]"
         return f"{self.event.text}\n{code}" if code and len(self.event.message) < 40 else self.event.text
 
     @cached_property
@@ -123,10 +134,13 @@ class EventView:
 
     @cached_property
     def innermost(self) -> str:
-        if not self.event.frames:
-            return ""
-        last = self.event.frames[-1]
-        return f"{last.path}:{last.function}"
+        """The last frame that says what was being done: library plumbing below it is passed over."""
+        for frame in reversed(self.event.frames):
+            place = f"{frame.path}:{frame.function}"
+            if not PLUMBING.search(place):
+                return place
+        last = self.event.frames[-1] if self.event.frames else None
+        return f"{last.path}:{last.function}" if last else ""
 
 
 class Library:

@@ -7,6 +7,7 @@ is imported once. Helpers lie beside this file (`dry_*.py`) and are loaded by pa
 file would pass 500 lines. Nothing is written into the checkpoint and nothing is fetched from a network.
 """
 
+import gc
 import importlib.util
 import json
 import os
@@ -57,6 +58,8 @@ def probe(request, progress):
 
 def run_ranks(jobs, request, config, progress):
     """Each (rank, how) in a forked child, `request["workers"]` at a time; results in the order of `jobs`."""
+    gc.collect()
+    gc.freeze()  # the children share these pages; a collection in a child would copy them all
     folder = tempfile.mkdtemp(prefix="seatrial-dry-")
     waiting = list(enumerate(jobs))
     running = {}
@@ -79,6 +82,7 @@ def run_ranks(jobs, request, config, progress):
             results[index] = collect(path, rank, how, status)
             progress(f"rank {rank} done ({len(results)} of {len(jobs)})")
     finally:
+        gc.unfreeze()
         for pid in running:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
@@ -87,6 +91,7 @@ def run_ranks(jobs, request, config, progress):
 
 def child(path, rank, how, request, config, progress):
     code = 1
+    gc.disable()
     try:
         result = sibling("dry_rank").run(rank, how, request, config, progress)
         with open(path + ".part", "w") as stream:

@@ -35,6 +35,7 @@ MOE_BACKENDS_032 = {
 }
 ADAPTERS = ({"name": "0.27-0.32", "from": (0, 27), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
 NOTES = []  # what happened while arranging, for the answer
+ANSWERED = []
 PLACEHOLDERS = {}  # function -> the platform's own refusal
 
 
@@ -68,10 +69,26 @@ def adapter():
 
 def import_engine(request):
     """Import what every rank needs, before any fork. Returns facts about the platform."""
-    from torch.testing._internal.distributed import fake_pg
+    import importlib
+
+    for name in (
+        "torch.distributed",
+        "torch.testing._internal.distributed.fake_pg",
+        "vllm.distributed.parallel_state",
+        "vllm.engine.arg_utils",
+        "vllm.model_executor.model_loader.utils",
+        "vllm.model_executor.models.registry",
+    ):
+        importlib.import_module(name)
     from vllm.platforms import current_platform
 
-    del fake_pg
+    # The engine looks at a model class in a fresh interpreter, to keep CUDA out of this one; there is none here, and
+    # a second import of the engine would cost as much as the whole dry run.
+    registry = sys.modules["vllm.model_executor.models.registry"]
+    everywhere(registry, "_run_in_subprocess", lambda function: function())
+    # Metadata for reloading weights into a live server: a third of the build, and nothing is reloaded here.
+    loader = sys.modules["vllm.model_executor.model_loader.utils"]
+    everywhere(loader, "record_metadata_for_reloading", lambda model: None)
     return {
         "device_type": current_platform.device_type or "",
         "class": type(current_platform).__module__ + "." + type(current_platform).__qualname__,
@@ -188,9 +205,14 @@ def plain_communicator():
 
 def warm(config):
     """Import the model's own modules before the forks, so that no rank pays for it."""
+    import torch
     from vllm.model_executor.model_loader.utils import get_model_architecture
 
     get_model_architecture(config.model_config)
+    answer_kernels()
+    with torch.device("meta"):
+        one = torch.empty(4, 4)
+        one.narrow(0, 0, 2).copy_(torch.zeros(2, 4))
 
 
 def everywhere(module, name, answer):
@@ -226,8 +248,12 @@ class Placeholder:
 
 
 def answer_kernels():
-    """Let kernel choosers fall back to a placeholder where the platform has no kernel."""
+    """Let kernel choosers fall back to a placeholder where the platform has no kernel. Once per process."""
     import importlib
+
+    if ANSWERED:
+        return
+    ANSWERED.append(True)
 
     chosen, _ = adapter()
     for module_name, names in chosen["kernels"].items():

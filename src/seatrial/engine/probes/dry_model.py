@@ -2,8 +2,11 @@
 
 
 def tensors_of(model):
-    """(name, tensor, is parameter, owner module, leaf name) of every parameter and buffer, aliases included."""
-    for prefix, module in model.named_modules(remove_duplicate=False):
+    """(name, tensor, is parameter, owner module, leaf name) of every parameter and buffer.
+
+    A module that is reachable by two paths counts once; a tensor held by two modules (tied) counts for both.
+    """
+    for prefix, module in model.named_modules():
         for kind, table in ((True, module._parameters), (False, module._buffers)):
             for leaf, tensor in table.items():
                 if tensor is not None:

@@ -45,7 +45,6 @@ def run(rank, how, request, config, progress):
 
         with set_current_vllm_config(config, check_compile=False):
             arrange.place_rank(config, request, rank)
-        arrange.answer_kernels()
         stage = "parallel"
         config.model_config.verify_with_parallel_config(config.parallel_config)
         stage = "build"
@@ -72,7 +71,9 @@ def run(rank, how, request, config, progress):
     answer["value_reads"] = sorted(watch.value_reads)
     if how == "full":
         began = time.monotonic()
-        answer["drops"] = helper("dry_drops").rules(model, config, feed)
+        if rank == request["ranks"][0]:
+            # What is passed over on all ranks is passed over on the first; once is enough.
+            answer["drops"] = helper("dry_drops").rules(model, config, feed)
         answer["drops_s"] = time.monotonic() - began
     answer["regions"] = [[offset, list(sizes), list(strides)] for offset, sizes, strides in watch.region_list]
     answer["operations"] = list(watch.operations)
@@ -109,24 +110,14 @@ class Feed:
     def __init__(self, request, watch, storages):
         import torch
 
-        columns = request["tensors"]
+        columns = self.columns = request["tensors"]
         self.names = columns["names"]
-        dtypes = [getattr(torch, DTYPES.get(name, ""), None) for name in columns["dtypes"]]
-        shapes = [tuple(shape) for shape in columns["shapes"]]
+        self.dtypes = [getattr(torch, DTYPES.get(name, ""), None) for name in columns["dtypes"]]
+        self.shapes = [tuple(shape) for shape in columns["shapes"]]
         self.watch = watch
         self.storages = watch.homes = storages
-        self.tensors = []
-        self.unfit = []
-        meta = torch.device("meta")
-        for index, (dtype, shape) in enumerate(zip(columns["dtype"], columns["shape"], strict=True)):
-            kind = dtypes[dtype]
-            if kind is None:
-                self.unfit.append(index)
-                self.tensors.append(None)
-                continue
-            tensor = torch.empty(shapes[shape], dtype=kind, device=meta)
-            watch.sources[tensor.untyped_storage()._cdata] = index
-            self.tensors.append(tensor)
+        self.tensors = {}
+        self.unfit = [i for i, dtype in enumerate(columns["dtype"]) if self.dtypes[dtype] is None]
         self.kinds = columns["kind"]
         self.passed = array("b", bytes(len(self.names)))  # 1: handed to the loader, which came back for the next
         self.faulty = set()
@@ -136,7 +127,19 @@ class Feed:
         self.not_reached = []
 
     def everything(self):
-        return [index for index, tensor in enumerate(self.tensors) if tensor is not None]
+        unfit = set(self.unfit)
+        return [index for index in range(len(self.names)) if index not in unfit]
+
+    def make(self, indices):
+        """The meta tensors of these indices, known to the watch as sources; made outside of it, since that is faster."""
+        import torch
+
+        meta = torch.device("meta")
+        dtype, shape, sources = self.columns["dtype"], self.columns["shape"], self.watch.sources
+        for index in indices:
+            tensor = torch.empty(self.shapes[shape[index]], dtype=self.dtypes[dtype[index]], device=meta)
+            sources[tensor.untyped_storage()._cdata] = index
+            self.tensors[index] = tensor
 
     def sample(self):
         """One tensor of every kind (names equal but for their numbers), in checkpoint order."""
@@ -153,6 +156,7 @@ class Feed:
 
     def load(self, model, config, indices, failures):
         errors = helper("dry_errors")
+        self.make(indices)
         remaining = indices
         first = True
         while remaining:
@@ -184,7 +188,7 @@ class Feed:
         import torch
         from vllm.config import set_current_vllm_config
 
-        with torch.device("meta"), set_current_vllm_config(config, check_compile=False), self.watch, torch.no_grad():
+        with set_current_vllm_config(config, check_compile=False), self.watch, torch.no_grad():
             loaded = model.load_weights(self.give(indices))
         if loaded is None:
             self.claims = False
@@ -220,4 +224,4 @@ class Feed:
         return culprit
 
     def dropped(self):
-        return [i for i in self.everything() if self.passed[i] and i not in self.watch.moved and i not in self.faulty]
+        return [i for i in self.tensors if self.passed[i] and i not in self.watch.moved and i not in self.faulty]

@@ -19,8 +19,13 @@ def make_watch():
     copy = aten.copy_.default
     scalar = aten._local_scalar_dense.default
     to_copy = aten._to_copy.default
+    meta = torch.device("meta")
 
     class Watch(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls):
+            return False  # nothing is compiled here, and the wrapper costs more than the method
+
         def __init__(self):
             super().__init__()
             self.sources = {}  # storage -> ((tensor, source region), ...)
@@ -101,7 +106,10 @@ def make_watch():
                     i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write
                 ]
                 views = any(r.alias_info is not None for r in schema.returns)
-                found = self._kinds[func] = (written, views and not written, func._schema.name.split("::")[-1])
+                takes_tensor = any("Tensor" in str(a.type) for a in schema.arguments)
+                makes = not takes_tensor and any(a.name == "device" for a in schema.arguments)
+                name = schema.name.split("::")[-1]
+                found = self._kinds[func] = (written, views and not written, makes, name)
             return found
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -111,7 +119,7 @@ def make_watch():
                 if not self.building:
                     self.write(args[0], args[1:2], "copy_")
                 return result
-            written, view, name = self.kind(func)
+            written, view, makes, name = self.kind(func)
             if view:
                 return func(*args, **kwargs)
             if func is scalar and args[0].device.type == "meta":
@@ -120,6 +128,9 @@ def make_watch():
                 return (1.0 if args[0].dtype.is_floating_point else 1) if args[0].dtype is not torch.bool else True
             if func is to_copy and kwargs.get("device") is not None and args[0].device.type == "meta":
                 kwargs = dict(kwargs, device=args[0].device, pin_memory=False)
+            elif makes and not self.building:
+                # Loaders that make tensors get meta ones, as under torch.device("meta"), whose own mode is slower.
+                kwargs = dict(kwargs, device=meta, pin_memory=False)
             result = func(*args, **kwargs)
             if self.building:
                 if isinstance(result, torch.Tensor) and not written:

@@ -8,6 +8,7 @@ from seatrial.report.blocks import Block, Cell, Column, Fold, Notice, Pair, Pair
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, is_quantity, table_of
+from seatrial.report.sections import checkpoint_extras as extras
 from seatrial.report.sections.common import NO_FILE_SAYS, leftover, pair
 from seatrial.report.words import billions, count, label, plural, size, visible
 
@@ -18,7 +19,8 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     facts = Facts(step.facts)
     card = _Card(facts)
     found: list[Block] = [*card.frame(), *card.attention(), *card.feed_forward(), *card.quantization()]
-    found += [*card.parameters(), *card.weights(), *card.unexplained()]
+    found += [*extras.mtp(facts), *extras.multimodal(facts), *extras.tokenizer(facts), *card.parameters()]
+    found += [*extras.tensor_parallel(facts), *card.weights(), *card.unexplained()]
     facts.take("findings")  # The step's own findings are the same, and are shown with every step.
     facts.take("schema_version")
     return [*found, *leftover(facts)]
@@ -40,6 +42,11 @@ class _Card:
         if not frame:
             return []
         rows = [self.row(frame, "architecture", key) for key in frame if not isinstance(frame.peek(key), dict)]
+        if frame.peek("text_section") == "":
+            rows = [r for r in rows if r.label != "text section"]
+        if "remote_code" in frame and frame.peek("remote_code") is None:
+            rows = [r for r in rows if r.label != "remote code"]
+            rows.append(pair("remote code", "none: config.json names no code of its own"))
         context = self.facts.take("context")
         if "context" in self.facts:
             note = self.sources.text("context")

@@ -8,10 +8,11 @@ from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Notice, Pair
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, table_of
-from seatrial.report.patterns import runs, split
+from seatrial.report.patterns import join, runs, split
 from seatrial.report.sections.common import leftover, pair
 from seatrial.report.words import count, label, plural, seconds, size, visible
 
+NOT_COUNTED = "the step ended before it was counted"
 # How the account's words are coloured and sorted; a word this table does not know is a problem until it does.
 GOOD = {"loaded", "fused", "filled", "tied", "initialised by design"}
 CALM = {"dropped"}
@@ -59,16 +60,15 @@ def _summary(facts: Facts) -> list[Block]:
     rows = [pair("layout", f"tensor parallel {facts.take('tp')}, pipeline parallel {facts.take('pp')}")]
     if (expert_parallel := facts.flag("ep")) is not None:
         rows.append(pair("expert parallel", expert_parallel))
-    rows += [pair(t, sums.take(t), "the step ended before it was counted") for t in ("tensors", "parameters")]
+    rows += [pair(t, sums.take(t), NOT_COUNTED) for t in ("tensors", "parameters")]
     for key in ("bytes_in", "bytes_placed", "bytes_dropped", "bytes_unexplained"):
         number = sums.whole(key)
-        rows.append(
-            pair(label(key), size(number) if number is not None else None, "the step ended before it was counted")
-        )
+        rows.append(pair(label(key), size(number) if number is not None else None, NOT_COUNTED))
     if exact is not None:
         rows.append(pair("sums are exact", exact))
     if (names_only := facts.flag("names_only")) is not None:
-        rows.append(pair("from names only, without shapes", names_only))
+        rows.append(pair("shapes", "not known: from names only" if names_only else "from the shards' headers"))
+    rows += [pair(label(k), facts.take(k)) for k in ("rank_shapes", "duplicates", "unknown_dtypes") if k in facts]
     states = _states(facts.peek("tensors")) or _states(facts.peek("parameters"))
     found: list[Block] = [Pairs(rows=tuple(rows))]
     if states:
@@ -126,6 +126,7 @@ def _failures(facts: Facts) -> list[Block]:
                 Fold(title=f"{plural(len(frames), 'frame')} of its traceback", blocks=(Code(text=visible(text)),))
             )
         raw.take("tensor")  # Its index in the request; the name is shown.
+        raw.take("parameter_shape")
         found += leftover(one)
     crashed = facts.take("crashed_ranks")
     if crashed:
@@ -145,28 +146,46 @@ def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) 
     for row in rows:
         pattern, numbers = split(str(row.get("name", "")))
         likely = row.get("likely") or []
-        note = [str(row.get("reason") or "")]
+        why = [str(row.get("reason") or "")]
         if isinstance(likely, list) and likely:
-            note.append("would be filled by " + ", ".join(split(str(n))[0] for n in likely[:3]))
+            why.append("would be filled by " + _names(likely))
         ranks = row.get("ranks")
         if isinstance(ranks, list) and ranks:
-            note.append(f"rank {', '.join(map(str, ranks[:16]))}" + (" …" if len(ranks) > 16 else ""))
+            why.append(f"rank {', '.join(map(str, ranks[:16]))}" + (" …" if len(ranks) > 16 else ""))
         done, whole = row.get("placed_elements", row.get("filled_elements")), row.get("elements")
         if isinstance(done, int) and isinstance(whole, int) and done:
-            note.append(f"{count(done)} of {count(whole)} elements")
-        note += [f"{label(k)}: {row[k]}" for k in row.keys() - TROUBLE_KEYS]
+            why.append(f"{count(done)} of {count(whole)} elements")
+        why += [f"{label(k)}: {row[k]}" for k in row.keys() - TROUBLE_KEYS]
         key = (pattern, str(row.get("state", "unknown")), str(row.get("dtype", "")), _shape(row.get("shape")),
-               "; ".join(filter(None, note)))  # fmt: skip
+               "; ".join(filter(None, why)))  # fmt: skip
         members.setdefault(key, []).append(numbers)
-    groups = [
-        TensorGroup(
-            pattern=visible(pattern), fate=visible(state), tone=tone_of(state), count=len(found), dtype=visible(dtype),
-            shape=visible(shape), note=visible(note), runs=runs(found),
+    groups = []
+    for (pattern, state, dtype, shape, note), found in members.items():
+        # One alone is named in full.
+        name, inside = (join(pattern, found[0]), ((),)) if len(found) == 1 else (pattern, runs(found))
+        groups.append(
+            TensorGroup(
+                pattern=visible(name),
+                fate=visible(state),
+                tone=tone_of(state),
+                count=len(found),
+                dtype=visible(dtype),
+                shape=visible(shape),
+                note=_short(note),
+                runs=inside,
+            )
         )
-        for (pattern, state, dtype, shape, note), found in members.items()
-    ]  # fmt: skip
     groups.sort(key=lambda g: (rank(g.fate), g.pattern))
     return Tensors(id=anchor, title=title, groups=tuple(groups), target_title="", things=things)
+
+
+def _names(names: list[Any]) -> str:
+    """A few in full, more by pattern."""
+    if len(names) <= 4:
+        return ", ".join(str(n) for n in names)
+    patterns = list(dict.fromkeys(split(str(n)).pattern for n in names))
+    more = f" and {count(len(patterns) - 4)} more patterns" if len(patterns) > 4 else ""
+    return f"{count(len(names))} tensors: {', '.join(patterns[:4])}{more}"
 
 
 def _account(
@@ -189,8 +208,6 @@ def _account(
         kind = one.text("kind")
         if example and number == 1:
             kind = example
-        elif example:
-            notes.append(f"for example {example}")
         dtype = one.text("dtype") or ", ".join(one.texts("dtypes"))
         shapes = one.items("shapes")
         elements = one.whole("elements")
@@ -209,12 +226,17 @@ def _account(
                 dtype=visible(dtype),
                 shape=" ".join(_shape(s) for s in shapes[:4]),
                 target=visible(target),
-                note=visible("; ".join(filter(None, notes))),
+                note=_short("; ".join(filter(None, notes))),
                 nbytes=nbytes,
             )
         )
     groups.sort(key=lambda g: rank(g.fate))
     return Tensors(id=anchor, title=title, groups=tuple(groups), target_title=target_title, things=things)
+
+
+def _short(note: str) -> str:
+    """A line of a table; a whole exception stands above it, and all of it in the facts."""
+    return visible(note) if len(note) <= 300 else visible(note[:280]) + "… (whole in the facts file)"
 
 
 def _ranks(facts: Facts) -> list[Block]:

@@ -41,7 +41,9 @@ def _ending(facts: Facts, stored: StoredStep) -> Pairs:
     log, log_bytes = attached(stored, facts.text("log_attachment")), facts.whole("log_bytes")
     port_free = facts.flag("port_free_after")
     stop = f"{facts.text('stopped_by')}, {_s(facts.number('stop_s'))}"
-    cpu = facts.number("seatrial_cpu_s")
+    cpu, length = facts.number("seatrial_cpu_s"), facts.whole("max_model_len")
+    pids = [str(p) for p in facts.items("engine_pids")]
+    facts.take("stage")
     rows = [
         pair("ending", Cell(text=visible(ending), tone="pass" if ending == "ready" else "fail") if ending else None,
              "the gate did not say", facts.text("reason")),
@@ -49,9 +51,9 @@ def _ending(facts: Facts, stored: StoredStep) -> Pairs:
         pair("served model", facts.text("served_model") or None, "not named"),
         pair("address", f"{facts.text('host')}:{facts.take('port')}"),
         pair("tensor parallel", facts.take("tp"), "not recorded"),
-        pair("context length asked for", facts.take("max_model_len"), "left to the engine"),
-        pair("server process", facts.take("server_pid"), NOT_SEEN),
-        pair("engine processes", facts.take("engine_pids"), NOT_SEEN),
+        pair("context length asked for", "left to the engine" if length is None else length),
+        pair("server process", _pid(facts.whole("server_pid")), NOT_SEEN),
+        pair("engine processes", ", ".join(pids) or None, NOT_SEEN),
         pair("exit", exit_code, "nobody saw the exit code", facts.text("exit_text")),
         pair("stopped", stop),
         pair("processes left behind", left, "not looked for"),
@@ -122,8 +124,8 @@ def _exchanges(requests: list[dict[str, Any]], stored: StoredStep, run: Gathered
 
 def _moments(facts: Facts) -> list[Block]:
     """Milestones (what became true) and phases (what the log said) on one time axis."""
-    rows = [(m, "seen by seatrial", "note") for m in facts.objects("milestones")]
-    rows += [(p, "said by the log", "line") for p in facts.objects("phases")]
+    rows = [(m, "seatrial", "note") for m in facts.objects("milestones")]
+    rows += [(p, "the log", "line") for p in facts.objects("phases")]
     if not rows:
         return []
     rows.sort(key=lambda row: row[0]["at_s"] if isinstance(row[0].get("at_s"), (int, float)) else float("inf"))
@@ -139,7 +141,12 @@ def _moments(facts: Facts) -> list[Block]:
             )
         )
     left = f"{len(rows) - MAX_ROWS} more are in the facts file" if len(rows) > MAX_ROWS else ""
-    columns = (Column(title="at", is_number=True), Column(title="what"), Column(title="source"), Column(title="detail"))
+    columns = (
+        Column(title="at", is_number=True),
+        Column(title="what"),
+        Column(title="seen by"),
+        Column(title="detail"),
+    )
     return [
         Table(title="What happened when, from the server's start", columns=columns, rows=tuple(shown), left_out=left)
     ]
@@ -155,6 +162,10 @@ def _resolved(resolved: Facts) -> list[Block]:
         pair("plugins that failed", resolved.take("failed_plugins")),
     )
     return [Pairs(title="Model class, from the log", rows=rows)]
+
+
+def _pid(value: int | None) -> str | None:
+    return str(value) if value else None
 
 
 def _s(value: float | int | None) -> str:

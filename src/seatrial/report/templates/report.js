@@ -118,14 +118,14 @@
           if (names.length) { this.found.push({ group, names }); things += names.length; }
         }
       }
-      this.said.textContent = `${things.toLocaleString("en")} ${this.root.dataset.things} in ${this.found.length.toLocaleString("en")} groups`;
+      this.said.textContent = `${this.root.dataset.things}: ${things.toLocaleString("en")}`;
       this.shown = PAGE;
       this.draw();
     }
 
     draw() {
       const rows = this.found.slice(0, this.shown).map((one) => this.row(one));
-      if (!rows.length) rows.push(make("tr", {}, make("td", { colSpan: 7, textContent: "Nothing fits." })));
+      if (!rows.length) rows.push(make("tr", {}, make("td", { colSpan: 6, textContent: "Nothing fits." })));
       this.body.replaceChildren(...rows);
       this.more.hidden = this.found.length <= this.shown;
     }
@@ -147,8 +147,10 @@
         cell("dtype, shape", `${group.dtype} ${group.shape}`),
         Object.assign(cell("bytes", group.bytes), { className: "n" }),
       ];
-      if (this.root.dataset.target) tds.push(cell(this.root.dataset.target, make("code", { textContent: group.target })));
-      return make("tr", {}, ...tds, cell("why", group.note));
+      const why = cell("why");
+      if (group.target) why.append(make("code", { textContent: group.target }));
+      if (group.note) why.append(make("small", { textContent: group.note }));
+      return make("tr", {}, ...tds, why);
     }
 
     // The group's name becomes a button that lists the members below it, a page at a time.

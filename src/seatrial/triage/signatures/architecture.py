@@ -9,7 +9,7 @@ ARCH = "architecture-not-registered"
 TF = "transformers-version"
 REGISTER = (
     "Ask the engine that fails: `python -c 'from vllm import ModelRegistry; print(ModelRegistry.get_supported_archs())'`; "
-    "register the class through a vllm.general_plugins entry point as \"module:Class\", so that every process loads it."
+    'register the class through a vllm.general_plugins entry point as "module:Class", so that every process loads it.'
 )
 PIN = "Compare the installed transformers with the version the model card and the engine name; install that one in the engine's environment."
 SIGNATURES: tuple[Signature, ...] = (
@@ -74,8 +74,8 @@ SIGNATURES: tuple[Signature, ...] = (
     root("tf.shape", TF, r"(?:unexpected keyword argument|missing \d{1,2} required|has no attribute|takes \d{1,2} positional|cannot import name)", WEAK,
          "A call between the checkpoint's or engine's code and transformers does not fit.", PIN,
          innermost=r"site-packages/transformers/", unless=rf"{PLUGIN}|Config' object has no attribute",
-         matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/processing_utils.py", line 10, in __call__\n'
-                  "TypeError: _get_num_multimodal_tokens() got an unexpected keyword argument 'skip'",)),
+         matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/modeling_utils.py", line 10, in __call__\n'
+                  "TypeError: convert() got an unexpected keyword argument 'skip'",)),
     root("tf.skip-tensor-conversion", TF, r"unexpected keyword argument 'skip_tensor_conversion'", EXACT,
          "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",),
          matches=("TypeError: BatchFeature.convert_to_tensors() got an unexpected keyword argument 'skip_tensor_conversion'",)),

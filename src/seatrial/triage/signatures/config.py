@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 FIT = "Change the value named in the message; `seatrial support` checks it against config.json before the next start."
 SIGNATURES: tuple[Signature, ...] = (
@@ -69,23 +69,23 @@ SIGNATURES: tuple[Signature, ...] = (
          unless=r"architectures|[Uu]nknown quantization|quantization|inspected|speculative|expert|pipeline|LoRA|lora|tokenizer|dtype|bfloat16|Free memory|chat template|not supported on|"
          r"does not support|recognize|sleep|[Dd]evice|kv_connector|connector|structured|attention backend|transformers|multimodal|mm_|prefix",
          matches=("  Value error, max_num_seqs must be greater than zero [type=value_error, input_value=ArgsKwargs]",)),
-    root("config.world-size", "config-validation", r"data_parallel_size .{0,80}(?:must|should|is not)|prefill_context_parallel_size|decode_context_parallel_size.{0,80}(?:must|divis)|"
+    root("config.world-size", "config-validation", r"data_parallel_size .{0,80}(?:must|should|is not)|(?:prefill|decode)_context_parallel_size|"
          r"nnodes.{0,60}(?:must|divis)|rope_scaling.{0,60}(?:must|should|invalid)|Unknown RoPE scaling type|`rope_scaling`'s", LITERAL,
          "A parallel or rope setting is out of range.", FIT,
          matches=("AssertionError: tp_size 8 must be divisible by decode_context_parallel_size 3",)),
-    root("config.verify", "config-validation", r"must (?:be|not)|should be|cannot be|Invalid|Unknown|Unsupported|at least", WEAK,
+    root("config.verify", "config-validation", r"(?:ValueError|AssertionError): ", SHAPE,
          "The engine's configuration check refused a value.", FIT, raised=r"ValueError|AssertionError|TypeError",
          innermost=r"vllm/(?:config/|config\.py|engine/arg_utils)|vllm_ascend/(?:ascend_config|platform)\.py|sglang/srt/server_args|sglang/srt/arg_groups",
-         unless=r"[Qq]uantiz|specul|xpert|ipeline|LoRA|dtype|emory|architect|not supported on|does not support",
+         unless=r"[Qq]uantiz|[Ss]pecul|xpert|ipeline|LoRA|dtype|emory|rchitect|not supported|not support|tokenizer|device|recognize|connector|multimodal|attention backend|sleep",
          matches=('  File "/opt/venv/lib/python3.11/site-packages/vllm/config/cache.py", line 9, in _verify\n'
                   "ValueError: block_size must be a power of two",)),
     root("config.no-attribute", "config-field-mismatch", r"'\w{0,60}(?:Config|config)' object has no attribute '\w{1,80}'|\bKeyError: 'rope_(?:type|theta|scaling)|"
          r"missing (?:key|field)s? .{0,60}config|[Nn]o (?:such )?(?:key|field).{0,60}config\.json|type must be \w{1,12}, but is null", LITERAL,
          "The code reads a field that this checkpoint's config does not have, or has inside text_config or under another name.",
          "Compare config.json with the config class; set it with --hf-overrides, or read it through get_text_config().", rung="support",
-         unless=r"rope_theta'|rope_scaling'$|VllmConfig|ModelConfig' |SchedulerConfig|ParallelConfig|CacheConfig|AscendConfig|CompilationConfig|SpeculativeConfig|KVTransferConfig|LoRAConfig",
+         unless=r"rope_theta'|rope_scaling'$|VllmConfig|Ascend\w{0,30}Config|QuantConfig|'ModelConfig'|SchedulerConfig|ParallelConfig|CacheConfig|AscendConfig|CompilationConfig|SpeculativeConfig|KVTransferConfig|LoRAConfig",
          matches=("AttributeError: 'Glm4vMoeConfig' object has no attribute 'num_attention_heads'",)),
-    root("config.engine-object", "version-mismatch-plugin", r"'(?:Vllm|Model|Scheduler|Parallel|Cache|Ascend|Compilation|Speculative|KVTransfer|LoRA|Device|Load|Kernel|Attention|Multimodal|MultiModal)Config' object has no attribute", EXACT,
+    root("config.engine-object", "version-mismatch-plugin", r"'(?:Vllm|Model|Scheduler|Parallel|Cache|Ascend\w{0,30}|\w{0,30}Quant\w{0,10}|Compilation|Speculative|KVTransfer|LoRA|Device|Load|Kernel|Attention|Multimodal|MultiModal)Config' object has no attribute", EXACT,
          "The plugin reads a field of the engine's own configuration that this version does not have.", "Use the vLLM version that the plugin's release names.",
          matches=("AttributeError: 'SchedulerConfig' object has no attribute 'chunked_prefill_enabled'",)),
     root("config.rope-expand", "config-field-mismatch", r"The expanded size of the tensor \(\d{1,9}\) must match the existing size|size of tensor a \(\d{1,9}\) must match the size of tensor b", SHAPE,
@@ -100,7 +100,7 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"config\w{0,30}\.py|/configs/|models/\w{1,60}\.py:__init__",
          matches=('  File "/opt/x/vllm/model_executor/models/step3.py", line 9, in __init__\n    n = config.hidden // config.heads\n'
                   "TypeError: unsupported operand type(s) for //: 'int' and 'NoneType'",)),
-    root("config.key", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", WEAK, "A key is missing where the configuration is read.", "Compare config.json with what the code reads.",
+    root("config.key", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", SHAPE, "A key is missing where the configuration is read.", "Compare config.json with what the code reads.",
          innermost=r"transformers_utils/config|/configs/|configuration_\w{1,60}\.py|config\.py|rotary_embedding",
          unless=r"layers\.|weight",
          matches=('  File "/opt/x/vllm/transformers_utils/configs/foo.py", line 9, in __init__\n    a = cfg["num_experts"]\n' "KeyError: 'num_experts'",)),

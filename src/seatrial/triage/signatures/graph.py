@@ -18,13 +18,13 @@ SIGNATURES: tuple[Signature, ...] = (
          r"capture_begin|capture_end|(?:ACL ?[Gg]raph|cuda ?graph|CUDAGraph|NPUGraph|npugraph\w{0,4}).{0,80}(?:fail|error|not support|invalid|unsupported)|[Gg]raph capture (?:failed|error)|"
          r"Input addresses for (?:acl|cuda)graphs are different|(?:operation|op) not permitted when stream is capturing|cudaErrorStreamCapture\w{0,30}|[Cc]apture (?:cuda|npu|acl) graph failed|"
          r"update_graph_params|graph replay (?:failed|error)|persistent param only supports decode", LITERAL,
-         "An operation that cannot be captured, or a replay with other addresses or shapes than captured.", EAGER, rung="real", sources=("A23", "A25", "A27"),
+         "An operation that cannot be captured, or a replay with other addresses or shapes than captured.", EAGER, rung="real", sources=("A23", "A25", "A27"), unless=r"npugraph_ex is not supported",
          matches=("RuntimeError: AclmdlRICaptureEnd(model_ri) error code is 107025", "E20260826 15:04:11.773 acl_graph_executor.cpp:413] stream is not joined to the original capture stream (HCCL internal stream)")),
     root("graph.capture-mode", G, r"current capture mode does not support this operation", SHAPE,
-         "A synchronous call was made during capture. Often it follows an earlier failure.", EAGER, yields=True, sources=("A25",),
+         "A synchronous call was made during capture. Often it follows an earlier failure.", EAGER, yields="peer", sources=("A25",),
          matches=("RuntimeError: the current capture mode does not support this operation",)),
     root("graph.place", G, r"Error", SHAPE, "The failure was raised while a graph was captured or replayed.", EAGER, rung="real",
-         innermost=r"acl_?graph|cuda_?graph|npu_?graph|compilation/(?:piecewise|graph|acl|pass|npugraph|compiler)|torchair|:capture_model|:_capture|:update_\w{0,20}graph|graph_runner|xlite",
+         innermost=r"(?:acl_?graph|cuda_?graph|npu_?graph)[^:]{0,40}\.py:|compilation/(?:piecewise|graph|acl|pass|npugraph|compiler)|torchair|:capture_model|:_capture|:update_\w{0,20}graph|graph_runner|xlite",
          unless=r"out of memory|No module named|unexpected keyword|cannot import|required positional|OutOfMemory",
          matches=('  File "/w/vllm_ascend/compilation/acl_graph.py", line 311, in update_graph_params\n'
                   "AttributeError: 'GDNAttentionMetadata' object has no attribute 'seq_lens_list'",)),

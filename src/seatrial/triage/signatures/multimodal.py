@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import LITERAL, SHAPE, root
 
 MM = "multimodal"
 PROC = "mm-processor-mismatch"
@@ -29,10 +29,10 @@ SIGNATURES: tuple[Signature, ...] = (
          "The vision tower uses an operation that does not compile on this device.", "TORCHDYNAMO_DISABLE=1 to confirm; then replace the operation in the vision tower.", sources=("A75",),
          matches=("RuntimeError: NPU contiguous operator only supported contiguous memory format.",)),
     root("mm.place", MM, r"Error", SHAPE, "The failure was raised in the vision, audio or multimodal code.", "Serve text only (--limit-mm-per-prompt '{\"image\":0}') to confirm; then compare the vision config with what the model code reads.",
-         innermost=r"/multimodal/|_vl\.py|_vl_|vision|visual|_vit|siglip|clip|audio|whisper|image_process|video_process|mm_utils|_omni|qwen2_5_vl|internvl|minicpmv|pixtral|ocr",
+         innermost=r"(?!.*(?:token|/config/|spec_decode))(?:/multimodal/|_vl\.py|_vl_|vision|visual|_vit|siglip|clip|audio|whisper|image_process|video_process|mm_utils|_omni|qwen2_5_vl|internvl|minicpmv|pixtral|ocr)[^:]*(?:\.py|):",
          raised=r"RuntimeError|AssertionError|ValueError|IndexError|TypeError|NotImplementedError|KeyError|AttributeError", unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|same device|Config' object|aclnn|weight|module '",
          matches=('  File "/w/vllm_ascend/models/qwen2_5_vl.py", line 1, in forward\n    x\n' "RuntimeError: shape '[1, 2]' is invalid for input of size 3",)),
-    root("mm.proc-place", PROC, r"(?:TypeError|KeyError|ValueError|AttributeError|IndexError)", WEAK, "The multimodal processor failed.", "Pin transformers to the version of the model card; compare processor configs.",
+    root("mm.proc-place", PROC, r"(?:TypeError|KeyError|ValueError|AttributeError|IndexError)", SHAPE, "The multimodal processor failed.", "Pin transformers to the version of the model card; compare processor configs.",
          frames=r"multimodal/processing|:_call_hf_processor|multimodal/profiling|:_get_dummy_mm|processing_\w{1,60}\.py", unless=r"out of memory|Config' object",
          matches=('  File "/w/vllm/multimodal/processing.py", line 1, in _call_hf_processor\n    x\n' "TypeError: call() got an unexpected keyword argument 'do_pan'",)),
 )  # fmt: skip

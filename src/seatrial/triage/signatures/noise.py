@@ -44,6 +44,8 @@ SIGNATURES: tuple[Signature, ...] = (
           r"owner does not match the current owner|File path .{1,200} does not match the current owner",
           "Side features; serving does not need them.",
           matches=("Warning: The /usr/local/Ascend/ascend-toolkit owner does not match the current owner.",)),
+    other(N, "noise.input-dump", r"^Dumping (?:input data|scheduler output|scheduler stats)", "The engine's state at its death, not the reason.",
+          matches=("(EngineCore pid=1) ERROR 11-20 14:26:05 [dump_input.py:72] Dumping input data for V1 LLM engine (v0.32.0) with config: model='/m'",)),
     other(N, "noise.route-table", r"Route: /|Available routes are",
           "The list of HTTP routes.",
           matches=("(APIServer pid=1961) INFO 11-20 14:49:07 [launcher.py:195] Route: /inference/v1/abort_requests, Methods: POST",)),

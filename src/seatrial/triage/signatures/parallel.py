@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 EP = "expert-parallel"
 PP = "pipeline-parallel"
@@ -16,7 +16,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "Experts cannot be spread this way: the count does not divide, or the dispatch operator has limits.", "Choose an EP size that divides the experts (or num_redundant_experts); without --enable-expert-parallel to confirm.", rung="support", sources=("V27", "A43", "A44", "A47"), raised=r"\w{1,80}|",
          unless=r"HCCL_BUFFSIZE|weight|KeyError|has no attribute|out of memory|cannot import|^\s{0,8}export|INFO",
          matches=("AssertionError: n_physical_experts=256 must be divisible by ep_size=3. Adjust num_redundant_experts.",)),
-    root("ep.place", EP, r"Error", WEAK, "The failure was raised in the expert dispatch or load-balancing code.", "Serve without --enable-expert-parallel and without EPLB to confirm.",
+    root("ep.place", EP, r"Error", SHAPE, "The failure was raised in the expert dispatch or load-balancing code.", "Serve without --enable-expert-parallel and without EPLB to confirm.",
          innermost=r"eplb|token_dispatcher|moe_comm_method|fused_moe_prepare|all2all|expert_load|deep_?ep|prepare_finalize|moe/ep", raised=r"RuntimeError|AssertionError|ValueError|IndexError|KeyError|AttributeError|NotImplementedError|TypeError", unless=r"out of memory|unexpected keyword|required positional|No module|module '",
          matches=('  File "/w/vllm_ascend/eplb/core/eplb_worker.py", line 1, in do_update\n    x\n' "IndexError: index 5 is out of bounds for dimension 0 with size 4",)),
     root("pp.support", PP, r"[Pp]ipeline[ _-]parallel\w{0,4}.{0,80}(?:not (?:yet )?(?:supported|implemented)|only|must|require|unsupported|cannot|divis)|SupportsPP|make_empty_intermediate_tensors|pipeline_parallel_size.{0,80}(?:must|not|greater|invalid)|"
@@ -24,7 +24,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "The model or the platform does not do pipeline parallelism, or a stage lacks a layer.", "PP=1 (use TP), or implement SupportsPP with make_empty_intermediate_tensors.", rung="support", sources=("V26",), raised=r"\w{1,80}|",
          unless=r"missing vLLM-specific|unexpected keyword",
          matches=("NotImplementedError: Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface.", "AttributeError: 'PPMissingLayer' object has no attribute 'self_attn'")),
-    root("pp.attn-key", PP, r"KeyError: ['\"][\w.]{0,160}layers\.\d{1,4}\.(?:self_attn(?:\.attn)?|attn|mla_attn\w{0,10})(?:\.\w{1,20})?['\"]", SHAPE,
+    root("pp.attn-key", PP, r"KeyError: ['\"][\w.]{0,160}layers\.\d{1,4}\.(?:self_attn(?:\.attn)?|attn|mla_attn\w{0,10})(?:\.\w{1,20})?['\"]", EXACT,
          "An attention layer of another pipeline stage (or of the draft model) is looked up on this rank.", "PP=1 to confirm; on Ray, use mp or a version with the fix.", context=r"pipeline[_-]parallel[_-]size[\s=':]{1,4}[2-9]|-pp[ =][2-9]|PP[1-9]|_PP\d", sources=("vllm#41287",),
          matches=("vllm serve m --pipeline-parallel-size 2\nKeyError: 'model.layers.0.self_attn.attn'",)),
     root("pp.world", VIS, r"World size \(\d{1,5}\) is larger than the number of available GPUs|[Ll]ocal_world_size \(\d{1,4}\).{0,160}visible devices|(?:number of )?(?:visible|available) (?:devices?|NPUs?|GPUs?).{0,80}(?:less than|smaller|not enough|fewer|0\b)|"

@@ -8,7 +8,7 @@ from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
 Q = "quant-unsupported"
 OTHER = "Use a checkpoint in a format this platform serves (Ascend A2/A3: BF16 or ModelSlim/compressed-tensors W8A8/W4A8; FP8 needs A5; Kunlun: INT8 compressed-tensors, AWQ)."
 SIGNATURES: tuple[Signature, ...] = (
-    root("quant.platform", Q, r"quantization is currently not supported in|[Qq]uantization (?:method|type|scheme|algo\w{0,8})?.{0,80}(?:is |are )?(?:currently )?not supported|"
+    root("quant.platform", Q, r"quantization is currently not supported in|no available ascend quantizer|[Qq]uantization (?:method|type|scheme|algo\w{0,8})?.{0,80}(?:is |are )?(?:currently )?not supported|"
          r"not support(?:ed)? .{0,40}quant(?:ization|_type)|Unknown quantization (?:method|type)|doesn't support quant_type|[Uu]nsupported (?:ModelSlim |compressed-tensors )?quant\w{0,10}|Invalid quantization|"
          r"No compressed-tensors compatible scheme|[Qq]uant(?:ization)? (?:config|algo).{0,80}not supported|fp8e4nv not supported|"
          r"(?:FP8|fp8|AWQ|awq|GPTQ|gptq|MXFP4|mxfp4|NVFP4|GGUF|gguf|W4A8|W4A4|w4a8|bitsandbytes|Marlin|marlin|auto-round).{0,60}(?:not supported|unsupported|not implemented|requires)", LITERAL,
@@ -16,6 +16,9 @@ SIGNATURES: tuple[Signature, ...] = (
          unless=r"kv[-_ ]cache[-_ ]dtype|compute capability|must be|does not match the quant",
          matches=("ValueError: fp8 quantization is currently not supported in npu.",
                   "NotImplementedError: Currently, vLLM Ascend doesn't support quant_type=W4A16 for linear")),
+    root("quant.not-described", Q, r"KeyError: '(?:model\.)?(?:language_model\.|visual\.)?(?:model\.)?(?:layers|blocks)\.0\.(?:self_attn\.(?:q_proj|qkv_proj)|attn\.qkv)\.weight'", EXACT,
+         "The quantisation description knows not even the first layer: the checkpoint was not made by this quantiser (AWQ, GPTQ, FP8), or every name has another prefix.", OTHER, sources=("vllm-ascend#6800",), frames=r"is_layer_skipped|get_quant_method",
+         matches=('  File "/x/vllm_ascend/quantization/quant_config.py", line 1, in get_quant_method\n    if self.is_layer_skipped_ascend(prefix,\n' "KeyError: 'model.layers.0.self_attn.q_proj.weight'",)),
     root("quant.conflict", Q, r"Quantization method specified in the model config \(|does not match the quantization method specified in", EXACT,
          "--quantization contradicts the checkpoint's quantization_config.", "Drop the flag, or give the checkpoint's method.", rung="support", sources=("V20",),
          matches=("ValueError: Quantization method specified in the model config (fp8) does not match the quantization method specified in the `quantization` argument (ascend).",)),
@@ -36,9 +39,12 @@ SIGNATURES: tuple[Signature, ...] = (
          r"Float8_e4m3fn.{0,120}not (?:support|implemented)|DT_FLOAT8|HIFLOAT8.{0,60}not", LITERAL,
          "The quantised matmul operator refuses type, shape or layout.", OTHER,
          matches=("RuntimeError: call aclnnQuantMatmulV4 failed, detail:EZ1001: x1 dtype is not supported",)),
+    root("quant.place", Q, r"(?:NotImplementedError|ValueError): ", SHAPE, "The quantisation code refused this layer, type or platform.", OTHER, raised=r"NotImplementedError|ValueError",
+         innermost=r"layers/quantization/|_ascend/quantization/|_kunlun/quantization/|srt/layers/quantization|quant_config\.py", unless=r"broadcast|shape mismatch|load weight",
+         matches=('  File "/x/vllm/model_executor/layers/quantization/awq.py", line 3, in __init__\n    raise ValueError(x)\n' "ValueError: Currently, only 4-bit weights are here",)),
     root("quant.scheme", Q, r"(?:get_quant_method|get_scheme|create_scheme|process_weights_after_loading)", WEAK, "The quantisation layer refused this layer.", OTHER, raised=r"NotImplementedError|ValueError|AssertionError|AttributeError",
          innermost=r"quantization/", unless=r"'Parameter' object",
-         matches=('  File "/x/vllm_ascend/quantization/utils.py", line 3, in get_quant_method\n    raise NotImplementedError("x get_quant_method")\n' "NotImplementedError: x",)),
+         matches=('  File "/x/vllm_ascend/quantization/utils.py", line 3, in get_quant_method\n    x.get_quant_method()\n' "AttributeError: x",)),
     root("quant.group-size", Q, r"group_size.{0,80}(?:divisible|not support|must)|input size is not aligned with the quantized weight shape|not aligned with the quantized", LITERAL,
          "The group size does not divide the cut of the layer.", "Use a smaller TP, or a checkpoint with a smaller group size.",
          matches=("ValueError: The input size is not aligned with the quantized weight shape. This can be caused by too large tensor parallel size.",)),

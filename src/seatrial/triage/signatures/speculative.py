@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 S = "mtp-speculative"
 OFF = "Serve without --speculative-config to confirm; then compare num_speculative_tokens, the draft layers in the checkpoint and the plugin's list of methods."
@@ -19,7 +19,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("spec.place", S, r"Error", SHAPE, "The failure was raised in the speculative decoding code.", OFF,
          innermost=r"spec_decode|mtp_proposer|eagle_proposer|eagle\.py|_mtp\.py|mtp\.py|/mtp|proposer|rejection_sampler|:propose|speculative|:_propose|draft", unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|\.weight|module '",
          matches=('  File "/w/vllm_ascend/spec_decode/mtp_proposer.py", line 1, in _propose\n    x\n' "IndexError: index 5 is out of bounds",)),
-    root("spec.on-path", S, r"Error", WEAK, "The failure was raised below the speculative decoding code.", OFF, frames=r"spec_decode/|mtp_proposer|eagle_proposer|_mtp\.py|:propose", raised=r"RuntimeError|AssertionError|ValueError|IndexError|TypeError|KeyError|AttributeError",
+    root("spec.on-path", S, r"Error", SHAPE, "The failure was raised below the speculative decoding code.", OFF, frames=r"spec_decode/|mtp_proposer|eagle_proposer|_mtp\.py|:propose", raised=r"RuntimeError|AssertionError|ValueError|IndexError|TypeError|KeyError|AttributeError",
          unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|\.weight|module '|aclnn|quant",
          matches=('  File "/w/vllm_ascend/spec_decode/mtp_proposer.py", line 1, in _propose\n    x\n  File "/w/vllm/foo.py", line 1, in bar\n    x\n' "IndexError: index 5 is out of bounds",)),
     root("spec.xllm-mtp", S, r"(?:decode context position|position)/kv_len mismatch|validate.{0,30}input construction|run_spec_verify|mtp_worker_impl|speculative_worker_impl|num_accepted_tokens.{0,60}(?:mismatch|invalid|fail)", EXACT, "The verify step of speculative decoding was built wrongly.", OFF, raised=r"\w{1,80}|",

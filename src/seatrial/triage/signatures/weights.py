@@ -41,16 +41,18 @@ SIGNATURES: tuple[Signature, ...] = (
          r"has no tensor named|[Ff]ailed to find (?:tensor|weight)|is not found in (?:the )?state[_ ]dict", LITERAL,
          "A name in the checkpoint has no place in the model, or the other way round.", DRY, rung="dryrun", sources=("V41", "V42"),
          matches=("ValueError: There is no module or parameter named 'model' in Mamba2ForCausalLM",)),
-    root("weights.key-tensor", KEYS, r"KeyError: ['\"][\w./-]{0,200}(?:weight|bias|weight_scale|weight_offset|qweight|input_scale|scales|lm_head|_proj|experts|norm|layernorm|embed_tokens|embeddings?|gate_up_proj|A_log|dt_bias|e_score_correction_bias)[\w.]{0,60}['\"]",
+    root("weights.key-tensor", KEYS, r"KeyError: ['\"](?:[\w/-]{1,80}[./]){0,12}\w{0,60}(?:(?<![a-z])(?:w\d|w\d\d|lm_head)|weight|bias|weight_scale|weight_offset|qweight|input_scale|scales|_proj|layernorm|embed_tokens|A_log|dt_bias)[\w.]{0,60}['\"]",
          LITERAL, "A tensor name is looked up that the parameters, or the quantisation description, do not have: a prefix or packed-module mapping is missing.", DRY, rung="dryrun", sources=("V46", "A31"),
          unless=r"specul|self_attn\.attn'", matches=("KeyError: 'model.layers.5.self_attn.v_proj.weight'", "KeyError: 'lm_head.weight'", "KeyError: 'layers.0.mlp.experts.w2_weight'")),
     root("weights.key-layer", KEYS, r"KeyError: ['\"](?:[\w-]{1,40}\.){0,6}(?:layers|blocks|h|model|visual|vision_tower|language_model|transformer|backbone|mtp|decoder|encoder)\.[\w.]{1,160}['\"]", SHAPE,
          "A tensor name has no parameter: a prefix or packed-module mapping is missing.", DRY, frames=LOADER + r"|quant|models/", rung="dryrun",
          unless=r"\.attn'|layers\.\d{1,4}\.self_attn'",
          matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "KeyError: 'layers.0.mlp.w2'",)),
+    root("weights.key-in-loader", KEYS, r"KeyError: ", SHAPE, "The weight loader looks up a name that is not there.", DRY, raised=r"KeyError", innermost=r":load_weights|:_load_module|weight_utils|default_loader|:load_\w{0,30}weights?\w{0,10}$", rung="dryrun",
+         matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "KeyError: 'foo'",)),
     root("weights.key-load", KEYS, r"KeyError: |AttributeError: '\w{1,60}' object has no attribute '\w{0,40}(?:weight|scale|proj|param)\w{0,40}'", WEAK,
          "The weight loader looks up a name that is not there.", DRY, innermost=LOADER, rung="dryrun",
-         matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "KeyError: 'foo'",)),
+         matches=('  File "/x/vllm/model_executor/models/q.py", line 3, in load_weights\n    param = params_dict[name]\n' "AttributeError: 'Foo' object has no attribute 'weight_packed'",)),
     root("weights.shape-tp", TP, r"shape mismatch between model and checkpoint|narrow\(\).{0,80}(?:start|length|exceed)|start \(\d{1,12}\) \+ length \(\d{1,12}\) exceeds dimension size", LITERAL,
          "A tensor is cut for tensor parallelism in another way than the checkpoint stores it (KV heads fewer than ranks, fused or grouped parts).",
          "Try the smallest TP; where the number of KV heads is below TP the KV part must be replicated, not divided.", rung="dryrun",
@@ -58,7 +60,7 @@ SIGNATURES: tuple[Signature, ...] = (
                   "RuntimeError: start (0) + length (2048) exceeds dimension size (1024).")),
     root("weights.qk-norm-tp", TP, r"The size of tensor a \((?:128|64|256|512|1024|2048|4096)\) must match the size of tensor b \(\d{1,6}\)", SHAPE,
          "A normalisation weight was sharded although its heads are replicated (TP above the number of KV heads).", "Replicate the k_norm shard; try TP equal to the number of KV heads.", sources=("V69",),
-         innermost=r"norm|qk", matches=('  File "/x/vllm_ascend/ops/layernorm.py", line 3, in forward_qk\n    x = a * b\n'
+         innermost=r"norm|qk", anchor="-", matches=('  File "/x/vllm_ascend/ops/layernorm.py", line 3, in forward_qk\n    x = a * b\n'
                   "RuntimeError: The size of tensor a (128) must match the size of tensor b (64) at non-singleton dimension 1",)),
     root("weights.shape", SHAPES, r"Attempted to load weight \(|Tried to load weights of size|size mismatch for [\w.]{1,200}: copying a param|Error\(s\) in loading state_dict|"
          r"assert (?:\w{1,20}\.)?(?:param|param_data|self\.data|self_data)\.(?:shape|size\(\)) == loaded_weight\.(?:shape|size\(\))|[Ww]eight (?:shape|size) mismatch|"
@@ -71,7 +73,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A tensor's shape differs from its parameter's while weights are loaded.", DRY, innermost=r"weight_loader|load_weights|load_\w{0,30}weight|load_merged|load_qkv|load_column|load_row|process_weights", rung="dryrun",
          matches=('  File "/x/vllm/model_executor/layers/linear.py", line 3, in weight_loader\n    assert param_data.shape == w.shape\n' "AssertionError",)),
     root("weights.meta", "weights-missing", r"Cannot copy out of meta tensor", SHAPE, "A module was built on the meta device and never filled.", DRY, sources=("V47",),
-         matches=("NotImplementedError: Cannot copy out of meta tensor; no data!",)),
+         anchor="-", matches=("NotImplementedError: Cannot copy out of meta tensor; no data!",)),
     root("weights.experts-name", KEYS, r"expert.{0,80}(?:not found|missing|KeyError)|params_dict\[name\]|quant_description\[", EXACT, "A tensor name has no parameter.", DRY,
          raised=r"KeyError", rung="dryrun", unless=r"params_dict.{0,30}skip",
          matches=('  File "/x/vllm_ascend/quantization/modelslim_config.py", line 3, in get\n    quant_type = quant_description[prefix + ".weight"]\n'

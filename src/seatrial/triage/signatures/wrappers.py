@@ -37,7 +37,7 @@ SIGNATURES: tuple[Signature, ...] = (
     other(W, "wrapper.pydantic-head", r"ValidationError: \d{1,3} validation errors? for ",
           "The head of a pydantic error; the next line says what is wrong.",
           matches=("pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",)),
-    other(W, "wrapper.err99999", r"ERR99999 UNKNOWN applicai?tion exception",
+    other(W, "wrapper.err99999", r"ERR99999 UNKNOWN applica\w{2,6} exception",
           "torch_npu appends this to nearly every failure; it says nothing.",
           matches=("[ERROR] 2025-10-24-12:07:28 (PID:1532, Device:-1, RankID:-1) ERR99999 UNKNOWN applicaiton exception",)),
     other(W, "wrapper.pta-acl-api", r"ERR00100 PTA call acl api failed|ERR01\d{3} OPS|ERR02200 DIST call hccl api failed",
@@ -50,7 +50,7 @@ SIGNATURES: tuple[Signature, ...] = (
           "Advice: the stack is that of a later call, because kernels run asynchronously.",
           matches=("Since the operator is called asynchronously, the stacktrace may be inaccurate. If you want to get the "
                    "accurate stacktrace, please set the environment variable ASCEND_LAUNCH_BLOCKING=1.",)),
-    other(W, "wrapper.api-server", r"^Exception in ASGI application|^SystemExit: |^KeyboardInterrupt$|Error in API server|"
+    other(W, "wrapper.api-server", r"Exception in ASGI application|^SystemExit: |^KeyboardInterrupt$|Error in API server|"
           r"^torch\.multiprocessing\.spawn\.Process\w{1,20}Exception|ChildFailedError|^CancelledError",
           "An outer layer reports that an inner one failed.",
           matches=("(APIServer pid=1) ERROR: Exception in ASGI application",)),

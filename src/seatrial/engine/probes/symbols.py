@@ -1,0 +1,87 @@
+"""Do these names exist in this engine, and do these calls bind? By really importing, one name at a time.
+
+Request: `{"imports": [[MODULE, NAME], ...], "calls": [{"what", "positional", "keywords", "open", "bound"}, ...]}`;
+an empty NAME asks for the module; `open` says that the call unpacks arguments, so only its keywords can be judged.
+Answer: `{"imports": [STATE, ...], "calls": [STATE, ...]}`, STATE "there", "missing" or the reason for not knowing.
+"""
+
+import importlib
+import inspect
+
+THERE, MISSING = "there", "missing"
+
+
+def _module(name, cache):
+    """The module, MISSING, or the reason why it does not import."""
+    if name not in cache:
+        try:
+            cache[name] = importlib.import_module(name)
+        except ModuleNotFoundError as exc:
+            gone = exc.name or ""
+            cache[name] = MISSING if name == gone or name.startswith(gone + ".") else "not known: " + str(exc)
+        except BaseException as exc:
+            if isinstance(exc, KeyboardInterrupt):
+                raise
+            cache[name] = "not known: " + type(exc).__name__ + ": " + " ".join(str(exc).split())[:200]
+    return cache[name]
+
+
+def _import(module, name, cache):
+    found = _module(module, cache)
+    if isinstance(found, str):
+        return found
+    if not name:
+        return THERE
+    try:
+        if hasattr(found, name):
+            return THERE
+    except Exception as exc:
+        return "not known: " + str(exc)[:200]
+    below = _module(module + "." + name, cache)
+    return below if isinstance(below, str) else THERE
+
+
+def _object(path, cache):
+    parts = path.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module = _module(".".join(parts[:cut]), cache)
+        if isinstance(module, str):
+            if module != MISSING:
+                return module
+            continue
+        found = module
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                return "not known: no " + path
+            found = getattr(found, part)
+        return found
+    return "not known: no " + path
+
+
+def _call(call, cache):
+    found = _object(call["what"], cache)
+    if isinstance(found, str):
+        return found
+    try:
+        sign = inspect.signature(found)
+    except (TypeError, ValueError) as exc:
+        return "not known: " + str(exc)[:200]
+    lead = [None] if call["bound"] else []
+    try:
+        if call["open"]:
+            known = {p.name for p in sign.parameters.values()}
+            any_keyword = any(p.kind is p.VAR_KEYWORD for p in sign.parameters.values())
+            return THERE if any_keyword or set(call["keywords"]) <= known else MISSING
+        sign.bind(*lead, *[None] * call["positional"], **dict.fromkeys(call["keywords"]))
+    except TypeError:
+        return MISSING
+    return THERE
+
+
+def probe(request, progress):
+    progress("importing the engine's modules one by one")
+    cache = {}
+    return {
+        "imports": [_import(module, name, cache) for module, name in request["imports"]],
+        "calls": [_call(call, cache) for call in request["calls"]],
+    }
