@@ -7,7 +7,8 @@ models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N an
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
 flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
 the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
-fits=N (refuses to start with a context above N tokens, as vLLM does).
+batch-drift and batch-fault (another token when requests overlap: by a hair, or by far),
+nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does).
 """
 
 import json
@@ -23,6 +24,7 @@ from pathlib import Path
 FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", "").split(",") if part)
 ANSWERS = [0]
 HITS = [0]
+BUSY = [0, 0]  # requests under way now, and at most so far
 
 
 def option(name, default=None):
@@ -68,6 +70,14 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"object": "list", "data": [{"id": name}]})
 
     def do_POST(self):
+        BUSY[0] += 1
+        BUSY[1] = max(BUSY)
+        try:
+            self.post()
+        finally:
+            BUSY[0] -= 1
+
+    def post(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         crash = "crash-on-request" in FAULTS or FAULTS.get("crash-with", "?") in sys.argv
         if "once" in FAULTS and not Path(FAULTS["once"]).exists():
@@ -80,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
         if "bad-request" in FAULTS:
             return self.answer(400, {"error": {"message": "no chat template", "code": 400}})
+        if "nan-refused" in FAULTS and "logprobs" in body:
+            return self.answer(400, {"error": {"message": "Out of range float values are not JSON compliant: nan"}})
         image = "image_url" in json.dumps(body.get("messages", ""))
         if image and "no-image" in FAULTS:
             return self.answer(500, {"error": {"message": "placeholders do not match", "code": 500}})
@@ -135,6 +147,14 @@ class Handler(BaseHTTPRequestHandler):
         logprobs = {"content": content, "tokens": tokens, "token_logprobs": [logprob] * len(tokens)}
         text = "".join(tokens)
         choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "logprobs": logprobs}
+        if isinstance(body.get("logprobs"), int) and body["logprobs"] > 1:
+            time.sleep(0.05)
+            top = [{t: logprob, " other": logprob - 0.02} for t in tokens]
+            choice["logprobs"]["top_logprobs"] = top
+            if "batch-drift" in FAULTS and BUSY[1] > 1:
+                choice["logprobs"]["tokens"] = [*tokens[:2], " other", *tokens[3:]]
+            if "batch-fault" in FAULTS and BUSY[1] > 1:
+                choice["logprobs"]["tokens"] = [*tokens[:2], " wrong", *tokens[3:]]
         return {"choices": [{**choice, "finish_reason": "stop"}], "usage": {"completion_tokens": len(tokens)}}
 
 

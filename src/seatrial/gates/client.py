@@ -12,8 +12,11 @@ from seatrial.gates.exchange import Exchange
 class Client:
     """Requests to the running server, all kept; `number` sums a Prometheus counter over its labels."""
 
-    def __init__(self, model: str, send: Callable[[str, str, Any], Exchange]) -> None:
+    def __init__(
+        self, model: str, send: Callable[[str, str, Any], Exchange], pids: Callable[[], list[int]] = list
+    ) -> None:
         self.model = model
+        self.pids = pids
         self.exchanges: list[Exchange] = []
         self._send = send
 

@@ -231,7 +231,7 @@ class _Gate:
             limit = float(self.target.limits.request_s.value or 0)
             return exchange(self.host, self.port, method, path, body, timeout_s=limit, alive=lambda: _pump(server))
 
-        client = Client(self.model, send)
+        client = Client(self.model, send, server.pids)
         with self.clock.span("further requests", "engine"):
             self.visit(client)
         for number, reply in enumerate(client.exchanges, 1):
