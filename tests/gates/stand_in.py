@@ -6,7 +6,9 @@ named `vllm` beside a Python (see `conftest.py`). Faults, joined by commas: neve
 models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers), hang, half-open, cut, garbage,
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
 flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
-the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema.
+the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
+batch-drift and batch-fault (another token when requests overlap: by a hair, or by far),
+nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does).
 """
 
 import json
@@ -22,6 +24,7 @@ from pathlib import Path
 FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", "").split(",") if part)
 ANSWERS = [0]
 HITS = [0]
+BUSY = [0, 0]  # requests under way now, and at most so far
 
 
 def option(name, default=None):
@@ -58,13 +61,23 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(404, {"detail": "Not Found"})
             return self.answer(503 if "health-503" in FAULTS else 200, b"")
         if self.path == "/metrics":
-            return self.answer(200, f'vllm:prefix_cache_hits_total{{engine="0"}} {HITS[0]}.0\n'.encode())
+            gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
+            lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
+            return self.answer(200, "".join(lines).encode())
         if "models-hang" in FAULTS:
             time.sleep(3600)
         name = "something-else" if "wrong-model" in FAULTS else option("--served-model-name")
         self.answer(200, {"object": "list", "data": [{"id": name}]})
 
     def do_POST(self):
+        BUSY[0] += 1
+        BUSY[1] = max(BUSY)
+        try:
+            self.post()
+        finally:
+            BUSY[0] -= 1
+
+    def post(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         crash = "crash-on-request" in FAULTS or FAULTS.get("crash-with", "?") in sys.argv
         if "once" in FAULTS and not Path(FAULTS["once"]).exists():
@@ -77,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
         if "bad-request" in FAULTS:
             return self.answer(400, {"error": {"message": "no chat template", "code": 400}})
+        if "nan-refused" in FAULTS and "logprobs" in body:
+            return self.answer(400, {"error": {"message": "Out of range float values are not JSON compliant: nan"}})
         image = "image_url" in json.dumps(body.get("messages", ""))
         if image and "no-image" in FAULTS:
             return self.answer(500, {"error": {"message": "placeholders do not match", "code": 500}})
@@ -132,6 +147,14 @@ class Handler(BaseHTTPRequestHandler):
         logprobs = {"content": content, "tokens": tokens, "token_logprobs": [logprob] * len(tokens)}
         text = "".join(tokens)
         choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "logprobs": logprobs}
+        if isinstance(body.get("logprobs"), int) and body["logprobs"] > 1:
+            time.sleep(0.05)
+            top = [{t: logprob, " other": logprob - 0.02} for t in tokens]
+            choice["logprobs"]["top_logprobs"] = top
+            if "batch-drift" in FAULTS and BUSY[1] > 1:
+                choice["logprobs"]["tokens"] = [*tokens[:2], " other", *tokens[3:]]
+            if "batch-fault" in FAULTS and BUSY[1] > 1:
+                choice["logprobs"]["tokens"] = [*tokens[:2], " wrong", *tokens[3:]]
         return {"choices": [{**choice, "finish_reason": "stop"}], "usage": {"completion_tokens": len(tokens)}}
 
 
@@ -147,6 +170,15 @@ def main():
         child.stdout.readline()
     if "flood" in FAULTS:
         flood()
+    wanted = int(option("--max-model-len", 0))
+    if wanted > int(FAULTS.get("fits", wanted)):
+        fits = FAULTS["fits"]
+        raise ValueError(
+            f"To serve at least one request with the model's max seq len ({wanted}), (9.0 GiB KV cache is needed, "
+            "which is larger than the available KV cache memory. Based on the available memory, "
+            f"the estimated maximum model length is {fits}. "
+        )
+    log("(EngineCore pid=1) INFO 11-20 00:00:00 [kv.py:1] CPU KV cache size: 9,000 tokens, Maximum concurrency for 1")
     if "die-at-start" in FAULTS:
         sys.exit(7)
     if "traceback" in FAULTS:
@@ -165,6 +197,7 @@ def main():
             log("INFO still here")
             time.sleep(0.05)
     time.sleep(float(FAULTS.get("slow-start") or 0))
+    ThreadingHTTPServer.request_queue_size = 128
     server = ThreadingHTTPServer((option("--host"), int(option("--port"))), Handler)
     log(f"READY AT {time.monotonic()}")
     log("INFO:     Application startup complete.")

@@ -19,7 +19,8 @@ def stop(number, _frame):
 
 def main():
     signal.signal(signal.SIGTERM, stop)
-    target = load_target("stand-in", Path(sys.argv[1])).target
+    name = sys.argv[4] if len(sys.argv) > 4 else "stand-in"
+    target = load_target(name, Path(sys.argv[1])).target
 
     def say(text):
         print(text, flush=True)

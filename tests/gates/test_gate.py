@@ -101,6 +101,7 @@ def test_seatrial_itself_takes_little_time(run):
         ("huge", "false-ready", "too-large"),
         ("empty", "bad-output", "text is empty"),
         ("nan", "bad-output", "not numbers"),
+        ("nan-refused", "bad-output", "not numbers"),
     ],
 )
 def test_a_fault_fails_the_gate_with_its_own_ending(run, fault, ending, words):

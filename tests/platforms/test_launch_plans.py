@@ -181,8 +181,10 @@ def test_cpu_ranks_get_cores_of_their_own(plan, monkeypatch):
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6, 7, 8})
     assert plan("cpu", DENSE, tp=2).command.env["VLLM_CPU_OMP_THREADS_BIND"] == "4,5|6,7"
+    staged = plan("cpu", DENSE, extra_args=("--pipeline-parallel-size", "2"))
+    assert staged.command.env["VLLM_CPU_OMP_THREADS_BIND"] == "4,5|6,7"
     assert "VLLM_CPU_OMP_THREADS_BIND" not in plan("cpu", DENSE).command.env
-    with pytest.raises(UsageError, match="tensor parallel size 6 needs as many cores"):
+    with pytest.raises(UsageError, match="6 ranks need as many cores"):
         plan("cpu", DENSE, tp=6)
     assert bind([0, 1], 2) == "0|1"
 

@@ -13,6 +13,7 @@ from seatrial.engine.border import describe_exit
 from seatrial.gates.facts import GateFacts, Milestone, Phase, RequestFacts, Resolved
 from seatrial.gates.first_error import first_error
 from seatrial.gates.judge import judge
+from seatrial.gates.loaded import LoadedPackage
 from seatrial.gates.ports import listens
 from seatrial.gates.readiness import Readiness
 from seatrial.gates.server import Departure
@@ -44,6 +45,7 @@ class Seen(Record):
     resolved: Resolved
     log_bytes: int
     deaths: tuple[str, ...] = ()
+    sources: tuple[LoadedPackage, ...] = ()
 
 
 def account(seen: Seen) -> GateFacts:
@@ -94,6 +96,7 @@ def account(seen: Seen) -> GateFacts:
         log_attachment="server.log",
         log_bytes=seen.log_bytes,
         resolved=seen.resolved,
+        sources=seen.sources,
         deviations=seen.plan.deviations,
         notes=(*seen.plan.notes, *seen.readiness.notes),
     )

@@ -12,8 +12,11 @@ from seatrial.gates.exchange import Exchange
 class Client:
     """Requests to the running server, all kept; `number` sums a Prometheus counter over its labels."""
 
-    def __init__(self, model: str, send: Callable[[str, str, Any], Exchange]) -> None:
+    def __init__(
+        self, model: str, send: Callable[[str, str, Any], Exchange], pids: Callable[[], list[int]] = list
+    ) -> None:
         self.model = model
+        self.pids = pids
         self.exchanges: list[Exchange] = []
         self._send = send
 
@@ -21,6 +24,10 @@ class Client:
         reply = self._send("POST", path, {"model": self.model, **body})
         self.exchanges.append(reply)
         return reply
+
+    def once(self, method: str, path: str, body: dict[str, Any]) -> Exchange:
+        """As `post`, but not kept: for requests by the hundred. May be called from several threads."""
+        return self._send(method, path, {"model": self.model, **body})
 
     def get(self, path: str) -> Exchange:
         return self._send("GET", path, None)

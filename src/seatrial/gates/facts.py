@@ -7,6 +7,7 @@ from typing import Literal
 from seatrial.core.command import Command
 from seatrial.core.record import Record
 from seatrial.gates.first_error import LogError
+from seatrial.gates.loaded import LoadedPackage
 from seatrial.platforms import Deviation
 
 # `ready` is the only good one. `false-ready`: /v1/models named the model, then a request or the engine failed.
@@ -102,5 +103,6 @@ class GateFacts(Record):
     log_attachment: str = ""
     log_bytes: int = 0
     resolved: Resolved = Resolved()
+    sources: tuple[LoadedPackage, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     notes: tuple[str, ...] = ()

@@ -38,6 +38,9 @@ def judge(
     if bad is not None or alive:
         refused = bad is not None and bad.status is not None and 400 <= bad.status < 500 and not alive
         what = f"the {bad.name} request failed: {bad.trouble}" if bad is not None else alive
+        if refused and "JSON compliant" in what:
+            # vLLM checks neither logits nor log-probabilities: a NaN shows when the answer cannot be written as JSON.
+            return Judgement(ending="bad-output", reason=f"log-probabilities are not numbers: {what}")
         if refused:
             return Judgement(ending="request-refused", reason=what + log)
         if ended and "ended" not in what:

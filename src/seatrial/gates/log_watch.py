@@ -102,7 +102,7 @@ class LogWatch:
                 failed_plugins=was.failed_plugins,
             )
         elif match := DEATH.search(line):
-            how = describe_exit(int(match.group(3))) if match.group(3) else "unseen"
+            how = describe_exit(int(match.group(3))) if match.group(3) else "by itself (the engine did not see how)"
             self.deaths.append(f"{match.group(2)} ended {how}")
         elif (match := PLUGIN.search(line)) and match.group(1) not in was.failed_plugins:
             self.resolved = Resolved(

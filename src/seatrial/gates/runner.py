@@ -25,6 +25,7 @@ from seatrial.gates.account import Seen, about_departure, about_the_class, accou
 from seatrial.gates.client import Client
 from seatrial.gates.exchange import Exchange, exchange
 from seatrial.gates.facts import Milestone, RequestFacts
+from seatrial.gates.loaded import LoadedPackage, about_sources, loaded_packages
 from seatrial.gates.log_watch import LogWatch
 from seatrial.gates.plan import gate_plan, served_name, shrink
 from seatrial.gates.quality import look, read_answer
@@ -114,6 +115,7 @@ class _Gate:
         self.commands: list[Command] = [plan.command]
         self.pids: tuple[int, ...] = ()
         self.alive = ""
+        self.sources: tuple[LoadedPackage, ...] = ()
 
     def run(self) -> StepResult:
         with self.clock.span("prepare", "seatrial"):
@@ -142,6 +144,7 @@ class _Gate:
             self.clock.add("start-up", server.started_at - self.origin, readiness.waited_s, "engine")
             self.milestones.extend(readiness.milestones)
             self.pids = tuple(server.pids())
+            self.sources = loaded_packages(self.pids)
             if readiness.ending is None:
                 self._ask(server)
             self.say("stopping the engine")
@@ -228,7 +231,7 @@ class _Gate:
             limit = float(self.target.limits.request_s.value or 0)
             return exchange(self.host, self.port, method, path, body, timeout_s=limit, alive=lambda: _pump(server))
 
-        client = Client(self.model, send)
+        client = Client(self.model, send, server.pids)
         with self.clock.span("further requests", "engine"):
             self.visit(client)
         for number, reply in enumerate(client.exchanges, 1):
@@ -288,10 +291,12 @@ class _Gate:
                 resolved=watch.resolved,
                 log_bytes=watch.size,
                 deaths=tuple(watch.deaths),
+                sources=self.sources,
             )
         )
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
         self.findings.extend(about_the_class(watch.resolved))
+        self.findings.extend(about_sources(self.sources, self.target.roots))
         self.clock.add("read the log and judge", begun, self.clock.now() - begun, "seatrial")
         return StepResult(
             step=self.stage,

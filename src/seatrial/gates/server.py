@@ -12,6 +12,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ class Server:
         self._end: dict[str, Any] | None = None
         self._lost = False
         self._detached = False
+        self._reading = threading.Lock()
 
     def __enter__(self) -> Server:
         try:
@@ -95,6 +97,7 @@ class Server:
         """Start keeper and server; raises EngineError if the command cannot be executed."""
         theirs_in, self._control = os.pipe()
         self._report, theirs_out = os.pipe()
+        os.set_blocking(self._report, False)
         try:
             with (self.folder / "keeper.log").open("ab") as own_log:
                 self._keeper = subprocess.Popen(
@@ -129,17 +132,22 @@ class Server:
         if self._report < 0:
             return
         ready, _, _ = select.select([self._report], [], [], max(0.0, timeout_s))
-        if not ready:
-            return
-        data = os.read(self._report, 65536)
-        if not data:
-            self._lost = self._end is None and self._failure is None
-            os.close(self._report)
-            self._report = -1
-            return
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            self._note(json.loads(line))
+        # Requests in threads ask too whether the server lives; one of them reads, the others find nothing.
+        with self._reading:
+            if not ready or self._report < 0:
+                return
+            try:
+                data = os.read(self._report, 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                self._lost = self._end is None and self._failure is None
+                os.close(self._report)
+                self._report = -1
+                return
+            *lines, self._pending = (self._pending + data).split(b"\n")
+            for line in lines:
+                self._note(json.loads(line))
 
     def pids(self) -> list[int]:
         """The server's living processes, its main one first."""

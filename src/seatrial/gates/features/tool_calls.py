@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from seatrial.gates.client import Client
-from seatrial.gates.features.base import Asked, Feature, Proof, Situation
+from seatrial.gates.features.base import Asked, Feature, Model, Proof, Situation, Switch
 from seatrial.gates.features.structured_output import SCHEMA
 from seatrial.gates.requests import CHAT
 
@@ -13,6 +13,10 @@ from seatrial.gates.requests import CHAT
 class ToolCalls(Feature):
     name = "tool-calls"
     title = "Tool calls (named tool)"
+
+    def switch(self, model: Model, situation: Situation) -> Switch:
+        # A named tool is enforced by the schema; any parser satisfies the server, which from vLLM 0.32 on demands one.
+        return Switch(args=("--enable-auto-tool-choice", "--tool-call-parser", "hermes"))
 
     def ask(self, client: Client, situation: Situation) -> Asked:
         tool = {"type": "function", "function": {"name": "turn", "description": "Turn the ship.", "parameters": SCHEMA}}
