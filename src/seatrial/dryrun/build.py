@@ -153,6 +153,8 @@ class AccountBuilder:
             for failure in rank.raw.errors:
                 if failure.tensor >= 0:
                     faulty.setdefault(failure.tensor, f"{failure.type.rpartition('.')[2]}: {failure.message}")
+            for tensor, culprit in rank.raw.alike:
+                faulty.setdefault(tensor, f"not tried: several of its kind failed like {self.columns.names[culprit]}")
             for drop in rank.raw.drops:
                 if drop.kind not in drops or drops[drop.kind].rule is None:
                     drops[drop.kind] = drop

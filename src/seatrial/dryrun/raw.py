@@ -94,6 +94,7 @@ class RawRank(Record):
     claimed: list[str] = msgspec.field(default_factory=list)
     claims: bool = True
     fed: Any = "all"
+    alike: list[list[int]] = msgspec.field(default_factory=list)
     unfit: list[int] = msgspec.field(default_factory=list)
     not_reached: list[int] = msgspec.field(default_factory=list)
     value_reads: list[int] = msgspec.field(default_factory=list)

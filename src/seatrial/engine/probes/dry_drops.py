@@ -33,20 +33,29 @@ def rules(model, config, feed):
 
 def trace(model, config, feed, index):
     errors = helper("dry_errors")
-    lines = []
+    lines, after = [], []
     active = [False]
+    tensor, tensor_name = feed.tensors[index], feed.names[index]
 
     def give():
         active[0] = True
-        yield feed.names[index], feed.tensors[index]
+        yield tensor_name, tensor
         active[0] = False
 
     own = {give.__code__.co_filename}
 
     def local(frame, event, arg):
-        if active[0] and event == "line":
+        if event != "line":
+            return local
+        if active[0]:
             lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame)))
+        elif any(value is tensor or value == tensor_name for value in frame.f_locals.values() if is_ours(value)):
+            # A loader that collects all tensors first decides later: follow the code that holds this one.
+            after.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame)))
         return local
+
+    def is_ours(value):
+        return value is tensor or type(value) is str
 
     def enter(frame, event, arg):
         name = frame.f_code.co_filename
@@ -67,7 +76,8 @@ def trace(model, config, feed, index):
                 sys.settrace(before)
     except Exception:
         pass  # with one tensor alone a loader may well miss the others; only the lines matter here
-    return choose(lines, errors)
+    found = choose(lines, errors)
+    return found if found[0] is not None else choose(after, errors)
 
 
 def choose(lines, errors):

@@ -6,7 +6,8 @@ import sys
 import time
 from array import array
 
-MAX_FAILURES = 64
+MAX_FAILURES = 400
+ALIKE = 8  # after so many failures of one kind at one line, the rest of the kind is not tried
 
 DTYPES = {
     "BOOL": "bool",
@@ -66,6 +67,7 @@ def run(rank, how, request, config, progress):
     answer["claimed"] = sorted(feed.claimed)
     answer["claims"] = feed.claims
     answer["fed"] = "all" if how == "full" else feed.sample()
+    answer["alike"] = [[index, culprit] for index, culprit in feed.like.items()]
     answer["unfit"] = feed.unfit
     answer["not_reached"] = feed.not_reached
     answer["value_reads"] = sorted(watch.value_reads)
@@ -87,6 +89,14 @@ def run(rank, how, request, config, progress):
 
 def build(config, watch):
     import torch
+
+    values = torch.Tensor.tolist
+
+    def tolist(tensor):
+        """Slopes and rates that a model computes while it is built have no values here: ones stand for them."""
+        return values(torch.ones_like(tensor, device="cpu")) if tensor.is_meta else values(tensor)
+
+    torch.Tensor.tolist = tolist
     from vllm.config import set_current_vllm_config
     from vllm.model_executor.model_loader.utils import initialize_model
     from vllm.utils.torch_utils import set_default_torch_dtype
@@ -121,6 +131,8 @@ class Feed:
         self.kinds = columns["kind"]
         self.passed = array("b", bytes(len(self.names)))  # 1: handed to the loader, which came back for the next
         self.faulty = set()
+        self.alike = {}
+        self.like = {}  # tensor not tried -> the tensor of its kind that failed
         self.claimed = set()
         self.claims = True
         self.last = -1
@@ -168,6 +180,8 @@ class Feed:
                 failure = errors.describe(exc, "load" if first else "load-rest")
                 culprit = self.blame(exc, failure)
                 failures.append(failure)
+                if culprit >= 0:
+                    self.give_up_kind(culprit, failure, failures)
             first = False
             # A loader that streams fails on the tensor it was handed last; one that collects them fails on any.
             streams = culprit == self.last
@@ -183,6 +197,19 @@ class Feed:
                 return
             for i in remaining:
                 self.passed[i] = 0
+
+    def give_up_kind(self, culprit, failure, failures):
+        """When a kind has failed often enough in one way, say so of its other tensors instead of trying each."""
+        place = failure["at"] or {}
+        key = (self.kinds[culprit], failure["type"], place.get("file"), place.get("line"))
+        self.alike[key] = self.alike.get(key, 0) + 1
+        if self.alike[key] != ALIKE:
+            return
+        for index in self.tensors:
+            if self.kinds[index] == key[0] and index not in self.watch.moved and index not in self.faulty:
+                self.faulty.add(index)
+                if index != culprit:
+                    self.like[index] = culprit
 
     def once(self, model, config, indices):
         import torch

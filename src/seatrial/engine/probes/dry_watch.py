@@ -115,7 +115,12 @@ def make_watch():
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             kwargs = kwargs or {}
             if func is copy:
-                result = func(*args, **kwargs)
+                if args[1].device.type == "meta" and args[0].device.type != "meta":
+                    # A parameter that the model made on a real device: check the shapes as the copy would.
+                    args[1].expand(args[0].shape)
+                    result = args[0]
+                else:
+                    result = func(*args, **kwargs)
                 if not self.building:
                     self.write(args[0], args[1:2], "copy_")
                 return result

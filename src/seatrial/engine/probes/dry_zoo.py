@@ -1,0 +1,109 @@
+"""Header-only checkpoints in the hub's naming, made by transformers on the meta device from its default configs.
+
+Request: `{"list": true}`, or `{"architecture": NAME, "layers": N}`. Answer: the architectures that the engine registers
+and whether transformers has a class of that name; or the config (as config.json has it) and `[name, dtype, shape]` of
+every tensor as `save_pretrained` would name it. Depth is cut to N layers where the config allows it; widths stay.
+"""
+
+import json
+import os
+
+DEPTHS = (
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "n_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_encoder_layers",
+    "num_decoder_layers",
+    "depth",
+)
+NAMES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "float64": "F64",
+    "float8_e4m3fn": "F8_E4M3",
+}
+
+
+def probe(request, progress):
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    if request.get("list"):
+        return listing()
+    return make(request["architecture"], request.get("layers", 4))
+
+
+def listing():
+    import transformers
+    from vllm.model_executor.models import registry
+
+    return [
+        {"name": name, "transformers": getattr(transformers, name, None) is not None}
+        for name in sorted(registry.ModelRegistry.get_supported_archs())
+    ]
+
+
+def make(name, layers):
+    import torch
+    import transformers
+
+    cls = getattr(transformers, name)
+    try:
+        default = cls.config_class()
+    except Exception as exc:
+        return {"error": "config: " + line_of(exc)}
+    tries = [("cut", lambda: cls.config_class.from_dict(cut(json.loads(default.to_json_string(use_diff=False)), layers)))]
+    tries.append(("default", lambda: default))
+    failure = ""
+    for how, build in tries:
+        try:
+            config = build()
+            config.dtype = torch.bfloat16
+            with torch.device("meta"):
+                model = cls._from_config(config, dtype=torch.bfloat16)
+            tensors = hub_tensors(model)
+            break
+        except Exception as exc:
+            failure = "model (%s): %s" % (how, line_of(exc))  # noqa: UP031
+    else:
+        return {"error": failure}
+    config.architectures = [name]
+    return {"how": how, "config": json.loads(config.to_json_string(use_diff=False)), "tensors": tensors}
+
+
+def hub_tensors(model):
+    from transformers.core_model_loading import revert_weight_conversion
+
+    state = model.state_dict()
+    tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
+    ignored = set(getattr(model, "_keys_to_ignore_on_save", None) or [])
+    state = {key: value for key, value in state.items() if key not in tied and key not in ignored}
+    state = revert_weight_conversion(model, state)
+    return [[key, NAMES[str(t.dtype).replace("torch.", "")], list(t.shape)] for key, t in state.items()]
+
+
+def cut(config, layers):
+    """The same config with at most `layers` layers, in sub-configs too; lists with one entry per layer follow."""
+    for value in config.values():
+        if isinstance(value, dict) and any(key in value for key in DEPTHS):
+            cut(value, layers)
+    lengths = {config[key] for key in DEPTHS if isinstance(config.get(key), int) and config[key] > layers}
+    for key in DEPTHS:
+        if isinstance(config.get(key), int) and config[key] > layers:
+            config[key] = layers
+    for key, value in config.items():
+        if isinstance(value, list) and len(value) in lengths:
+            config[key] = value[:layers]
+    return config
+
+
+def line_of(exc):
+    return type(exc).__name__ + ": " + " ".join(str(exc).split())[:300]
