@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+DEMO := demo/qwen3-tiny
 
-.PHONY: demo test check format engine clean
+.PHONY: demo test check format docs engine browser changelog clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -14,18 +15,33 @@ $(STAMP): pyproject.toml
 engine: $(STAMP)
 	$(BIN)/seatrial engine install cpu
 
+browser:
+	@scripts/ensure_browser.sh
+
+demo: $(STAMP) engine
+	test -f $(DEMO)/config.json || $(BIN)/seatrial tiny qwen3 $(DEMO)
+	$(BIN)/seatrial run $(DEMO) --target cpu
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/docs.py --check
 	$(BIN)/python -m pytest -q -m 'not engine and not browser and not hardware'
+
+test: $(STAMP) engine browser
+	$(BIN)/python scripts/docs.py --check
+	$(BIN)/python -m pytest
+
+docs: $(STAMP)
+	$(BIN)/python scripts/docs.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: $(STAMP) engine
-	$(BIN)/python -m pytest
+changelog: $(STAMP)
+	$(BIN)/python scripts/changelog.py
 
 clean:
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -82,9 +82,9 @@ def test_a_hang_is_stopped_at_its_time_limit_with_all_its_children(session):
     pids: list[str] = []
     reply = session.call("hang", {}, timeout_s=1.5, progress=pids.append)
     assert reply.status == "timed-out"
-    child = int(pids[0])
-    gone = not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
-    assert gone
+    if psutil.pid_exists(int(pids[0])):
+        child = psutil.Process(int(pids[0]))
+        assert child.status() == psutil.STATUS_ZOMBIE or child.wait(5) is None
 
 
 def test_an_interpreter_that_does_not_exist_is_an_error_with_a_mend(tmp_path):

@@ -132,14 +132,18 @@ class ProbeSession:
             reply = ProbeReply(probe=probe, status="crashed", duration_s=took, log=str(self.log), exit_code=code)
         return reply
 
-    def close(self) -> None:
-        """End the process: politely by closing its input, then by its group."""
+    def rest(self) -> None:
+        """End the process and free its memory, politely by closing its input, then by its group; a call restarts it."""
         if self._process is not None:
             with contextlib.suppress(OSError):
                 assert_stdin(self._process).close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
             self._kill()
+
+    def close(self) -> None:
+        """As `rest`, and no call may follow."""
+        self.rest()
         self._folder.cleanup()
 
     def _start(self) -> None:

@@ -63,11 +63,14 @@ def probe(request, progress):
     device_type = platform_class = platform_error = None
     if vllm is not None:
         try:
+            # What every start does; a library that breaks transformers shows here, not at `import vllm`.
+            import vllm.engine.arg_utils
             from vllm.platforms import current_platform
 
             device_type = current_platform.device_type
             platform_class = type(current_platform).__module__ + "." + type(current_platform).__qualname__
         except Exception as exc:
+            traceback.print_exc()
             platform_error = type(exc).__name__ + ": " + str(exc)
     torchvision, torchvision_error = _import("torchvision")
     del torchvision

@@ -1,0 +1,175 @@
+"""Large published models as header-only checkpoints: their config's figures and the names their repositories use.
+
+The figures are those of the models' public config.json files; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from seatrial.dryrun import HeaderTensor
+
+DEEPSEEK_V3 = {
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "attention_bias": False,
+    "first_k_dense_replace": 3,
+    "hidden_act": "silu",
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "kv_lora_rank": 512,
+    "max_position_embeddings": 163840,
+    "model_type": "deepseek_v3",
+    "moe_intermediate_size": 2048,
+    "moe_layer_freq": 1,
+    "n_group": 8,
+    "n_routed_experts": 256,
+    "n_shared_experts": 1,
+    "norm_topk_prob": True,
+    "num_attention_heads": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 61,
+    "num_key_value_heads": 128,
+    "num_nextn_predict_layers": 1,
+    "q_lora_rank": 1536,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "quantization_config": {
+        "activation_scheme": "dynamic",
+        "fmt": "e4m3",
+        "quant_method": "fp8",
+        "weight_block_size": [128, 128],
+    },
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": {
+        "beta_fast": 32,
+        "beta_slow": 1,
+        "factor": 40,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 4096,
+        "type": "yarn",
+    },
+    "rope_theta": 10000,
+    "routed_scaling_factor": 2.5,
+    "scoring_func": "sigmoid",
+    "tie_word_embeddings": False,
+    "topk_group": 4,
+    "topk_method": "noaux_tc",
+    "torch_dtype": "bfloat16",
+    "v_head_dim": 128,
+    "vocab_size": 129280,
+}
+
+QWEN3_235B = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "attention_bias": False,
+    "decoder_sparse_step": 1,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "max_position_embeddings": 40960,
+    "max_window_layers": 94,
+    "mlp_only_layers": [],
+    "model_type": "qwen3_moe",
+    "moe_intermediate_size": 1536,
+    "norm_topk_prob": True,
+    "num_attention_heads": 64,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 94,
+    "num_key_value_heads": 4,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 151936,
+}
+
+
+class Names:
+    """Collects tensors; `block` > 0 adds a `weight_scale_inv` to every linear weight."""
+
+    def __init__(self, block: int = 0) -> None:
+        self.tensors: list[HeaderTensor] = []
+        self.block = block
+
+    def plain(self, name: str, *shape: int, dtype: str = "BF16") -> None:
+        self.tensors.append(HeaderTensor(name=name, dtype=dtype, shape=shape))
+
+    def linear(self, name: str, out: int, into: int) -> None:
+        if not self.block:
+            self.plain(name + ".weight", out, into)
+            return
+        self.plain(name + ".weight", out, into, dtype="F8_E4M3")
+        self.plain(name + ".weight_scale_inv", ceil(out / self.block), ceil(into / self.block), dtype="F32")
+
+    def mlp(self, name: str, hidden: int, inner: int) -> None:
+        self.linear(name + ".gate_proj", inner, hidden)
+        self.linear(name + ".up_proj", inner, hidden)
+        self.linear(name + ".down_proj", hidden, inner)
+
+
+def deepseek_v3(config: dict[str, object] | None = None, *, block: int = 128, mtp: bool = True) -> list[HeaderTensor]:
+    c = dict(config or DEEPSEEK_V3)
+    names = Names(block)
+    hidden, heads = int(c["hidden_size"]), int(c["num_attention_heads"])
+    nope, rope, value = int(c["qk_nope_head_dim"]), int(c["qk_rope_head_dim"]), int(c["v_head_dim"])
+    q_rank, kv_rank = int(c["q_lora_rank"]), int(c["kv_lora_rank"])
+    layers = int(c["num_hidden_layers"])
+    names.plain("model.embed_tokens.weight", int(c["vocab_size"]), hidden)
+    for layer in range(layers + (1 if mtp else 0)):
+        at = f"model.layers.{layer}"
+        if layer == layers:
+            names.plain(f"{at}.embed_tokens.weight", int(c["vocab_size"]), hidden)
+            names.plain(f"{at}.enorm.weight", hidden)
+            names.plain(f"{at}.hnorm.weight", hidden)
+            names.plain(f"{at}.eh_proj.weight", hidden, 2 * hidden)
+            names.plain(f"{at}.shared_head.norm.weight", hidden)
+            names.plain(f"{at}.shared_head.head.weight", int(c["vocab_size"]), hidden)
+        attention = f"{at}.self_attn"
+        names.linear(f"{attention}.q_a_proj", q_rank, hidden)
+        names.plain(f"{attention}.q_a_layernorm.weight", q_rank)
+        names.linear(f"{attention}.q_b_proj", heads * (nope + rope), q_rank)
+        names.linear(f"{attention}.kv_a_proj_with_mqa", kv_rank + rope, hidden)
+        names.plain(f"{attention}.kv_a_layernorm.weight", kv_rank)
+        names.linear(f"{attention}.kv_b_proj", heads * (nope + value), kv_rank)
+        names.linear(f"{attention}.o_proj", hidden, heads * value)
+        names.plain(f"{at}.input_layernorm.weight", hidden)
+        names.plain(f"{at}.post_attention_layernorm.weight", hidden)
+        if layer < int(c["first_k_dense_replace"]):
+            names.mlp(f"{at}.mlp", hidden, int(c["intermediate_size"]))
+            continue
+        inner, experts = int(c["moe_intermediate_size"]), int(c["n_routed_experts"])
+        names.plain(f"{at}.mlp.gate.weight", experts, hidden)
+        names.plain(f"{at}.mlp.gate.e_score_correction_bias", experts, dtype="F32")
+        for expert in range(experts):
+            names.mlp(f"{at}.mlp.experts.{expert}", hidden, inner)
+        names.mlp(f"{at}.mlp.shared_experts", hidden, inner * int(c["n_shared_experts"]))
+    names.plain("model.norm.weight", hidden)
+    names.plain("lm_head.weight", int(c["vocab_size"]), hidden)
+    return names.tensors
+
+
+def qwen3_moe(config: dict[str, object] | None = None, *, block: int = 0) -> list[HeaderTensor]:
+    c = dict(config or QWEN3_235B)
+    names = Names(block)
+    hidden, head = int(c["hidden_size"]), int(c["head_dim"])
+    q, kv = head * int(c["num_attention_heads"]), head * int(c["num_key_value_heads"])
+    names.plain("model.embed_tokens.weight", int(c["vocab_size"]), hidden)
+    for layer in range(int(c["num_hidden_layers"])):
+        at = f"model.layers.{layer}"
+        names.linear(f"{at}.self_attn.q_proj", q, hidden)
+        names.linear(f"{at}.self_attn.k_proj", kv, hidden)
+        names.linear(f"{at}.self_attn.v_proj", kv, hidden)
+        names.linear(f"{at}.self_attn.o_proj", hidden, q)
+        names.plain(f"{at}.self_attn.q_norm.weight", head)
+        names.plain(f"{at}.self_attn.k_norm.weight", head)
+        names.plain(f"{at}.input_layernorm.weight", hidden)
+        names.plain(f"{at}.post_attention_layernorm.weight", hidden)
+        names.plain(f"{at}.mlp.gate.weight", int(c["num_experts"]), hidden)
+        for expert in range(int(c["num_experts"])):
+            names.mlp(f"{at}.mlp.experts.{expert}", hidden, int(c["moe_intermediate_size"]))
+    names.plain("model.norm.weight", hidden)
+    names.plain("lm_head.weight", int(c["vocab_size"]), hidden)
+    return names.tensors

@@ -1,0 +1,161 @@
+"""Load a checkpoint's names and shapes through the real engine: no weights, no device."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from seatrial.core.step import StepResult
+    from seatrial.dryrun import DryAccount
+
+
+def parse_ranks(text: str) -> list[int] | None:
+    """`all` is None; `0,3` and `0-3` are lists of ranks."""
+    if text == "all":
+        return None
+    ranks: list[int] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            ranks.extend(range(int(low), int(high) + 1) if dash else [int(low)])
+    except ValueError as exc:
+        raise click.BadParameter("give all, or ranks such as 0,3 or 0-3", param_hint="--ranks") from exc
+    return ranks
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--target", default="cpu", show_default=True, help="The target whose engine loads it.")
+@click.option("--tp", type=click.IntRange(1), default=1, show_default=True, help="Tensor-parallel size.")
+@click.option("--pp", type=click.IntRange(1), default=1, show_default=True, help="Pipeline-parallel size.")
+@click.option("--ep", is_flag=True, help="Experts in parallel over the tensor-parallel ranks.")
+@click.option("--ranks", default="all", show_default=True, help="Ranks to load: all, 0,3 or 0-3.")
+@click.option("--dtype", default="", help="dtype of the model, if not the config's.")
+@click.option("--quantization", default="", help="Quantisation method, if not the config's.")
+@click.option("--trust-remote-code", is_flag=True, help="Let the engine run the checkpoint's own Python code.")
+@json_option
+def command(
+    checkpoint: Path,
+    target: str,
+    tp: int,
+    pp: int,
+    ep: bool,
+    ranks: str,
+    dtype: str,
+    quantization: str,
+    trust_remote_code: bool,
+    as_json: bool,
+) -> None:
+    """Feed the headers of CHECKPOINT to the engine's own loader on torch's meta device and account for every tensor.
+
+    It passes only if every checkpoint tensor has a place (or the engine's own reason to be dropped) and every parameter
+    is filled on every rank. Nothing is written into the checkpoint; nothing is fetched.
+    """
+    from seatrial.checkpoint import read_checkpoint
+    from seatrial.dryrun import dry
+    from seatrial.engine.border import ProbeSession
+    from seatrial.engine.choose import target_python
+    from seatrial.targets import find_overrides, load_target
+
+    wanted = parse_ranks(ranks)
+    chosen = load_target(target, find_overrides(Path.cwd())).target
+    python = target_python(chosen)
+    facts = read_checkpoint(checkpoint)
+    console = err()
+    with (
+        tempfile.TemporaryDirectory(prefix="seatrial-") as scratch,
+        ProbeSession(python, log=Path(scratch) / "dry.log", env=chosen.launch.env) as session,
+    ):
+
+        def run(say: object) -> StepResult:
+            return dry(
+                checkpoint,
+                facts.tensors,
+                session=session,
+                tp=tp,
+                pp=pp,
+                ep=ep,
+                ranks=wanted,
+                dtype=dtype,
+                quantization=quantization,
+                trust_remote_code=trust_remote_code,
+                timeout_s=float(chosen.limits.probe_s.value or 600),
+                progress=say if callable(say) else None,
+            )
+
+        if console.is_terminal:
+            with console.status("starting") as status:
+                result = run(status.update)
+        else:
+            result = run(None)
+        tail = "" if result.facts is not None else (Path(scratch) / "dry.log").read_text(errors="replace")[-3000:]
+    if as_json:
+        print_json(result)
+    else:
+        show(result, out())
+        if tail:
+            click.echo(tail, err=True)
+    leave(result.outcome.verdict)
+
+
+def show(result: StepResult, console: Console) -> None:
+    """The verdict, the account's table and the findings."""
+    from rich.markup import escape
+
+    verdict = result.outcome.verdict
+    console.print(f"[{STYLES[verdict]}]{verdict.value}[/]  {escape(result.summary)}")
+    if result.facts is not None:
+        show_account(result.facts, console)
+    for finding in result.findings:
+        console.print(f"{finding.severity.value:<8}{escape(finding.one_line())}")
+        if finding.next_step:
+            console.print(f"        [dim]{escape(finding.next_step)}[/dim]")
+
+
+def show_account(account: DryAccount, console: Console) -> None:
+    """Tensors by kind, parameters that no tensor fills, sums and times."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("tensors", "count", "bytes", "state", "into or why"):
+        table.add_column(heading, justify="right" if heading in ("count", "bytes") else "left", overflow="fold")
+    for line in account.tensors:
+        where = ", ".join(line.into)
+        if line.shards and any(line.shards):
+            where += f" (shard {', '.join(s for s in line.shards if s)})"
+        if line.rule is not None:
+            where = f"{line.reason} [{line.rule.file}:{line.rule.line}]"
+        table.add_row(escape(line.kind), f"{line.count:,}", f"{line.bytes:,}", line.state, escape(where or line.reason))
+    console.print(table)
+    for parameter in account.parameters:
+        if parameter.state in ("tied", "initialised by design"):
+            console.print(escape(f"{parameter.kind} ×{parameter.count}: {parameter.state}: {parameter.reason}"))
+    sums = account.sums
+    console.print(
+        f"bytes: {sums.bytes_in:,} in = {sums.bytes_placed:,} placed + {sums.bytes_dropped:,} dropped"
+        f"{f' + {sums.bytes_elsewhere:,} on other ranks' if sums.bytes_elsewhere else ''}"
+        f" + {sums.bytes_unexplained:,} unexplained{'' if sums.exact else ' (estimated)'}"
+    )
+    for group in account.rank_classes:
+        console.print(escape(f"ranks {_range(group.ranks)}: loaded {_range(group.loaded)}; {group.why}"))
+    if account.timing is not None and account.engine is not None:
+        t = account.timing
+        console.print(
+            f"vLLM {account.engine.vllm}: import {t.import_s:.1f} s, build {t.build_s:.1f} s, load {t.load_s:.1f} s, "
+            f"skip rules {t.drops_s:.1f} s, account {t.account_s:.1f} s; {t.peak_kib / 1048576:.2f} GiB a rank"
+        )
+
+
+def _range(ranks: tuple[int, ...]) -> str:
+    if len(ranks) > 2 and ranks == tuple(range(ranks[0], ranks[-1] + 1)):
+        return f"{ranks[0]}-{ranks[-1]}"
+    return ", ".join(map(str, ranks))

@@ -1,0 +1,170 @@
+"""The account as records: what became of every checkpoint tensor and of every parameter, grouped by kind.
+
+A kind is a name with its numbers replaced by `*`: 61 layers' `q_proj` are one line. Whatever is not in order is also
+listed one by one (`troubles`), with every name.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from seatrial.core.record import Record
+from seatrial.dryrun.raw import RawConfig, RawEngine, RawFailure, RawPlatform, SourcePlace
+
+TensorState = Literal["loaded", "fused", "dropped", "partly read", "failed", "unexplained", "not reached"]
+ParameterState = Literal["filled", "partly filled", "tied", "initialised by design", "missing"]
+
+
+class TensorLine(Record):
+    """Tensors of one kind with one fate. `into` are kinds of parameters; `shards` the parts of the name that the
+    parameter's name lacks (`q_proj`, `experts.*.gate_proj`); `rule` the engine's line for dropped ones."""
+
+    kind: str
+    state: TensorState
+    count: int
+    elements: int
+    bytes: int
+    placed_bytes: int
+    dtypes: tuple[str, ...]
+    example: str
+    into: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()
+    reason: str = ""
+    rule: SourcePlace | None = None
+
+
+class ParameterLine(Record):
+    """Parameters of one kind in one state, over all loaded ranks (`count` counts a name once)."""
+
+    kind: str
+    state: ParameterState
+    count: int
+    elements: int
+    dtype: str
+    shapes: tuple[tuple[int, ...], ...]
+    example: str
+    filled_by: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class ParameterTrouble(Record):
+    """A parameter that is missing or partly filled. `likely` are the checkpoint names that would fill it."""
+
+    name: str
+    state: Literal["missing", "partly filled"]
+    ranks: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    filled_elements: int
+    elements: int
+    likely: tuple[str, ...]
+
+
+class TensorTrouble(Record):
+    """A tensor that did not end as loaded, fused or dropped with a reason."""
+
+    name: str
+    state: TensorState
+    dtype: str
+    shape: tuple[int, ...]
+    reason: str = ""
+    placed_elements: int = 0
+    elements: int = 0
+
+
+class Overlap(Record):
+    """Two or more tensors that wrote to the same elements of a parameter."""
+
+    parameter: str
+    tensors: tuple[str, ...]
+
+
+class Cast(Record):
+    """A tensor whose dtype is not that of the parameter it went into."""
+
+    kind: str
+    tensor_dtype: str
+    parameter_dtype: str
+    parameter_kind: str
+    count: int
+    names: tuple[str, ...]
+    of: int
+
+
+class Failure(Record):
+    """An exception of the engine, with the tensor by name and its shape; `ranks` it happened on."""
+
+    ranks: tuple[int, ...]
+    tensor: str
+    tensor_shape: tuple[int, ...]
+    raw: RawFailure
+
+
+class RankClass(Record):
+    """Ranks that were loaded or are represented by those that were, and why that is enough."""
+
+    ranks: tuple[int, ...]
+    loaded: tuple[int, ...]
+    why: str
+
+
+class Sums(Record):
+    """`bytes_in` = `bytes_placed` + `bytes_elsewhere` + `bytes_dropped` + `bytes_unexplained`.
+
+    Placed counts an element once, however many ranks hold a copy; `elsewhere` are the parts of placed tensors that
+    belong to ranks not asked for (0 when all ranks are). Parameters count once per name.
+    """
+
+    tensors: int
+    bytes_in: int
+    bytes_placed: int
+    bytes_elsewhere: int
+    bytes_dropped: int
+    bytes_unexplained: int
+    parameters: int
+    exact: bool = True
+
+
+class Timing(Record):
+    """Seconds, as the probe measured them in the engine's process; `peak_kib` is the largest rank's resident memory."""
+
+    import_s: float
+    configure_s: float
+    build_s: float
+    load_s: float
+    drops_s: float
+    probe_s: float
+    account_s: float
+    peak_kib: int
+
+
+class DryAccount(Record):
+    """Everything the dry run knows; `facts` of the step's result."""
+
+    schema_version: int
+    tp: int
+    pp: int
+    ep: bool
+    names_only: bool
+    sums: Sums
+    tensors: tuple[TensorLine, ...] = ()
+    parameters: tuple[ParameterLine, ...] = ()
+    parameter_troubles: tuple[ParameterTrouble, ...] = ()
+    tensor_troubles: tuple[TensorTrouble, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    unknown_dtypes: tuple[str, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
+    casts: tuple[Cast, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    crashed_ranks: dict[int, int] = msgspec.field(default_factory=dict)
+    rank_classes: tuple[RankClass, ...] = ()
+    rank_shapes: int = 0
+    all_ranks: bool = True
+    placeholders: dict[str, str] = msgspec.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    engine: RawEngine | None = None
+    platform: RawPlatform | None = None
+    config: RawConfig | None = None
+    timing: Timing | None = None

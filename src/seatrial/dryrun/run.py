@@ -1,0 +1,208 @@
+"""One dry run: choose the ranks, ask the probe, build the account, judge it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from seatrial.core.clock import Stopwatch
+from seatrial.core.command import Command
+from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.finding import Finding
+from seatrial.core.record import from_plain, to_plain
+from seatrial.core.step import Attachment, StepResult
+from seatrial.core.verdict import Outcome, failed, inconclusive, passed
+from seatrial.dryrun.account import DryAccount
+from seatrial.dryrun.build import AccountBuilder
+from seatrial.dryrun.raw import RawDry
+from seatrial.dryrun.request import DryRequest, columns
+from seatrial.dryrun.rules import findings as find_all
+from seatrial.dryrun.rules import rules
+from seatrial.dryrun.tensor import HeaderTensor
+from seatrial.engine.border import ProbeSession
+
+# Up to this many tensor loads in all, every rank is loaded; above it alike ranks are represented by two.
+FEW_LOADS = 20_000
+
+
+class NamedTensor(Protocol):
+    """Anything with a name, a safetensors dtype and a shape."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+def dry(
+    folder: Path,
+    tensors: Iterable[NamedTensor],
+    *,
+    session: ProbeSession,
+    tp: int = 1,
+    pp: int = 1,
+    ep: bool = False,
+    ranks: Sequence[int] | None = None,
+    dtype: str = "",
+    quantization: str = "",
+    max_model_len: int = 0,
+    trust_remote_code: bool = False,
+    engine_args: dict[str, Any] | None = None,
+    timeout_s: float = 600.0,
+    progress: Callable[[str], None] | None = None,
+) -> StepResult:
+    """Load the checkpoint in `folder` through the engine of `session`, for `ranks` of tp x pp (None: all).
+
+    `tensors` are taken in the given order, which should be the engine's (shard by shard). A pass means: every tensor
+    and every parameter on every rank is accounted for. `engine_args` are further fields of vLLM's EngineArgs.
+    """
+    clock = Stopwatch()
+    with clock.span("read headers", "seatrial"):
+        listed = [t if isinstance(t, HeaderTensor) else _header(t) for t in tensors]
+        full, sampled = choose_ranks(len(listed), tp=tp, pp=pp, ep=ep, ranks=ranks)
+        request = DryRequest(
+            folder=str(folder),
+            tensors=columns(listed),
+            tp=tp,
+            pp=pp,
+            ep=ep,
+            ranks=full,
+            sample_ranks=sampled,
+            workers=max(1, min(2, os.cpu_count() or 1)),
+            dtype=dtype,
+            quantization=quantization,
+            max_model_len=max_model_len,
+            trust_remote_code=trust_remote_code,
+            engine_args=dict(engine_args or {}),
+        )
+    if not listed:
+        raise UsageError(f"{folder} has no tensors to load", mend="Name a folder with a safetensors checkpoint.")
+    with clock.span("build and load", "engine"):
+        reply = session.call("dry", request, timeout_s=timeout_s, progress=progress)
+    attachments = (Attachment(name="dry.log", path=reply.log),)
+    commands = (_command(folder, tp, pp, ep, ranks, dtype, quantization),)
+    if reply.status != "answered":
+        return StepResult(
+            step="dry",
+            outcome=inconclusive(f"the dry run could not be made: {reply.trouble()}"),
+            summary=f"no account: {reply.trouble()}",
+            facts=None,
+            commands=commands,
+            attachments=attachments,
+            timeline=clock.spans(),
+        )
+    with clock.span("read the answer", "seatrial"):
+        builder = AccountBuilder(request, reply.decode(RawDry))
+    if builder.spread.unlike:
+        # The ranks between are not what their neighbours say: no inference, all are loaded.
+        request = _everything(request)
+        with clock.span("build and load all ranks", "engine"):
+            again = session.call("dry", request, timeout_s=timeout_s, progress=progress)
+        if again.status != "answered":
+            raise EngineError(f"the second dry run gave no answer: {again.trouble()}", mend=f"See {again.log}.")
+        builder = AccountBuilder(request, again.decode(RawDry))
+    with clock.span("account", "seatrial"):
+        account = builder.account()
+        found = find_all(account)
+    return StepResult(
+        step="dry",
+        outcome=judge(account, found),
+        summary=summary(account, found),
+        facts=account,
+        findings=found,
+        commands=commands,
+        attachments=attachments,
+        timeline=clock.spans(),
+    )
+
+
+def _everything(request: DryRequest) -> DryRequest:
+    """The same request with every rank loaded in full."""
+    plain = {**to_plain(request), "ranks": list(range(request.tp * request.pp)), "sample_ranks": []}
+    return from_plain(DryRequest, plain, where="dry-run request")
+
+
+def choose_ranks(
+    tensors: int, *, tp: int, pp: int, ep: bool, ranks: Sequence[int] | None
+) -> tuple[list[int], list[int]]:
+    """Ranks to load in full and ranks to build and sample."""
+    if tp < 1 or pp < 1:
+        raise UsageError(f"a layout of tp {tp} and pp {pp} does not exist", mend="Both are 1 or more.")
+    world = tp * pp
+    if ranks is not None:
+        wrong = sorted({r for r in ranks if not 0 <= r < world})
+        if wrong or not ranks:
+            raise UsageError(f"rank {wrong} is outside 0 to {world - 1}", mend="Name ranks of tp x pp, or all.")
+        return sorted(set(ranks)), []
+    if ep or tp <= 2 or tensors * world <= FEW_LOADS:
+        return list(range(world)), []
+    full = sorted({stage * tp + r for stage in range(pp) for r in (0, tp - 1)})
+    return full, [r for r in range(world) if r not in full]
+
+
+def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
+    """Pass only if nothing is unexplained, partly filled, missing, failed or unsure."""
+    table = rules()
+    failing = [f for f in found if table.get(f.code).kind == "fail" and not _only_limit(account, f)]
+    unsure = [f for f in found if table.get(f.code).kind == "unsure"]
+    if failing:
+        more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
+        return failed(f"{failing[0].one_line()}{more}")
+    if unsure:
+        more = f" (and {len(unsure) - 1} more)" if len(unsure) > 1 else ""
+        return inconclusive(f"{unsure[0].one_line()}{more}")
+    unfinished = account.parameter_troubles or account.tensor_troubles or account.sums.bytes_unexplained
+    if unfinished:
+        return failed("the account does not add up, though no rule says why; this is a fault of seatrial")
+    if not account.sums.parameters:
+        return inconclusive("no parameter was seen")
+    if account.names_only:
+        return inconclusive("names only: shapes are not known, so sizes and slices were not checked")
+    return passed()
+
+
+def _only_limit(account: DryAccount, finding: Finding) -> bool:
+    """Whether all that failed is what the dry run itself cannot follow (D016 then says so)."""
+    from seatrial.dryrun.rules.limits import is_limit
+
+    return bool(account.failures) and all(is_limit(f.raw) for f in account.failures)
+
+
+def summary(account: DryAccount, found: Sequence[Finding]) -> str:
+    """One line, such as `25 tensors → 19 parameters: all accounted for (TP 2, rank shapes 1)`."""
+    only = "" if account.all_ranks else ", not all ranks"
+    layout = f"TP {account.tp}" + (f" PP {account.pp}" if account.pp > 1 else "") + (" EP" if account.ep else "") + only
+    head = f"{account.sums.tensors} tensors → {account.sums.parameters} parameters"
+    refused = [f for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
+    if refused:
+        return f"{head}: the engine refuses to build it ({layout})"
+    missing = sum(t.state == "missing" for t in account.parameter_troubles)
+    partly = sum(t.state == "partly filled" for t in account.parameter_troubles)
+    parts = [f"{missing} missing"] if missing else []
+    parts += [f"{partly} partly filled"] if partly else []
+    for state in ("failed", "unexplained", "partly read", "not reached"):
+        count = sum(t.state == state for t in account.tensor_troubles)
+        parts += [f"{count} {state}"] if count else []
+    other = sum(1 for f in found if rules().get(f.code).kind != "note") if not parts else 0
+    parts += [f"{other} findings"] if other else []
+    return f"{head}: {', '.join(parts) or 'all accounted for'} ({layout}, rank shapes {account.rank_shapes})"
+
+
+def _header(tensor: NamedTensor) -> HeaderTensor:
+    return HeaderTensor(name=tensor.name, dtype=tensor.dtype, shape=tuple(tensor.shape))
+
+
+def _command(
+    folder: Path, tp: int, pp: int, ep: bool, ranks: Sequence[int] | None, dtype: str, quantization: str
+) -> Command:
+    argv = ["seatrial", "dry", str(folder), "--tp", str(tp)]
+    argv += ["--pp", str(pp)] if pp > 1 else []
+    argv += ["--ep"] if ep else []
+    argv += ["--ranks", ",".join(map(str, ranks))] if ranks is not None else []
+    argv += ["--dtype", dtype] if dtype else []
+    argv += ["--quantization", quantization] if quantization else []
+    return Command(purpose="repeat the dry run", argv=tuple(argv))

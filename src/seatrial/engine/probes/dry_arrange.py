@@ -1,0 +1,298 @@
+"""What must be arranged so that an engine builds a model for any rank without a device: one adapter per version range.
+
+An adapter names the functions that are answered. A version outside every range is tried with the newest adapter and
+reported (`adapter_proven` false). A function that an adapter names and the engine lacks is reported too, not passed
+over silently.
+"""
+
+import os
+import re
+import sys
+
+# Each adapter: the versions it was proven on, and what it answers. `kernel_choosers` are tried for real first: only
+# when the platform refuses (no such kernel here) does a placeholder stand in, and the refusal is part of the answer.
+KERNELS_032 = {
+    "vllm.model_executor.kernels.linear": [
+        "init_fp8_linear_kernel",
+        "init_int8_linear_kernel",
+        "choose_mp_linear_kernel",
+        "init_mxfp8_linear_kernel",
+        "init_mxfp4_linear_kernel",
+        "init_mxfp6_linear_kernel",
+        "init_wfp8_a16_linear_kernel",
+        "init_nvfp4_linear_kernel",
+    ],
+}
+MOE_BACKENDS_032 = {
+    "vllm.model_executor.layers.fused_moe.oracle.fp8": ("select_fp8_moe_backend", "Fp8MoeBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.nvfp4": ("select_nvfp4_moe_backend", "NvFp4MoeBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.mxfp4": ("select_mxfp4_moe_backend", "Mxfp4MoeBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.mxfp8": ("select_mxfp8_moe_backend", "MxFp8MoeBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.int8": ("select_int8_moe_backend", "Int8MoeBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.int_wna16": ("select_wna16_moe_backend", "WNA16MoEBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.w4a8": ("select_w4a8_moe_backend", "W4A8MoeBackend"),
+    "vllm.model_executor.layers.fused_moe.oracle.w4a8_int8": ("select_w4a8_int8_moe_backend", "W4A8Int8MoeBackend"),
+}
+ADAPTERS = ({"name": "0.27-0.32", "from": (0, 27), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
+NOTES = []  # what happened while arranging, for the answer
+ANSWERED = []
+PLACEHOLDERS = {}  # function -> the platform's own refusal
+
+
+def quiet_environment(request):
+    os.environ.update(
+        HF_HUB_OFFLINE="1",
+        TRANSFORMERS_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        VLLM_NO_USAGE_STATS="1",
+        DO_NOT_TRACK="1",
+        TOKENIZERS_PARALLELISM="false",
+    )
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+
+def engine_version():
+    import vllm
+
+    found = re.match(r"(\d+)\.(\d+)", getattr(vllm, "__version__", ""))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def adapter():
+    version = engine_version()
+    for known in ADAPTERS:
+        if known["from"] <= version <= known["to"]:
+            return known, True
+    return ADAPTERS[-1], False
+
+
+def import_engine(request):
+    """Import what every rank needs, before any fork. Returns facts about the platform."""
+    import importlib
+
+    for name in (
+        "torch.distributed",
+        "torch.testing._internal.distributed.fake_pg",
+        "vllm.distributed.parallel_state",
+        "vllm.engine.arg_utils",
+        "vllm.model_executor.model_loader.utils",
+        "vllm.model_executor.models.registry",
+    ):
+        importlib.import_module(name)
+    from vllm.platforms import current_platform
+
+    # The engine looks at a model class in a fresh interpreter, to keep CUDA out of this one; there is none here, and
+    # a second import of the engine would cost as much as the whole dry run.
+    registry = sys.modules["vllm.model_executor.models.registry"]
+    everywhere(registry, "_run_in_subprocess", lambda function: function())
+    # Metadata for reloading weights into a live server: a third of the build, and nothing is reloaded here.
+    loader = sys.modules["vllm.model_executor.model_loader.utils"]
+    everywhere(loader, "record_metadata_for_reloading", lambda model: None)
+    return {
+        "device_type": current_platform.device_type or "",
+        "class": type(current_platform).__module__ + "." + type(current_platform).__qualname__,
+    }
+
+
+def engine_facts():
+    import torch
+    import transformers
+    import vllm
+
+    chosen, proven = adapter()
+    return {
+        "vllm": vllm.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "adapter": chosen["name"],
+        "adapter_proven": proven,
+    }
+
+
+def engine_config(request):
+    """The engine's own configuration for this folder, at one rank; `place_rank` sets the parallel sizes afterwards."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    arguments = {
+        "model": request["folder"],
+        "tokenizer": request["folder"],
+        "tensor_parallel_size": 1,
+        "load_format": "dummy",
+        "skip_tokenizer_init": True,
+        "enforce_eager": True,
+        "trust_remote_code": bool(request.get("trust_remote_code")),
+    }
+    for key in ("dtype", "quantization", "max_model_len"):
+        if request.get(key):
+            arguments[key] = request[key]
+    if request.get("ep"):
+        arguments["enable_expert_parallel"] = True
+    arguments.update(request.get("engine_args") or {})
+    return EngineArgs(**arguments).create_engine_config()
+
+
+def config_facts(config):
+    model = config.model_config
+    return {
+        "architecture": str(getattr(model, "architecture", "") or (model.architectures or [""])[0]),
+        "dtype": str(model.dtype).replace("torch.", ""),
+        "quantization": str(model.quantization or ""),
+        "quantization_class": type(config.quant_config).__module__ + "." + type(config.quant_config).__qualname__
+        if config.quant_config is not None
+        else "",
+    }
+
+
+def place_rank(config, request, rank):
+    """Give the configuration and torch's (fake) process group this rank of tp x pp; runs in the forked child."""
+    import torch
+    import torch.distributed
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+    from vllm.distributed import parallel_state
+
+    tp, pp = request["tp"], request["pp"]
+    parallel = config.parallel_config
+    parallel.tensor_parallel_size = tp
+    parallel.pipeline_parallel_size = pp
+    parallel.world_size = tp * pp
+    parallel.rank = rank
+    if hasattr(parallel, "disable_custom_all_reduce"):
+        parallel.disable_custom_all_reduce = True
+    store = FakeStore()
+    torch.distributed.init_process_group(backend="fake", rank=rank, world_size=tp * pp, store=store)
+    make = torch.distributed.new_group
+
+    def new_group(*args, **kwargs):
+        kwargs["backend"] = "fake"
+        kwargs.pop("timeout", None)
+        return make(*args, **kwargs)
+
+    torch.distributed.new_group = new_group
+    torch.distributed.barrier = lambda *a, **k: None
+    everywhere(parallel_state, "in_the_same_node_as", lambda pg, source_rank=0: [True] * size_of(pg))
+    everywhere(parallel_state, "_node_count", lambda pg: 1)
+    no_message_queues()
+    plain_communicator()
+    parallel_state.init_distributed_environment(
+        world_size=tp * pp, rank=rank, local_rank=rank, distributed_init_method="env://", backend="fake"
+    )
+    parallel_state.initialize_model_parallel(tp, pp)
+
+
+def size_of(group):
+    import torch.distributed
+
+    try:
+        return torch.distributed.get_world_size(group)
+    except Exception:
+        return 1
+
+
+def no_message_queues():
+    from vllm.distributed.device_communicators import shm_broadcast
+
+    shm_broadcast.MessageQueue.create_from_process_group = staticmethod(lambda *a, **k: None)
+
+
+def plain_communicator():
+    """Ranks that do not exist cannot share memory or a card: the engine's own base class stands for the device's."""
+    from vllm.platforms import current_platform
+
+    base = "vllm.distributed.device_communicators.base_device_communicator.DeviceCommunicatorBase"
+    type(current_platform).get_device_communicator_cls = classmethod(lambda cls: base)
+
+
+def warm(config):
+    """Import the model's own modules before the forks, so that no rank pays for it."""
+    import torch
+    from vllm.model_executor.model_loader.utils import get_model_architecture
+
+    get_model_architecture(config.model_config)
+    answer_kernels()
+    with torch.device("meta"):
+        one = torch.empty(4, 4)
+        one.narrow(0, 0, 2).copy_(torch.zeros(2, 4))
+
+
+def everywhere(module, name, answer):
+    """Replace a function in its module and wherever it was imported from there by name."""
+    original = getattr(module, name, None)
+    if original is None:
+        NOTES.append(f"{module.__name__}.{name} is absent in this engine; its arrangement was not needed or has moved")
+        return
+    for other in list(sys.modules.values()):
+        if getattr(other, "__dict__", {}).get(name) is original:
+            setattr(other, name, answer)
+
+
+class Placeholder:
+    """Stands for a kernel that this platform does not have. It answers attribute reads and calls; it never computes."""
+
+    def __init__(self, what):
+        self._what = what
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Placeholder(self._what + "." + name)
+
+    def __call__(self, *args, **kwargs):
+        return Placeholder(self._what + "()")
+
+    def __bool__(self):
+        return False
+
+    def __iter__(self):
+        return iter(())
+
+
+def answer_kernels():
+    """Let kernel choosers fall back to a placeholder where the platform has no kernel. Once per process."""
+    import importlib
+
+    if ANSWERED:
+        return
+    ANSWERED.append(True)
+
+    chosen, _ = adapter()
+    for module_name, names in chosen["kernels"].items():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as exc:
+            NOTES.append(f"{module_name}: {exc}")
+            continue
+        for name in names:
+            if hasattr(module, name):
+                everywhere(module, name, with_placeholder(name, getattr(module, name), None))
+    for module_name, (name, backend) in chosen["moe"].items():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as exc:
+            NOTES.append(f"{module_name}: {exc}")
+            continue
+        if hasattr(module, name):
+            kinds = getattr(module, backend, None)
+            everywhere(module, name, with_placeholder(name, getattr(module, name), kinds))
+
+
+def with_placeholder(name, real, kinds):
+    def choose(*args, **kwargs):
+        try:
+            return real(*args, **kwargs)
+        except Exception as exc:
+            PLACEHOLDERS.setdefault(name, type(exc).__name__ + ": " + " ".join(str(exc).split())[:500])
+            if kinds is None:
+                return Placeholder(name)
+            return plain_backend(kinds), Placeholder(name)
+
+    return choose
+
+
+def plain_backend(kinds):
+    """The backend whose weights stay as the checkpoint has them: Triton where there is one."""
+    members = list(kinds)
+    for member in members:
+        if "TRITON" in member.name and "BATCHED" not in member.name:
+            return member
+    return members[0]

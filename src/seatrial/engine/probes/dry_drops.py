@@ -1,0 +1,115 @@
+"""Why the engine's loader passed a tensor over: hand it over again, alone, under a line trace, and read the last rule.
+
+The lines that run between handing the tensor over and being asked for the next are the loader's decision on it. The
+rule is the innermost statement among them that skips (`continue`, `return`, a filter), quoted with file and line.
+"""
+
+import linecache
+import sys
+
+MOST_KINDS = 200
+SKIPS = ("continue", "return", "pass")
+
+
+def helper(name):
+    return sys.modules["seatrial_probe_dry"].sibling(name)
+
+
+def rules(model, config, feed):
+    """One row per kind of passed-over tensor."""
+    rows = []
+    seen = set()
+    for index in feed.dropped():
+        kind = feed.kinds[index]
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if len(seen) > MOST_KINDS:
+            break
+        rule, detail = trace(model, config, feed, index)
+        rows.append({"kind": kind, "tensor": index, "rule": rule, "detail": detail})
+    return rows
+
+
+def trace(model, config, feed, index):
+    errors = helper("dry_errors")
+    lines = []
+    active = [False]
+
+    def give():
+        active[0] = True
+        yield feed.names[index], feed.tensors[index]
+        active[0] = False
+
+    own = {give.__code__.co_filename}
+
+    def local(frame, event, arg):
+        if active[0] and event == "line":
+            lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame)))
+        return local
+
+    def enter(frame, event, arg):
+        name = frame.f_code.co_filename
+        if name in own or "/torch/" in name or "importlib" in name or "/logging/" in name:
+            return None
+        return local
+
+    import torch
+    from vllm.config import set_current_vllm_config
+
+    before = sys.gettrace()
+    try:
+        with torch.device("meta"), set_current_vllm_config(config, check_compile=False), torch.no_grad():
+            sys.settrace(enter)
+            try:
+                model.load_weights(give())
+            finally:
+                sys.settrace(before)
+    except Exception:
+        pass  # with one tensor alone a loader may well miss the others; only the lines matter here
+    return choose(lines, errors)
+
+
+def choose(lines, errors):
+    """The deciding skip: after it, its function runs at most the loop's own header again before the next tensor."""
+    patterns = [names for _, _, _, names in lines if names]
+    for position in range(len(lines) - 1, -1, -1):
+        filename, line, function, _ = lines[position]
+        text = linecache.getline(filename, line).strip()
+        if text.split(" ")[0].rstrip(":") not in SKIPS:
+            continue
+        after = [one for one in lines[position + 1 :] if one[0] == filename and one[2] == function]
+        if len(after) > 1:
+            break
+        condition = condition_above(filename, line)
+        return errors.place(filename, line, function), "; ".join(patterns[-1:] or ([condition] if condition else []))
+    return None, patterns[-1] if patterns else ""
+
+
+def condition_above(filename, line):
+    """The `if` that guards a skip: the nearest line above with less indentation that begins with if or elif."""
+    text = linecache.getline(filename, line)
+    depth = len(text) - len(text.lstrip())
+    for above in range(line - 1, max(0, line - 12), -1):
+        text = linecache.getline(filename, above)
+        indent = len(text) - len(text.lstrip())
+        if text.strip() and indent < depth:
+            words = text.strip()
+            if words.startswith(")"):
+                depth = indent + 1
+                continue
+            return words if words.startswith(("if ", "elif ", "else")) else ""
+    return ""
+
+
+def compared(frame):
+    """The pattern of a mapping table that was being looked at (`substr`, `prefix`, ... of WeightsMapper)."""
+    if frame.f_code.co_name != "_map_name_with_shard":
+        return ""
+    values = frame.f_locals
+    if values.get("new_key", "") is None:
+        for name in ("suffix", "prefix", "substr", "pattern"):
+            if name in values:
+                found = values[name]
+                return f"mapping {name} {getattr(found, 'pattern', found)!r} -> None"
+    return ""

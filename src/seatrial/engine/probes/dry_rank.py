@@ -1,0 +1,227 @@
+"""One rank, in a forked child: build the model on meta, feed it the checkpoint's tensors, answer what went where."""
+
+import base64
+import resource
+import sys
+import time
+from array import array
+
+MAX_FAILURES = 64
+
+DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F4": "float4_e2m1fn_x2",
+    "I16": "int16",
+    "U16": "uint16",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I32": "int32",
+    "U32": "uint32",
+    "F32": "float32",
+    "F64": "float64",
+    "I64": "int64",
+    "U64": "uint64",
+    "C64": "complex64",
+}
+
+
+def helper(name):
+    return sys.modules["seatrial_probe_dry"].sibling(name)
+
+
+def run(rank, how, request, config, progress):
+    arrange, errors = helper("dry_arrange"), helper("dry_errors")
+    began = time.monotonic()
+    answer = {"rank": rank, "how": how, "errors": [], "parameters": [], "built": False}
+    watch = helper("dry_watch").make_watch()
+    stage = "arrange"
+    try:
+        from vllm.config import set_current_vllm_config
+
+        with set_current_vllm_config(config, check_compile=False):
+            arrange.place_rank(config, request, rank)
+        stage = "parallel"
+        config.model_config.verify_with_parallel_config(config.parallel_config)
+        stage = "build"
+        model = build(config, watch)
+    except Exception as exc:
+        answer["errors"].append(errors.describe(exc, stage))
+        answer["placeholders"] = arrange.PLACEHOLDERS
+        answer["notes"] = arrange.NOTES
+        return answer
+    answer["built"] = True
+    answer["build_s"] = time.monotonic() - began
+    began = time.monotonic()
+    describe = helper("dry_model")
+    before = describe.storages(model)
+    feed = Feed(request, watch, before)
+    feed.load(model, config, feed.everything() if how == "full" else feed.sample(), answer["errors"])
+    answer["load_s"] = time.monotonic() - began
+    answer.update(describe.parameters(model, watch, before))
+    answer["claimed"] = sorted(feed.claimed)
+    answer["claims"] = feed.claims
+    answer["fed"] = "all" if how == "full" else feed.sample()
+    answer["unfit"] = feed.unfit
+    answer["not_reached"] = feed.not_reached
+    answer["value_reads"] = sorted(watch.value_reads)
+    if how == "full":
+        began = time.monotonic()
+        if rank == request["ranks"][0]:
+            # What is passed over on all ranks is passed over on the first; once is enough.
+            answer["drops"] = helper("dry_drops").rules(model, config, feed)
+        answer["drops_s"] = time.monotonic() - began
+    answer["regions"] = [[offset, list(sizes), list(strides)] for offset, sizes, strides in watch.region_list]
+    answer["operations"] = list(watch.operations)
+    answer["moves"] = base64.b64encode(watch.moves.tobytes()).decode()
+    answer["layers"] = describe.attention(model, config)
+    answer["placeholders"] = arrange.PLACEHOLDERS
+    answer["notes"] = arrange.NOTES
+    answer["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return answer
+
+
+def build(config, watch):
+    import torch
+    from vllm.config import set_current_vllm_config
+    from vllm.model_executor.model_loader.utils import initialize_model
+    from vllm.utils.torch_utils import set_default_torch_dtype
+
+    watch.building = True
+    try:
+        with (
+            set_default_torch_dtype(config.model_config.dtype),
+            torch.device("meta"),
+            watch,
+            set_current_vllm_config(config, check_compile=False),
+        ):
+            return initialize_model(config)
+    finally:
+        watch.building = False
+
+
+class Feed:
+    """Feeds tensors to `load_weights`; after an exception, goes on with those that were neither placed nor at fault."""
+
+    def __init__(self, request, watch, storages):
+        import torch
+
+        columns = self.columns = request["tensors"]
+        self.names = columns["names"]
+        self.dtypes = [getattr(torch, DTYPES.get(name, ""), None) for name in columns["dtypes"]]
+        self.shapes = [tuple(shape) for shape in columns["shapes"]]
+        self.watch = watch
+        self.storages = watch.homes = storages
+        self.tensors = {}
+        self.unfit = [i for i, dtype in enumerate(columns["dtype"]) if self.dtypes[dtype] is None]
+        self.kinds = columns["kind"]
+        self.passed = array("b", bytes(len(self.names)))  # 1: handed to the loader, which came back for the next
+        self.faulty = set()
+        self.claimed = set()
+        self.claims = True
+        self.last = -1
+        self.not_reached = []
+
+    def everything(self):
+        unfit = set(self.unfit)
+        return [index for index in range(len(self.names)) if index not in unfit]
+
+    def make(self, indices):
+        """The meta tensors of these indices, known to the watch as sources; made outside of it, since that is faster."""
+        import torch
+
+        meta = torch.device("meta")
+        dtype, shape, sources = self.columns["dtype"], self.columns["shape"], self.watch.sources
+        for index in indices:
+            tensor = torch.empty(self.shapes[shape[index]], dtype=self.dtypes[dtype[index]], device=meta)
+            sources[tensor.untyped_storage()._cdata] = index
+            self.tensors[index] = tensor
+
+    def sample(self):
+        """One tensor of every kind (names equal but for their numbers), in checkpoint order."""
+        seen = {}
+        for index in self.everything():
+            seen.setdefault(self.kinds[index], index)
+        return sorted(seen.values())
+
+    def give(self, indices):
+        for index in indices:
+            self.last = index
+            yield self.names[index], self.tensors[index]
+            self.passed[index] = 1
+
+    def load(self, model, config, indices, failures):
+        errors = helper("dry_errors")
+        self.make(indices)
+        remaining = indices
+        first = True
+        while remaining:
+            self.last = -1
+            try:
+                self.once(model, config, remaining)
+                return
+            except Exception as exc:
+                failure = errors.describe(exc, "load" if first else "load-rest")
+                culprit = self.blame(exc, failure)
+                failures.append(failure)
+            first = False
+            # A loader that streams fails on the tensor it was handed last; one that collects them fails on any.
+            streams = culprit == self.last
+            if culprit >= 0:
+                self.faulty.add(culprit)
+            remaining = [
+                i
+                for i in remaining
+                if i not in self.watch.moved and i not in self.faulty and not (streams and self.passed[i])
+            ]
+            if culprit < 0 or len(failures) >= MAX_FAILURES:
+                self.not_reached = [i for i in remaining if not self.passed[i]]
+                return
+            for i in remaining:
+                self.passed[i] = 0
+
+    def once(self, model, config, indices):
+        import torch
+        from vllm.config import set_current_vllm_config
+
+        with set_current_vllm_config(config, check_compile=False), self.watch, torch.no_grad():
+            loaded = model.load_weights(self.give(indices))
+        if loaded is None:
+            self.claims = False
+        else:
+            self.claimed.update(str(name) for name in loaded)
+
+    def blame(self, exc, failure):
+        """The checkpoint tensor that the failing code held: found in its frames, else the one handed out last."""
+        import torch
+
+        errors = helper("dry_errors")
+        culprit = -1
+        for filename, _, _, frame in reversed(errors.frames(exc)):
+            if errors.own(filename):
+                continue
+            for value in list(frame.f_locals.values()):
+                if not isinstance(value, torch.Tensor):
+                    continue
+                key = helper("dry_model").key_of(value)
+                if not failure["parameter"] and key in self.storages:
+                    failure["parameter"] = self.storages[key]
+                    failure["parameter_shape"] = list(value.shape)
+                origins = self.watch.sources.get(key)
+                if culprit < 0 and origins is not None and key not in self.storages:
+                    found = origins if type(origins) is int else (origins[0][0] if origins else -1)
+                    if found not in self.watch.moved and found not in self.faulty:
+                        culprit = found
+            if culprit >= 0 and failure["parameter"]:
+                break
+        if culprit < 0 and self.last >= 0 and not self.passed[self.last]:
+            culprit = self.last
+        failure["tensor"] = culprit
+        return culprit
+
+    def dropped(self):
+        return [i for i in self.tensors if self.passed[i] and i not in self.watch.moved and i not in self.faulty]

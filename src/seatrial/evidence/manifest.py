@@ -1,0 +1,128 @@
+"""The manifest: everything known when a run begins. Written once; what changes later is a record.
+
+In: arguments, versions, hashes. Out: the `Manifest`. Secrets are redacted before anything is written.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from seatrial.core.record import Record
+
+SCHEMA_VERSION = 1
+SECRET_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|SECRETS?|PASSW(?:OR)?D|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH|COOKIE)(?:_|$)",
+    re.I,
+)
+URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+# The variables that can change what an engine does; of all others only the names are kept.
+TELLING = re.compile(
+    r"^(VLLM|ASCEND|HCCL|ACL|ATB|NPU|TASK_QUEUE|CPU_AFFINITY|XPU|XMLIR|KUNLUN|BKCL|CUDA|NCCL|NVIDIA|TORCH|PYTORCH|PYTHON"
+    r"|TRITON|OMP|MKL|KMP|OPENBLAS|HF|HUGGINGFACE|TRANSFORMERS|SAFETENSORS|TOKENIZERS|RAY|GLOO|SEATRIAL"
+    r"|PATH|LD_|LANG|LC_|TMPDIR|HOME|USER|VIRTUAL_ENV|CONDA)"
+)
+REDACTED = "<redacted>"
+
+
+class GitState(Record):
+    """The checkout a folder belongs to. `dirty` lists at most 50 changed paths."""
+
+    folder: str
+    commit: str
+    is_dirty: bool
+    dirty: tuple[str, ...] = ()
+
+
+class Manifest(Record):
+    """What a run began with. `arguments_given` is the command line, `arguments` what it came to.
+
+    `versions`: distribution to version, as installed where the engine runs. `inputs`: name of an input to its hash.
+    """
+
+    schema_version: int
+    run_id: str
+    created_at: str
+    seatrial_version: str
+    arguments_given: tuple[str, ...]
+    arguments: dict[str, Any]
+    checkpoint: str
+    target: dict[str, Any]
+    target_sources: tuple[str, ...]
+    python: str
+    versions: dict[str, str]
+    git: tuple[GitState, ...]
+    hardware: dict[str, Any]
+    environment: dict[str, str]
+    environment_other_names: tuple[str, ...]
+    inputs: dict[str, str]
+
+
+def redact(name: str, value: str) -> str:
+    """The value of an environment variable or flag, without secrets: by its name, and logins inside URLs."""
+    if SECRET_NAME.search(name) and value not in ("", "0", "1"):
+        return REDACTED
+    return URL_LOGIN.sub(f"{REDACTED}@", value)
+
+
+def telling_environment(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Variables that matter to an engine, redacted, and the names of the others."""
+    told = {n: redact(n, v) for n, v in sorted(environment.items()) if TELLING.match(n)}
+    return told, tuple(sorted(n for n in environment if n not in told))
+
+
+def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """A command line without secrets: `--api-key X`, `--api-key=X`, and logins inside URLs."""
+    out: list[str] = []
+    secret_next = False
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if secret_next:
+            out.append(REDACTED)
+        elif word.startswith("-") and equals:
+            out.append(f"{name}={redact(name.lstrip('-').replace('-', '_'), value)}")
+        else:
+            out.append(URL_LOGIN.sub(f"{REDACTED}@", word))
+        secret_next = word.startswith("-") and not equals and bool(SECRET_NAME.search(name.replace("-", "_")))
+    return tuple(out)
+
+
+def git_state(folder: Path) -> GitState | None:
+    """The commit and the changed files of the checkout around `folder`; None where there is none or git is missing."""
+    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, env=quiet
+        )
+        if head.returncode != 0:
+            return None
+        status = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain"], capture_output=True, text=True, env=quiet
+        )
+    except OSError:
+        return None
+    changed = [line[3:] for line in status.stdout.splitlines()]
+    return GitState(folder=str(folder), commit=head.stdout.strip(), is_dirty=bool(changed), dirty=tuple(changed[:50]))
+
+
+def hardware() -> dict[str, Any]:
+    """The host as the operating system describes it. Sizes in bytes."""
+    model = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.M)
+        model = names[0] if names else ""
+    return {
+        "machine": platform.machine(),
+        "cpu": model or "unknown",
+        "cores": psutil.cpu_count() or "unknown",
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()}",
+    }

@@ -1,0 +1,95 @@
+"""Re-hash a run and name whatever is not as it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seatrial.core.errors import FileFormatError
+from seatrial.core.finding import Finding, Severity
+from seatrial.core.record import Record, to_plain
+from seatrial.core.verdict import Verdict
+from seatrial.evidence import records
+from seatrial.evidence.artifacts import file_sha256
+
+
+class Verification(Record):
+    """What was checked, and what was found. `verdict` is fail on any error."""
+
+    run_id: str
+    verdict: Verdict
+    records: int
+    artifacts: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+
+def verify_run(folder: Path) -> Verification:
+    """Check manifest, every record's place in the chain, the head, and every artifact's content."""
+    log = records.read_log(folder)
+    place = str(folder / records.RECORDS)
+    found = [_error("R001", place, p, "Restore the file from a copy; evidence is never edited.") for p in log.problems]
+    if log.torn:
+        found.append(_warning("R002", place, "the last line was cut off by a kill", "Resume the run."))
+    found += _check_head(folder, log)
+    refs = {ref["file"]: ref for entry in log.entries for ref in _refs(to_plain(entry.body))}
+    artifacts = folder / "artifacts"
+    size = 0
+    for file, ref in refs.items():
+        path = artifacts / file
+        if not path.is_file():
+            found.append(_error("R004", str(path), f"artifact {ref['name']!r} is missing"))
+            continue
+        size += path.stat().st_size
+        if file_sha256(path) != ref["sha256"]:
+            found.append(_error("R005", str(path), f"artifact {ref['name']!r} was changed"))
+    for path in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
+        if path.name not in refs:
+            why = "Left by a kill between writing and recording it, or put there by hand; it is no evidence."
+            found.append(_warning("R006", str(path), "no record names this file", why))
+    failed = any(f.severity is Severity.ERROR for f in found)
+    return Verification(
+        run_id=folder.name,
+        verdict=Verdict.FAIL if failed else Verdict.PASS,
+        records=len(log.entries),
+        artifacts=len(refs),
+        bytes=size,
+        findings=tuple(found),
+    )
+
+
+def _check_head(folder: Path, log: records.Log) -> list[Finding]:
+    place = str(folder / records.HEAD)
+    count = len(log.entries)
+    try:
+        head = records.read_head(folder)
+    except FileFormatError as exc:
+        return [_error("R003", place, exc.message)]
+    if head is None:
+        late = _warning("R003", place, "missing: the run was killed at its first record", "Resume the run.")
+        return [late] if count else []
+    if head.records > count:
+        return [_error("R003", place, f"{head.records - count} records are missing at the end of {records.RECORDS}")]
+    if head.records and log.hashes[head.records - 1] != head.sha256:
+        return [_error("R003", place, f"{records.RECORDS} line {head.records} is not the one that was written")]
+    if head.records < count:
+        return [_warning("R003", place, "older than the last record: the run was killed in between", "Resume the run.")]
+    return []
+
+
+def _error(code: str, place: str, message: str, next_step: str = "") -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, place=place, message=message, next_step=next_step)
+
+
+def _warning(code: str, place: str, message: str, next_step: str) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, place=place, message=message, next_step=next_step)
+
+
+def _refs(value: object) -> list[dict[str, str]]:
+    """All artifact references inside a record's body."""
+    if isinstance(value, dict):
+        if {"sha256", "file", "name", "bytes"} == set(value):
+            return [value]
+        return [ref for item in value.values() for ref in _refs(item)]
+    if isinstance(value, (list, tuple)):
+        return [ref for item in value for ref in _refs(item)]
+    return []

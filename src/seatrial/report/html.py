@@ -1,0 +1,98 @@
+"""A document as one self-contained HTML file: styles and the small script inside, nothing fetched from anywhere.
+
+Jinja2 escapes all text. A content security policy names the one style and the one script by their hashes, so that even
+markup that slipped through could neither run nor reach a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from seatrial.report.blocks import Block, Document, Fold, Tensors
+from seatrial.report.words import count, seconds, size
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Groups of a tensor table that are in the page without JavaScript.
+STATIC_GROUPS = 150
+# What could end or disturb a script element, and what JavaScript once read as line ends.
+UNSAFE = re.compile("[<>&\u2028\u2029]")
+
+
+def html_of(document: Document) -> str:
+    """The whole report."""
+    style, script = _asset("report.css"), _asset("report.js")
+    return _template().render(
+        document=document,
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
+        "form-action 'none'",
+        data=[(t.id, embedded(columns(t))) for s in document.sections for t in tensors_in(s.blocks)],
+    )
+
+
+def tensors_in(blocks: tuple[Block, ...]) -> list[Tensors]:
+    """The tensor tables among `blocks`, those in folds too."""
+    found: list[Tensors] = []
+    for block in blocks:
+        if isinstance(block, Tensors):
+            found.append(block)
+        elif isinstance(block, Fold):
+            found += tensors_in(block.blocks)
+    return found
+
+
+def columns(table: Tensors) -> dict[str, Any]:
+    """A tensor table as small JSON: repeated words once in `words`, a group as an array of `keys`."""
+    words: dict[str, int] = {}
+
+    def word(text: str) -> int:
+        return words.setdefault(text, len(words))
+
+    groups = [
+        [g.pattern, word(g.fate), word(g.tone), g.count, word(g.dtype), word(g.shape), word(g.target), word(g.note),
+         size(g.nbytes) if g.nbytes is not None else "", [list(run) for run in g.runs]]
+        for g in table.groups
+    ]  # fmt: skip
+    return {"words": list(words), "groups": groups}
+
+
+def embedded(value: Any) -> str:
+    """JSON that can stand inside a script element whatever is in it."""
+    text = msgspec.json.encode(value).decode()
+    return UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(seconds=seconds, size=size, number=count)
+    environment.globals.update(STATIC_GROUPS=STATIC_GROUPS)
+    return environment.get_template("report.html.j2")
+
+
+@cache
+def _asset(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

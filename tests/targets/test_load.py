@@ -1,0 +1,84 @@
+"""Targets: built-in files, the user's overrides, and errors that name file, key and allowed values."""
+
+from __future__ import annotations
+
+import pytest
+
+from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.quantity import Source
+from seatrial.targets import find_overrides, load_target, target_names
+
+
+@pytest.fixture
+def override(tmp_path):
+    def write(text: str):
+        file = tmp_path / "seatrial.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize("name", target_names(None))
+def test_every_built_in_target_is_complete_and_its_numbers_say_where_they_come_from(name):
+    target = load_target(name).target
+    assert target.description
+    for quantity in (target.devices.count, target.limits.ready_s, target.limits.probe_s, *target.hardware.values()):
+        assert quantity.source is not Source.UNKNOWN or quantity.note
+        assert quantity.note
+
+
+def test_an_override_changes_one_value_and_says_that_it_declared_it(override):
+    file = override("[targets.cpu.limits]\nready_s = 99\n[targets.cpu.serve.args]\nmax-num-seqs = 2\n")
+    located = load_target("cpu", file)
+    ready = located.target.limits.ready_s
+    assert (ready.value, ready.unit, ready.source, ready.note) == (99, "s", Source.DECLARED, str(file))
+    assert located.target.serve.args["max-num-seqs"] == 2
+    assert located.target.serve.args["enforce-eager"] is True
+    assert located.sources == ("built-in cpu.toml", str(file))
+
+
+def test_a_new_target_extends_a_built_in_one(override):
+    file = override(
+        '[targets.box]\nextends = "cpu"\ndescription = "my box"\n'
+        '[targets.box.engine]\nkind = "interpreter"\ninterpreter = "/opt/py/bin/python"\n'
+    )
+    target = load_target("box", file).target
+    assert (target.name, target.platform, target.engine.interpreter) == ("box", "cpu", "/opt/py/bin/python")
+    assert "box" in target_names(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[targets.cpu]\nplatfrom = 'cpu'\n", ["seatrial.toml", "platfrom"]),
+        ("[targets.cpu]\nplatform = 'tpu'\n", ["seatrial.toml", "platform", "tpu"]),
+        ("[targets.cpu.serve]\nport = 70000\n", ["serve.port", "65535"]),
+        ("[targets.cpu.serve]\nport = 'x'\n", ["$.serve.port"]),
+        ("[targets.cpu.engine]\nkind = 'interpreter'\n", ["engine.interpreter"]),
+        ("targets = 3\n", ["seatrial.toml", "targets"]),
+        ("[target.cpu]\n", ["unknown key 'target'"]),
+        ("[targets.a]\nextends = 'b'\n[targets.b]\nextends = 'a'\n", ["loop"]),
+        ("this is not toml", ["seatrial.toml", "TOML"]),
+        ("schema_version = 9\n", ["schema_version"]),
+    ],
+)
+def test_a_faulty_file_is_named_with_its_key(override, text, words):
+    file = override(text)
+    with pytest.raises(FileFormatError) as caught:
+        load_target("a" if "targets.a" in text else "cpu", file)
+    for word in words:
+        assert word in caught.value.one_line()
+
+
+def test_an_unknown_target_lists_the_known_ones():
+    with pytest.raises(UsageError) as caught:
+        load_target("cpux")
+    assert "cpu" in caught.value.one_line()
+
+
+def test_the_nearest_override_above_counts(tmp_path):
+    (tmp_path / "seatrial.toml").write_text("")
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    assert find_overrides(inner) == tmp_path / "seatrial.toml"
