@@ -102,7 +102,8 @@ def main() -> int:
             "what": c.what,
             "positional": len(c.call.args),
             "keywords": [k.arg for k in c.call.keywords if k.arg],
-            "open": any(isinstance(a, ast.Starred) for a in c.call.args) or any(k.arg is None for k in c.call.keywords),
+            "stars": any(isinstance(a, ast.Starred) for a in c.call.args),
+            "spread": any(k.arg is None for k in c.call.keywords),
             "bound": c.bound,
         }
         for c in pair.judged

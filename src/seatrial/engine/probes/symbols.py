@@ -1,7 +1,8 @@
 """Do these names exist in this engine, and do these calls bind? By really importing, one name at a time.
 
-Request: `{"imports": [[MODULE, NAME], ...], "calls": [{"what", "positional", "keywords", "open", "bound"}, ...]}`;
-an empty NAME asks for the module; `open` says that the call unpacks arguments, so only its keywords can be judged.
+Request: `{"imports": [[MODULE, NAME], ...], "calls": [CALL, ...]}`; an empty NAME asks for the module. CALL has "what",
+"positional" (a count), "keywords", "stars" and "spread" (the call unpacks positional or keyword arguments, which leaves
+open what else it may fill) and "bound" (self is not among the positional ones).
 Answer: `{"imports": [STATE, ...], "calls": [STATE, ...]}`, STATE "there", "missing" or the reason for not knowing.
 """
 
@@ -68,11 +69,13 @@ def _call(call, cache):
         return "not known: " + str(exc)[:200]
     lead = [None] if call["bound"] else []
     try:
-        if call["open"]:
-            known = {p.name for p in sign.parameters.values()}
-            any_keyword = any(p.kind is p.VAR_KEYWORD for p in sign.parameters.values())
-            return THERE if any_keyword or set(call["keywords"]) <= known else MISSING
-        sign.bind(*lead, *[None] * call["positional"], **dict.fromkeys(call["keywords"]))
+        keywords = dict.fromkeys(call["keywords"])
+        if call["stars"]:
+            sign.bind_partial(**keywords)
+        elif call["spread"]:
+            sign.bind_partial(*lead, *[None] * call["positional"], **keywords)
+        else:
+            sign.bind(*lead, *[None] * call["positional"], **keywords)
     except TypeError:
         return MISSING
     return THERE
