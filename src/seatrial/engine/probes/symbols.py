@@ -1,9 +1,9 @@
 """Do these names exist in this engine, and do these calls bind? By really importing, one name at a time.
 
-Request: `{"imports": [[MODULE, NAME], ...], "calls": [CALL, ...]}`; an empty NAME asks for the module. CALL has "what",
-"positional" (a count), "keywords", "stars" and "spread" (the call unpacks positional or keyword arguments, which leaves
-open what else it may fill) and "bound" (self is not among the positional ones).
-Answer: `{"imports": [STATE, ...], "calls": [STATE, ...]}`, STATE "there", "missing" or the reason for not knowing.
+Request: `{"imports": [[MODULE, NAME], ...], "calls": [CALL, ...], "attributes": [PATH, ...]}`; an empty NAME asks for the
+module. CALL has "what", "positional" (a count), "keywords", "stars" and "spread" (the call unpacks positional or keyword
+arguments, which leaves open what else it may fill) and "bound" (self is not among the positional ones).
+Answer: a list of STATE under each of the three names: "there", "missing" or the reason for not knowing.
 """
 
 import importlib
@@ -59,6 +59,17 @@ def _object(path, cache):
     return "not known: no " + path
 
 
+def _attribute(path, cache):
+    """Whether the last part of a dotted path is there, when all before it is."""
+    owner, _, name = path.rpartition(".")
+    found = _module(owner, cache)
+    if found == MISSING:
+        found = _object(owner, cache)
+    if isinstance(found, str):
+        return found
+    return THERE if hasattr(found, name) else MISSING
+
+
 def _call(call, cache):
     found = _object(call["what"], cache)
     if isinstance(found, str):
@@ -87,4 +98,5 @@ def probe(request, progress):
     return {
         "imports": [_import(module, name, cache) for module, name in request["imports"]],
         "calls": [_call(call, cache) for call in request["calls"]],
+        "attributes": [_attribute(path, cache) for path in request.get("attributes", [])],
     }
