@@ -1,8 +1,9 @@
 """Do these names exist in this engine, and do these calls bind? By really importing, one name at a time.
 
-Request: `{"imports": [[MODULE, NAME], ...], "calls": [{"what", "positional", "keywords", "open", "bound"}, ...]}`;
-an empty NAME asks for the module; `open` says that the call unpacks arguments, so only its keywords can be judged.
-Answer: `{"imports": [STATE, ...], "calls": [STATE, ...]}`, STATE "there", "missing" or the reason for not knowing.
+Request: `{"imports": [[MODULE, NAME], ...], "calls": [CALL, ...], "attributes": [PATH, ...]}`; an empty NAME asks for the
+module. CALL has "what", "positional" (a count), "keywords", "stars" and "spread" (the call unpacks positional or keyword
+arguments, which leaves open what else it may fill) and "bound" (self is not among the positional ones).
+Answer: a list of STATE under each of the three names: "there", "missing" or the reason for not knowing.
 """
 
 import importlib
@@ -58,6 +59,17 @@ def _object(path, cache):
     return "not known: no " + path
 
 
+def _attribute(path, cache):
+    """Whether the last part of a dotted path is there, when all before it is."""
+    owner, _, name = path.rpartition(".")
+    found = _module(owner, cache)
+    if found == MISSING:
+        found = _object(owner, cache)
+    if isinstance(found, str):
+        return found
+    return THERE if hasattr(found, name) else MISSING
+
+
 def _call(call, cache):
     found = _object(call["what"], cache)
     if isinstance(found, str):
@@ -68,11 +80,13 @@ def _call(call, cache):
         return "not known: " + str(exc)[:200]
     lead = [None] if call["bound"] else []
     try:
-        if call["open"]:
-            known = {p.name for p in sign.parameters.values()}
-            any_keyword = any(p.kind is p.VAR_KEYWORD for p in sign.parameters.values())
-            return THERE if any_keyword or set(call["keywords"]) <= known else MISSING
-        sign.bind(*lead, *[None] * call["positional"], **dict.fromkeys(call["keywords"]))
+        keywords = dict.fromkeys(call["keywords"])
+        if call["stars"]:
+            sign.bind_partial(**keywords)
+        elif call["spread"]:
+            sign.bind_partial(*lead, *[None] * call["positional"], **keywords)
+        else:
+            sign.bind(*lead, *[None] * call["positional"], **keywords)
     except TypeError:
         return MISSING
     return THERE
@@ -84,4 +98,5 @@ def probe(request, progress):
     return {
         "imports": [_import(module, name, cache) for module, name in request["imports"]],
         "calls": [_call(call, cache) for call in request["calls"]],
+        "attributes": [_attribute(path, cache) for path in request.get("attributes", [])],
     }

@@ -74,6 +74,8 @@ class Callers:
                 elif isinstance(node, (ast.If, ast.Try)):
                     walk(node.body, cls, function)
                     walk(node.orelse, cls, function)
+                else:
+                    self._calls_in(node, module, cls, function, methods)
 
         walk(tree.body, "", "")
 

@@ -124,6 +124,8 @@ class ModuleNames:
         """Names that `__getattr__` answers for: keys of the tables and constants it looks at; None if unreadable."""
         if self.getattr is None or self.module.tree is None:
             return set()
+        if not _ends(self.getattr.body):
+            return None  # it answers None to a name it does not know, and the import succeeds
         evaluator = Evaluator(self.module.tree)
         found: set[str] = set()
         readable = False
@@ -162,6 +164,16 @@ class ModuleNames:
         if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
             return {str(e.value) for e in node.elts if isinstance(e, ast.Constant)}
         return None
+
+
+def _ends(body: list[ast.stmt]) -> bool:
+    """Whether a function's statements always come to a return or a raise."""
+    last = body[-1]
+    if isinstance(last, ast.If):
+        return bool(last.orelse) and _ends(last.body) and _ends(last.orelse)
+    if isinstance(last, ast.Try):
+        return _ends(last.body) and all(_ends(h.body) for h in last.handlers)
+    return isinstance(last, (ast.Return, ast.Raise))
 
 
 def is_type_checking(test: ast.expr) -> bool:

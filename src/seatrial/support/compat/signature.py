@@ -74,6 +74,9 @@ def misfits(sign: Signature, call: ast.Call, what: str) -> list[Misfit]:
     count = len(call.args)
     if not stars and count > len(sign.positional) and not sign.var_positional:
         found.append(Misfit("C006", f"{what} takes {len(sign.positional)} positional arguments, {count} are given"))
+    twice = [n for n in sign.positional[:count] if n in given] if not stars else []
+    if twice:
+        found.append(Misfit("C006", f"{what} is given {', '.join(map(repr, twice))} twice"))
     if not stars and not spread:
         filled = set(sign.positional[:count]) | set(given)
         missing = [n for n in sign.positional[: sign.required] if n not in filled]
