@@ -86,8 +86,8 @@ def make_run(
     return run
 
 
-def large_names(layers: int = 61, experts: int = 256) -> Iterator[str]:
-    """Names like those of a block-fp8 checkpoint with 256 experts: 92,112 for 61 layers of which 3 are dense."""
+def large_names(layers: int = 62, experts: int = 256) -> Iterator[str]:
+    """Names like those of a block-fp8 checkpoint with 256 experts and three dense layers first: 91,987."""
     for top in ("model.embed_tokens", "model.norm", "lm_head"):
         yield f"{top}.weight"
     for layer in range(layers):

@@ -179,25 +179,25 @@ def _step_section(step: str, run: Gathered) -> Section:
     blocks: list[Block] = []
     reason = stored.outcome.reason
     # A reason that a finding already gives in full is not said twice.
-    if reason and tone != "not-run" and not any(f.message in reason for f in stored.findings if f.message):
+    if reason and not any(f.message in reason for f in stored.findings if f.message):
         blocks.append(Notice(tone=tone, title=reason))
-    if tone == "not-run":
-        return Section(id=f"step-{_anchor(step)}", title=title, lead=stored.summary, verdict=word, tone=tone,
-                       blocks=(Notice(tone=tone, title="Not run", text=stored.outcome.reason),))  # fmt: skip
     if stored.findings:
         blocks.append(_findings(stored.findings))
     if known.problem:
         blocks.append(Notice(tone="fail", title="The facts of this step cannot be shown", text=known.problem))
-    else:
-        blocks += SECTIONS[step](known, run) if step in SECTIONS else blocks_of(known.facts, "facts")
+    elif tone != "not-run" and step in SECTIONS:
+        blocks += SECTIONS[step](known, run)
+    elif known.facts or tone != "not-run":
+        blocks += blocks_of(known.facts, "facts")
     if stored.timeline:
         more = len(stored.timeline) - MAX_SPANS
         left = f"{count(more)} more spans are in the records" if more > 0 else ""
         blocks.append(Timeline(spans=stored.timeline[:MAX_SPANS], total_s=stored.duration_s, left_out=left))
     blocks += commands_of(stored)
+    lead = stored.summary if stored.summary != reason else ""
     blocks.append(_evidence(known))
     return Section(
-        id=f"step-{_anchor(step)}", title=title, lead=stored.summary, verdict=word, tone=tone,
+        id=f"step-{_anchor(step)}", title=title, lead=lead, verdict=word, tone=tone,
         blocks=tuple(blocks),
     )  # fmt: skip
 

@@ -143,26 +143,20 @@ def cell_text(value: Any) -> str:
 def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) -> Tensors:
     """One by one, by name: folded by what they have in common."""
     members: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+    first: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         pattern, numbers = split(str(row.get("name", "")))
-        likely = row.get("likely") or []
-        why = [str(row.get("reason") or "")]
-        if isinstance(likely, list) and likely:
-            why.append("would be filled by " + _names(likely))
-        ranks = row.get("ranks")
-        if isinstance(ranks, list) and ranks:
-            why.append(f"rank {', '.join(map(str, ranks[:16]))}" + (" …" if len(ranks) > 16 else ""))
-        done, whole = row.get("placed_elements", row.get("filled_elements")), row.get("elements")
-        if isinstance(done, int) and isinstance(whole, int) and done:
-            why.append(f"{count(done)} of {count(whole)} elements")
-        why += [f"{label(k)}: {row[k]}" for k in row.keys() - TROUBLE_KEYS]
-        key = (pattern, str(row.get("state", "unknown")), str(row.get("dtype", "")), _shape(row.get("shape")),
-               "; ".join(filter(None, why)))  # fmt: skip
-        members.setdefault((*key, str(len(numbers))), []).append(numbers)
+        words = (str(row.get("state", "unknown")), str(row.get("dtype", "")), _shape(row.get("shape")))
+        key = (pattern, *words, _why(row, folded=True), str(len(numbers)))
+        members.setdefault(key, []).append(numbers)
+        first.setdefault(key, row)
     groups = []
-    for (pattern, state, dtype, shape, note, _), found in members.items():
-        # One alone is named in full.
-        name, inside = (join(pattern, found[0]), ((),)) if len(found) == 1 else (pattern, runs(found))
+    for key, found in members.items():
+        pattern, state, dtype, shape, note = key[:5]
+        name, inside = pattern, runs(found)
+        if len(found) == 1:
+            # One alone is named in full, and so is what would fill it.
+            name, inside, note = join(pattern, found[0]), ((),), _why(first[key], folded=False)
         groups.append(
             TensorGroup(
                 pattern=name,
@@ -179,9 +173,24 @@ def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) 
     return Tensors(id=anchor, title=title, groups=tuple(groups), target_title="", things=things)
 
 
-def _names(names: list[Any]) -> str:
+def _why(row: dict[str, Any], *, folded: bool) -> str:
+    """What there is to say of one: keys this section does not know first, so that they are never cut off."""
+    why = [f"{label(k)}: {line_of(row[k])}" for k in row if k not in TROUBLE_KEYS]
+    likely, ranks = row.get("likely"), row.get("ranks")
+    done, whole = row.get("placed_elements", row.get("filled_elements")), row.get("elements")
+    if isinstance(done, int) and isinstance(whole, int) and done:
+        why.append(f"{count(done)} of {count(whole)} elements")
+    if isinstance(ranks, list) and ranks:
+        why.append(f"rank {', '.join(map(str, ranks[:16]))}" + (" …" if len(ranks) > 16 else ""))
+    if isinstance(likely, list) and likely:
+        why.append("would be filled by " + _names(likely, folded=folded))
+    why.append(str(row.get("reason") or ""))
+    return "; ".join(filter(None, why))
+
+
+def _names(names: list[Any], *, folded: bool) -> str:
     """A few in full, more by pattern."""
-    if len(names) <= 4:
+    if len(names) <= 4 and not folded:
         return ", ".join(str(n) for n in names)
     patterns = list(dict.fromkeys(split(str(n)).pattern for n in names))
     more = f" and {count(len(patterns) - 4)} more patterns" if len(patterns) > 4 else ""
