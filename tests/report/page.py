@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "br", "hr", "img", "input", "link"}
+VOID = {"meta", "wbr", "br", "hr", "img", "input", "link"}
 
 
 class Page(HTMLParser):
@@ -23,7 +23,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.pieces).split())
+        return " ".join("".join(self.pieces).split())
 
     @property
     def links(self) -> list[str]:
@@ -35,6 +35,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        if tag != "wbr":
+            self.pieces.append(" ")
         if tag not in VOID:
             self._open.append(tag)
         if tag == "script":
@@ -44,6 +46,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
+        self.pieces.append(" ")
         if not self._open or self._open.pop() != tag:
             self.problems.append(f"</{tag}> closes something else at {self.getpos()}")
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 # Groups of a tensor table that are in the page without JavaScript.
 STATIC_GROUPS = 150
+# Where a long name or path may go on in the next line.
+BREAKABLE = re.compile(r"([./:_]+)(?=\w)")
 # What could end or disturb a script element, and what JavaScript once read as line ends.
 UNSAFE = re.compile("[<>&\u2028\u2029]")
 
@@ -86,9 +88,17 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(seconds=seconds, size=size, number=count)
+    environment.filters.update(breaks=breaks, seconds=seconds, size=size, number=count)
     environment.globals.update(STATIC_GROUPS=STATIC_GROUPS)
     return environment.get_template("report.html.j2")
+
+
+def breaks(text: str) -> str:
+    """Escaped text in which a browser may break long names and paths after their punctuation, and not in a word."""
+    from markupsafe import Markup, escape
+
+    # escape() puts `;` and `&` into the text, never one of these four; an entity is not broken apart.
+    return Markup(BREAKABLE.sub(r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704 - escaped just here
 
 
 def _finalize(value: Any) -> Any:

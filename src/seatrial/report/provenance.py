@@ -55,8 +55,10 @@ def manifest_section(run: Gathered) -> Section:
             )
         )
     )
+    # Nothing is unknown here: what is null was left to its default.
+    given = {k: "not set" if v is None else v for k, v in manifest.arguments.items()}
     folds: list[tuple[str, Any]] = [
-        ("Arguments in effect", manifest.arguments),
+        ("Arguments in effect", given),
         ("Target", manifest.target),
         ("Hardware", manifest.hardware),
         (

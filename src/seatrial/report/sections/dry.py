@@ -151,12 +151,12 @@ def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) 
         members.setdefault(key, []).append(numbers)
         first.setdefault(key, row)
     groups = []
-    for key, found in members.items():
-        pattern, state, dtype, shape, note = key[:5]
+    for shared, found in members.items():
+        pattern, state, dtype, shape, note = shared[:5]
         name, inside = pattern, runs(found)
         if len(found) == 1:
             # One alone is named in full, and so is what would fill it.
-            name, inside, note = join(pattern, found[0]), ((),), _why(first[key], folded=False)
+            name, inside, note = join(pattern, found[0]), ((),), _why(first[shared], folded=False)
         groups.append(
             TensorGroup(
                 pattern=name,
