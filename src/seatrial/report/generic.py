@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Pair, Pairs, Paragraph, Table, unknown
-from seatrial.report.words import count, label, plural, scalar, size, visible
+from seatrial.report.words import count, label, plural, scalar, size
 
 MAX_ROWS = 200
 MAX_KEYS = 200
@@ -35,7 +35,7 @@ def text_cell(value: str) -> Cell:
     if not value:
         return Cell(text="empty", tone="unknown")
     cut = f"{count(len(value) - MAX_TEXT)} more characters are in the facts file" if len(value) > MAX_TEXT else ""
-    return Cell(text=visible(value[:MAX_TEXT]), note=cut)
+    return Cell(text=value[:MAX_TEXT], note=cut)
 
 
 def is_quantity(value: Any) -> bool:
@@ -52,7 +52,7 @@ def is_flat(value: Any) -> bool:
 def blocks_of(value: Any, title: str = "", depth: int = 0) -> list[Block]:
     """Blocks that show `value`: pairs for an object, a table for a list of objects, folds for what is inside."""
     if depth >= MAX_DEPTH:
-        return [Paragraph(text=f"{visible(title)}: nested deeper than {MAX_DEPTH} levels; see the facts file.")]
+        return [Paragraph(text=f"{title}: nested deeper than {MAX_DEPTH} levels; see the facts file.")]
     if isinstance(value, dict) and not is_quantity(value):
         return _object(value, title, depth)
     if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
@@ -60,7 +60,7 @@ def blocks_of(value: Any, title: str = "", depth: int = 0) -> list[Block]:
     if isinstance(value, list) and not is_flat(value):
         return [_list(value, title)]
     if isinstance(value, str) and "\n" in value:
-        return [Code(title=label(title), text=visible(value[:MAX_TEXT]))]
+        return [Code(title=label(title), text=value[:MAX_TEXT])]
     return [Pairs(rows=(Pair(label=label(title) or "value", value=cell(value)),))]
 
 
@@ -109,30 +109,31 @@ def _inner(value: Any) -> Cell:
     """A value inside a table: what is not flat becomes one line of `key: value`."""
     if is_flat(value):
         return cell(value)
-    return text_cell(_line(value, 0))
+    return text_cell(line_of(value))
 
 
-def _line(value: Any, depth: int) -> str:
+def line_of(value: Any, depth: int = 0) -> str:
+    """Any JSON on one line, `key: value; key: value`."""
     if depth > MAX_DEPTH:
         return "…"
     if isinstance(value, dict):
         if is_quantity(value):
             shown = _quantity(value)
             return f"{shown.text} ({shown.note})" if shown.note else shown.text
-        parts = [f"{label(k)}: {_line(v, depth + 1)}" for k, v in list(value.items())[:MAX_KEYS]]
+        parts = [f"{label(k)}: {line_of(v, depth + 1)}" for k, v in list(value.items())[:MAX_KEYS]]
         return "; ".join(parts) or "empty"
     if isinstance(value, list):
-        return ", ".join(_line(v, depth + 1) for v in value[:MAX_KEYS]) or "none"
+        return ", ".join(line_of(v, depth + 1) for v in value[:MAX_KEYS]) or "none"
     return scalar(value)
 
 
 def _quantity(value: dict[str, Any]) -> Cell:
     source, note = str(value.get("source", "")), str(value.get("note") or "")
     if value.get("value") is None:
-        return unknown(visible(note) or NOT_RECORDED)
+        return unknown(note or NOT_RECORDED)
     number, unit = value["value"], str(value.get("unit", ""))
-    text = size(number) if unit in ("bytes", "B") and isinstance(number, int) else f"{scalar(number)} {visible(unit)}"
-    return Cell(text=text.strip(), note=visible(f"{source}: {note}" if note else source))
+    text = size(number) if unit in ("bytes", "B") and isinstance(number, int) else f"{scalar(number)} {unit}"
+    return Cell(text=text.strip(), note=(f"{source}: {note}" if note else source))
 
 
 def _is_number(value: Any) -> bool:

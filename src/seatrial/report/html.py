@@ -1,7 +1,7 @@
 """A document as one self-contained HTML file: styles and the small script inside, nothing fetched from anywhere.
 
-Jinja2 escapes all text. A content security policy names the one style and the one script by their hashes, so that even
-markup that slipped through could neither run nor reach a network.
+Jinja2 escapes all text, and makes visible what one cannot see. A content security policy names the one style and the
+one script by their hashes, so that even markup that slipped through could neither run nor reach a network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seatrial.report.blocks import Block, Document, Fold, Tensors
-from seatrial.report.words import count, seconds, size
+from seatrial.report.words import count, seconds, size, visible
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 # Groups of a tensor table that are in the page without JavaScript.
 STATIC_GROUPS = 150
+# Where a long name or path may go on in the next line.
+BREAKABLE = re.compile(r"([./:_]+)(?=\w)")
 # What could end or disturb a script element, and what JavaScript once read as line ends.
 UNSAFE = re.compile("[<>&\u2028\u2029]")
 
@@ -53,17 +55,18 @@ def tensors_in(blocks: tuple[Block, ...]) -> list[Tensors]:
 
 
 def columns(table: Tensors) -> dict[str, Any]:
-    """A tensor table as small JSON: repeated words once in `words`, a group as an array of `keys`."""
+    """A tensor table as small JSON: repeated words once in `words`, a group as an array (report.js reads it)."""
     words: dict[str, int] = {}
 
     def word(text: str) -> int:
-        return words.setdefault(text, len(words))
+        return words.setdefault(visible(text), len(words))
 
-    groups = [
-        [g.pattern, word(g.fate), word(g.tone), g.count, word(g.dtype), word(g.shape), word(g.target), word(g.note),
-         size(g.nbytes) if g.nbytes is not None else "", [list(run) for run in g.runs]]
-        for g in table.groups
-    ]  # fmt: skip
+    groups = []
+    for g in table.groups:
+        nbytes = size(g.nbytes) if g.nbytes is not None else ""
+        words_of = [word(text) for text in (g.fate, g.tone)]
+        more = [word(text) for text in (g.dtype, g.shape, g.target, g.note)]
+        groups.append([visible(g.pattern), *words_of, g.count, *more, nbytes, g.runs])
     return {"words": list(words), "groups": groups}
 
 
@@ -80,13 +83,27 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(seconds=seconds, size=size, number=count)
+    environment.filters.update(breaks=breaks, seconds=seconds, size=size, number=count)
     environment.globals.update(STATIC_GROUPS=STATIC_GROUPS)
     return environment.get_template("report.html.j2")
+
+
+def breaks(text: str) -> str:
+    """Escaped text in which a browser may break long names and paths after their punctuation, and not in a word."""
+    from markupsafe import Markup, escape
+
+    # escape() puts `;` and `&` into the text, never one of these four; an entity is not broken apart.
+    return Markup(BREAKABLE.sub(r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704 - escaped just here
+
+
+def _finalize(value: Any) -> Any:
+    """Every text on its way into the page; our own markup is of a class of its own and passes."""
+    return visible(value) if type(value) is str else value
 
 
 @cache

@@ -24,7 +24,7 @@ from seatrial.report.blocks import (
     Tensors,
     Timeline,
 )
-from seatrial.report.words import count, seconds, size
+from seatrial.report.words import count, seconds, size, visible
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
 MAX_GROUPS = 300
@@ -49,7 +49,7 @@ def markdown_of(document: Document) -> str:
 
 def text(value: str) -> str:
     """Plain text on one line."""
-    flat = " ".join(value.split())
+    flat = " ".join(visible(value).split())
     plain = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare address would be made a link by GitHub; an escaped colon is still a colon.
     return SPECIAL.sub(r"\\\1", plain).replace("://", ":&#47;&#47;").replace("@", "&#64;")
@@ -57,6 +57,7 @@ def text(value: str) -> str:
 
 def fenced(value: str) -> list[str]:
     """A code block whose fence no content can close."""
+    value = visible(value)
     longest = max((len(m) for m in re.findall(r"`+", value)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", *value.splitlines(), fence, ""]

@@ -26,7 +26,8 @@ class Folded(NamedTuple):
 def split(name: str) -> Folded:
     """The pattern and its numbers: those between dots, or any others where there are none.
 
-    A name with a `*` of its own is kept whole, without numbers.
+    A name with a `*` of its own is kept whole, without numbers; it may look like another name's pattern, so that
+    only names with equally many numbers belong together.
     """
     if STAR in name:
         return Folded(name, ())

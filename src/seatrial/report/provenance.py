@@ -12,7 +12,7 @@ from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Pairs, Parag
 from seatrial.report.gather import Gathered
 from seatrial.report.generic import blocks_of, table_of
 from seatrial.report.sections.common import pair
-from seatrial.report.words import count, moment, plural, scalar, visible
+from seatrial.report.words import count, moment, plural, scalar
 
 MAX_COMMANDS = 40
 MAX_RECORDS = 500
@@ -22,7 +22,7 @@ def commands_of(stored: StoredStep) -> list[Block]:
     """What a person pastes into a shell; secrets are redacted once more on the way out."""
     found: list[Block] = []
     for command in stored.commands[:MAX_COMMANDS]:
-        found.append(Code(title=f"By hand: {visible(command.purpose)}", text=visible(shell(command))))
+        found.append(Code(title=f"By hand: {command.purpose}", text=shell(command)))
     if len(stored.commands) > MAX_COMMANDS:
         found.append(Paragraph(text=f"{count(len(stored.commands) - MAX_COMMANDS)} more commands are in the records."))
     return found
@@ -44,22 +44,21 @@ def manifest_section(run: Gathered) -> Section:
     again = "seatrial " + " ".join(Command(purpose="", argv=(w,)).shell() for w in manifest.arguments_given)
     blocks: list[Block] = []
     if manifest.arguments_given:
-        blocks.append(Code(title="The command that began this run", text=visible(again)))
+        blocks.append(Code(title="The command that began this run", text=again))
     blocks.append(
         Pairs(
             rows=(
                 pair("seatrial", manifest.seatrial_version or None, "not recorded"),
                 pair("engine's interpreter", manifest.python or None, "not recorded"),
                 pair("target's sources", list(manifest.target_sources)),
-                *(
-                    pair(f"input: {visible(n)}", Cell(text=visible(v), is_code=True))
-                    for n, v in manifest.inputs.items()
-                ),
+                *(pair(f"input: {n}", Cell(text=v, is_code=True)) for n, v in manifest.inputs.items()),
             )
         )
     )
+    # Nothing is unknown here: what is null was left to its default.
+    given = {k: "not set" if v is None else v for k, v in manifest.arguments.items()}
     folds: list[tuple[str, Any]] = [
-        ("Arguments in effect", manifest.arguments),
+        ("Arguments in effect", given),
         ("Target", manifest.target),
         ("Hardware", manifest.hardware),
         (
@@ -92,9 +91,7 @@ def records_section(run: Gathered) -> Section:
             (
                 Cell(text=str(entry.seq)),
                 Cell(text=moment(entry.at)),
-                Cell(
-                    text=visible(entry.kind), tone="warning" if entry.kind in ("interrupted", "error", "torn") else ""
-                ),
+                Cell(text=entry.kind, tone="warning" if entry.kind in ("interrupted", "error", "torn") else ""),
                 Cell(text=_said(entry.kind, body)),
             )
         )
@@ -126,11 +123,11 @@ def _said(kind: str, body: dict[str, Any]) -> str:
     if kind == "step":
         outcome = body.get("outcome")
         verdict = outcome.get("verdict") if isinstance(outcome, dict) else "unknown"
-        return visible(f"{body.get('step')}: {verdict}, {body.get('summary')}")
+        return f"{body.get('step')}: {verdict}, {body.get('summary')}"
     if kind == "finished":
-        return visible(f"{body.get('verdict')}, {'signed off' if body.get('signed_off') else 'not signed off'}")
+        return f"{body.get('verdict')}, {'signed off' if body.get('signed_off') else 'not signed off'}"
     if body.get("reason"):
-        return visible(str(body["reason"]))
+        return str(body["reason"])
     names = ", ".join(
         f"{k}: {scalar(v) if not isinstance(v, (dict, list)) else '…'}" for k, v in list(body.items())[:6]
     )

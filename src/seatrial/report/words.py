@@ -1,6 +1,6 @@
 """Values as words: numbers with units, and text from checkpoints and logs made visible. Pure functions.
 
-Nothing here escapes for HTML or Markdown; that is the business of the writer of each.
+Nothing here escapes for HTML or Markdown; that, and calling `visible`, is the business of the writer of each.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def scalar(value: Any) -> str:
         return count(value)
     if isinstance(value, float):
         return f"{value:,.6g}"
-    return visible(str(value))
+    return str(value)
 
 
 def label(key: str) -> str:
     """A key of a record as a heading: `kv_heads` becomes `kv heads`."""
-    return visible(key).replace("_", " ")
+    return key.replace("_", " ")
 
 
 def plural(number: int, word: str) -> str:
@@ -83,4 +83,4 @@ def plural(number: int, word: str) -> str:
 def moment(iso: str) -> str:
     """A time of UTC as records hold it, for people: `2026-01-31 12:00:00 UTC`. Another text stays as it is."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)", iso)
-    return f"{found[1]} {found[2]} UTC" if found else visible(iso)
+    return f"{found[1]} {found[2]} UTC" if found else iso

@@ -10,7 +10,7 @@ from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, is_quantity, table_of
 from seatrial.report.sections import checkpoint_extras as extras
 from seatrial.report.sections.common import NO_FILE_SAYS, leftover, pair
-from seatrial.report.words import billions, count, label, plural, size, visible
+from seatrial.report.words import billions, count, label, plural, size
 
 
 def blocks(step: StepFacts, run: Gathered) -> list[Block]:
@@ -123,7 +123,7 @@ class _Card:
                 parameters.take(key)
                 rows.append(pair(label(key), _parameters(value)))
         if formula := parameters.texts("formula"):
-            rows.append(pair("estimated by", Cell(text=visible("; ".join(formula)), is_code=True)))
+            rows.append(pair("estimated by", Cell(text="; ".join(formula), is_code=True)))
         return [Pairs(title="Parameters", rows=tuple(rows))] if rows else []
 
     def weights(self) -> list[Block]:
@@ -158,7 +158,7 @@ class _Card:
         fields = self.facts.texts("unexplained")
         if not fields:
             return []
-        names = visible(", ".join(fields[:MAX_ROWS]))
+        names = ", ".join(fields[:MAX_ROWS])
         more = f" and {count(len(fields) - MAX_ROWS)} more" if len(fields) > MAX_ROWS else ""
         title = (
             f"{plural(len(fields), 'field')} of config.json that seatrial neither uses nor knows to be without weight"
@@ -185,7 +185,7 @@ def _plain(value: Any) -> Cell:
 
 
 def _layers(pattern: list[Any], mixers: list[dict[str, Any]]) -> str:
-    names = [visible(str(m.get("kind", "?"))) for m in mixers]
+    names = [str(m.get("kind", "?")) for m in mixers]
     same = len(set(names)) < len(names)
     shown = [f"{n} (way {i + 1})" if same else n for i, n in enumerate(names)]
     known = [shown[i] if isinstance(i, int) and 0 <= i < len(shown) else "?" for i in pattern]
@@ -199,7 +199,7 @@ def _runs(words: list[str]) -> str:
     for i in range(1, len(words) + 1):
         if i == len(words) or words[i] != words[start]:
             where = str(start) if i - 1 == start else f"{start}–{i - 1}"
-            parts.append(f"{where} {visible(words[start])}")
+            parts.append(f"{where} {words[start]}")
             start = i
     shown = ", ".join(parts[:60])
     return f"{shown}, and {count(len(parts) - 60)} more changes" if len(parts) > 60 else shown

@@ -6,7 +6,7 @@ from seatrial.report.blocks import Block, Cell, Column, Fold, Pairs, Table, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.generic import cell
 from seatrial.report.sections.common import NO_FILE_SAYS, pair
-from seatrial.report.words import label, visible
+from seatrial.report.words import label
 
 # Words of a feature's status, and how they are coloured.
 STATUS: dict[str, Tone] = {
@@ -24,7 +24,7 @@ def mtp(facts: Facts) -> list[Block]:
         return []
     status = part.text("status")
     rows = [
-        pair("status", Cell(text=visible(status), note=visible(part.text("field")), tone=STATUS.get(status, ""))),
+        pair("status", Cell(text=status, note=part.text("field"), tone=STATUS.get(status, ""))),
         pair("layers declared", part.take("declared")),
         pair("layers found", part.take("found"), "no tensor names are known"),
         pair("tensors", part.take("tensors"), "no tensor names are known"),
@@ -47,7 +47,7 @@ def multimodal(facts: Facts) -> list[Block]:
     found: list[Block] = [Pairs(title="Multimodal", rows=tuple(rows))]
     for tower in part.objects("towers"):
         one = Facts(tower)
-        name = visible(f"{one.text('kind') or 'unnamed'} tower")
+        name = f"{one.text('kind') or 'unnamed'} tower"
         found.append(
             Pairs(title=name.capitalize(), rows=tuple(pair(label(k), one.take(k)) for k in one if k != "kind"))
         )
@@ -90,10 +90,10 @@ def tensor_parallel(facts: Facts) -> list[Block]:
         cells = [
             cell(one.take("size")),
             answer,
-            Cell(text=visible(one.text("kv")) or "–"),
-            Cell(text=visible("; ".join(problems)) or "none"),
+            Cell(text=one.text("kv") or "–"),
+            Cell(text="; ".join(problems) or "none"),
             Cell(text="no experts") if experts is None else cell(experts),
-            Cell(text=visible("; ".join(f"{label(k)}: {v}" for k, v in one.rest().items())) or "–"),
+            Cell(text="; ".join(f"{label(k)}: {v}" for k, v in one.rest().items()) or "–"),
         ]
         rows.append(tuple(cells))
     titles = ["TP size", "answer", "KV heads", "problems", "problems with expert parallel", "more"]
@@ -106,7 +106,7 @@ def tensor_parallel(facts: Facts) -> list[Block]:
 def _plain_number(value: object) -> Cell:
     """An id: no thousands separators."""
     if isinstance(value, list):
-        return Cell(text=", ".join(visible(str(v)) for v in value) or "none")
+        return Cell(text=", ".join(str(v) for v in value) or "none")
     if isinstance(value, dict):
-        return Cell(text=visible(str(value)))
+        return Cell(text=str(value))
     return cell(str(value)) if isinstance(value, int) and not isinstance(value, bool) else cell(value)

@@ -8,15 +8,15 @@ from urllib.parse import quote
 from seatrial.evidence import ArtifactRef, StoredStep
 from seatrial.report.blocks import Block, Cell, Fold, Pair
 from seatrial.report.facts import Facts
-from seatrial.report.generic import blocks_of, cell
-from seatrial.report.words import size, visible
+from seatrial.report.generic import blocks_of, cell, line_of
+from seatrial.report.words import size
 
 NO_FILE_SAYS = "no file of the checkpoint says so"
 
 
 def link(ref: ArtifactRef) -> Cell:
     """An artifact, one click away. Its file name is quoted, so that it can be nothing but a file in `artifacts/`."""
-    return Cell(text=visible(ref.name), note=size(ref.bytes), href=artifact_href(ref))
+    return Cell(text=ref.name, note=size(ref.bytes), href=artifact_href(ref))
 
 
 def artifact_href(ref: ArtifactRef) -> str:
@@ -32,8 +32,14 @@ def pair(label: str, value: Any, why: str = NO_FILE_SAYS, note: str = "") -> Pai
     """A row. `why` is the reason shown if the value is None; `note` the source shown if it is not."""
     shown = value if isinstance(value, Cell) else cell(value, why)
     if note and value is not None and not shown.note:
-        shown = Cell(text=shown.text, note=visible(note), href=shown.href, tone=shown.tone, is_code=shown.is_code)
+        shown = Cell(text=shown.text, note=note, href=shown.href, tone=shown.tone, is_code=shown.is_code)
     return Pair(label=label, value=shown)
+
+
+def rest_note(facts: Facts) -> str:
+    """What nobody took of a row's facts, on one line; empty where all was."""
+    rest = facts.rest()
+    return line_of(rest) if rest else ""
 
 
 def leftover(facts: Facts) -> list[Block]:

@@ -7,10 +7,10 @@ from typing import Any
 from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Notice, Pairs, Table, TensorGroup, Tensors, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
-from seatrial.report.generic import MAX_ROWS, blocks_of, cell, table_of
+from seatrial.report.generic import MAX_ROWS, blocks_of, cell, line_of, table_of
 from seatrial.report.patterns import join, runs, split
 from seatrial.report.sections.common import leftover, pair
-from seatrial.report.words import count, label, plural, seconds, size, visible
+from seatrial.report.words import count, label, plural, seconds, size
 
 NOT_COUNTED = "the step ended before it was counted"
 # How the account's words are coloured and sorted; a word this table does not know is a problem until it does.
@@ -60,8 +60,10 @@ def _summary(facts: Facts) -> list[Block]:
     rows = [pair("layout", f"tensor parallel {facts.take('tp')}, pipeline parallel {facts.take('pp')}")]
     if (expert_parallel := facts.flag("ep")) is not None:
         rows.append(pair("expert parallel", expert_parallel))
+    if (all_ranks := facts.flag("all_ranks")) is not None:
+        rows.append(pair("ranks", "all" if all_ranks else "only some were asked for"))
     rows += [pair(t, sums.take(t), NOT_COUNTED) for t in ("tensors", "parameters")]
-    for key in ("bytes_in", "bytes_placed", "bytes_dropped", "bytes_unexplained"):
+    for key in [k for k in sums if k.startswith("bytes_")]:
         number = sums.whole(key)
         rows.append(pair(label(key), size(number) if number is not None else None, NOT_COUNTED))
     if exact is not None:
@@ -74,7 +76,7 @@ def _summary(facts: Facts) -> list[Block]:
     if states:
         fates = [("tensors", _states(facts.peek("tensors"))), ("parameters", _states(facts.peek("parameters")))]
         table = [
-            (Cell(text=what), Cell(text=visible(state), tone=tone_of(state)), Cell(text=count(number)))
+            (Cell(text=what), Cell(text=state, tone=tone_of(state)), Cell(text=count(number)))
             for what, by_state in fates
             for state, number in sorted(by_state.items(), key=lambda item: rank(item[0]))
         ]
@@ -116,15 +118,13 @@ def _failures(facts: Facts) -> list[Block]:
         if parameter := raw.text("parameter"):
             lines.append(f"  into the parameter {parameter} {_shape(raw.take('parameter_shape'))}")
         frames = raw.objects("frames")
-        found.append(Notice(tone="fail", title=visible(title), text=""))
-        found.append(Code(title="The engine's exception", text=visible("\n".join(lines))))
+        found.append(Notice(tone="fail", title=title, text=""))
+        found.append(Code(title="The engine's exception", text="\n".join(lines)))
         if frames:
             text = "\n".join(
                 f"{f.get('file')}:{f.get('line')} in {f.get('function')}\n    {f.get('source')}" for f in frames[:100]
             )
-            found.append(
-                Fold(title=f"{plural(len(frames), 'frame')} of its traceback", blocks=(Code(text=visible(text)),))
-            )
+            found.append(Fold(title=f"{plural(len(frames), 'frame')} of its traceback", blocks=(Code(text=text),)))
         raw.take("tensor")  # Its index in the request; the name is shown.
         raw.take("parameter_shape")
         found += leftover(one)
@@ -136,41 +136,35 @@ def _failures(facts: Facts) -> list[Block]:
 
 def cell_text(value: Any) -> str:
     if isinstance(value, dict):
-        return visible(", ".join(f"rank {k}: exit code {v}" for k, v in value.items()))
+        return ", ".join(f"rank {k}: exit code {v}" for k, v in value.items())
     return cell(value).text
 
 
 def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) -> Tensors:
     """One by one, by name: folded by what they have in common."""
     members: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+    first: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         pattern, numbers = split(str(row.get("name", "")))
-        likely = row.get("likely") or []
-        why = [str(row.get("reason") or "")]
-        if isinstance(likely, list) and likely:
-            why.append("would be filled by " + _names(likely))
-        ranks = row.get("ranks")
-        if isinstance(ranks, list) and ranks:
-            why.append(f"rank {', '.join(map(str, ranks[:16]))}" + (" …" if len(ranks) > 16 else ""))
-        done, whole = row.get("placed_elements", row.get("filled_elements")), row.get("elements")
-        if isinstance(done, int) and isinstance(whole, int) and done:
-            why.append(f"{count(done)} of {count(whole)} elements")
-        why += [f"{label(k)}: {row[k]}" for k in row.keys() - TROUBLE_KEYS]
-        key = (pattern, str(row.get("state", "unknown")), str(row.get("dtype", "")), _shape(row.get("shape")),
-               "; ".join(filter(None, why)))  # fmt: skip
+        words = (str(row.get("state", "unknown")), str(row.get("dtype", "")), _shape(row.get("shape")))
+        key = (pattern, *words, _why(row, folded=True), str(len(numbers)))
         members.setdefault(key, []).append(numbers)
+        first.setdefault(key, row)
     groups = []
-    for (pattern, state, dtype, shape, note), found in members.items():
-        # One alone is named in full.
-        name, inside = (join(pattern, found[0]), ((),)) if len(found) == 1 else (pattern, runs(found))
+    for shared, found in members.items():
+        pattern, state, dtype, shape, note = shared[:5]
+        name, inside = pattern, runs(found)
+        if len(found) == 1:
+            # One alone is named in full, and so is what would fill it.
+            name, inside, note = join(pattern, found[0]), ((),), _why(first[shared], folded=False)
         groups.append(
             TensorGroup(
-                pattern=visible(name),
-                fate=visible(state),
+                pattern=name,
+                fate=state,
                 tone=tone_of(state),
                 count=len(found),
-                dtype=visible(dtype),
-                shape=visible(shape),
+                dtype=dtype,
+                shape=shape,
                 note=_short(note),
                 runs=inside,
             )
@@ -179,9 +173,24 @@ def _troubles(rows: list[dict[str, Any]], title: str, anchor: str, things: str) 
     return Tensors(id=anchor, title=title, groups=tuple(groups), target_title="", things=things)
 
 
-def _names(names: list[Any]) -> str:
+def _why(row: dict[str, Any], *, folded: bool) -> str:
+    """What there is to say of one: keys this section does not know first, so that they are never cut off."""
+    why = [f"{label(k)}: {line_of(row[k])}" for k in row if k not in TROUBLE_KEYS]
+    likely, ranks = row.get("likely"), row.get("ranks")
+    done, whole = row.get("placed_elements", row.get("filled_elements")), row.get("elements")
+    if isinstance(done, int) and isinstance(whole, int) and done:
+        why.append(f"{count(done)} of {count(whole)} elements")
+    if isinstance(ranks, list) and ranks:
+        why.append(f"rank {', '.join(map(str, ranks[:16]))}" + (" …" if len(ranks) > 16 else ""))
+    if isinstance(likely, list) and likely:
+        why.append("would be filled by " + _names(likely, folded=folded))
+    why.append(str(row.get("reason") or ""))
+    return "; ".join(filter(None, why))
+
+
+def _names(names: list[Any], *, folded: bool) -> str:
     """A few in full, more by pattern."""
-    if len(names) <= 4:
+    if len(names) <= 4 and not folded:
         return ", ".join(str(n) for n in names)
     patterns = list(dict.fromkeys(split(str(n)).pattern for n in names))
     more = f" and {count(len(patterns) - 4)} more patterns" if len(patterns) > 4 else ""
@@ -216,16 +225,16 @@ def _account(
         target = ", ".join(one.texts(target_key)[:8])
         rest = one.rest()
         if rest:
-            notes.append("; ".join(f"{label(k)}: {v}" for k, v in rest.items()))
+            notes.append(line_of(rest))
         groups.append(
             TensorGroup(
-                pattern=visible(kind),
-                fate=visible(state),
+                pattern=kind,
+                fate=state,
                 tone=tone_of(state),
                 count=number or 0,
-                dtype=visible(dtype),
+                dtype=dtype,
                 shape=" ".join(_shape(s) for s in shapes[:4]),
-                target=visible(target),
+                target=target,
                 note=_short("; ".join(filter(None, notes))),
                 nbytes=nbytes,
             )
@@ -236,7 +245,7 @@ def _account(
 
 def _short(note: str) -> str:
     """A line of a table; a whole exception stands above it, and all of it in the facts."""
-    return visible(note) if len(note) <= 300 else visible(note[:280]) + "… (whole in the facts file)"
+    return note if len(note) <= 300 else note[:280] + "… (whole in the facts file)"
 
 
 def _ranks(facts: Facts) -> list[Block]:
@@ -247,7 +256,7 @@ def _ranks(facts: Facts) -> list[Block]:
     if names := placeholders:
         stood_in = Pairs(rows=tuple(pair(n, placeholders.take(n)) for n in names))
         found.append(Fold(title="Kernels answered by a placeholder", blocks=(stood_in,)))
-    found += [Notice(tone="info", title="Note", text=visible(n)) for n in facts.texts("notes")[:MAX_ROWS]]
+    found += [Notice(tone="info", title="Note", text=n) for n in facts.texts("notes")[:MAX_ROWS]]
     rows = []
     for key in ("engine", "platform", "config"):
         part = facts.child(key)

@@ -9,8 +9,8 @@ from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Notice, Pair
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, text_cell
-from seatrial.report.sections.common import attached, leftover, pair
-from seatrial.report.words import seconds, size, visible
+from seatrial.report.sections.common import attached, leftover, pair, rest_note
+from seatrial.report.words import plural, seconds, size
 
 NOT_SEEN = "never seen"
 
@@ -20,6 +20,9 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         return blocks_of(step.facts, "facts") if step.facts else []
     facts, stored = Facts(step.facts), step.stored
     found: list[Block] = [_ending(facts, stored)]
+    if (layers := facts.whole("layers")) is not None:
+        text = "What a part of the model proves is no proof of the whole; this gate cannot sign anything off."
+        found.insert(0, Notice(tone="inconclusive", title=f"The model was cut to {plural(layers, 'layer')}", text=text))
     found += _first_error(facts.child("first_error"))
     if requests := facts.objects("requests"):
         found.append(_requests(requests, stored))
@@ -29,7 +32,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     if deviations := facts.take("deviations"):
         found.append(Fold(title="What the platform's rules changed or noticed", blocks=tuple(blocks_of(deviations))))
     notes = facts.texts("notes")
-    found += [Notice(tone="info", title="Note", text=visible(note)) for note in notes[:MAX_ROWS]]
+    found += [Notice(tone="info", title="Note", text=note) for note in notes[:MAX_ROWS]]
     facts.take("command")  # The step's own commands show it, with the way to run it.
     return [*found, *leftover(facts)]
 
@@ -45,7 +48,7 @@ def _ending(facts: Facts, stored: StoredStep) -> Pairs:
     pids = [str(p) for p in facts.items("engine_pids")]
     facts.take("stage")
     rows = [
-        pair("ending", Cell(text=visible(ending), tone="pass" if ending == "ready" else "fail") if ending else None,
+        pair("ending", Cell(text=ending, tone="pass" if ending == "ready" else "fail") if ending else None,
              "the gate did not say", facts.text("reason")),
         pair("ready after", seconds(ready) if ready is not None else None, "the server never listed its model"),
         pair("served model", facts.text("served_model") or None, "not named"),
@@ -72,8 +75,8 @@ def _first_error(error: Facts) -> list[Block]:
     where = f"line {error.take('line')} of the raw log"
     process = error.text("process")
     kind = error.text("kind")
-    title = f"First error in the engine's log ({', '.join(filter(None, [where, visible(process), visible(kind)]))})"
-    return [Code(title=title, text=visible(text))]
+    title = f"First error in the engine's log ({', '.join(filter(None, [where, process, kind]))})"
+    return [Code(title=title, text=text)]
 
 
 def _requests(requests: list[dict[str, Any]], stored: StoredStep) -> Table:
@@ -83,7 +86,7 @@ def _requests(requests: list[dict[str, Any]], stored: StoredStep) -> Table:
         one = Facts(request)
         status, trouble, how = one.whole("status"), one.text("trouble"), one.text("how")
         tone: Tone = "pass" if status == 200 and not trouble else "fail"
-        answer = Cell(text=f"HTTP {status}" if status is not None else visible(how), note=visible(trouble), tone=tone)
+        answer = Cell(text=f"HTTP {status}" if status is not None else how, note=trouble, tone=tone)
         text, finish = one.text("text"), one.text("finish_reason")
         said = text_cell(text[:400]) if text else Cell(text="empty", tone="unknown")
         links = [attached(stored, one.text(f"{which}_attachment")) for which in ("request", "response")]
@@ -92,17 +95,16 @@ def _requests(requests: list[dict[str, Any]], stored: StoredStep) -> Table:
             for word, c in zip(("request", "response"), links, strict=True)
             if c is not None
         )
-        rows.append(
-            (
-                Cell(text=visible(one.text("name")), note=visible(f"{one.text('method')} {one.text('path')}")),
-                Cell(text=_s(one.number("sent_at_s"))),
-                Cell(text=_s(one.number("duration_s"))),
-                answer,
-                cell(one.take("completion_tokens"), "the answer does not say"),
-                Cell(text=said.text, note=f"finish reason: {visible(finish)}" if finish else "", tone=said.tone),
-                Cell(text="", more=shown) if shown else Cell(text="none kept", tone="unknown"),
-            )
+        cells = (
+            Cell(text=one.text("name"), note=f"{one.text('method')} {one.text('path')}"),
+            Cell(text=_s(one.number("sent_at_s"))),
+            Cell(text=_s(one.number("duration_s"))),
+            answer,
+            cell(one.take("completion_tokens"), "the answer does not say"),
         )
+        notes = "; ".join(filter(None, [f"finish reason: {finish}" if finish else "", rest_note(one)]))
+        kept = Cell(text="", more=shown) if shown else Cell(text="none kept", tone="unknown")
+        rows.append((*cells, Cell(text=said.text, note=notes, tone=said.tone), kept))
     left = f"{len(requests) - MAX_ROWS} more are in the facts file" if len(requests) > MAX_ROWS else ""
     numbers = {"sent at", "took", "tokens"}
     columns = tuple(Column(title=n, is_number=n in numbers) for n in names)
@@ -118,7 +120,7 @@ def _exchanges(requests: list[dict[str, Any]], stored: StoredStep, run: Gathered
             ref = by_name.get(str(request.get(f"{which}_attachment") or ""))
             text = run.artifact_text(ref) if ref is not None else None
             if text is not None:
-                found.append(Code(title=f"{visible(str(request.get('name')))}: {which}", text=visible(text[:8000])))
+                found.append(Code(title=f"{request.get('name')}: {which}", text=text[:8000]))
     return [Fold(title="Requests and responses as sent and received", blocks=tuple(found))] if found else []
 
 
@@ -132,14 +134,9 @@ def _moments(facts: Facts) -> list[Block]:
     shown = []
     for moment, who, detail in rows[:MAX_ROWS]:
         one = Facts(moment)
-        shown.append(
-            (
-                Cell(text=_s(one.number("at_s"))),
-                Cell(text=visible(one.text("name"))),
-                Cell(text=who),
-                Cell(text=visible(one.text(detail)[:500]) or "–", is_code=detail == "line"),
-            )
-        )
+        at, name, text = _s(one.number("at_s")), one.text("name"), one.text(detail)[:500] or "–"
+        last = Cell(text=text, note=rest_note(one), is_code=detail == "line")
+        shown.append((Cell(text=at), Cell(text=name), Cell(text=who), last))
     left = f"{len(rows) - MAX_ROWS} more are in the facts file" if len(rows) > MAX_ROWS else ""
     columns = (
         Column(title="at", is_number=True),

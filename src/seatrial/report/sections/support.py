@@ -9,7 +9,7 @@ from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, text_cell
 from seatrial.report.sections.common import leftover, pair
-from seatrial.report.words import label, visible
+from seatrial.report.words import label
 
 ROADS = {
     "native": "native: a class of vLLM or of a plugin",
@@ -79,9 +79,9 @@ def _states(states: list[dict[str, Any]]) -> list[Block]:
                 rows.append(pair(label(key), one.take(key)))
         inner: list[Block] = [Pairs(rows=tuple(rows))]
         if traceback:
-            inner.append(Code(title="traceback", text=visible(traceback)))
+            inner.append(Code(title="traceback", text=traceback))
         inner += leftover(one)
-        found.append(Fold(title=f"Architecture {visible(name)} as the engine sees it", blocks=tuple(inner)))
+        found.append(Fold(title=f"Architecture {name} as the engine sees it", blocks=tuple(inner)))
     return found
 
 
@@ -93,7 +93,7 @@ def _plugins(plugins: list[dict[str, Any]]) -> Block:
         state = str(plugin.get("state", ""))
         rows.append(
             tuple(
-                Cell(text=visible(state), tone=tones.get(state, "")) if k == "state" else _short(plugin.get(k))  # type: ignore[arg-type]
+                Cell(text=state, tone=tones.get(state, "")) if k == "state" else _short(plugin.get(k))  # type: ignore[arg-type]
                 for k in keys
             )
         )

@@ -8,6 +8,14 @@
     return node;
   };
 
+  // A fixed-width name that may go on in the next line after its punctuation, as in the static rows.
+  const named = (text) => {
+    const node = make("code");
+    for (const part of text.split(/(?<=[./:_])(?=\w)/)) node.append(part, make("wbr"));
+    node.lastChild?.remove();
+    return node;
+  };
+
   for (const figure of document.querySelectorAll("figure.code")) {
     const code = figure.querySelector("code");
     const button = make("button", { type: "button", className: "copy", textContent: "Copy" });
@@ -136,7 +144,7 @@
         td.dataset.label = label;
         return td;
       };
-      const code = make("code", { textContent: group.pattern });
+      const code = named(group.pattern);
       const number = names ? `${names.length.toLocaleString("en")} of ${group.count.toLocaleString("en")}` : group.count.toLocaleString("en");
       const name = cell("name", code);
       if (group.runs.length && (group.count > 1 || names)) this.foldable(name, code, group, names);
@@ -148,7 +156,7 @@
         Object.assign(cell("bytes", group.bytes), { className: "n" }),
       ];
       const why = cell("why");
-      if (group.target) why.append(make("code", { textContent: group.target }));
+      if (group.target) why.append(named(group.target));
       if (group.note) why.append(make("small", { textContent: group.note }));
       return make("tr", {}, ...tds, why);
     }
@@ -167,7 +175,7 @@
           for (let i = 0; i < PAGE; i++) {
             const next = source.next();
             if (next.done) { more.remove(); return; }
-            list.append(make("li", {}, make("code", { textContent: next.value })));
+            list.append(make("li", {}, named(next.value)));
           }
         };
         td.append(list, more);
