@@ -1,8 +1,8 @@
 """Do these names exist in this engine, and do these calls bind? By really importing, one name at a time.
 
-Request: `{"imports": [[MODULE, NAME], ...], "calls": [CALL, ...], "attributes": [PATH, ...]}`; an empty NAME asks for the
-module. CALL has "what", "positional" (a count), "keywords", "stars" and "spread" (the call unpacks positional or keyword
-arguments, which leaves open what else it may fill) and "bound" (self is not among the positional ones).
+Request: `{"imports": [[MODULE, NAME], ...], "calls": [CALL, ...], "attributes": [PATH, ...]}`; an empty NAME asks for
+the module. CALL has "what", "positional" (a count), "keywords", "stars" and "spread" (the call unpacks positional or
+keyword arguments, which leaves open what else it may fill) and "bound" (self is not among the positional ones).
 Answer: a list of STATE under each of the three names: "there", "missing" or the reason for not knowing.
 """
 
