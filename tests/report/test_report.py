@@ -335,3 +335,14 @@ def test_the_wheel_ships_the_templates(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     folder = root / "src" / "seatrial" / "report" / "templates"
     assert {f"seatrial/report/templates/{f.name}" for f in folder.iterdir()} <= names
+
+
+def test_a_gate_of_a_cut_model_and_a_dry_run_of_some_ranks_say_so(make):
+    steps = recorded("good")
+    steps["real"]["facts"]["layers"] = 2
+    steps["dry"]["facts"]["all_ranks"] = False
+    steps["dry"]["facts"]["sums"]["bytes_elsewhere"] = 2048
+    text = page_of(make(steps)).text
+    assert "The model was cut to 2 layers" in text
+    assert "only some were asked for" in text
+    assert "bytes elsewhere 2.0 KiB" in text

@@ -9,7 +9,6 @@ from typing import Any
 
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
-from seatrial.evidence import StoredStep
 from seatrial.report.blocks import (
     Block,
     Cell,
@@ -27,14 +26,12 @@ from seatrial.report.blocks import (
 )
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import blocks_of
+from seatrial.report.overview import absent, anchor, order, overview, step_tone
 from seatrial.report.provenance import commands_of, manifest_section, records_section
 from seatrial.report.sections import SECTIONS, TITLES
 from seatrial.report.sections.common import link, pair
 from seatrial.report.words import count, moment, plural, scalar, seconds
 
-# What the main job always does, then the stages that can be left out. The order of the report.
-STEPS = ("inspect", "engine", "support", "dry", "dummy", "real")
-STAGES = ("dry", "dummy", "real")
 MAX_FINDINGS = 300
 MAX_TOP_FINDINGS = 12
 MAX_SPANS = 200
@@ -57,8 +54,8 @@ def compose(run: Gathered) -> Document:
         pair("engine", _engine(run), "the engine's environment lists no vLLM"),
         Pair(label="time", value=_time(run)),
     )
-    sections = [_overview(run), *_attention(run)]
-    sections += [_step_section(step, run) for step in _order(run)]
+    sections = [overview(run), *_attention(run)]
+    sections += [_step_section(step, run) for step in order(run)]
     sections += [manifest_section(run), records_section(run)]
     return Document(
         title=name,
@@ -95,65 +92,6 @@ def _verdict(run: Gathered) -> _Verdict:
     return _Verdict(verdict=verdict, tone=tone, reason=str(run.finished.get("reason") or ""))
 
 
-def _order(run: Gathered) -> list[str]:
-    return [*STEPS, *(s for s in run.steps if s not in STEPS)]
-
-
-def _asked(run: Gathered) -> Any:
-    stages = run.manifest.arguments.get("stages")
-    return stages if isinstance(stages, list) else list(STAGES)
-
-
-def _overview(run: Gathered) -> Section:
-    """The verdict table, then where the time went."""
-    rows = []
-    for step in _order(run):
-        known = run.steps.get(step)
-        if known is None:
-            word, why = _absent(step, run)
-            rows.append((Cell(text=step, href=f"#step-{_anchor(step)}"), Cell(text=word, tone="not-run"),
-                         Cell(text="–"), Cell(text=why), Cell(text="none")))  # fmt: skip
-            continue
-        stored = known.stored
-        tone, word = _step_tone(stored)
-        links = tuple(link(ref) for ref in (stored.facts, *stored.artifacts[:8]))
-        more = len(stored.artifacts) - 8
-        rows.append(
-            (
-                Cell(text=step, href=f"#step-{_anchor(step)}"),
-                Cell(text=word, tone=tone),
-                Cell(text=seconds(stored.duration_s) if tone != "not-run" else "–"),
-                Cell(text=stored.summary, note=_why(stored)),
-                Cell(text="", more=links, note=f"and {count(more)} more below" if more > 0 else ""),
-            )
-        )
-    titles = ("step", "verdict", "time", "what was seen", "evidence")
-    columns = tuple(Column(title=t, is_number=t == "time") for t in titles)
-    blocks: list[Block] = [
-        Notice(tone="fail", title="The records of this run are damaged", text=p) for p in run.problems[:20]
-    ]
-    blocks.append(Table(columns=columns, rows=tuple(rows)))
-    return Section(id="verdict", title="Verdict", blocks=tuple(blocks))
-
-
-def _absent(step: str, run: Gathered) -> tuple[str, str]:
-    if step in STAGES and step not in _asked(run):
-        return "not asked for", "the run was started without this stage (--stages)"
-    return "not run", "the run ended before this step was recorded"
-
-
-def _step_tone(stored: StoredStep) -> tuple[Tone, str]:
-    # The workflow records a step it did not begin with open inputs.
-    if not stored.inputs:
-        return "not-run", "not run"
-    return stored.outcome.verdict.value, stored.outcome.verdict.value
-
-
-def _why(stored: StoredStep) -> str:
-    reason = stored.outcome.reason
-    return reason if reason and reason not in stored.summary else ""
-
-
 def _attention(run: Gathered) -> list[Section]:
     """Errors and warnings of all steps, the worst first."""
     rows = [
@@ -171,11 +109,11 @@ def _step_section(step: str, run: Gathered) -> Section:
     title = TITLES.get(step, step)
     known = run.steps.get(step)
     if known is None:
-        word, why = _absent(step, run)
+        word, why = absent(step, run)
         note = Notice(tone="not-run", title=word.capitalize(), text=why)
-        return Section(id=f"step-{_anchor(step)}", title=title, blocks=(note,), verdict=word, tone="not-run")
+        return Section(id=f"step-{anchor(step)}", title=title, blocks=(note,), verdict=word, tone="not-run")
     stored = known.stored
-    tone, word = _step_tone(stored)
+    tone, word = step_tone(stored)
     blocks: list[Block] = []
     reason = stored.outcome.reason
     # A reason that a finding already gives in full is not said twice.
@@ -197,7 +135,7 @@ def _step_section(step: str, run: Gathered) -> Section:
     lead = stored.summary if stored.summary != reason else ""
     blocks.append(_evidence(known))
     return Section(
-        id=f"step-{_anchor(step)}", title=title, lead=lead, verdict=word, tone=tone,
+        id=f"step-{anchor(step)}", title=title, lead=lead, verdict=word, tone=tone,
         blocks=tuple(blocks),
     )  # fmt: skip
 
@@ -246,7 +184,3 @@ def _time(run: Gathered) -> Cell:
     kept = f"; kept from before: {', '.join(map(scalar, reused))}" if isinstance(reused, list) and reused else ""
     note = f"of which the engine {seconds(engine)}, seatrial itself {seconds(overhead)}{kept}"
     return Cell(text=seconds(wall), note=note)
-
-
-def _anchor(step: str) -> str:
-    return "".join(c if c.isalnum() and c.isascii() else "-" for c in step)
