@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 # Groups of a tensor table that are in the page without JavaScript.
 STATIC_GROUPS = 150
+LONG = re.compile(r"\S{21,}")
 # Where a long name or path may go on in the next line.
 BREAKABLE = re.compile(r"([./:_]+)(?=\w)")
 # What could end or disturb a script element, and what JavaScript once read as line ends.
@@ -97,8 +98,9 @@ def breaks(text: str) -> str:
     """Escaped text in which a browser may break long names and paths after their punctuation, and not in a word."""
     from markupsafe import Markup, escape
 
-    # escape() puts `;` and `&` into the text, never one of these four; an entity is not broken apart.
-    return Markup(BREAKABLE.sub(r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704 - escaped just here
+    # No entity that escape() writes has one of these four in it, so that none is broken apart.
+    escaped = str(escape(visible(text)))
+    return Markup(LONG.sub(lambda m: BREAKABLE.sub(r"\1<wbr>", m[0]), escaped))  # noqa: S704 - escaped just here
 
 
 def _finalize(value: Any) -> Any:
