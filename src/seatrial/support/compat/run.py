@@ -2,6 +2,8 @@
 
 In: two sources. Out: a `CompatReport`. Refuses (SeatrialError): sources that cannot be opened, an engine source
 without vLLM, a plugin without entry points.
+
+Opening, the order of the checks and what follows from their hits belong together, hence the length.
 """
 
 from __future__ import annotations
