@@ -144,8 +144,8 @@ def main() -> int:
     good &= score("calls", [(label, not c.fits, state) for label, c, state in judged], args.show)
     seen = zip(attributes, reply.answer["attributes"], strict=True)
     good &= score("attributes", [(path, judged_attributes[path], state) for path, state in seen], args.show)
-    reported = {(h.symbol, "") if h.code == "C001" else tuple(h.symbol.rsplit(".", 1)) for h in report.breakages()
-                if h.code in ("C001", "C002")}  # fmt: skip
+    reported = {(h.symbol, "") if h.code == "K001" else tuple(h.symbol.rsplit(".", 1)) for h in report.breakages()
+                if h.code in ("K001", "K002")}  # fmt: skip
     wrong = sorted(s for s in reported if states.get(s, states.get((s[0], ""), "missing")) == "there")
     print(f"reported     {len(reported)} distinct missing names, {len(wrong)} of them there: {wrong[: args.show]}")
     why = Counter(s.split(":")[0] + ":" + s.split(":")[1][:60] for s in states.values() if s.startswith("not known"))

@@ -108,38 +108,38 @@ def test_what_fits_or_is_guarded_raises_no_alarm(measure, main):
 @pytest.mark.parametrize(
     ("main", "expected"),
     [
-        ("import vllm.gone\n", ("C001", "vllm.gone")),
-        ("from vllm.gone import X\n", ("C001", "vllm.gone")),
-        ("from vllm.utils import gone\n", ("C002", "vllm.utils.gone")),
-        ("from vllm import OnlyForTypes\n", ("C002", "vllm.OnlyForTypes")),
-        ("def f():\n    from vllm.utils import gone\n", ("C002", "vllm.utils.gone")),
-        ("try:\n    from vllm.gone import X\nexcept ValueError:\n    pass\n", ("C001", "vllm.gone")),
-        ("try:\n    from vllm.gone import X\nexcept ImportError:\n    raise\n", ("C001", "vllm.gone")),
-        ("try:\n    from vllm.gone import X\nexcept ImportError:\n    import vllm.gone2\n", ("C001", "vllm.gone2")),
-        ("if vllm_version_is('0.50.0'):\n    import vllm.gone\n", ("C001", "vllm.gone")),
-        ("if not vllm_version_is('0.49.0'):\n    import vllm.gone\n", ("C001", "vllm.gone")),
-        ("import vllm.utils as u\nu.gone()\n", ("C003", "vllm.utils.gone")),
-        ("from vllm.layer import Base\nx = Base.nothing\n", ("C003", "vllm.layer.Base.nothing")),
-        ("from vllm.utils import cry\ncry('a', loud=1, deaf=2)\n", ("C004", "vllm.utils.text.shout")),
-        ("from vllm.utils import cry\ncry('a')\n", ("C005", "vllm.utils.text.shout")),
-        ("from vllm.utils import cdiv\ncdiv(1, 2, 3)\n", ("C006", "vllm.utils.math.cdiv")),
-        ("from vllm.utils import cdiv\ncdiv(1, 2, b=3)\n", ("C006", "vllm.utils.math.cdiv")),
+        ("import vllm.gone\n", ("K001", "vllm.gone")),
+        ("from vllm.gone import X\n", ("K001", "vllm.gone")),
+        ("from vllm.utils import gone\n", ("K002", "vllm.utils.gone")),
+        ("from vllm import OnlyForTypes\n", ("K002", "vllm.OnlyForTypes")),
+        ("def f():\n    from vllm.utils import gone\n", ("K002", "vllm.utils.gone")),
+        ("try:\n    from vllm.gone import X\nexcept ValueError:\n    pass\n", ("K001", "vllm.gone")),
+        ("try:\n    from vllm.gone import X\nexcept ImportError:\n    raise\n", ("K001", "vllm.gone")),
+        ("try:\n    from vllm.gone import X\nexcept ImportError:\n    import vllm.gone2\n", ("K001", "vllm.gone2")),
+        ("if vllm_version_is('0.50.0'):\n    import vllm.gone\n", ("K001", "vllm.gone")),
+        ("if not vllm_version_is('0.49.0'):\n    import vllm.gone\n", ("K001", "vllm.gone")),
+        ("import vllm.utils as u\nu.gone()\n", ("K003", "vllm.utils.gone")),
+        ("from vllm.layer import Base\nx = Base.nothing\n", ("K003", "vllm.layer.Base.nothing")),
+        ("from vllm.utils import cry\ncry('a', loud=1, deaf=2)\n", ("K004", "vllm.utils.text.shout")),
+        ("from vllm.utils import cry\ncry('a')\n", ("K005", "vllm.utils.text.shout")),
+        ("from vllm.utils import cdiv\ncdiv(1, 2, 3)\n", ("K006", "vllm.utils.math.cdiv")),
+        ("from vllm.utils import cdiv\ncdiv(1, 2, b=3)\n", ("K006", "vllm.utils.math.cdiv")),
         (
             "from vllm.layer import Base\nclass Mine(Base):\n"
             "    def __init__(self): super().__init__(1)\n    def run(self, x): ...\n",
-            ("C005", "vllm.layer.Base.__init__"),
+            ("K005", "vllm.layer.Base.__init__"),
         ),
         (
             "from vllm.platforms.interface import Platform\nclass P(Platform):\n"
             "    @classmethod\n    def get_backend(cls, name): ...\n",
-            ("C007", "vllm.platforms.interface.Platform.get_backend"),
+            ("K007", "vllm.platforms.interface.Platform.get_backend"),
         ),
         (
             "from vllm.layer import Base\nclass Mine(Base):\n    def other(self): ...\n",
-            ("C008", "vllm.layer.Base.run"),
+            ("K008", "vllm.layer.Base.run"),
         ),
-        ("from plug.absent import x\n", ("C013", "plug.absent")),
-        ("def f(:\n", ("C012", "plug.main")),
+        ("from plug.absent import x\n", ("K013", "plug.absent")),
+        ("def f(:\n", ("K012", "plug.main")),
     ],
 )
 def test_what_does_not_fit_is_reported_with_its_code_and_symbol(measure, main, expected):
@@ -158,7 +158,7 @@ def test_a_hit_names_the_line_when_it_breaks_and_where_the_name_went(measure):
 def test_code_that_no_entry_point_leads_to_does_not_count(measure):
     report = measure("x = 1\n", {"plug/dead.py": "import vllm.gone\n"})
     assert broken(report) == []
-    assert [(h.code, h.reached) for h in report.hits] == [("C001", False)]
+    assert [(h.code, h.reached) for h in report.hits] == [("K001", False)]
 
 
 def test_an_unknown_engine_version_leaves_version_tests_open_and_is_inconclusive(tmp_path):
@@ -216,9 +216,9 @@ def test_entry_points_hooks_and_patches_that_do_nothing_are_reported(measure):
     main = "import plug.hook\nimport vllm.utils.text as t\nt.nobody_reads_this = 1\n"
     report = measure(main, files)
     assert {(h.code, h.symbol) for h in report.hits} == {
-        ("C009", "plug:absent"),
-        ("C010", "vllm.never"),
-        ("C011", "vllm.utils.text.nobody_reads_this"),
+        ("K009", "plug:absent"),
+        ("K010", "vllm.never"),
+        ("K011", "vllm.utils.text.nobody_reads_this"),
     }
 
 
@@ -260,9 +260,9 @@ def test_the_command_ends_with_the_verdicts_exit_code_and_prints_json(tmp_path):
         return subprocess.run(argv, capture_output=True, text=True)
 
     shown = run("--engine", str(engine), "--plugin", str(plugin))
-    assert (shown.returncode, "C001 plug/main.py:1" in shown.stdout) == (1, True)
+    assert (shown.returncode, "K001 plug/main.py:1" in shown.stdout) == (1, True)
     document = json.loads(run("--engine", str(engine), "--plugin", str(plugin), "--json").stdout)
-    assert document["hits"][0]["code"] == "C001"
+    assert document["hits"][0]["code"] == "K001"
     table = run("matrix", "--engine", str(engine), "--plugin", str(plugin))
     assert (table.returncode, "0.50.0" in table.stdout) == (1, True)
     assert run("--engine", str(engine)).returncode == 2

@@ -3,6 +3,8 @@
 In: a parsed module. Out: Python values for the expressions a registry is written in (dict displays with `**` spreads,
 comprehensions over `.items()`, names of the same module, f-strings, string methods, small pure functions, record
 constructors). Refuses anything else by `Unresolved`, with the line; nothing is imported or called.
+
+One method per kind of expression, all of one class, hence the length.
 """
 
 from __future__ import annotations

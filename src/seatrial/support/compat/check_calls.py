@@ -15,7 +15,7 @@ Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def check_calls(pair: Pair) -> Iterator[Hit]:
-    """C003 to C006."""
+    """K003 to K006."""
     for name, sites in pair.sites.items():
         for site in sites.calls:
             if isinstance(site.node, ast.Call):
@@ -97,4 +97,4 @@ def _super_call(pair: Pair, name: str, site: Site, call: ast.Call, method: str) 
     if engine and (engine[0].path, method) not in pair.provided:
         symbol = f"{engine[0].path}.{method}"
         message = f"super() has no method {method!r}: {engine[0].path} and its bases do not define it"
-        yield pair.hit("C003", site, name, symbol, message, frozenset({"AttributeError", "Exception", "BaseException"}))
+        yield pair.hit("K003", site, name, symbol, message, frozenset({"AttributeError", "Exception", "BaseException"}))

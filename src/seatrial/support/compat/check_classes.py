@@ -38,7 +38,7 @@ class Override(NamedTuple):
 
 
 def check_classes(pair: Pair) -> Iterator[Hit]:
-    """C007 and C008."""
+    """K007 and K008."""
     under: list[tuple[ClassRef, Ancestry, Site]] = []
     for name, sites in pair.sites.items():
         for site in sites.classes:
@@ -104,7 +104,7 @@ def _judge(pair: Pair, override: Override, callers: Callers, replaced: set[tuple
             # Whether that caller ever runs with the plugin's class the text cannot say, but for platform hooks.
             certain = caller.receiver == "current_platform"
             severity = Severity.ERROR if certain else Severity.WARNING
-            hit = pair.hit("C007", override.site, override.ref.module, base, message, NO_CATCHERS, severity)
+            hit = pair.hit("K007", override.site, override.ref.module, base, message, NO_CATCHERS, severity)
             yield hit.but(when="use")
             return
 
@@ -136,7 +136,7 @@ def _abstract(pair: Pair, ref: ClassRef, ancestry: Ancestry, site: Site) -> Iter
             symbol = f"{item.path}.{method}"
             message = f"{ref.node.name} leaves out {method!r}, abstract in {item.path}: it cannot be instantiated"
             severity = Severity.INFO if only_class else Severity.ERROR
-            hit = pair.hit("C008", site, ref.module, symbol, message, NO_CATCHERS, severity)
+            hit = pair.hit("K008", site, ref.module, symbol, message, NO_CATCHERS, severity)
             yield hit.but(when="use")
 
 

@@ -12,7 +12,7 @@ from seatrial.support.modules import absolute
 
 
 def check_imports(pair: Pair) -> Iterator[Hit]:
-    """C001 and C002 for vLLM's names, C013 for the plugin's own."""
+    """K001 and K002 for vLLM's names, K013 for the plugin's own."""
     for name, sites in pair.sites.items():
         module = pair.module(name)
         for site in sites.imports:
@@ -32,7 +32,7 @@ def check_imports(pair: Pair) -> Iterator[Hit]:
                     if missing_name
                     else f"{whose} has no module {missing_module}"
                 )
-                code = "C013" if own else "C002" if missing_name else "C001"
+                code = "K013" if own else "K002" if missing_name else "K001"
                 yield pair.hit(code, site, name, symbol, message, IMPORT_CATCHERS)
 
 
@@ -47,7 +47,7 @@ def _count(pair: Pair, node: ast.Import | ast.ImportFrom, base: str) -> None:
 
 
 def check_attributes(pair: Pair) -> Iterator[Hit]:
-    """C003: `module.name` and `Class.name` of vLLM that are not there."""
+    """K003: `module.name` and `Class.name` of vLLM that are not there."""
     for name, sites in pair.sites.items():
         seen: set[tuple[int, str]] = set()
         for site in sites.attributes:
@@ -72,4 +72,4 @@ def _attribute(pair: Pair, name: str, site: Site) -> Hit | None:
         return None  # the base itself is missing and reported where it is imported
     symbol = f"{found.module}.{found.name}"
     owner = place.owner.path if place.owner is not None else found.module
-    return pair.hit("C003", site, name, symbol, f"{owner} has no attribute {node.attr!r}", frozenset(ATTRIBUTE_ERRORS))
+    return pair.hit("K003", site, name, symbol, f"{owner} has no attribute {node.attr!r}", frozenset(ATTRIBUTE_ERRORS))

@@ -33,7 +33,7 @@ def plain_hit(code: str, severity: Severity, place: str, module: str, symbol: st
 
 
 def check_entry_points(pair: Pair, distribution: Distribution) -> Iterator[Hit]:
-    """C009: vLLM logs `Failed to load plugin` and goes on without it."""
+    """K009: vLLM logs `Failed to load plugin` and goes on without it."""
     for point in distribution.plugins():
         module, _, attribute = point.target.partition(":")
         module, attribute = module.strip(), attribute.split("[")[0].strip()
@@ -46,11 +46,11 @@ def check_entry_points(pair: Pair, distribution: Distribution) -> Iterator[Hit]:
             what = f"{module} has no {attribute!r}"
         if what:
             message = f"entry point {point.group}: {point.name} = {point.target} names nothing: {what}"
-            yield plain_hit("C009", Severity.ERROR, point.place, module, point.target, message)
+            yield plain_hit("K009", Severity.ERROR, point.place, module, point.target, message)
 
 
 def check_hooks(pair: Pair, hooks: list[ImportHook]) -> Iterator[Hit]:
-    """C010: a mapping fires only on an absolute import of exactly that dotted name."""
+    """K010: a mapping fires only on an absolute import of exactly that dotted name."""
     for hook in hooks:
         why = ""
         if not pair.plugin.package.has(hook.replacement):
@@ -60,7 +60,7 @@ def check_hooks(pair: Pair, hooks: list[ImportHook]) -> Iterator[Hit]:
             why = f"nothing imports {hook.module}{there} by that absolute name"
         if why:
             message = f"the mapping of {hook.module} can never fire: {why}"
-            yield plain_hit("C010", Severity.WARNING, hook.place, "", hook.module, message)
+            yield plain_hit("K010", Severity.WARNING, hook.place, "", hook.module, message)
 
 
 def _imported_absolutely(pair: Pair, dotted: str) -> bool:
@@ -114,7 +114,7 @@ def _patch(pair: Pair, name: str, site: Site, target: ast.expr, attribute: str) 
 
 
 def check_patches(pair: Pair, patches: list[Patch]) -> Iterator[Hit]:
-    """C011: it sets a name the engine does not have, and that neither source ever reads."""
+    """K011: it sets a name the engine does not have, and that neither source ever reads."""
     suspects = [p for p in patches if p.missing]
     if not suspects:
         return
@@ -123,7 +123,7 @@ def check_patches(pair: Pair, patches: list[Patch]) -> Iterator[Hit]:
         if patch.name not in read:
             symbol = f"{patch.owner}.{patch.name}"
             message = f"the patch is inert: {patch.owner} has no {patch.name!r}, and nothing reads it"
-            yield pair.hit("C011", patch.site, patch.module, symbol, message, frozenset(), Severity.WARNING)
+            yield pair.hit("K011", patch.site, patch.module, symbol, message, frozenset(), Severity.WARNING)
 
 
 def _words_read(pair: Pair, names: set[str]) -> set[str]:

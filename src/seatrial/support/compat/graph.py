@@ -90,7 +90,7 @@ class Graph:
 
 def broken_modules(hits: Iterable[Hit]) -> set[str]:
     """Modules that cannot be imported by their own fault: an uncaught error as they run."""
-    codes = {"C001", "C002", "C003", "C004", "C005", "C006", "C012", "C013"}
+    codes = {"K001", "K002", "K003", "K004", "K005", "K006", "K012", "K013"}
     return {h.module for h in hits if h.when == "import" and h.code in codes and not h.guarded}
 
 

@@ -3,6 +3,8 @@
 Understands re-exports, star imports, submodules, `TYPE_CHECKING` blocks (their names do not exist at run time), module
 `__getattr__` (its table of names where one can be read) and compiled extensions. What it cannot see it calls `dynamic`:
 the name may be there, and no alarm is raised for it.
+
+Binding, dynamic names and following re-exports need each other, hence the length.
 """
 
 from __future__ import annotations

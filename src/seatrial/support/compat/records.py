@@ -1,10 +1,10 @@
 """What the compatibility meter reports.
 
-Codes: C001 a module of vLLM that is not there; C002 a name that is not in its module; C003 an attribute that a module
-or class of vLLM does not have; C004 a call with an argument vLLM does not take; C005 a call without one it needs;
-C006 a call with too many; C007 an overriding method that cannot be called as vLLM's is; C008 abstract methods left out;
-C009 an entry point that names nothing; C010 an import-hook mapping that can never fire; C011 an inert patch;
-C012 a file that does not parse; C013 a module of the plugin's own that is not there.
+Codes: K001 a module of vLLM that is not there; K002 a name that is not in its module; K003 an attribute that a module
+or class of vLLM does not have; K004 a call with an argument vLLM does not take; K005 a call without one it needs;
+K006 a call with too many; K007 an overriding method that cannot be called as vLLM's is; K008 abstract methods left out;
+K009 an entry point that names nothing; K010 an import-hook mapping that can never fire; K011 an inert patch;
+K012 a file that does not parse; K013 a module of the plugin's own that is not there.
 """
 
 from __future__ import annotations

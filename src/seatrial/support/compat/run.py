@@ -2,6 +2,8 @@
 
 In: two sources. Out: a `CompatReport`. Refuses (SeatrialError): sources that cannot be opened, an engine source
 without vLLM, a plugin without entry points.
+
+Opening, the order of the checks and what follows from their hits belong together, hence the length.
 """
 
 from __future__ import annotations
@@ -169,7 +171,7 @@ def _unparsed(own: Package) -> list[Hit]:
         module = own.get(name)
         if module is not None and module.error:
             message = f"does not parse: {module.error}"
-            hit = plain_hit("C012", Severity.ERROR, module.path, name, name, message)
+            hit = plain_hit("K012", Severity.ERROR, module.path, name, name, message)
             hits.append(hit.but(when="import"))
     return hits
 
@@ -182,8 +184,8 @@ def _once(hits: list[Hit]) -> list[Hit]:
 
 
 def _relocated(engine: Package, hits: list[Hit]) -> list[Hit]:
-    named = [h for h in hits if h.code in ("C002", "C003") and h.symbol.startswith("vllm")]
-    gone = [h for h in hits if h.code == "C001"]
+    named = [h for h in hits if h.code in ("K002", "K003") and h.symbol.startswith("vllm")]
+    gone = [h for h in hits if h.code == "K001"]
     index = Relocations(
         engine, (h.symbol.rpartition(".")[2] for h in named), (h.symbol.rpartition(".")[2] for h in gone)
     )

@@ -70,17 +70,17 @@ def misfits(sign: Signature, call: ast.Call, what: str) -> list[Misfit]:
     by_keyword = set(sign.positional[sign.positional_only :]) | set(sign.keyword_only)
     unknown = [name for name in given if name not in by_keyword]
     if unknown and not sign.var_keyword:
-        found.append(Misfit("C004", f"{what} takes no argument {', '.join(map(repr, unknown))}"))
+        found.append(Misfit("K004", f"{what} takes no argument {', '.join(map(repr, unknown))}"))
     count = len(call.args)
     if not stars and count > len(sign.positional) and not sign.var_positional:
-        found.append(Misfit("C006", f"{what} takes {len(sign.positional)} positional arguments, {count} are given"))
+        found.append(Misfit("K006", f"{what} takes {len(sign.positional)} positional arguments, {count} are given"))
     twice = [n for n in sign.positional[:count] if n in given] if not stars else []
     if twice:
-        found.append(Misfit("C006", f"{what} is given {', '.join(map(repr, twice))} twice"))
+        found.append(Misfit("K006", f"{what} is given {', '.join(map(repr, twice))} twice"))
     if not stars and not spread:
         filled = set(sign.positional[:count]) | set(given)
         missing = [n for n in sign.positional[: sign.required] if n not in filled]
         missing += [n for n, needed in sign.keyword_only.items() if needed and n not in filled]
         if missing:
-            found.append(Misfit("C005", f"{what} needs the argument {', '.join(map(repr, missing))}"))
+            found.append(Misfit("K005", f"{what} needs the argument {', '.join(map(repr, missing))}"))
     return found
