@@ -25,6 +25,8 @@ LANGUAGE = re.compile(
 # Names that follow no scheme are not worth a line each (real checkpoints have some hundred patterns).
 MAX_PATTERNS = 20_000
 OTHERS = "(names beyond the first 20000 patterns)"
+# `*` stands for a number in patterns, so a name that holds one has no pattern; no model's names do.
+ASTERISK = "(names that hold an asterisk)"
 # No model has more MTP layers than this.
 MOST_LATE = 16
 
@@ -115,7 +117,7 @@ def group(rows: Iterable[tuple[str, Entry]], late: frozenset[str] = frozenset())
         head = heads.get(text) or cutter.head(text)
         text = name[at:]
         tail = tails.get(text) or cutter.tail(text)
-        pattern = (head.pattern, tail.pattern)
+        pattern = (head.pattern, tail.pattern) if "*" not in name else (ASTERISK, "")
         kind = (entry.dtype, entry.shape)
         counts = kinds.get(pattern)
         if counts is None and len(kinds) >= MAX_PATTERNS:
@@ -135,7 +137,7 @@ def group_names(names: Iterable[str], late: frozenset[str] = frozenset()) -> lis
     indices: dict[str, list[tuple[str, ...]]] = {}
     for name in names:
         parts = split(name, late)
-        pattern = ".*".join(parts[::2])
+        pattern = ".*".join(parts[::2]) if "*" not in name else ASTERISK
         if pattern not in indices and len(indices) >= MAX_PATTERNS:
             pattern = OTHERS
         indices.setdefault(pattern, []).append(tuple(parts[1::2]))

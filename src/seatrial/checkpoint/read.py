@@ -31,7 +31,7 @@ from seatrial.checkpoint.model_codes import NO_SCHEME
 from seatrial.checkpoint.moe import read_feed_forward
 from seatrial.checkpoint.mtp import read_mtp
 from seatrial.checkpoint.multimodal import read_multimodal
-from seatrial.checkpoint.names import OTHERS, Group, group, group_names, late_layers
+from seatrial.checkpoint.names import ASTERISK, OTHERS, Group, group, group_names, late_layers
 from seatrial.checkpoint.parallel import check_sizes
 from seatrial.checkpoint.params import count
 from seatrial.checkpoint.quant import read_quantization
@@ -82,8 +82,8 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
     quantization = read_quantization(parts, folder)
     context = read_context(text, attention.rope)
     groups = _groups(files, frame.layers)
-    if any(g.pattern == OTHERS for _, g in groups):
-        why = "the tensors' names follow no scheme; only the first 20000 patterns are looked at"
+    if any(g.pattern in (OTHERS, ASTERISK) for _, g in groups):
+        why = "the tensors' names follow no scheme: more than 20000 patterns, or names with an asterisk"
         ledger.findings.append(note(NO_SCHEME, "*.safetensors", why))
     mtp = read_mtp(parts, groups, files.known if files.whole else "none")
     media = read_multimodal(parts, folder, groups, files.known if files.whole else "none", frame.vocab_size)

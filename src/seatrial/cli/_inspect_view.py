@@ -58,13 +58,12 @@ def _rows(card: Card) -> list[tuple[str, str]]:
     states = {f"{m.kind}: conv {m.state.conv}, recurrent {m.state.recurrent}" for m in attention.mixers if m.state}
     rows += [("state", "; ".join(sorted(states)))] if states else []
     if moe is not None:
-        rows.append(
-            (
-                "experts",
-                f"{moe.experts} of {moe.intermediate_size}, {moe.experts_per_token} per token, "
-                f"{moe.shared_experts or 0} shared, {card.feed_forward.dense_first()} dense layers first",
-            )
-        )
+        shared = f"{moe.shared_experts} shared" if moe.shared_experts else "no shared expert"
+        if moe.shared_intermediate_size:
+            shared = f"{moe.shared_experts or 1} shared of width {moe.shared_intermediate_size}"
+        first = card.feed_forward.dense_first()
+        text = f"{moe.experts} of width {moe.intermediate_size}, {moe.experts_per_token} per token, {shared}"
+        rows.append(("experts", text + (f", {first} layers without experts first" if first else "")))
     if quant is not None:
         kept = f", {len(quant.excluded)} exclusions" if quant.excluded else ""
         rows.append(("quantisation", f"{quant.method}: {quant.scheme}{kept} ({', '.join(quant.files)})"))
