@@ -13,6 +13,7 @@ import pytest
 from seatrial.core.errors import EngineError
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.store import find_engine
+from seatrial.gates import runner
 from seatrial.gates import server as server_module
 from seatrial.targets import load_target
 
@@ -31,6 +32,13 @@ stuck_s = {stuck}
 request_s = {request}
 stop_s = {stop}
 """
+
+
+@pytest.fixture(autouse=True)
+def _short_settling(request, monkeypatch):
+    """Waiting for a crash behind the last answer is needed only where one comes."""
+    if "crash-after" not in request.node.name and "engine" not in request.node.keywords:
+        monkeypatch.setattr(runner, "SETTLE_S", 0.02)
 
 
 @pytest.fixture
