@@ -75,10 +75,14 @@ class TensorTrouble(Record):
 
 
 class Overlap(Record):
-    """Two or more tensors that wrote to the same elements of a parameter."""
+    """Two or more tensors that wrote to the same elements of a parameter.
+
+    `by_design`: tensors of different kinds, in every parameter of this kind alike, so the engine means it.
+    """
 
     parameter: str
     tensors: tuple[str, ...]
+    by_design: bool = False
 
 
 class Cast(Record):

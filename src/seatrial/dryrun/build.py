@@ -378,13 +378,26 @@ class AccountBuilder:
     # ---- the rest
 
     def _overlaps(self) -> tuple[Overlap, ...]:
-        found: dict[str, Overlap] = {}
-        names = self.columns.names
+        found: dict[str, tuple[int, ...]] = {}
+        filled: dict[str, set[str]] = defaultdict(set)
         for rank in self.full:
             for name, filling in rank.fillings.items():
-                if filling.overlapping and name not in found:
-                    found[name] = Overlap(parameter=name, tensors=tuple(names[t] for t in filling.overlapping))
-        return tuple(found.values())
+                if filling.tensors:
+                    filled[kind_of(name)].add(name)
+                if filling.overlapping:
+                    found.setdefault(name, filling.overlapping)
+        names, kind = self.columns.names, self.columns.kind
+        alike: dict[str, list[frozenset[int]]] = defaultdict(list)
+        for name, tensors in found.items():
+            kinds = frozenset(kind[t] for t in tensors)
+            alike[kind_of(name)].append(kinds if len(kinds) == len(tensors) else frozenset())
+        meant = {
+            k for k, sets in alike.items() if len(sets) == len(filled[k]) > 1 and len(set(sets)) == 1 and sets[0]
+        }
+        return tuple(
+            Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=kind_of(name) in meant)
+            for name, tensors in found.items()
+        )
 
     def _casts(self) -> tuple[Cast, ...]:
         columns = self.columns
