@@ -173,3 +173,141 @@ def qwen3_moe(config: dict[str, object] | None = None, *, block: int = 0) -> lis
     names.plain("model.norm.weight", hidden)
     names.plain("lm_head.weight", int(c["vocab_size"]), hidden)
     return names.tensors
+
+
+SMALL_QWEN3 = {
+    **{k: v for k, v in QWEN3_235B.items() if "expert" not in k and "moe" not in k and "mlp_only" not in k},
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "vocab_size": 2048,
+}
+SMALL_QWEN3.pop("decoder_sparse_step")
+SMALL_MOE = {
+    **QWEN3_235B,
+    "hidden_size": 512,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 256,
+    "vocab_size": 2048,
+}
+SMALL_DEEPSEEK = {
+    **DEEPSEEK_V3,
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "moe_intermediate_size": 256,
+    "num_hidden_layers": 3,
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "vocab_size": 2048,
+}
+
+
+def qwen3_dense(form: str = "", config: dict[str, object] | None = None) -> list[HeaderTensor]:
+    """A dense Qwen3 in one of the forms of quantised checkpoints: "", fp8, fp8-tensor, awq, gptq, int8."""
+    c = dict(config or SMALL_QWEN3)
+    names = Quantised(form)
+    hidden, head = int(c["hidden_size"]), int(c["head_dim"])
+    q, kv = head * int(c["num_attention_heads"]), head * int(c["num_key_value_heads"])
+    names.plain("model.embed_tokens.weight", int(c["vocab_size"]), hidden)
+    for layer in range(int(c["num_hidden_layers"])):
+        at = f"model.layers.{layer}"
+        names.linear(f"{at}.self_attn.q_proj", q, hidden)
+        names.linear(f"{at}.self_attn.k_proj", kv, hidden)
+        names.linear(f"{at}.self_attn.v_proj", kv, hidden)
+        names.linear(f"{at}.self_attn.o_proj", hidden, q)
+        names.plain(f"{at}.self_attn.q_norm.weight", head)
+        names.plain(f"{at}.self_attn.k_norm.weight", head)
+        names.plain(f"{at}.input_layernorm.weight", hidden)
+        names.plain(f"{at}.post_attention_layernorm.weight", hidden)
+        names.mlp(f"{at}.mlp", hidden, int(c["intermediate_size"]))
+    names.plain("model.norm.weight", hidden)
+    if not c.get("tie_word_embeddings"):
+        names.plain("lm_head.weight", int(c["vocab_size"]), hidden)
+    return names.tensors
+
+
+class Quantised(Names):
+    """Linear layers as the quantisation tools write them; group size 128 where there are groups."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__(128 if form == "fp8" else 0)
+        self.form = form
+
+    def linear(self, name: str, out: int, into: int) -> None:
+        groups = into // 128
+        if self.form == "fp8-tensor":
+            self.plain(f"{name}.weight", out, into, dtype="F8_E4M3")
+            self.plain(f"{name}.weight_scale", dtype="F32")
+            self.plain(f"{name}.input_scale", dtype="F32")
+        elif self.form == "awq":
+            self.plain(f"{name}.qweight", into, out // 8, dtype="I32")
+            self.plain(f"{name}.qzeros", groups, out // 8, dtype="I32")
+            self.plain(f"{name}.scales", groups, out, dtype="F16")
+        elif self.form == "gptq":
+            self.plain(f"{name}.qweight", into // 8, out, dtype="I32")
+            self.plain(f"{name}.qzeros", groups, out // 8, dtype="I32")
+            self.plain(f"{name}.scales", groups, out, dtype="F16")
+            self.plain(f"{name}.g_idx", into, dtype="I32")
+        elif self.form == "int8":
+            self.plain(f"{name}.weight", out, into, dtype="I8")
+            self.plain(f"{name}.weight_scale", out, 1)
+        elif self.form == "int4":
+            self.plain(f"{name}.weight_packed", out, into // 8, dtype="I32")
+            self.plain(f"{name}.weight_scale", out, groups)
+            self.plain(f"{name}.weight_shape", 2, dtype="I64")
+        else:
+            super().linear(name, out, into)
+
+
+def compressed(kind: str) -> dict[str, object]:
+    """The quantization_config that llm-compressor writes: int8 W8A8 dynamic, or int4 W4A16 in groups of 128."""
+    eight = kind == "int8"
+    weights = {"num_bits": 8 if eight else 4, "type": "int", "symmetric": True, "dynamic": False}
+    weights |= {"strategy": "channel"} if eight else {"strategy": "group", "group_size": 128}
+    acts = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True} if eight else None
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": acts, "output_activations": None}
+    return {
+        "quant_method": "compressed-tensors",
+        "format": "int-quantized" if eight else "pack-quantized",
+        "quantization_status": "compressed",
+        "config_groups": {"group_0": group},
+        "ignore": ["lm_head"],
+        "global_compression_ratio": None,
+        "kv_cache_scheme": None,
+    }
+
+
+QUANTIZATION = {
+    "": None,
+    "fp8": DEEPSEEK_V3["quantization_config"],
+    "fp8-tensor": {"quant_method": "fp8", "activation_scheme": "static"},
+    "awq": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"},
+    "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True, "lm_head": False},
+    "int8": compressed("int8"),
+    "int4": compressed("int4"),
+}
+
+
+def unquantised_gates(config: dict[str, object]) -> list[str]:
+    return [f"model.layers.{layer}.mlp.gate" for layer in range(int(config["num_hidden_layers"]))]
+
+
+def quantised_config(form: str, config: dict[str, object] | None = None) -> dict[str, object]:
+    plain = {k: v for k, v in (config or SMALL_QWEN3).items() if k != "quantization_config"}
+    if form in ("awq", "gptq"):
+        plain["torch_dtype"] = "float16"
+    return {**plain, **({"quantization_config": QUANTIZATION[form]} if QUANTIZATION[form] else {})}

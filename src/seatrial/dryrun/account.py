@@ -50,7 +50,10 @@ class ParameterLine(Record):
 
 
 class ParameterTrouble(Record):
-    """A parameter that is missing or partly filled. `likely` are the checkpoint names that would fill it."""
+    """A parameter that is missing or partly filled.
+
+    `likely` are the checkpoint names that would fill it; `short` are tensors that fill less of it than their like do.
+    """
 
     name: str
     state: Literal["missing", "partly filled"]
@@ -60,6 +63,7 @@ class ParameterTrouble(Record):
     filled_elements: int
     elements: int
     likely: tuple[str, ...]
+    short: tuple[str, ...] = ()
 
 
 class TensorTrouble(Record):
@@ -75,14 +79,21 @@ class TensorTrouble(Record):
 
 
 class Overlap(Record):
-    """Two or more tensors that wrote to the same elements of a parameter."""
+    """Two or more tensors that wrote to the same elements of a parameter.
+
+    `by_design`: tensors of different kinds, in every parameter of this kind alike, so the engine means it.
+    """
 
     parameter: str
     tensors: tuple[str, ...]
+    by_design: bool = False
 
 
 class Cast(Record):
-    """A tensor whose dtype is not that of the parameter it went into."""
+    """Tensors of a kind whose dtype is not that of the parameter they went into, `count` `of` all in the kind.
+
+    `alone`: the only one of its kind, narrowed to what nearly all other tensors of the checkpoint are.
+    """
 
     kind: str
     tensor_dtype: str
@@ -91,6 +102,7 @@ class Cast(Record):
     count: int
     names: tuple[str, ...]
     of: int
+    alone: bool = False
 
 
 class Failure(Record):

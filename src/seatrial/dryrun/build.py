@@ -6,7 +6,7 @@ In: the request's columns, the raw ranks. Out: `DryAccount`. Says of what it can
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import msgspec
 
@@ -53,6 +53,9 @@ TORCH_DTYPES = {
     "U64": "uint64",
     "C64": "complex64",
 }
+
+
+FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
 class Fate(msgspec.Struct):
@@ -319,6 +322,7 @@ class AccountBuilder:
                     filled_elements=filling.placed + filling.by_engine,
                     elements=filling.elements,
                     likely=likely.get(name, ()),
+                    short=self._short(name, ranks[0]) if state == "partly filled" else (),
                 )
             )
         return tuple(lines), tuple(troubles)
@@ -375,16 +379,41 @@ class AccountBuilder:
                     peers.learn(name, found)
         return {name: peers.likely(name, fed[name]) or (name,) for name in troubled}
 
+    def _short(self, name: str, number: int) -> tuple[str, ...]:
+        """Tensors that fill less of a parameter than others of their kind fill, in it or in its peers."""
+        rank = next(r for r in self.full if r.raw.rank == number)
+        kind = self.columns.kind
+        own = rank.shares(name)
+        peers = [
+            n for n, f in rank.fillings.items() if n != name and f.full and f.tensors and kind_of(n) == kind_of(name)
+        ]
+        most: dict[int, int] = {}
+        for shares in (own, *(rank.shares(n) for n in peers[:1])):
+            for tensor, count in shares.items():
+                most[kind[tensor]] = max(most.get(kind[tensor], 0), count)
+        return tuple(self.columns.names[t] for t, count in own.items() if count < most[kind[t]])
+
     # ---- the rest
 
     def _overlaps(self) -> tuple[Overlap, ...]:
-        found: dict[str, Overlap] = {}
-        names = self.columns.names
+        found: dict[str, tuple[int, ...]] = {}
+        filled: dict[str, set[str]] = defaultdict(set)
         for rank in self.full:
             for name, filling in rank.fillings.items():
-                if filling.overlapping and name not in found:
-                    found[name] = Overlap(parameter=name, tensors=tuple(names[t] for t in filling.overlapping))
-        return tuple(found.values())
+                if filling.tensors:
+                    filled[kind_of(name)].add(name)
+                if filling.overlapping:
+                    found.setdefault(name, filling.overlapping)
+        names, kind = self.columns.names, self.columns.kind
+        alike: dict[str, list[frozenset[int]]] = defaultdict(list)
+        for name, tensors in found.items():
+            kinds = frozenset(kind[t] for t in tensors)
+            alike[kind_of(name)].append(kinds if len(kinds) == len(tensors) else frozenset())
+        meant = {k for k, sets in alike.items() if len(sets) == len(filled[k]) > 1 and len(set(sets)) == 1 and sets[0]}
+        return tuple(
+            Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=kind_of(name) in meant)
+            for name, tensors in found.items()
+        )
 
     def _casts(self) -> tuple[Cast, ...]:
         columns = self.columns
@@ -395,6 +424,8 @@ class AccountBuilder:
         groups: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
         totals: dict[tuple[str, str], int] = defaultdict(int)
         kind_cache: dict[str, str] = {}
+        main = Counter(columns.dtypes[columns.dtype[i]] for i in self.into).most_common(1)
+        usual = TORCH_DTYPES.get(main[0][0], "") if main else ""
         for index, into in self.into.items():
             mine = TORCH_DTYPES.get(columns.dtypes[columns.dtype[index]], "")
             kind = columns.kinds[columns.kind[index]]
@@ -412,6 +443,7 @@ class AccountBuilder:
                 count=len(members),
                 names=tuple(sorted(members)[:64]),
                 of=totals[(kind, target)],
+                alone=totals[(kind, target)] == 1 and theirs == usual and mine in FLOATS and theirs in FLOATS,
             )
             for (kind, mine, theirs, target), members in groups.items()
         )

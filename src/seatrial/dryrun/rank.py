@@ -39,7 +39,16 @@ class RankReading:
         self.fillings: dict[str, Filling] = {}
         self.read: dict[int, set[int]] = defaultdict(set)
         self.into: dict[int, set[str]] = defaultdict(set)
+        self.writes: dict[str, list[tuple[int, int]]] = {}
         self._collect()
+
+    def shares(self, name: str) -> dict[int, int]:
+        """Elements of the parameter that each tensor filled."""
+        regions: dict[int, set[int]] = defaultdict(set)
+        for tensor, region in self.writes.get(name, ()):
+            if tensor >= 0:
+                regions[tensor].add(region)
+        return {tensor: self._count(frozenset(found))[0] for tensor, found in regions.items()}
 
     def _collect(self) -> None:
         raw = self.raw
@@ -55,7 +64,7 @@ class RankReading:
                 continue
             for storage in parameter.storages:
                 homes[storage].append(filling)
-        writes: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        writes = self.writes = defaultdict(list)
         rows = raw.move_rows()
         for at in range(0, len(rows), MOVE_WIDTH):
             tensor, storage, destination, source, _ = rows[at : at + MOVE_WIDTH]

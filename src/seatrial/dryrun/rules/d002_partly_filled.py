@@ -14,6 +14,8 @@ def find(account: DryAccount) -> Iterator[Finding]:
         if trouble.state == "partly filled":
             known = trouble.likely != (trouble.name,)
             names = f"; missing in the checkpoint: {some(trouble.likely)}" if known and trouble.likely else ""
+            if trouble.short:
+                names += f"; filled too little: {some(trouble.short)}"
             yield RULE.finding(
                 trouble.name,
                 f"{trouble.filled_elements} of {trouble.elements} elements of {trouble.name} "

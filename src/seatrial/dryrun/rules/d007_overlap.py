@@ -11,6 +11,8 @@ from seatrial.dryrun.rules.base import Rule, some
 
 def find(account: DryAccount) -> Iterator[Finding]:
     for overlap in account.overlaps:
+        if overlap.by_design:
+            continue
         yield RULE.finding(
             overlap.tensors[-1], f"{some(overlap.tensors)} write to the same elements of parameter {overlap.parameter}"
         )

@@ -13,10 +13,11 @@ from seatrial.dryrun.rules.dtypes import kind_of_number
 def find(account: DryAccount) -> Iterator[Finding]:
     for cast in account.casts:
         same = kind_of_number(cast.tensor_dtype) == kind_of_number(cast.parameter_dtype)
-        if same and cast.of >= 2 and cast.count * 2 <= cast.of:
+        if same and (cast.alone or (cast.of >= 2 and cast.count * 2 <= cast.of)):
+            others = "the rest of the checkpoint" if cast.alone else "their peers"
             yield RULE.finding(
                 cast.names[0],
-                f"{cast.count} of {cast.of} tensors {cast.kind} are {cast.tensor_dtype}, unlike their peers "
+                f"{cast.count} of {cast.of} tensors {cast.kind} are {cast.tensor_dtype}, unlike {others} "
                 f"(parameter {cast.parameter_dtype}): {some(cast.names)}",
             )
 

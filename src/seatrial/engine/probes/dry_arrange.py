@@ -34,6 +34,12 @@ MOE_BACKENDS_032 = {
     "vllm.model_executor.layers.fused_moe.oracle.w4a8_int8": ("select_w4a8_int8_moe_backend", "W4A8Int8MoeBackend"),
 }
 ADAPTERS = ({"name": "0.27-0.32", "from": (0, 27), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
+# Computed while building and read while loading, so it needs values: which experts a rank holds.
+REAL_VALUES = (
+    ("vllm.model_executor.layers.fused_moe.expert_map_manager", "ExpertMapManager.__init__"),
+    ("vllm.model_executor.layers.fused_moe.expert_map_manager", "ExpertMapManager.update"),
+    ("vllm.model_executor.layers.fused_moe.layer", "determine_expert_map"),
+)
 NOTES = []  # what happened while arranging, for the answer
 ANSWERED = []
 PLACEHOLDERS = {}  # function -> the platform's own refusal
@@ -254,6 +260,7 @@ def answer_kernels():
     if ANSWERED:
         return
     ANSWERED.append(True)
+    keep_real_values()
 
     chosen, _ = adapter()
     for module_name, names in chosen["kernels"].items():
@@ -274,6 +281,39 @@ def answer_kernels():
         if hasattr(module, name):
             kinds = getattr(module, backend, None)
             everywhere(module, name, with_placeholder(name, getattr(module, name), kinds))
+
+
+def keep_real_values():
+    """Let the functions of REAL_VALUES make their tensors on the host instead of on meta."""
+    import importlib
+
+    import torch
+
+    def on_host(function):
+        def run(*args, **kwargs):
+            with torch.device("cpu"):
+                return function(*args, **kwargs)
+
+        return run
+
+    found = False
+    for module_name, path in REAL_VALUES:
+        try:
+            owner = importlib.import_module(module_name)
+        except ImportError:
+            continue
+        *parents, name = path.split(".")
+        for parent in parents:
+            owner = getattr(owner, parent, None)
+        function = getattr(owner, name, None)
+        if function is not None:
+            found = True
+            if parents:
+                setattr(owner, name, on_host(function))
+            else:
+                everywhere(owner, name, on_host(function))
+    if not found:
+        NOTES.append("no function that maps experts to ranks was found; expert parallelism may not be followed")
 
 
 def with_placeholder(name, real, kinds):

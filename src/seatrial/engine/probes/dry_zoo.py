@@ -1,6 +1,6 @@
 """Header-only checkpoints in the hub's naming, made by transformers on the meta device from its default configs.
 
-Request: `{"list": true}`, or `{"architecture": NAME, "layers": N}`. Answer: the architectures that the engine registers
+Request: `{"list": true}`, or `{"architecture": NAME, "layers": N, "overrides": {...}}`. Answer: the architectures that the engine registers
 and whether transformers has a class of that name; or the config (as config.json has it) and `[name, dtype, shape]` of
 every tensor as `save_pretrained` would name it. Depth is cut to N layers where the config allows it; widths stay.
 """
@@ -38,7 +38,7 @@ def probe(request, progress):
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     if request.get("list"):
         return listing()
-    return make(request["architecture"], request.get("layers", 4))
+    return make(request["architecture"], request.get("layers", 4), request.get("overrides") or {})
 
 
 def listing():
@@ -51,7 +51,7 @@ def listing():
     ]
 
 
-def make(name, layers):
+def make(name, layers, overrides):
     import torch
     import transformers
 
@@ -60,8 +60,12 @@ def make(name, layers):
         default = cls.config_class()
     except Exception as exc:
         return {"error": "config: " + line_of(exc)}
-    tries = [("cut", lambda: cls.config_class.from_dict(cut(json.loads(default.to_json_string(use_diff=False)), layers)))]
-    tries.append(("default", lambda: default))
+
+    def smaller():
+        plain = cut(json.loads(default.to_json_string(use_diff=False)), layers)
+        return cls.config_class.from_dict(override(plain, overrides))
+
+    tries = [("cut", smaller), ("default", lambda: default)]
     failure = ""
     for how, build in tries:
         try:
@@ -102,6 +106,16 @@ def cut(config, layers):
     for key, value in config.items():
         if isinstance(value, list) and len(value) in lengths:
             config[key] = value[:layers]
+    return config
+
+
+def override(config, changes):
+    """Set fields wherever they occur, in sub-configs too."""
+    for key, value in list(config.items()):
+        if isinstance(value, dict):
+            override(value, changes)
+        elif key in changes:
+            config[key] = changes[key]
     return config
 
 

@@ -1,0 +1,111 @@
+"""Zoo: every architecture that the engine registers and transformers can configure by default, dry-run header-only.
+
+    python bench/dry_zoo.py ENGINE_PYTHON [--only NAME ...] [--out docs/dry-zoo.json]
+
+Must hold: each gets a verdict, none crashes seatrial, at least 120 architectures, and of the failures none is ours.
+transformers makes the checkpoint on the meta device with the names that `save_pretrained` would write, cut to 4 layers
+at full width. The result is the source of the page docs/dry-zoo.md (`make docs`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from seatrial.core.step import StepResult
+from seatrial.core.verdict import Verdict
+from seatrial.dryrun import HeaderTensor, dry
+from seatrial.dryrun.rules.limits import is_limit
+from seatrial.engine.border import ProbeSession
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def whose(result: StepResult) -> str:
+    """Whose fault a verdict other than pass is: ours, transformers' (names or config fields that drifted), engine's."""
+    account = result.facts
+    if account is None or account.crashed_ranks or any(is_limit(f.raw) for f in account.failures):
+        return "ours"
+    if any(f.raw.stage == "arrange" for f in account.failures):
+        return "ours"
+    refused = [f.raw for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
+    if refused:
+        if refused[0].type == "builtins.OSError" and "preprocessor" in refused[0].message:
+            return "zoo"  # the zoo writes no processor files
+        places = " ".join(p.file for p in refused[0].frames[-3:])
+        drifted = "transformers/" in places and refused[0].type.endswith("AttributeError")
+        return "transformers" if drifted or "Strict" in refused[0].type else "engine"
+    unplaced = [t for t in account.tensor_troubles if t.state in ("failed", "unexplained")]
+    if unplaced:
+        return "transformers"
+    return "engine"
+
+
+def one(session: ProbeSession, name: str) -> dict[str, object]:
+    began = time.monotonic()
+    made = session.call("dry_zoo", {"architecture": name, "layers": 4}, timeout_s=300)
+    if made.status != "answered" or "error" in made.answer:
+        return {
+            "architecture": name,
+            "verdict": "not made",
+            "whose": "transformers",
+            "reason": made.trouble() or made.answer["error"],
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(made.answer["config"]))
+        tensors = [HeaderTensor(name=n, dtype=d, shape=tuple(s)) for n, d, s in made.answer["tensors"]]
+        generates = "ForCausalLM" in name or "ForConditionalGeneration" in name
+        options = {} if generates else {"runner": "pooling"}
+        result = dry(Path(folder), tensors, session=session, engine_args=options, timeout_s=300)
+    verdict = result.outcome.verdict
+    return {
+        "architecture": name,
+        "verdict": verdict.value,
+        "whose": "" if verdict is Verdict.PASS else whose(result),
+        "summary": result.summary,
+        "reason": " ".join(result.outcome.reason.replace(folder, "CHECKPOINT").split())[:260],
+        "depth": made.answer["how"],
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("python", type=Path)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    rows = []
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ProbeSession(options.python, log=Path(scratch) / "zoo.log") as session,
+    ):
+        listed = session.call("dry_zoo", {"list": True}).answer
+        identity = session.call("identity", {}).answer["packages"]
+        for entry in listed:
+            if not entry["transformers"] or (options.only and entry["name"] not in options.only):
+                continue
+            row = one(session, entry["name"])
+            rows.append(row)
+            print(f"{row['architecture']:<48}{row['verdict']:<14}{row['whose']:<14}{row['reason'][:90]}", flush=True)
+    tried = [r for r in rows if r["verdict"] != "not made"]
+    counts = Counter((r["verdict"], r["whose"]) for r in rows)
+    print(f"\nregistered {len(listed)}, in transformers {len(rows)}, dry-run {len(tried)}")
+    for (verdict, owner), count in sorted(counts.items()):
+        print(f"  {verdict:<14}{owner:<14}{count}")
+    if options.out:
+        document = {
+            "vllm": identity.get("vllm"),
+            "transformers": identity.get("transformers"),
+            "registered": len(listed),
+            "rows": [{k: v for k, v in r.items() if k != "seconds"} for r in rows],
+        }
+        options.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
