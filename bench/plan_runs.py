@@ -2,7 +2,8 @@
 
     python bench/plan_runs.py --engine ENGINE_PYTHON --models FOLDER [--json FILE]
 
-FOLDER holds checkpoints (tiny ones, see `seatrial tiny`); the families that `seatrial tiny` does not make are derived from
+FOLDER holds checkpoints (tiny ones, see `seatrial tiny`); the families that `seatrial tiny` does not make are
+derived from
 its qwen3 by another config.json with `--load-format dummy`. One engine at a time, in its own process group.
 """
 
@@ -42,7 +43,8 @@ VARIANTS = {
                 "sliding_window": 500},
     "sliding-mixed": {**COMMON, "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text",
                       "num_key_value_heads": 2, "sliding_window": 512, "query_pre_attn_scalar": 32,
-                      "hidden_activation": "gelu_pytorch_tanh", "layer_types": (["sliding_attention"] * 2 + ["full_attention"]) * 2,
+                      "hidden_activation": "gelu_pytorch_tanh", "layer_types": (["sliding_attention"] * 2 +
+                      ["full_attention"]) * 2,
                       "tie_word_embeddings": True},
     "gpt-oss": {**COMMON, "architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss", "num_key_value_heads": 2,
                 "sliding_window": 128, "num_local_experts": 4, "num_experts_per_tok": 2,
@@ -73,10 +75,17 @@ def serve(engine: Path, place: Path, memory: int, limit_s: float) -> tuple[int, 
     """Tokens and concurrency as logged, or why there are none."""
     argv = [
         str(engine.parent / "vllm"), "serve", str(place), "--port", "0", "--max-model-len", str(LENGTH),
-        "--max-num-seqs", str(SEQS), "--max-num-batched-tokens", str(BATCH), "--enforce-eager", "--load-format", "dummy",
+        "--max-num-seqs", str(SEQS), "--max-num-batched-tokens", str(BATCH), "--enforce-eager", "--load-format",
+        "dummy",
         "--kv-cache-memory-bytes", str(memory),
     ]  # fmt: skip
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    env = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, start_new_session=True)
     ends = time.monotonic() + limit_s
     text = b""
@@ -120,7 +129,10 @@ def main() -> None:
             wrong += not equal
             shown = theirs if isinstance(theirs, str) else f"{theirs[0]:>12}"
             both = "" if isinstance(theirs, str) else f"{mine[1]:>11.2f} {theirs[1]:>11.2f}"
-            print(f"{place.name:<16} {memory:>12} {mine[0]:>12} {shown} {both:>24} {'' if equal else 'DIFFERS'}", flush=True)
+            print(
+                f"{place.name:<16} {memory:>12} {mine[0]:>12} {shown} {both:>24} {'' if equal else 'DIFFERS'}",
+                flush=True,
+            )
             rows.append({"model": place.name, "memory": memory, "predicted": mine, "logged": theirs, "equal": equal})
             if isinstance(theirs, str):
                 break

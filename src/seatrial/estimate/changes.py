@@ -1,6 +1,7 @@
 """What could be changed so that it fits, cheapest first; each is planned anew, so every effect is a computed one.
 
-In: a plan that does not pass, and what made it. Out: `Change`s in order of cost. Refuses nothing; a layout that the model
+In: a plan that does not pass, and what made it. Out: `Change`s in order of cost. Refuses nothing; a layout that the
+model
 does not divide into is left out.
 """
 
@@ -9,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from msgspec.structs import replace
-
 from seatrial.core.errors import UsageError
 from seatrial.core.quantity import Quantity
 from seatrial.core.record import Record
 from seatrial.estimate.calibrate import Calibration
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.layout import Layout, Serving
-from seatrial.estimate.model import Model
+from seatrial.estimate.model import Model, altered
 from seatrial.estimate.plan import Level, Plan, make_plan
 
 Cost = Literal["none", "prefill speed", "less headroom", "accuracy to be checked", "what is asked for", "more devices"]
@@ -97,7 +96,7 @@ def _settings(model: Model, plan: Plan, most_devices: int) -> Iterator[Setting]:
     if asked.batched_tokens > 2048:
         yield setting(
             "--max-num-batched-tokens 2048", "prefill speed", "smaller activations and windows",
-            replace(serving, max_num_batched_tokens=2048),
+            altered(serving, max_num_batched_tokens=2048),
         )  # fmt: skip
     if serving.utilization < MOST_UTILIZATION and serving.kv_bytes is None:
         share = plan.answer.utilization if plan.answer else None
@@ -105,21 +104,21 @@ def _settings(model: Model, plan: Plan, most_devices: int) -> Iterator[Setting]:
         if value > serving.utilization:
             yield setting(
                 f"--gpu-memory-utilization {value}", "less headroom", "the engine may use more of the device",
-                replace(serving, utilization=value),
+                altered(serving, utilization=value),
             )  # fmt: skip
     if plan.cache is not None and plan.cache.dtype == "auto":
         yield setting(
             "--kv-cache-dtype fp8", "accuracy to be checked", "half the cache; the device must support it",
-            replace(serving, kv_dtype="fp8"),
+            altered(serving, kv_dtype="fp8"),
         )  # fmt: skip
     yield from _less(plan)
     for tp in (layout.tp * 2, layout.tp * 4, layout.tp * 8):
         if tp * layout.pp * layout.dp <= most_devices:
             yield setting(f"--tensor-parallel-size {tp}", "more devices", "weights and heads split further",
-                          spread=replace(layout, tp=tp))  # fmt: skip
+                          spread=altered(layout, tp=tp))  # fmt: skip
     if layout.pp == 1 and layout.tp * 2 <= most_devices:
         yield setting("--pipeline-parallel-size 2", "more devices", "each stage holds half of the layers",
-                      spread=replace(layout, pp=2))  # fmt: skip
+                      spread=altered(layout, pp=2))  # fmt: skip
 
 
 def _less(plan: Plan) -> Iterator[Setting]:
@@ -128,12 +127,12 @@ def _less(plan: Plan) -> Iterator[Setting]:
     if most.length and most.length < asked.length:
         yield Setting(
             flag=f"--max-model-len {most.length}", cost="what is asked for", layout=asked.layout,
-            serving=replace(asked.serving, max_model_len=most.length), requests=asked.requests,
+            serving=altered(asked.serving, max_model_len=most.length), requests=asked.requests,
             why=f"the longest context for {asked.requests} at once",
         )  # fmt: skip
     if most.requests and most.requests < asked.requests:
         yield Setting(
             flag=f"--max-num-seqs {most.requests}", cost="what is asked for", layout=asked.layout,
-            serving=replace(asked.serving, max_num_seqs=most.requests), requests=most.requests,
+            serving=altered(asked.serving, max_num_seqs=most.requests), requests=most.requests,
             why=f"the most requests of {asked.length} tokens",
         )  # fmt: skip

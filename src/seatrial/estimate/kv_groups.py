@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec.structs import replace
-
 from seatrial.core.record import Record
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.kv_layers import CacheSpec, KvCache
 from seatrial.estimate.layout import Serving
-from seatrial.estimate.model import NotModelled
+from seatrial.estimate.model import NotModelled, altered
 
 FULL = ("full", "mla")
 
@@ -81,13 +79,15 @@ def _promoted(specs: list[CacheSpec]) -> list[CacheSpec]:
     block = next(s.block for s in specs if s.kind in FULL)
     out: list[CacheSpec] = []
     for spec in specs:
-        if spec.kind in ("window", "chunk"):
-            page = spec.page * block // spec.block
-            sizes = spec.merge.split(" ", 2)[2] if spec.merge.count(" ") >= 2 else spec.merge
-            spec = replace(
-                spec, kind="full", block=block, page=page, content=page, merge=f"full  {sizes}", window=None, chunk=None
-            )
-        out.append(spec)
+        if spec.kind not in ("window", "chunk"):
+            out.append(spec)
+            continue
+        page = spec.page * block // spec.block
+        sizes = spec.merge.split(" ", 3)[3]
+        whole = f"full  {block} {sizes}"
+        out.append(
+            altered(spec, kind="full", block=block, page=page, content=page, merge=whole, window=None, chunk=None)
+        )
     return out
 
 
@@ -111,14 +111,14 @@ def _equal_pages(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
         if spec.page == largest:
             out.append(spec)
         elif spec.kind == "state":
-            out.append(replace(spec, page=largest, merge=f"state {largest}"))
+            out.append(altered(spec, page=largest, merge=f"state {largest}"))
         elif largest % spec.page == 0:
             block = spec.block * (largest // spec.page)
-            out.append(replace(spec, block=block, page=largest, merge=f"{spec.merge} grown {block}"))
+            out.append(altered(spec, block=block, page=largest, merge=f"{spec.merge} grown {block}"))
         elif spec.kind == "mla":
             raise NotModelled(f"MLA pages of {spec.page} bytes beside pages of {largest}, which they do not divide")
         else:
-            out.append(replace(spec, page=largest, merge=f"{spec.merge} padded {largest}"))
+            out.append(altered(spec, page=largest, merge=f"{spec.merge} padded {largest}"))
     return out
 
 
@@ -175,7 +175,9 @@ def capacity(pool_: Pool, memory: int, length: int, in_flight: int, cache: KvCac
     )
 
 
-def longest(pool_: Pool, memory: int, requests: int, most: int, in_flight: int, cache: KvCache, serving: Serving) -> int:
+def longest(
+    pool_: Pool, memory: int, requests: int, most: int, in_flight: int, cache: KvCache, serving: Serving
+) -> int:
     """The longest length at which `requests` requests are held at once; 0 if none. `most` bounds the search."""
     if not pool_.groups:
         return most

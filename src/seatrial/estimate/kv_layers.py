@@ -68,7 +68,9 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     dtype = _cache_dtype(model, serving)
     mla = any(m.kind == "MLA" for m in kinds)
     if any(m.compress_ratio is not None for m in kinds):
-        raise NotModelled("attention whose cache is compressed by a ratio (DeepSeek-V4): its paged layout differs by device")
+        raise NotModelled(
+            "attention whose cache is compressed by a ratio (DeepSeek-V4): its paged layout differs by device"
+        )
     block = serving.block_size or (rules.mla_block if mla else rules.block)
     if mla and rules.platform == "cpu":
         block = rules.mla_block
@@ -179,7 +181,9 @@ def state_shapes(
 
 
 def _ssm_dtype(model: Model, mixer: Mixer) -> str:
-    """The recurrent state's dtype: the config's, else the class default (float32 for Nemotron-H and KDA), else the model's."""
+    """The recurrent state's dtype: the config's, else the class default (float32 for Nemotron-H and KDA), else the
+    model's.
+    """
     from seatrial.checkpoint.dtypes import TORCH_NAMES
 
     stated = mixer.state.dtype if mixer.state else None

@@ -47,7 +47,8 @@ class Serving(Record):
 
     `kv_dtype`: "auto" (the model's), "fp8", "int8_per_token_head", … as `--kv-cache-dtype`. `utilization` is the share
     of a device's memory the engine may use; `kv_bytes` (per device) sets the KV cache outright, as
-    `--kv-cache-memory-bytes`. `spec_tokens` are drafted per step. `encoder_tokens`: longest encoder input (cross-attention).
+    `--kv-cache-memory-bytes`. `spec_tokens` are drafted per step. `encoder_tokens`: longest encoder input
+    (cross-attention).
     """
 
     max_model_len: int | None = None

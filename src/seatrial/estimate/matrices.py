@@ -1,4 +1,5 @@
-"""Every weight of the engine's model: its shape, how ranks share it, whether it is quantised; the base of bytes and FLOPs.
+"""Every weight of the engine's model: its shape, how ranks share it, whether it is quantised; the base of bytes and
+FLOPs.
 
 In: a model. Out: `Matrix`es, built by `matrices_attention`, `matrices_ffn` and `matrices_towers`. The shapes and splits
 are those of vLLM 0.32's model classes; `bench/plan_weights.py` compares the sums with the engine's own parameters.
@@ -66,10 +67,22 @@ def vector(
 
 
 def linear(
-    part: Part, module: str, rows: tuple[int, ...] | int, cols: int, layers: tuple[int, ...], split: Split, bias: bool = False
+    part: Part,
+    module: str,
+    rows: tuple[int, ...] | int,
+    cols: int,
+    layers: tuple[int, ...],
+    split: Split,
+    bias: bool = False,
 ) -> Matrix:
     """A projection that quantisation may apply to."""
     return Matrix(
-        part=part, module=module, rows=(rows,) if isinstance(rows, int) else rows, cols=cols, layers=layers, split=split,
-        quantizable=True, bias=bias,
-    )  # fmt: skip
+        part=part,
+        module=module,
+        rows=(rows,) if isinstance(rows, int) else rows,
+        cols=cols,
+        layers=layers,
+        split=split,
+        quantizable=True,
+        bias=bias,
+    )

@@ -1,4 +1,6 @@
-"""The weights of what mixes tokens: attention by heads, latent attention, its sparse indexer, linear and Mamba layers."""
+"""The weights of what mixes tokens: attention by heads, latent attention, its sparse indexer, linear and Mamba
+layers.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def _heads(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]:
     dim_v = mixer.value_head_dim or dim
     stated = attention.bias
     bias = kind in QKV_BIAS if stated is None else stated
-    query = heads * dim * (2 if attention.output_gate or kind in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text") else 1)
+    query = (
+        heads * dim * (2 if attention.output_gate or kind in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text") else 1)
+    )
     made = [
         Matrix(
             part="attention", module="self_attn.qkv_proj", rows=(query, kv * dim, kv * dim_v), cols=hidden,
@@ -49,10 +53,9 @@ def _heads(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]:
             vector("norm", "self_attn.q_norm", heads * dim, layers, "rows"),
             vector("norm", "self_attn.k_norm", kv * dim, layers, "kv", head=dim),
         ]
-    elif attention.qk_norm == "yes":
-        # Llama 4 normalises q and k without a weight.
-        if kind not in ("llama4_text", "llama4"):
-            raise Lacking("qk_norm_type", "config.json says that q and k are normalised, but not how")
+    elif attention.qk_norm == "yes" and kind not in ("llama4_text", "llama4"):
+        # (Llama 4 normalises q and k without a weight.)
+        raise Lacking("qk_norm_type", "config.json says that q and k are normalised, but not how")
     if attention.sinks:
         made.append(vector("attention", "self_attn.sinks", heads, layers, "rows"))
     return made
@@ -86,7 +89,11 @@ def _latent(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]
         made += [
             linear("indexer", "self_attn.indexer.wq_b", count * dim, q_rank or hidden, layers, "none"),
             Matrix(
-                part="indexer", module="self_attn.indexer.wk_weights_proj", rows=(dim, count), cols=hidden, layers=layers
+                part="indexer",
+                module="self_attn.indexer.wk_weights_proj",
+                rows=(dim, count),
+                cols=hidden,
+                layers=layers,
             ),
             vector("norm", "self_attn.indexer.k_norm.weight", dim, layers, dtype="F32"),
             vector("norm", "self_attn.indexer.k_norm.bias", dim, layers, dtype="F32"),
@@ -100,8 +107,9 @@ def _delta_net(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matr
     hidden = model.hidden()
     keys = need(state.key_heads if state else None, "linear_num_key_heads")
     values = need(state.heads if state else None, "linear_num_value_heads")
-    key_dim, dim = need(state.key_dim if state else None, "linear_key_head_dim"), need(
-        state.head_dim if state else None, "linear_value_head_dim"
+    key_dim, dim = (
+        need(state.key_dim if state else None, "linear_key_head_dim"),
+        need(state.head_dim if state else None, "linear_value_head_dim"),
     )
     kernel = need(state.kernel if state else None, "linear_conv_kernel_dim")
     key, value = keys * key_dim, values * dim
@@ -122,11 +130,13 @@ def _mamba2(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int) -> lis
     """Mamba 2 (Nemotron-H). Groups that do not divide are copied so that each rank has those of its heads."""
     state = mixer.state
     hidden = model.hidden()
-    heads, dim = need(state.heads if state else None, "mamba_num_heads"), need(
-        state.head_dim if state else None, "mamba_head_dim"
+    heads, dim = (
+        need(state.heads if state else None, "mamba_num_heads"),
+        need(state.head_dim if state else None, "mamba_head_dim"),
     )
-    size, groups = need(state.state_size if state else None, "ssm_state_size"), need(
-        state.groups if state else None, "n_groups"
+    size, groups = (
+        need(state.state_size if state else None, "ssm_state_size"),
+        need(state.groups if state else None, "n_groups"),
     )
     kernel = need(state.kernel if state else None, "conv_kernel")
     inner = heads * dim

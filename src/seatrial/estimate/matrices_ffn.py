@@ -112,5 +112,7 @@ def _shared(model: Model, layers: tuple[int, ...], base: str) -> list[Matrix]:
         linear("shared-experts", f"{name}.down_proj", hidden, size, layers, "cols"),
     ]
     if kind.startswith("qwen"):
-        made.append(Matrix(part="shared-experts", module=f"{base}.shared_expert_gate", rows=(1,), cols=hidden, layers=layers))
+        made.append(
+            Matrix(part="shared-experts", module=f"{base}.shared_expert_gate", rows=(1,), cols=hidden, layers=layers)
+        )
     return made

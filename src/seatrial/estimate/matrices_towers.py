@@ -37,7 +37,13 @@ def _all(layers: int) -> tuple[int, ...]:
 
 
 def _place(
-    module: str, rows: int, cols: int, split: Split = "none", layers: int = 0, bias: bool = True, projector: bool = False
+    module: str,
+    rows: int,
+    cols: int,
+    split: Split = "none",
+    layers: int = 0,
+    bias: bool = True,
+    projector: bool = False,
 ) -> list[Matrix]:
     """`layers` copies of a plain (never quantised) weight of the tower; the first pipeline stage holds it."""
     one = Matrix(
@@ -51,7 +57,11 @@ def _qwen(vision: dict[str, Any]) -> list[Matrix]:
     """Qwen3-VL's tower: attention and MLP are cut by tensor parallelism, the patch embedding is not."""
     hidden, depth = _size(vision, "hidden_size"), _size(vision, "depth")
     inner, out = _size(vision, "intermediate_size"), _size(vision, "out_hidden_size")
-    patch = _size(vision, "in_channels", "in_chans") * _size(vision, "temporal_patch_size") * _size(vision, "patch_size") ** 2
+    patch = (
+        _size(vision, "in_channels", "in_chans")
+        * _size(vision, "temporal_patch_size")
+        * _size(vision, "patch_size") ** 2
+    )
     merged = hidden * _size(vision, "spatial_merge_size") ** 2
     made = _place("patch_embed.proj", hidden, patch)
     made += _place("pos_embed", _size(vision, "num_position_embeddings") * hidden, 1, bias=False)
@@ -73,7 +83,9 @@ def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     hidden, depth = _size(vision, "hidden_size"), _size(vision, "num_hidden_layers")
     inner, dim = _size(vision, "intermediate_size"), _size(vision, "head_dim")
     heads, kv = _size(vision, "num_attention_heads"), _size(vision, "num_key_value_heads")
-    made = _place("patch_embedder.position_embedding_table", 2 * _size(vision, "position_embedding_size") * hidden, 1, bias=False)
+    made = _place(
+        "patch_embedder.position_embedding_table", 2 * _size(vision, "position_embedding_size") * hidden, 1, bias=False
+    )
     made += _place("patch_embedder.input_proj", hidden, 3 * _size(vision, "patch_size") ** 2, bias=False)
     for rows, cols in ((heads * dim, hidden), (kv * dim, hidden), (kv * dim, hidden), (hidden, heads * dim)):
         made += _place("encoder.layers.self_attn", rows, cols, layers=depth, bias=False)
@@ -86,7 +98,11 @@ def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
 
 def _moonvit(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     """Kimi K2.5's MoonViT: blocks cut by tensor parallelism, the projector whole on every rank."""
-    hidden, depth, inner = _size(vision, "vt_hidden_size"), _size(vision, "vt_num_hidden_layers"), _size(vision, "vt_intermediate_size")
+    hidden, depth, inner = (
+        _size(vision, "vt_hidden_size"),
+        _size(vision, "vt_num_hidden_layers"),
+        _size(vision, "vt_intermediate_size"),
+    )
     places = _size(vision, "init_pos_emb_height") * _size(vision, "init_pos_emb_width")
     kernel = vision.get("merge_kernel_size")
     if not isinstance(kernel, list) or not all(isinstance(k, int) for k in kernel):

@@ -1,7 +1,9 @@
 """Memory of one device as buckets, each with its source: what the engine may use, what it needs, what is left for KV.
 
-In: a model, a layout, how it is served, the device's memory, what earlier runs calibrated. Out: `Memory`. Bytes here are
-per device, of the fullest pipeline stage. A bucket that nobody can state is unknown with its reason, and the margin says
+In: a model, a layout, how it is served, the device's memory, what earlier runs calibrated. Out: `Memory`. Bytes here
+are
+per device, of the fullest pipeline stage. A bucket that nobody can state is unknown with its reason, and the margin
+says
 what stands in for it.
 """
 
@@ -68,7 +70,9 @@ def memory(
         made.append(
             Bucket(
                 name="speculative",
-                amount=unknown("bytes", "the draft layers' weights are in the headers only; their cache is in the KV figure"),
+                amount=unknown(
+                    "bytes", "the draft layers' weights are in the headers only; their cache is in the KV figure"
+                ),
                 how=f"{serving.spec_tokens} drafted tokens",
             )
         )
@@ -85,9 +89,7 @@ def memory(
         )
     )
     for_kv = serving.kv_bytes if serving.kv_bytes is not None else None if budget is None else budget - known
-    return Memory(
-        device=device, budget=budget, buckets=tuple(made), for_kv=for_kv, margin=margin, unknown=missing
-    )
+    return Memory(device=device, budget=budget, buckets=tuple(made), for_kv=for_kv, margin=margin, unknown=missing)
 
 
 def serving_budget(serving: Serving, total: float | None) -> int | None:
@@ -123,7 +125,9 @@ def _activations(
     tokens = serving.max_num_batched_tokens or rules.batched_tokens
     formula = activation_bytes(model, layout, serving, rules)
     factor = calibration.activations
-    how = f"{tokens} tokens a step, {serving.max_num_seqs or rules.max_seqs} requests' logits; a model, not a measurement"
+    how = (
+        f"{tokens} tokens a step, {serving.max_num_seqs or rules.max_seqs} requests' logits; a model, not a measurement"
+    )
     if factor is None:
         amount = Quantity(value=formula, unit="bytes", source=Source.DERIVED, note="formula, not calibrated")
     else:

@@ -1,13 +1,14 @@
 """What the estimate works from: the checkpoint's card and, for the fields the card does not carry, its config.json.
 
-This is the one place of `estimate` that reads config.json itself. In: a folder, or a card with its config. Out: `Model`.
+This is the one place of `estimate` that reads config.json itself. In: a folder, or a card with its config. Out:
+`Model`.
 A field that a formula needs and nobody states raises `Lacking`, which the door turns into an inconclusive verdict.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -36,6 +37,14 @@ class Uneven(Exception):
     """A size that does not divide over the ranks; the message has the numbers."""
 
 
+R = TypeVar("R", bound=Record)
+
+
+def altered(record: R, **changes: Any) -> R:
+    """A copy of the record with these fields changed."""
+    return msgspec.structs.replace(record, **changes)  # type: ignore[type-var]
+
+
 class Model(Record):
     """`config` is config.json as it stands (empty where there is none)."""
 
@@ -48,8 +57,10 @@ class Model(Record):
 
     def vision(self) -> dict[str, Any]:
         """The image tower's section; empty for none."""
-        found = next((self.config[k] for k in VISION_SECTIONS if isinstance(self.config.get(k), dict)), {})
-        return dict(found)
+        for key in VISION_SECTIONS:
+            if isinstance(self.config.get(key), dict):
+                return dict(self.config[key])
+        return {}
 
     def number(self, *keys: str, least: int = 1) -> int | None:
         """A whole number of the language model's section, or of the top."""

@@ -1,6 +1,7 @@
 """The plan: memory per device, KV capacity, the verdict, the limiting resource and what could be changed.
 
-In: a model, a layout, how it is to be served, the device. Out: `Plan`. A missing fact gives an inconclusive verdict that
+In: a model, a layout, how it is to be served, the device. Out: `Plan`. A missing fact gives an inconclusive verdict
+that
 names the field; sizes that do not divide raise UsageError with the numbers.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec.structs import replace
+import msgspec
 
 from seatrial.core.errors import UsageError
 from seatrial.core.quantity import Quantity
@@ -20,7 +21,7 @@ from seatrial.estimate.kv_groups import Capacity, Pool, blocks_per_request, capa
 from seatrial.estimate.kv_layers import KvCache, kv_cache
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.memory import Memory, memory
-from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven
+from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, altered
 from seatrial.estimate.weights import WeightBytes, weight_bytes
 
 BASELINE_LENGTH, BASELINE_REQUESTS = 131072, 16
@@ -54,13 +55,14 @@ class Answer(Record):
 
 
 class Most(Record):
-    """What is possible at most: tokens in the cache, requests of the asked length, the longest context at the asked
-    number of requests. None: unknown."""
+    """What is possible at most: `tokens` as the engine would log them; with the margin kept, requests of the asked
+    length
+    and the longest context at the asked number of requests (both per replica). None: unknown."""
 
     tokens: int | None
     requests: int | None
     length: int | None
-    by_length: dict[int, int] = {}
+    by_length: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 class Plan(Record):
@@ -95,12 +97,14 @@ def make_plan(
     margin_share: float = 0.03,
     calibration: Calibration | None = None,
 ) -> Plan:
-    """Plan one configuration. `requests` of the full length are to be held at once (default: one)."""
+    """Plan one configuration. `requests` of the full length are to be held at once (default: one), shared by
+    replicas.
+    """
     length, notes = _length(model, serving)
-    serving = replace(serving, max_model_len=length)
+    serving = altered(serving, max_model_len=length)
     asked = Asked(
         length=length,
-        requests=requests or 1,
+        requests=-(-(requests or 1) // layout.dp),
         layout=layout,
         serving=serving,
         batched_tokens=serving.max_num_batched_tokens or rules.batched_tokens,
@@ -121,7 +125,7 @@ def make_plan(
     notes += [*weights.notes, *cache.notes]
     have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration())
     flight = in_flight(asked, rules, layout)
-    room = None if have.for_kv is None else have.for_kv
+    room = have.for_kv
     answer = _answer(made, have, asked, cache, flight, asked.length, asked.requests)
     context = model.card.context.value
     baseline = None
@@ -143,7 +147,7 @@ def make_plan(
         capacity=held,
         answer=answer,
         baseline=baseline,
-        most=_most(made, room, asked, cache, flight, held, model),
+        most=_most(made, have, asked, cache, flight, held, model),
         limiting=_limiting(have, answer, asked, model),
         notes=tuple(notes),
     )
@@ -197,12 +201,10 @@ def _stage_cache(cache: KvCache, layout: Layout, model: Model) -> KvCache:
         return cache
     stages = layout.stage_layers(model.layers())
     most = max(stages, key=lambda r: sum(s.page for s in cache.specs if s.layer in r))
-    return replace(cache, specs=tuple(s for s in cache.specs if s.layer in most))
+    return altered(cache, specs=tuple(s for s in cache.specs if s.layer in most))
 
 
-def _answer(
-    made: Pool, have: Memory, asked: Asked, cache: KvCache, flight: int, length: int, requests: int
-) -> Answer:
+def _answer(made: Pool, have: Memory, asked: Asked, cache: KvCache, flight: int, length: int, requests: int) -> Answer:
     each = blocks_per_request(made, length, flight, cache, asked.serving)
     needed = (requests * each + 1) * made.block_bytes
     room = have.for_kv
@@ -238,11 +240,13 @@ def _outcome(answer: Answer) -> Outcome:
 
 
 def _most(
-    made: Pool, room: int | None, asked: Asked, cache: KvCache, flight: int, held: Capacity | None, model: Model
+    made: Pool, have: Memory, asked: Asked, cache: KvCache, flight: int, held: Capacity | None, model: Model
 ) -> Most:
+    room = have.for_kv
     if room is None or held is None:
         return Most(tokens=None, requests=None, length=None)
     bound = int(model.card.context.value or asked.length)
+    room -= 0 if asked.serving.kv_bytes is not None else have.margin
     usable = max(0, room // made.block_bytes - 1) if made.block_bytes else 0
 
     def many(length: int) -> int:

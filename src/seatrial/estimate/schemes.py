@@ -77,9 +77,9 @@ class Schemes:
         if self.method == "mxfp4" and matrix.part != "experts":
             return PLAIN
         for module in FUSED.get(matrix.module, (EXPERT.sub("", matrix.module),)):
-            module = module.replace("self_attn.", self._attention)
+            own = module.replace("self_attn.", self._attention)
             for prefix in self._prefixes:
-                name = f"{prefix}{layer}.{module}" if matrix.layers else module
+                name = f"{prefix}{layer}.{own}" if matrix.layers else own
                 if self._skipped(name):
                     return PLAIN
         return self.scheme
@@ -122,5 +122,7 @@ def _scheme(model: Model) -> Scheme:
     if q.method == "compressed-tensors" and q.weight_format == "int" and q.weight_bits and q.group_size:
         return Scheme(format="int-group", group=q.group_size, bits=q.weight_bits)
     if q.weight_bits is None:
-        raise Lacking("quantization_config", f"the scheme {q.scheme!r} is mixed; its layers' widths are only in the headers")
+        raise Lacking(
+            "quantization_config", f"the scheme {q.scheme!r} is mixed; its layers' widths are only in the headers"
+        )
     raise NotModelled(f"the bytes of quantisation {q.method!r} ({q.scheme})")

@@ -5,7 +5,7 @@ In: a `Matrix`, its `Scheme`, a layout. Out: bytes. Refuses (`Uneven`) what does
 
 from __future__ import annotations
 
-from math import gcd
+from math import ceil, gcd
 
 from seatrial.estimate.layout import Layout
 from seatrial.estimate.matrices import Matrix
@@ -30,6 +30,8 @@ class Cut:
 def cut(matrix: Matrix, layout: Layout, scheme: Scheme) -> Cut:
     """What the fullest rank holds."""
     experts, tp = matrix.experts, layout.tp
+    if experts:
+        tp *= layout.dp  # without expert parallelism the engine cuts experts over the data-parallel ranks too
     if experts and layout.ep:
         ranks = layout.expert_ranks()
         return Cut(matrix.rows, matrix.cols, -(-experts // ranks))
@@ -37,9 +39,9 @@ def cut(matrix: Matrix, layout: Layout, scheme: Scheme) -> Cut:
     if scheme.format == "mxfp4" and experts:
         # Each rank's share is rounded up to 64 (vLLM's mxfp4 method with its plain backend; others pad further).
         if matrix.split == "rows":
-            rows = tuple(-(-(-(-r // tp)) // MXFP4_PADDING) * MXFP4_PADDING for r in rows)
+            rows = tuple(_padded(ceil(r / tp)) for r in rows)
         else:
-            cols = -(-(-(-cols // tp)) // MXFP4_PADDING) * MXFP4_PADDING
+            cols = _padded(ceil(cols / tp))
         return Cut(rows, cols, experts)
     if matrix.split == "vocab":
         padded = -(-rows[0] // VOCABULARY_PADDING) * VOCABULARY_PADDING
@@ -52,6 +54,10 @@ def cut(matrix: Matrix, layout: Layout, scheme: Scheme) -> Cut:
     elif matrix.split == "cols":
         cols = _share(cols, tp, matrix, "columns")
     return Cut(rows, cols, experts)
+
+
+def _padded(size: int) -> int:
+    return -(-size // MXFP4_PADDING) * MXFP4_PADDING
 
 
 def _share(size: int, tp: int, matrix: Matrix, what: str) -> int:
@@ -67,7 +73,9 @@ def _kv(rows: int, tp: int, matrix: Matrix) -> int:
             raise Uneven(f"{matrix.module}: {heads} KV heads do not divide by tensor-parallel size {tp}")
         return rows // tp
     if tp % heads:
-        raise Uneven(f"{matrix.module}: tensor-parallel size {tp} is no multiple of {heads} KV heads, which it must copy")
+        raise Uneven(
+            f"{matrix.module}: tensor-parallel size {tp} is no multiple of {heads} KV heads, which it must copy"
+        )
     return matrix.head
 
 

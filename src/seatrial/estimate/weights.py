@@ -1,4 +1,5 @@
-"""Bytes of weights per rank, by part of the model, from the config's shapes; checked against the headers where they are.
+"""Bytes of weights per rank, by part of the model, from the config's shapes; checked against the headers where they
+are.
 
 In: a model, a layout. Out: `WeightBytes` per pipeline stage. Raises Lacking, NotModelled, or Uneven with the numbers.
 """
@@ -48,7 +49,9 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
     hidden, vocabulary, layers = model.hidden(), model.vocabulary(), model.layers()
     kind = model.kind()
     if card.architecture.tied_embeddings is None:
-        raise Lacking("tie_word_embeddings", "neither config.json nor the class's default says whether the head is the embedding")
+        raise Lacking(
+            "tie_word_embeddings", "neither config.json nor the class's default says whether the head is the embedding"
+        )
     made = [
         Matrix(
             part="embedding", module="embed_tokens", rows=(vocabulary,), cols=hidden, split="vocab", stage="first",

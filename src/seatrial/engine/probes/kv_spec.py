@@ -2,9 +2,11 @@
 
 Request: `{"folder", "layouts": [{"tp", "pp", "rank", "ep"}], "memory": [bytes], "engine_args": {...}, "kv": true}`.
 Answer: `{"engine", "platform", "layouts": [...]}`; each layout has its parameters as `[name, shape, dtype, bytes]`, the
-buffers' bytes, the KV cache spec layer by layer (class, block size, page bytes and the fields that make it), the groups,
+buffers' bytes, the KV cache spec layer by layer (class, block size, page bytes and the fields that make it), the
+groups,
 and for each figure of `memory` the blocks, tokens and concurrency that the engine itself computes. A layout that fails
-holds `{"error": {"stage", "type", "message"}}`. Every layout is built in a forked child, the engine imported once; how a
+holds `{"error": {"stage", "type", "message"}}`. Every layout is built in a forked child, the engine imported once;
+how a
 rank without a device is arranged is the dry run's (`dry_arrange.py`).
 """
 
@@ -35,7 +37,7 @@ def probe(request, progress):
     for layout in request["layouts"]:
         result = isolated(lambda tell, layout=layout: tell(one(request, layout)))
         answer["layouts"].append({"layout": layout, **result})
-        progress("tp %d pp %d rank %d" % (layout["tp"], layout.get("pp", 1), layout.get("rank", 0)))
+        progress("tp {} pp {} rank {}".format(layout["tp"], layout.get("pp", 1), layout.get("rank", 0)))
     return answer
 
 
@@ -74,8 +76,8 @@ def isolated(work):
     _, status = os.waitpid(pid, 0)
     if not data:
         code = os.waitstatus_to_exitcode(status)
-        return {"error": {"stage": "crash", "type": "exit", "message": "the child ended with %d" % code}}
-    return marshal.loads(data)  # written by our own child a moment ago
+        return {"error": {"stage": "crash", "type": "exit", "message": f"the child ended with {code}"}}
+    return marshal.loads(data)  # noqa: S302 - written by our own child a moment ago
 
 
 STAGE = ["configure"]
@@ -117,7 +119,9 @@ SPARSE = "vllm.v1.attention.backends.mla.flashmla_sparse.FlashMLASparseBackend"
 
 
 def answer_sparse(arrange):
-    """Where the platform has no sparse attention, an engine's own sparse backend stands for it: only its spec is read."""
+    """Where the platform has no sparse attention, an engine's own sparse backend stands for it: only its spec is
+    read.
+    """
     from vllm.platforms import current_platform
 
     kind = type(current_platform)
@@ -127,7 +131,7 @@ def answer_sparse(arrange):
         try:
             return real(*args, **kwargs)
         except NotImplementedError as exc:
-            arrange.PLACEHOLDERS.setdefault("get_attn_backend_cls", "%s (%s stands in)" % (exc, SPARSE))
+            arrange.PLACEHOLDERS.setdefault("get_attn_backend_cls", f"{exc} ({SPARSE} stands in)")
             return SPARSE
 
     kind.get_attn_backend_cls = classmethod(choose)
@@ -143,7 +147,7 @@ def answer_platform(arrange):
 
         init_workspace_manager(torch.device("meta"))
     except Exception as exc:
-        told.setdefault("init_workspace_manager", "%s: %s" % (type(exc).__name__, exc))
+        told.setdefault("init_workspace_manager", f"{type(exc).__name__}: {exc}")
     if not torch.cuda.is_available():
 
         class Event:
@@ -192,9 +196,10 @@ def build(config):
     from vllm.model_executor.model_loader.utils import initialize_model
     from vllm.utils.torch_utils import set_default_torch_dtype
 
-    with set_default_torch_dtype(config.model_config.dtype), torch.device("meta"):
-        with set_current_vllm_config(config, check_compile=False):
-            return initialize_model(config)
+    dtype = config.model_config.dtype
+    context = set_current_vllm_config(config, check_compile=False)
+    with set_default_torch_dtype(dtype), torch.device("meta"), context:
+        return initialize_model(config)
 
 
 def parameters(model):
@@ -248,7 +253,7 @@ def kv(config, memory):
         import traceback
 
         traceback.print_exc()
-        answer["capacity_error"] = "%s: %s: %s" % (STAGE[0], type(exc).__name__, str(exc)[:2000])
+        answer["capacity_error"] = f"{STAGE[0]}: {type(exc).__name__}: {str(exc)[:2000]}"
     return answer
 
 
