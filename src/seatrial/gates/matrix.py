@@ -2,7 +2,8 @@
 
 In: a checkpoint and a target. Out: a `StepResult` with `MatrixFacts`. Features that need no switch share one start
 (and another one if a request of theirs kills it); each that needs a switch has a start of its own. If the base run
-fails, nothing can be said of features, and they are not attempted.
+fails, nothing can be said of features, and they are not attempted. Past 250 lines: starting, asking and judging share
+what is known of the run, and the judging is the point.
 """
 
 from __future__ import annotations
