@@ -57,6 +57,8 @@ def one(session: ProbeSession, name: str) -> dict[str, object]:
         }
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(made.answer["config"]))
+        for file, content in made.answer["files"].items():
+            (Path(folder) / file).write_text(json.dumps(content))
         tensors = [HeaderTensor(name=n, dtype=d, shape=tuple(s)) for n, d, s in made.answer["tensors"]]
         generates = "ForCausalLM" in name or "ForConditionalGeneration" in name
         options = {} if generates else {"runner": "pooling"}

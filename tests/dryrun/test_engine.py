@@ -93,6 +93,16 @@ def test_what_the_engine_drops_is_dropped_with_its_own_line(engine, folder):
     assert result.facts.sums.bytes_dropped == 32
 
 
+def test_the_engines_own_kv_cache_spec_is_in_the_account(engine, folder):
+    one, two = (dry(folder, qwen3_tensors(), session=engine, tp=tp).facts for tp in (1, 2))
+    (line,) = one.cache
+    assert (line.count, line.spec, line.error) == (2, "FullAttentionSpec", "")
+    # Keys and values, 2 KV heads of 16, two bytes each, for every token of a block.
+    assert line.page_bytes == 2 * 2 * 16 * 2 * line.block_size
+    assert two.cache[0].page_bytes * 2 == line.page_bytes
+    assert any(name.endswith(".RMSNorm") for name in one.ops)
+
+
 def test_tied_embeddings_are_tied(engine, tmp_path):
     folder = write_config(tmp_path / "tied", {**QWEN3, "tie_word_embeddings": True})
     result = dry(folder, qwen3_tensors(tied=True), session=engine)

@@ -145,6 +145,14 @@ def show_account(account: DryAccount, console: Console) -> None:
         f"{f' + {sums.bytes_elsewhere:,} on other ranks' if sums.bytes_elsewhere else ''}"
         f" + {sums.bytes_unexplained:,} unexplained{'' if sums.exact else ' (estimated)'}"
     )
+    for cache in account.cache:
+        what = (
+            f"{cache.spec}, {cache.page_bytes:,} bytes a block of {cache.block_size} tokens"
+            if cache.spec
+            else "no cache"
+        )
+        text = f"KV cache {cache.kind} ×{cache.count}: {cache.backend}, {cache.error or what}"
+        console.print(escape(text))
     for group in account.rank_classes:
         console.print(escape(f"ranks {_range(group.ranks)}: loaded {_range(group.loaded)}; {group.why}"))
     if account.timing is not None and account.engine is not None:

@@ -122,6 +122,23 @@ class RankClass(Record):
     why: str
 
 
+class CacheLine(Record):
+    """Layers alike in their KV cache, on the first rank of each pipeline stage.
+
+    `page_bytes` is the engine's size of one block of `block_size` tokens in one layer on one rank, in bytes; `spec` is
+    the engine's class of the cache's shape, empty where the layer keeps none; `error` why it could not say.
+    """
+
+    kind: str
+    layer: str
+    backend: str
+    spec: str
+    block_size: int
+    page_bytes: int
+    count: int
+    error: str = ""
+
+
 class Sums(Record):
     """`bytes_in` = `bytes_placed` + `bytes_elsewhere` + `bytes_dropped` + `bytes_unexplained`.
 
@@ -174,6 +191,8 @@ class DryAccount(Record):
     rank_classes: tuple[RankClass, ...] = ()
     rank_shapes: int = 0
     all_ranks: bool = True
+    cache: tuple[CacheLine, ...] = ()
+    ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     engine: RawEngine | None = None

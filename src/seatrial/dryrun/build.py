@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 import msgspec
 
 from seatrial.dryrun.account import (
+    CacheLine,
     Cast,
     DryAccount,
     Failure,
@@ -128,6 +129,8 @@ class AccountBuilder:
             rank_classes=self.spread.classes(),
             rank_shapes=len(shapes),
             all_ranks=self.spread.complete,
+            cache=self._cache(),
+            ops={k: v for r in raw.ranks[:1] for k, v in r.ops.items()},
             placeholders={k: v for r in raw.ranks for k, v in r.placeholders.items()},
             notes=tuple(dict.fromkeys(n for r in raw.ranks for n in r.notes)),
             engine=raw.engine,
@@ -446,6 +449,28 @@ class AccountBuilder:
                 alone=totals[(kind, target)] == 1 and theirs == usual and mine in FLOATS and theirs in FLOATS,
             )
             for (kind, mine, theirs, target), members in groups.items()
+        )
+
+    def _cache(self) -> tuple[CacheLine, ...]:
+        counts: Counter[tuple[str, str, str, str, int, int, str]] = Counter()
+        for raw in self.raw.ranks:
+            if raw.rank % self.request.tp == 0:
+                for row in raw.layers:
+                    counts[
+                        (kind_of(row.name), row.layer, row.backend, row.spec, row.block_size, row.page_bytes, row.error)
+                    ] += 1
+        return tuple(
+            CacheLine(
+                kind=kind,
+                layer=layer,
+                backend=backend,
+                spec=spec,
+                block_size=block,
+                page_bytes=page,
+                error=error,
+                count=n,
+            )
+            for (kind, layer, backend, spec, block, page, error), n in counts.items()
         )
 
     def _failures(self) -> tuple[Failure, ...]:

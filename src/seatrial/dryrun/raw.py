@@ -77,6 +77,18 @@ class RawRegion(msgspec.Struct, frozen=True, array_like=True):
     strides: tuple[int, ...]
 
 
+class RawLayer(Record):
+    """A layer with a KV cache, as the engine describes it; `spec` is empty where it needs none, `error` says why not."""
+
+    name: str
+    layer: str
+    backend: str
+    spec: str
+    error: str
+    block_size: int = 0
+    page_bytes: int = 0
+
+
 class RawRank(Record):
     """One rank. `crashed` is the exit code of its process if that ended without an answer."""
 
@@ -102,7 +114,8 @@ class RawRank(Record):
     regions: list[RawRegion] = msgspec.field(default_factory=list)
     operations: list[str] = msgspec.field(default_factory=list)
     moves: str = ""
-    layers: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    layers: list[RawLayer] = msgspec.field(default_factory=list)
+    ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
 

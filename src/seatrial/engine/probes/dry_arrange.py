@@ -135,7 +135,14 @@ def engine_config(request):
     if request.get("ep"):
         arguments["enable_expert_parallel"] = True
     arguments.update(request.get("engine_args") or {})
-    return EngineArgs(**arguments).create_engine_config()
+    made = EngineArgs(**arguments)
+    try:
+        # Defaults depend on who asks; `vllm serve` is whom the dry run stands for.
+        from vllm.usage.usage_lib import UsageContext
+
+        return made.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+    except ImportError:
+        return made.create_engine_config()
 
 
 def config_facts(config):

@@ -48,10 +48,10 @@ def trace(model, config, feed, index):
         if event != "line":
             return local
         if active[0]:
-            lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame)))
+            lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), id(frame)))
         elif any(value is tensor or value == tensor_name for value in frame.f_locals.values() if is_ours(value)):
             # A loader that collects all tensors first decides later: follow the code that holds this one.
-            after.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame)))
+            after.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), id(frame)))
         return local
 
     def is_ours(value):
@@ -82,15 +82,18 @@ def trace(model, config, feed, index):
 
 def choose(lines, errors):
     """The deciding skip: after it, its function runs at most the loop's own header again before the next tensor."""
-    patterns = [names for _, _, _, names in lines if names]
+    patterns = [names for _, _, _, names, _ in lines if names]
     for position in range(len(lines) - 1, -1, -1):
-        filename, line, function, _ = lines[position]
+        filename, line, function, _, frame = lines[position]
         text = linecache.getline(filename, line).strip()
         if text.split(" ")[0].rstrip(":") not in SKIPS:
             continue
         after = [one for one in lines[position + 1 :] if one[0] == filename and one[2] == function]
         if len(after) > 1:
             break
+        before = [one for one in lines[:position] if one[4] == frame]
+        if before and linecache.getline(before[-1][0], before[-1][1]).strip().startswith("yield"):
+            continue  # it handed the tensor on and was resumed; who lost it is further down
         condition = condition_above(filename, line)
         return errors.place(filename, line, function), "; ".join(patterns[-1:] or ([condition] if condition else []))
     return None, patterns[-1] if patterns else ""
@@ -114,7 +117,9 @@ def condition_above(filename, line):
 
 def compared(frame):
     """The pattern of a mapping table that was being looked at (`substr`, `prefix`, ... of WeightsMapper)."""
-    if frame.f_code.co_name != "_map_name_with_shard":
+    if frame.f_code.co_name not in ("_map_name_with_shard", "_map_name"):
+        return ""
+    if linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() != "return None":
         return ""
     values = frame.f_locals
     if values.get("new_key", "") is None:

@@ -99,6 +99,34 @@ def parameters(model, watch, before):
     return {"parameters": rows, "classes": list(classes)}
 
 
-def attention(model, config):
-    """Layers with a KV cache: class, backend, and the engine's own cache spec as text fields."""
-    return []
+def attention(config):
+    """Layers with a KV cache: class, backend, and the engine's own cache spec; a layer that cannot say says why."""
+    rows = []
+    for name, layer in config.compilation_config.static_forward_context.items():
+        if not hasattr(layer, "get_kv_cache_spec"):
+            continue
+        row = {"name": name, "layer": class_name(layer), "backend": "", "spec": "", "error": ""}
+        try:
+            backend = layer.get_attn_backend()
+            row["backend"] = backend.get_name() if hasattr(backend, "get_name") else backend.__name__
+            spec = layer.get_kv_cache_spec(config)
+            if spec is not None:
+                row["spec"] = type(spec).__name__
+                row["block_size"] = int(getattr(spec, "block_size", 0) or 0)
+                row["page_bytes"] = int(spec.page_size_bytes)
+        except Exception as exc:
+            row["error"] = type(exc).__name__ + ": " + " ".join(str(exc).split())[:200]
+        rows.append(row)
+    return rows
+
+
+def operations(model):
+    """The engine's custom operators that the model holds: class name -> number of modules."""
+    from vllm.model_executor.custom_op import CustomOp
+
+    found = {}
+    for module in model.modules():
+        if isinstance(module, CustomOp):
+            name = class_name(module)
+            found[name] = found.get(name, 0) + 1
+    return found

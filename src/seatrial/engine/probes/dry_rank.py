@@ -80,7 +80,8 @@ def run(rank, how, request, config, progress):
     answer["regions"] = [[offset, list(sizes), list(strides)] for offset, sizes, strides in watch.region_list]
     answer["operations"] = list(watch.operations)
     answer["moves"] = base64.b64encode(watch.moves.tobytes()).decode()
-    answer["layers"] = describe.attention(model, config)
+    answer["layers"] = describe.attention(config)
+    answer["ops"] = describe.operations(model)
     answer["placeholders"] = arrange.PLACEHOLDERS
     answer["notes"] = arrange.NOTES
     answer["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -80,7 +80,15 @@ def make(name, layers, overrides):
     else:
         return {"error": failure}
     config.architectures = [name]
-    return {"how": how, "config": json.loads(config.to_json_string(use_diff=False)), "tensors": tensors}
+    files = {}
+    try:
+        from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING
+
+        extractor = FEATURE_EXTRACTOR_MAPPING[type(config)]
+        files["preprocessor_config.json"] = json.loads(extractor().to_json_string())
+    except Exception:
+        pass  # most architectures have none
+    return {"how": how, "files": files, "config": json.loads(config.to_json_string(use_diff=False)), "tensors": tensors}
 
 
 def hub_tensors(model):
