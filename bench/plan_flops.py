@@ -41,13 +41,9 @@ def main() -> None:
                 continue
             ratio = full / reply.answer["total"]
             wrong += abs(ratio - 1) > 0.01
-            print(
-                f"{folder.name:<40} {reply.answer['class']:<28} {reply.answer['total'] / 1e12:>14.4f}
-                {
-                    full / 1e12:>14.4f} "
-                f"{ratio:>8.5f} {causal / 1e12:>12.4f}",
-                flush=True,
-            )
+            counted, kind = reply.answer["total"], reply.answer["class"]
+            figures = f"{counted / 1e12:>14.4f} {full / 1e12:>14.4f} {ratio:>8.5f} {causal / 1e12:>12.4f}"
+            print(f"{folder.name:<40} {kind:<28} {figures}", flush=True)
     sys.exit(1 if wrong else 0)
 
 

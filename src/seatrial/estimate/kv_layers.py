@@ -139,10 +139,14 @@ def head_bytes(model: Model, dtype: str, heads: int, dim: int, dim_v: int) -> in
     return heads * (dim + dim_v) * element_bytes(model, dtype)
 
 
-def latent_bytes(model: Model, dtype: str, mixer: Mixer) -> int:
+def latent_bytes(model: Model, dtype: str, mixer: Mixer, rules: EngineRules) -> int:
     """Bytes of one token's latent: the compressed KV and the shared rope part, on every rank alike."""
     if dtype in DS_MLA:
         return DS_MLA[dtype]
+    if dtype.startswith("fp8") and mixer.index_topk:
+        if rules.sparse_fp8 is None:
+            raise NotModelled(f"the fp8 cache of sparse attention on platform {rules.platform!r}")
+        return rules.sparse_fp8
     rank = need(mixer.kv_lora_rank, "kv_lora_rank")
     return (rank + need(mixer.rope_dim, "qk_rope_head_dim")) * element_bytes(model, dtype)
 
@@ -200,7 +204,7 @@ def _align(
     """vLLM's `_align_hybrid_block_size`: attention pages grow until a state fits into one; states are padded to it."""
     attention = next(m for m in kinds if m.kind in (*HEADS, "MLA"))
     if attention.kind == "MLA":
-        token = latent_bytes(model, dtype, attention)
+        token = latent_bytes(model, dtype, attention, rules)
         kernel = rules.mla_kernel_block
     else:
         dim = need(attention.head_dim, "head_dim")
@@ -250,7 +254,9 @@ def _layer(
             )
         ]  # fmt: skip
     if mixer.kind == "MLA":
-        return _latent(model, index, mixer, dtype, block)
+        return _latent(model, index, mixer, dtype, block, rules)
+    if mixer.kind == "unknown" and not mixer.heads:
+        raise Lacking("num_attention_heads", "is missing from config.json")
     if mixer.kind not in HEADS:
         raise NotModelled(f"the KV cache of a layer of kind {mixer.kind!r}")
     dim = need(mixer.head_dim, "head_dim")
@@ -275,8 +281,10 @@ def _layer(
     ]  # fmt: skip
 
 
-def _latent(model: Model, index: int, mixer: Mixer, dtype: str, block: int) -> list[CacheSpec]:
-    token = latent_bytes(model, dtype, mixer)
+def _latent(
+    model: Model, index: int, mixer: Mixer, dtype: str, block: int, rules: EngineRules
+) -> list[CacheSpec]:
+    token = latent_bytes(model, dtype, mixer, rules)
     leads = mixer.index_topk is not None
     specs = [
         CacheSpec(

@@ -25,6 +25,8 @@ def mixer_matrices(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int)
         return _delta_net(model, mixer, layers)
     if mixer.kind == "mamba2":
         return _mamba2(model, mixer, layers, tp)
+    if mixer.kind == "unknown" and not mixer.heads:
+        raise Lacking("num_attention_heads", "is missing from config.json")
     raise NotModelled(f"the weights of a layer of kind {mixer.short()!r}")
 
 
