@@ -113,25 +113,11 @@ def show(answer: Diagnosis) -> None:
 
 @command.command("signatures")
 @click.option("--check", "target", metavar="TARGET_OR_FOLDER", help="Test the texts against installed sources.")
-@click.option("--docs", type=click.Path(dir_okay=False, path_type=Path), help="Write the page of all signatures.")
-@click.option("--docs-check", type=click.Path(dir_okay=False, path_type=Path), help="Fail if that page is not current.")
 @json_option
-def signatures_command(target: str | None, docs: Path | None, docs_check: Path | None, as_json: bool) -> None:
+def signatures_command(target: str | None, as_json: bool) -> None:
     """List the signatures; --check marks those whose text the installed engine no longer has."""
     from seatrial.triage import library
 
-    if docs is not None or docs_check is not None:
-        from seatrial.triage.page import render
-
-        text = render()
-        if docs is not None:
-            docs.write_text(text, encoding="utf-8")
-        if docs_check is not None and (not docs_check.is_file() or docs_check.read_text(encoding="utf-8") != text):
-            out().print(
-                f"{docs_check} is not current; run seatrial triage signatures --docs {docs_check}", markup=False
-            )
-            raise SystemExit(EXIT_FAIL)
-        return
     if target is not None:
         _check(target, as_json)
         return

@@ -304,9 +304,7 @@ def _mixings(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     return tuple(made)
 
 
-def _latent(
-    model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str, rules: EngineRules
-) -> Mixing:
+def _latent(model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str, rules: EngineRules) -> Mixing:
     heads = need(mixer.heads, "num_attention_heads") / layout.tp
     rank, rope = need(mixer.kv_lora_rank, "kv_lora_rank"), need(mixer.rope_dim, "qk_rope_head_dim")
     nope, value = need(mixer.nope_dim, "qk_nope_head_dim"), need(mixer.value_head_dim, "v_head_dim")
