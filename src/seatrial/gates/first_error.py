@@ -26,6 +26,9 @@ EXCEPTION = re.compile(
 NATIVE = re.compile(
     r"Segfault encountered|Fatal Python error|Segmentation fault|core dumped|std::bad_alloc|Out of memory"
 )
+# A line without any of these, outside a traceback, is none of the below: most of a log is passed over by this alone.
+HINTS = ("rror", "xception", "Exit", "Interrupt", "Warning", "ailure", "ault", "ERROR", "CRITICAL", "Traceback",
+         "core dumped", "bad_alloc", "Out of memory")  # fmt: skip
 DIED = re.compile(r"died unexpectedly")
 # Lines that only pass another process's failure on (vLLM 0.11 to 0.32).
 WRAPPER = re.compile(
@@ -78,6 +81,8 @@ def plain_error(log: Path) -> LogError | None:
     logged: LogError | None = None
     inside: set[str] = set()
     for number, raw in enumerate(lines_of(log), 1):
+        if not inside and not any(hint in raw for hint in HINTS):
+            continue
         match = PREFIX.match(raw)
         process = (match.group("process") or "") if match else ""
         level = (match.group("level") or "") if match else ""
@@ -106,7 +111,8 @@ def lines_of(log: Path) -> Iterator[str]:
             if not data:
                 return
             whole = data.endswith(b"\n")
-            yield ANSI.sub("", data.decode(errors="replace").rstrip("\r\n"))
+            text = data.decode(errors="replace").rstrip("\r\n")
+            yield ANSI.sub("", text) if "\x1b" in text else text
             while not whole:
                 rest = stream.readline(LONGEST_LINE)
                 whole = not rest or rest.endswith(b"\n")
