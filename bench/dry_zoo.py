@@ -34,8 +34,8 @@ def whose(result: StepResult) -> str:
         return "ours"
     refused = [f.raw for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
     if refused:
-        if refused[0].type == "builtins.OSError" and "preprocessor" in refused[0].message:
-            return "zoo"  # the zoo writes no processor files
+        if refused[0].stage == "configure" and "processor" in refused[0].message:
+            return "zoo"  # tokenizer and processor files, which only a real checkpoint has
         places = " ".join(p.file for p in refused[0].frames[-3:])
         drifted = "transformers/" in places and refused[0].type.endswith("AttributeError")
         return "transformers" if drifted or "Strict" in refused[0].type else "engine"

@@ -14,8 +14,9 @@ from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
-from seatrial.dryrun.account import DryAccount
+from seatrial.dryrun.account import DryAccount, Mend
 from seatrial.dryrun.build import AccountBuilder
+from seatrial.dryrun.mends import mapper_code, propose, renamed
 from seatrial.dryrun.raw import RawDry
 from seatrial.dryrun.request import DryRequest, columns
 from seatrial.dryrun.rules import findings as find_all
@@ -107,6 +108,12 @@ def dry(
         builder = AccountBuilder(request, again.decode(RawDry))
     with clock.span("account", "seatrial"):
         account = builder.account()
+        mends = propose(account)
+    if any(m.kind == "prefix" for m in mends):
+        with clock.span("try the renames", "engine"):
+            mends = try_mends(mends, request, session, timeout_s)
+    account = with_mends(account, mends)
+    with clock.span("rules", "seatrial"):
         found = find_all(account)
     return StepResult(
         step="dry",
@@ -124,6 +131,47 @@ def _everything(request: DryRequest) -> DryRequest:
     """The same request with every rank loaded in full."""
     plain = {**to_plain(request), "ranks": list(range(request.tp * request.pp)), "sample_ranks": []}
     return from_plain(DryRequest, plain, where="dry-run request")
+
+
+def try_mends(
+    mends: tuple[Mend, ...], request: DryRequest, session: ProbeSession, timeout_s: float
+) -> tuple[Mend, ...]:
+    """Load the first rank again with the prefix renames applied, and say what is then left."""
+    plain = to_plain(request)
+    plain["tensors"]["names"] = renamed(request.tensors.names, mends)
+    plain |= {"ranks": request.ranks[:1], "sample_ranks": []}
+    again = from_plain(DryRequest, plain, where="dry-run request")
+    reply = session.call("dry", again, timeout_s=timeout_s)
+    if reply.status != "answered":
+        tried = f"could not be tried: {reply.trouble()}"
+    else:
+        account = AccountBuilder(again, reply.decode(RawDry)).account()
+        tensors, parameters = len(account.tensor_troubles), len(account.parameter_troubles)
+        left = (
+            f"{tensors} tensors and {parameters} parameters not in order" if tensors or parameters else "all in order"
+        )
+        tried = f"tried on rank {again.ranks[0]}: {left}"
+    code = mapper_code(mends)
+    prefixes = [m for m in mends if m.kind == "prefix"]
+    return tuple(
+        Mend(
+            kind=m.kind,
+            old=m.old,
+            new=m.new,
+            tensors=m.tensors,
+            tried=tried if m.kind == "prefix" else "",
+            code=code if m is prefixes[0] else "",
+        )
+        for m in mends
+    )
+
+
+def with_mends(account: DryAccount, mends: tuple[Mend, ...]) -> DryAccount:
+    """The account with its mends; records are frozen."""
+    if not mends:
+        return account
+    fields = {name: getattr(account, name) for name in DryAccount.__annotations__}
+    return DryAccount(**{**fields, "mends": mends})
 
 
 def choose_ranks(

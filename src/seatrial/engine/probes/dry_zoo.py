@@ -1,8 +1,9 @@
 """Header-only checkpoints in the hub's naming, made by transformers on the meta device from its default configs.
 
-Request: `{"list": true}`, or `{"architecture": NAME, "layers": N, "overrides": {...}}`. Answer: the architectures that the engine registers
-and whether transformers has a class of that name; or the config (as config.json has it) and `[name, dtype, shape]` of
-every tensor as `save_pretrained` would name it. Depth is cut to N layers where the config allows it; widths stay.
+Request: `{"list": true}`, or `{"architecture": NAME, "layers": N, "overrides": {...}}`. Answer: the architectures that
+the engine registers and whether transformers has a class of that name; or the config (as config.json has it) and
+`[name, dtype, shape]` of every tensor as `save_pretrained` would name it. Depth is cut to N layers where the config
+allows it; widths stay, unless overridden.
 """
 
 import json
