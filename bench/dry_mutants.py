@@ -75,7 +75,7 @@ def own_models() -> list[Model]:
 
 
 def zoo_model(session: ProbeSession, name: str) -> Model | None:
-    made = session.call("dry_zoo", {"architecture": name, "layers": 3, "overrides": SMALL}, timeout_s=300)
+    made = session.call("dry_headers", {"architecture": name, "layers": 3, "overrides": SMALL}, timeout_s=300)
     if made.status != "answered" or "error" in made.answer:
         print(f"{name}: not made: {made.trouble() or made.answer['error']}")
         return None

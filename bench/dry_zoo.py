@@ -47,7 +47,7 @@ def whose(result: StepResult) -> str:
 
 def one(session: ProbeSession, name: str) -> dict[str, object]:
     began = time.monotonic()
-    made = session.call("dry_zoo", {"architecture": name, "layers": 4}, timeout_s=300)
+    made = session.call("dry_headers", {"architecture": name, "layers": 4}, timeout_s=300)
     if made.status != "answered" or "error" in made.answer:
         return {
             "architecture": name,
@@ -86,7 +86,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as scratch,
         ProbeSession(options.python, log=Path(scratch) / "zoo.log") as session,
     ):
-        listed = session.call("dry_zoo", {"list": True}).answer
+        listed = session.call("dry_headers", {"list": True}).answer
         identity = session.call("identity", {}).answer["packages"]
         for entry in listed:
             if not entry["transformers"] or (options.only and entry["name"] not in options.only):

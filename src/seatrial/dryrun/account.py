@@ -197,6 +197,7 @@ class DryAccount(Record):
     parameter_troubles: tuple[ParameterTrouble, ...] = ()
     tensor_troubles: tuple[TensorTrouble, ...] = ()
     duplicates: tuple[str, ...] = ()
+    unshaped: tuple[str, ...] = ()
     unknown_dtypes: tuple[str, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
     casts: tuple[Cast, ...] = ()
