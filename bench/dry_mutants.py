@@ -75,7 +75,7 @@ def own_models() -> list[Model]:
 
 
 def zoo_model(session: ProbeSession, name: str) -> Model | None:
-    made = session.call("dry_zoo", {"architecture": name, "layers": 3, "overrides": SMALL}, timeout_s=300)
+    made = session.call("dry_headers", {"architecture": name, "layers": 3, "overrides": SMALL}, timeout_s=300)
     if made.status != "answered" or "error" in made.answer:
         print(f"{name}: not made: {made.trouble() or made.answer['error']}")
         return None
@@ -252,11 +252,10 @@ def main() -> None:
     for kind in FAULTS:
         print(f"{kind:<14}{totals[kind]:>6}{caught[kind]:>8}{right[kind]:>8}")
     made = sum(totals.values())
-    print(
-        f"{'all':<14}{made:>6}{sum(caught.values()):>8}{sum(right.values()):>8}   "
-        f"{100 * sum(caught.values()) / max(made, 1):.1f} % caught, {100 * sum(right.values()) / max(made, 1):.1f} % named;"
-        f" {used} models, {alarms} false alarms"
-    )
+    seen, told = sum(caught.values()), sum(right.values())
+    print(f"{'all':<14}{made:>6}{seen:>8}{told:>8}")
+    share = 100 / max(made, 1)
+    print(f"{seen * share:.1f} % caught, {told * share:.1f} % named; {used} models, {alarms} false alarms")
 
 
 if __name__ == "__main__":

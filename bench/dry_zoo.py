@@ -34,8 +34,8 @@ def whose(result: StepResult) -> str:
         return "ours"
     refused = [f.raw for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
     if refused:
-        if refused[0].type == "builtins.OSError" and "preprocessor" in refused[0].message:
-            return "zoo"  # the zoo writes no processor files
+        if refused[0].stage == "configure" and "processor" in refused[0].message:
+            return "zoo"  # tokenizer and processor files, which only a real checkpoint has
         places = " ".join(p.file for p in refused[0].frames[-3:])
         drifted = "transformers/" in places and refused[0].type.endswith("AttributeError")
         return "transformers" if drifted or "Strict" in refused[0].type else "engine"
@@ -47,7 +47,7 @@ def whose(result: StepResult) -> str:
 
 def one(session: ProbeSession, name: str) -> dict[str, object]:
     began = time.monotonic()
-    made = session.call("dry_zoo", {"architecture": name, "layers": 4}, timeout_s=300)
+    made = session.call("dry_headers", {"architecture": name, "layers": 4}, timeout_s=300)
     if made.status != "answered" or "error" in made.answer:
         return {
             "architecture": name,
@@ -86,7 +86,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as scratch,
         ProbeSession(options.python, log=Path(scratch) / "zoo.log") as session,
     ):
-        listed = session.call("dry_zoo", {"list": True}).answer
+        listed = session.call("dry_headers", {"list": True}).answer
         identity = session.call("identity", {}).answer["packages"]
         for entry in listed:
             if not entry["transformers"] or (options.only and entry["name"] not in options.only):

@@ -20,11 +20,11 @@ def page() -> str:
         "",
         "Generated from `docs/dry-zoo.json`, which `bench/dry_zoo.py` writes; do not edit.",
         "",
-        f"vLLM {data['vllm']} (CPU) registers {data['registered']} architectures; transformers {data['transformers']} has "
-        f"a class for {len(rows)} of them and can build {len(made)} from its default config. Each was cut to four layers, "
-        "named as `save_pretrained` names it, and dry-run at TP 1. What is not a pass is classified: `engine` (vLLM "
-        "refuses it or cannot load it), `transformers` (its default config or its tensor names are not those vLLM reads), "
-        "`zoo` (the zoo makes no processor files), `ours` (the dry run cannot follow).",
+        f"vLLM {data['vllm']} (CPU) registers {data['registered']} architectures; transformers {data['transformers']}",
+        f"has a class for {len(rows)} of them and can build {len(made)} from its default config. Each was cut to four",
+        "layers, named as `save_pretrained` names it, and dry-run at TP 1. What is not a pass is classified: `engine`",
+        "(vLLM refuses or cannot load it), `transformers` (its default config or its tensor names are not those that",
+        "vLLM reads), `zoo` (it lacks a file that only a real checkpoint has), `ours` (the dry run cannot follow).",
         "",
         ", ".join(f"{name}: {count}" for name, count in sorted(counts.items())) + ".",
         "",

@@ -212,3 +212,59 @@ def test_the_rules_page_is_whole_and_codes_are_unique():
     text = page()
     for code in rules():
         assert f"## {code}: " in text
+
+
+def test_a_lone_tensor_of_another_float_dtype_is_unsure():
+    given = [*tensors("embed.weight", dtype="F16"), *tensors("norm.weight"), *tensors("head.weight")]
+    rank = FakeRank()
+    for index, tensor in enumerate(given):
+        rank.move(index, rank.parameter(tensor.name, (8, 4)), rank.region(0, (8, 4)), rank.region(0, (8, 4)))
+    outcome, found = judged(account_of(given, rank.raw()))
+    assert outcome.verdict is Verdict.INCONCLUSIVE
+    assert [(f.code, f.place) for f in found] == [("D009", "embed.weight")]
+
+
+def test_a_drifted_prefix_is_proposed_by_vote_and_applied_to_names():
+    from seatrial.dryrun.mends import mapper_code, propose, renamed
+
+    given = tensors(*(f"old.layers.{i}.norm.weight" for i in range(4)))
+    rank = FakeRank()
+    for i in range(4):
+        rank.parameter(f"new.tower.layers.{i}.norm.weight", (8, 4), storages=[])
+    failures = [
+        RawFailure(stage="load", type="builtins.KeyError", message="x", at=PLACE, frames=[], tensor=i) for i in range(4)
+    ]
+    mends = propose(account_of(given, rank.raw(errors=failures)))
+    assert [(m.kind, m.old, m.new, m.tensors) for m in mends] == [("prefix", "old.", "new.tower.", 4)]
+    assert renamed(["old.a", "b.old.c"], mends) == ["new.tower.a", "b.old.c"]
+    assert "'old.': 'new.tower.'" in mapper_code(mends)
+
+
+@pytest.mark.parametrize(("layers", "verdict"), [(1, Verdict.FAIL), (2, Verdict.PASS)])
+def test_an_overlap_that_every_layer_has_alike_is_the_engines_own(layers, verdict):
+    given = tensors(*(f"layers.{i}.{p}.shape" for i in range(layers) for p in ("gate", "up")), shape=(2,))
+    rank = FakeRank()
+    for i in range(layers):
+        fused = rank.parameter(f"layers.{i}.gate_up.shape", (2,))
+        for j in (2 * i, 2 * i + 1):
+            rank.move(j, fused, rank.region(0, (2,)), rank.region(0, (2,)))
+    assert judged(account_of(given, rank.raw()))[0].verdict is verdict
+
+
+def test_sampled_ranks_must_lie_where_the_first_and_the_last_say():
+    given = tensors("a.weight", shape=(16, 4))
+
+    def rank(number: int, how: str, start: int):
+        made = FakeRank(number, how)
+        at = made.parameter("a.weight", (4, 4))
+        made.move(0, at, made.region(0, (4, 4)), made.region(start * 16, (4, 4)))
+        return made.raw(fed=[0] if how == "sample" else "all")
+
+    def builder(second: int):
+        ranks = [rank(0, "full", 0), rank(1, "sample", second), rank(2, "sample", 2), rank(3, "full", 3)]
+        return AccountBuilder(request(given, tp=4, sample=(1, 2)), answer(*ranks))
+
+    good = builder(1)
+    assert good.spread.unlike == ()
+    assert good.account().sums.bytes_placed == 16 * 4 * 2
+    assert builder(2).spread.unlike == (1,)

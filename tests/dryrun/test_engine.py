@@ -122,3 +122,21 @@ def test_an_unknown_architecture_is_refused_in_one_line(engine, tmp_path):
     assert result.outcome.verdict is Verdict.FAIL
     assert "NoSuchForCausalLM" in result.outcome.reason
     assert "\n" not in result.outcome.reason
+
+
+def test_a_prefix_that_drifted_is_found_tried_and_printed_as_code(engine, folder):
+    given = [
+        HeaderTensor(name=t.name.replace("model.layers.", "model.decoder.layers."), dtype=t.dtype, shape=t.shape)
+        for t in qwen3_tensors()
+    ]
+    result = dry(folder, given, session=engine)
+    assert result.outcome.verdict is Verdict.FAIL
+    (mend,) = result.facts.mends
+    assert (mend.old, mend.new, mend.tensors) == ("model.decoder.", "model.", 22)
+    assert mend.tried == "tried on rank 0: all in order"
+    assert "'model.decoder.': 'model.'" in mend.code
+
+
+def test_a_mistyped_name_is_matched_to_the_nearest_missing_parameter(engine, folder):
+    result = dry(folder, changed(qwen3_tensors(), "model.norm.weight", name="model.nrom.weight"), session=engine)
+    assert [(m.kind, m.old, m.new) for m in result.facts.mends] == [("name", "model.nrom.weight", "model.norm.weight")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -60,7 +60,7 @@ def command(
     is filled on every rank. Nothing is written into the checkpoint; nothing is fetched.
     """
     from seatrial.checkpoint import read_checkpoint
-    from seatrial.dryrun import dry
+    from seatrial.dryrun import dry, dry_names
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
     from seatrial.targets import find_overrides, load_target
@@ -76,20 +76,21 @@ def command(
     ):
 
         def run(say: object) -> StepResult:
-            return dry(
-                checkpoint,
-                facts.tensors,
-                session=session,
-                tp=tp,
-                pp=pp,
-                ep=ep,
-                ranks=wanted,
-                dtype=dtype,
-                quantization=quantization,
-                trust_remote_code=trust_remote_code,
-                timeout_s=float(chosen.limits.probe_s.value or 600),
-                progress=say if callable(say) else None,
-            )
+            options: dict[str, Any] = {
+                "session": session,
+                "tp": tp,
+                "pp": pp,
+                "ep": ep,
+                "ranks": wanted,
+                "dtype": dtype,
+                "quantization": quantization,
+                "trust_remote_code": trust_remote_code,
+                "timeout_s": float(chosen.limits.probe_s.value or 600),
+                "progress": say if callable(say) else None,
+            }
+            if facts.card.weights.known == "names":
+                return dry_names(checkpoint, index_names(checkpoint, facts.card.weights.index), **options)
+            return dry(checkpoint, facts.tensors, **options)
 
         if console.is_terminal:
             with console.status("starting") as status:
@@ -104,6 +105,14 @@ def command(
         if tail:
             click.echo(tail, err=True)
     leave(result.outcome.verdict)
+
+
+def index_names(checkpoint: Path, file: str) -> list[str]:
+    """The tensor names of a checkpoint whose shards are not there."""
+    from seatrial.checkpoint.files import Folder
+    from seatrial.checkpoint.index import read_index
+
+    return list(read_index(Folder(checkpoint), file).weight_map)
 
 
 def show(result: StepResult, console: Console) -> None:

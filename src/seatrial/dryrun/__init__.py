@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules import findings, page, rules
-from seatrial.dryrun.run import dry
+from seatrial.dryrun.run import dry, dry_names
 from seatrial.dryrun.tensor import HeaderTensor
 
-__all__ = ["DryAccount", "HeaderTensor", "dry", "findings", "page", "rules"]
+__all__ = ["DryAccount", "HeaderTensor", "dry", "dry_names", "findings", "page", "rules"]

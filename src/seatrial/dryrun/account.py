@@ -139,6 +139,20 @@ class CacheLine(Record):
     error: str = ""
 
 
+class Mend(Record):
+    """A rename of checkpoint tensors. `tried` says what a second dry run with all prefix renames gave; "" if not tried.
+
+    `code` is a `WeightsMapper` of all prefix renames together, on the first of them.
+    """
+
+    kind: Literal["prefix", "name"]
+    old: str
+    new: str
+    tensors: int
+    tried: str = ""
+    code: str = ""
+
+
 class Sums(Record):
     """`bytes_in` = `bytes_placed` + `bytes_elsewhere` + `bytes_dropped` + `bytes_unexplained`.
 
@@ -183,10 +197,12 @@ class DryAccount(Record):
     parameter_troubles: tuple[ParameterTrouble, ...] = ()
     tensor_troubles: tuple[TensorTrouble, ...] = ()
     duplicates: tuple[str, ...] = ()
+    unshaped: tuple[str, ...] = ()
     unknown_dtypes: tuple[str, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
     casts: tuple[Cast, ...] = ()
     failures: tuple[Failure, ...] = ()
+    mends: tuple[Mend, ...] = ()
     crashed_ranks: dict[int, int] = msgspec.field(default_factory=dict)
     rank_classes: tuple[RankClass, ...] = ()
     rank_shapes: int = 0

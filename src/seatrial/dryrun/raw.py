@@ -78,7 +78,7 @@ class RawRegion(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RawLayer(Record):
-    """A layer with a KV cache, as the engine describes it; `spec` is empty where it needs none, `error` says why not."""
+    """A layer with a KV cache, as the engine describes it; `spec` is empty where it needs none, `error` says why."""
 
     name: str
     layer: str

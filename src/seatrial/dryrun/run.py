@@ -14,8 +14,10 @@ from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
-from seatrial.dryrun.account import DryAccount
+from seatrial.dryrun.account import DryAccount, Mend
 from seatrial.dryrun.build import AccountBuilder
+from seatrial.dryrun.derive import derive
+from seatrial.dryrun.mends import mapper_code, propose, renamed
 from seatrial.dryrun.raw import RawDry
 from seatrial.dryrun.request import DryRequest, columns
 from seatrial.dryrun.rules import findings as find_all
@@ -52,6 +54,8 @@ def dry(
     max_model_len: int = 0,
     trust_remote_code: bool = False,
     engine_args: dict[str, Any] | None = None,
+    names_only: bool = False,
+    unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
     progress: Callable[[str], None] | None = None,
 ) -> StepResult:
@@ -107,6 +111,12 @@ def dry(
         builder = AccountBuilder(request, again.decode(RawDry))
     with clock.span("account", "seatrial"):
         account = builder.account()
+        mends = propose(account)
+    if any(m.kind == "prefix" for m in mends):
+        with clock.span("try the renames", "engine"):
+            mends = try_mends(mends, request, session, timeout_s)
+    account = _with(account, mends=mends, names_only=names_only, unshaped=unshaped)
+    with clock.span("rules", "seatrial"):
         found = find_all(account)
     return StepResult(
         step="dry",
@@ -124,6 +134,61 @@ def _everything(request: DryRequest) -> DryRequest:
     """The same request with every rank loaded in full."""
     plain = {**to_plain(request), "ranks": list(range(request.tp * request.pp)), "sample_ranks": []}
     return from_plain(DryRequest, plain, where="dry-run request")
+
+
+def dry_names(folder: Path, names: Iterable[str], *, session: ProbeSession, **options: Any) -> StepResult:
+    """The dry run from an index and a config alone; `options` are those of `dry`.
+
+    Shapes are derived where transformers can lay the config out. At best inconclusive: the shards were not seen.
+    """
+    derived = derive(folder, names, session=session)
+    if not derived.tensors:
+        why = derived.reason or "transformers knows none of the names"
+        return StepResult(
+            step="dry",
+            outcome=inconclusive(f"only names are known, and no shape could be derived: {why}"),
+            summary=f"{len(derived.unshaped)} names without shapes: no account",
+            facts=None,
+        )
+    return dry(folder, derived.tensors, session=session, unshaped=derived.unshaped, names_only=True, **options)
+
+
+def try_mends(
+    mends: tuple[Mend, ...], request: DryRequest, session: ProbeSession, timeout_s: float
+) -> tuple[Mend, ...]:
+    """Load the first rank again with the prefix renames applied, and say what is then left."""
+    plain = to_plain(request)
+    plain["tensors"]["names"] = renamed(request.tensors.names, mends)
+    plain |= {"ranks": request.ranks[:1], "sample_ranks": []}
+    again = from_plain(DryRequest, plain, where="dry-run request")
+    reply = session.call("dry", again, timeout_s=timeout_s)
+    if reply.status != "answered":
+        tried = f"could not be tried: {reply.trouble()}"
+    else:
+        account = AccountBuilder(again, reply.decode(RawDry)).account()
+        tensors, parameters = len(account.tensor_troubles), len(account.parameter_troubles)
+        left = (
+            f"{tensors} tensors and {parameters} parameters not in order" if tensors or parameters else "all in order"
+        )
+        tried = f"tried on rank {again.ranks[0]}: {left}"
+    code = mapper_code(mends)
+    prefixes = [m for m in mends if m.kind == "prefix"]
+    return tuple(
+        Mend(
+            kind=m.kind,
+            old=m.old,
+            new=m.new,
+            tensors=m.tensors,
+            tried=tried if m.kind == "prefix" else "",
+            code=code if m is prefixes[0] else "",
+        )
+        for m in mends
+    )
+
+
+def _with(account: DryAccount, **changes: Any) -> DryAccount:
+    """The account with some fields changed; records are frozen."""
+    return DryAccount(**{**{name: getattr(account, name) for name in DryAccount.__annotations__}, **changes})
 
 
 def choose_ranks(
@@ -161,7 +226,7 @@ def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
     if not account.sums.parameters:
         return inconclusive("no parameter was seen")
     if account.names_only:
-        return inconclusive("names only: shapes are not known, so sizes and slices were not checked")
+        return inconclusive("the shapes were derived from the config, not read: the shards were not seen")
     return passed()
 
 
@@ -175,6 +240,7 @@ def _only_limit(account: DryAccount, finding: Finding) -> bool:
 def summary(account: DryAccount, found: Sequence[Finding]) -> str:
     """One line, such as `25 tensors → 19 parameters: all accounted for (TP 2, rank shapes 1)`."""
     only = "" if account.all_ranks else ", not all ranks"
+    only += ", shapes derived" if account.names_only else ""
     layout = f"TP {account.tp}" + (f" PP {account.pp}" if account.pp > 1 else "") + (" EP" if account.ep else "") + only
     head = f"{account.sums.tensors} tensors → {account.sums.parameters} parameters"
     refused = [f for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]

@@ -8,7 +8,7 @@ import linecache
 import sys
 
 MOST_KINDS = 200
-SKIPS = ("continue", "return", "pass")
+SKIPS = ("continue", "return", "return None", "return False", "pass")
 
 
 def helper(name):
@@ -48,10 +48,10 @@ def trace(model, config, feed, index):
         if event != "line":
             return local
         if active[0]:
-            lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), id(frame)))
+            lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), frame))
         elif any(value is tensor or value == tensor_name for value in frame.f_locals.values() if is_ours(value)):
             # A loader that collects all tensors first decides later: follow the code that holds this one.
-            after.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), id(frame)))
+            after.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), frame))
         return local
 
     def is_ours(value):
@@ -86,14 +86,14 @@ def choose(lines, errors):
     for position in range(len(lines) - 1, -1, -1):
         filename, line, function, _, frame = lines[position]
         text = linecache.getline(filename, line).strip()
-        if text.split(" ")[0].rstrip(":") not in SKIPS:
+        if text.split("  #")[0] not in SKIPS:
             continue
-        after = [one for one in lines[position + 1 :] if one[0] == filename and one[2] == function]
-        if len(after) > 1:
-            break
-        before = [one for one in lines[:position] if one[4] == frame]
+        before = [one for one in lines[:position] if one[4] is frame]
         if before and linecache.getline(before[-1][0], before[-1][1]).strip().startswith("yield"):
             continue  # it handed the tensor on and was resumed; who lost it is further down
+        after = [one for one in lines[position + 1 :] if one[4] is frame]
+        if len(after) > 1:
+            break
         condition = condition_above(filename, line)
         return errors.place(filename, line, function), "; ".join(patterns[-1:] or ([condition] if condition else []))
     return None, patterns[-1] if patterns else ""

@@ -144,7 +144,7 @@ class Feed:
         return [index for index in range(len(self.names)) if index not in unfit]
 
     def make(self, indices):
-        """The meta tensors of these indices, known to the watch as sources; made outside of it, since that is faster."""
+        """The meta tensors of these indices, known to the watch as sources; made outside of it, which is faster."""
         import torch
 
         meta = torch.device("meta")

@@ -1,8 +1,9 @@
 """Header-only checkpoints in the hub's naming, made by transformers on the meta device from its default configs.
 
-Request: `{"list": true}`, or `{"architecture": NAME, "layers": N, "overrides": {...}}`. Answer: the architectures that the engine registers
-and whether transformers has a class of that name; or the config (as config.json has it) and `[name, dtype, shape]` of
-every tensor as `save_pretrained` would name it. Depth is cut to N layers where the config allows it; widths stay.
+Request: `{"list": true}`, `{"folder": PATH}`, or `{"architecture": NAME, "layers": N, "overrides": {...}}`. Answer: the
+architectures that the engine registers and whether transformers has a class of that name; the tensors for the config in
+a folder; or a default config (as config.json has it) and its tensors: `[name, dtype, shape]` as `save_pretrained` would
+write them. A default config is cut to N layers where it allows that; widths stay, unless overridden.
 """
 
 import json
@@ -38,6 +39,8 @@ def probe(request, progress):
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     if request.get("list"):
         return listing()
+    if request.get("folder"):
+        return of_folder(request["folder"])
     return make(request["architecture"], request.get("layers", 4), request.get("overrides") or {})
 
 
@@ -49,6 +52,25 @@ def listing():
         {"name": name, "transformers": getattr(transformers, name, None) is not None}
         for name in sorted(registry.ModelRegistry.get_supported_archs())
     ]
+
+
+def of_folder(folder):
+    """The tensors that transformers would write for the config in `folder`; no remote code, no network."""
+    import torch
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if getattr(config, "quantization_config", None):
+            return {"error": "the config declares a quantisation, whose tensors transformers does not lay out"}
+        cls = getattr(transformers, (config.architectures or [""])[0], None)
+        if cls is None:
+            return {"error": "transformers has no class " + str(config.architectures)}
+        dtype = getattr(config, "dtype", None) or torch.bfloat16
+        with torch.device("meta"):
+            return {"tensors": hub_tensors(cls._from_config(config, dtype=dtype))}
+    except Exception as exc:
+        return {"error": line_of(exc)}
 
 
 def make(name, layers, overrides):

@@ -1,0 +1,124 @@
+"""What else the account tells: overlaps, casts, the KV cache as the engine sees it, the engine's exceptions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from seatrial.dryrun.account import CacheLine, Cast, Failure, Overlap
+from seatrial.dryrun.dtypes import FLOATS, TORCH_DTYPES
+from seatrial.dryrun.readings import Readings
+from seatrial.dryrun.tensor import kind_of
+
+
+def overlaps(readings: Readings) -> tuple[Overlap, ...]:
+    found: dict[str, tuple[int, ...]] = {}
+    filled: dict[str, set[str]] = defaultdict(set)
+    for rank in readings.full:
+        for name, filling in rank.fillings.items():
+            if filling.tensors:
+                filled[kind_of(name)].add(name)
+            if filling.overlapping:
+                found.setdefault(name, filling.overlapping)
+    names, kind = readings.columns.names, readings.columns.kind
+    alike: dict[str, list[frozenset[int]]] = defaultdict(list)
+    for name, tensors in found.items():
+        kinds = frozenset(kind[t] for t in tensors)
+        alike[kind_of(name)].append(kinds if len(kinds) == len(tensors) else frozenset())
+    meant = {k for k, sets in alike.items() if len(sets) == len(filled[k]) > 1 and len(set(sets)) == 1 and sets[0]}
+    return tuple(
+        Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=kind_of(name) in meant)
+        for name, tensors in found.items()
+    )
+
+
+def casts(readings: Readings) -> tuple[Cast, ...]:
+    columns = readings.columns
+    dtype_of: dict[str, str] = {}
+    for rank in readings.full:
+        for name, filling in rank.fillings.items():
+            dtype_of[name] = filling.parameter.dtype
+    groups: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    totals: dict[tuple[str, str], int] = defaultdict(int)
+    kind_cache: dict[str, str] = {}
+    for index, into in readings.into.items():
+        mine = TORCH_DTYPES.get(columns.dtypes[columns.dtype[index]], "")
+        kind = columns.kinds[columns.kind[index]]
+        for name in into:
+            target = kind_cache.get(name) or kind_cache.setdefault(name, kind_of(name))
+            totals[(kind, target)] += 1
+            if dtype_of[name] != mine:
+                groups[(kind, mine, dtype_of[name], target)].append(columns.names[index])
+    casting = {(kind, target) for kind, _, _, target in groups}
+    # What most kinds are that go uncast into ordinary float parameters: the checkpoint's own float dtype.
+    uncast = Counter(
+        dtype
+        for kind, target, dtype in {
+            (columns.kind[i], kind_cache[n], dtype_of[n]) for i, into in readings.into.items() for n in into
+        }
+        if dtype in FLOATS and (columns.kinds[kind], target) not in casting
+    ).most_common(1)
+    usual = uncast[0][0] if uncast else ""
+    return tuple(
+        Cast(
+            kind=kind,
+            tensor_dtype=mine,
+            parameter_dtype=theirs,
+            parameter_kind=target,
+            count=len(members),
+            names=tuple(sorted(members)[:64]),
+            of=totals[(kind, target)],
+            alone=totals[(kind, target)] == 1 and theirs == usual and mine in FLOATS and theirs in FLOATS,
+        )
+        for (kind, mine, theirs, target), members in groups.items()
+    )
+
+
+def cache(readings: Readings) -> tuple[CacheLine, ...]:
+    counts: Counter[tuple[str, str, str, str, int, int, str]] = Counter()
+    for raw in readings.raw.ranks:
+        if raw.rank % readings.request.tp == 0:
+            for row in raw.layers:
+                counts[
+                    (kind_of(row.name), row.layer, row.backend, row.spec, row.block_size, row.page_bytes, row.error)
+                ] += 1
+    return tuple(
+        CacheLine(
+            kind=kind,
+            layer=layer,
+            backend=backend,
+            spec=spec,
+            block_size=block,
+            page_bytes=page,
+            error=error,
+            count=n,
+        )
+        for (kind, layer, backend, spec, block, page, error), n in counts.items()
+    )
+
+
+def failures(readings: Readings) -> tuple[Failure, ...]:
+    columns = readings.columns
+    merged: dict[tuple[str, int, str, str], list[int]] = defaultdict(list)
+    firsts = {}
+    if readings.raw.config_error is not None:
+        error = readings.raw.config_error
+        firsts[("configure", -1, error.type, error.message)] = error
+        merged[("configure", -1, error.type, error.message)] = []
+    for raw in readings.raw.ranks:
+        for error in raw.errors:
+            key = (error.stage.removesuffix("-rest"), error.tensor, error.type, error.message)
+            firsts.setdefault(key, error)
+            merged[key].append(raw.rank)
+    found = []
+    for key, ranks in merged.items():
+        error = firsts[key]
+        known = error.tensor >= 0
+        found.append(
+            Failure(
+                ranks=tuple(sorted(set(ranks))),
+                tensor=columns.names[error.tensor] if known else "",
+                tensor_shape=columns.shapes[columns.shape[error.tensor]] if known else (),
+                raw=error,
+            )
+        )
+    return tuple(found)
