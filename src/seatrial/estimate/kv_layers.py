@@ -281,9 +281,7 @@ def _layer(
     ]  # fmt: skip
 
 
-def _latent(
-    model: Model, index: int, mixer: Mixer, dtype: str, block: int, rules: EngineRules
-) -> list[CacheSpec]:
+def _latent(model: Model, index: int, mixer: Mixer, dtype: str, block: int, rules: EngineRules) -> list[CacheSpec]:
     token = latent_bytes(model, dtype, mixer, rules)
     leads = mixer.index_topk is not None
     specs = [

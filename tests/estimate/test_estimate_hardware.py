@@ -20,7 +20,16 @@ def test_every_number_has_a_source_and_every_unknown_a_reason(name):
 
 
 def test_the_devices_of_the_issue_are_there():
-    wanted = {"ascend-910b1", "ascend-910b4", "atlas-800t-a3", "ascend-310p", "kunlun-p800", "nvidia-h20", "nvidia-b200", "cpu"}
+    wanted = {
+        "ascend-910b1",
+        "ascend-910b4",
+        "atlas-800t-a3",
+        "ascend-310p",
+        "kunlun-p800",
+        "nvidia-h20",
+        "nvidia-b200",
+        "cpu",
+    }
     assert wanted <= set(hardware_names())
 
 
