@@ -9,22 +9,7 @@ from typing import Any
 import pytest
 
 from seatrial.estimate import Model, read_model
-
-BASE: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "dtype": "bfloat16",
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "vocab_size": 1000,
-    "max_position_embeddings": 4096,
-    "tie_word_embeddings": False,
-    "hidden_act": "silu",
-}
+from tests.estimate.estimate_base import BASE
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def show(console: Console, found: Found) -> None:
     _bounds(console, found)
     _log(console, found)
     _flags(console, found)
+    _table(console, found)
     for note in (*plan.notes, *found.unknown):
         say(console, f"note: {note}")
 
@@ -133,6 +134,34 @@ def _log(console: Console, found: Found) -> None:
             learnt = getattr(found.calibration, name)
             if learnt is not None:
                 say(console, f"calibration: {name} {learnt.value:.6g} ({learnt.note})")
+
+
+def _table(console: Console, found: Found) -> None:
+    """The what-if points: times in milliseconds; points no other beats in both TPOT and tokens/s per device have a
+    *.
+    """
+    table = found.table
+    if table is None:
+        return
+    columns = table.columns
+    names = ("tp", "ep", "batch", "prompt", "output", "spec", "accept")
+    say(console, "what if: " + "  ".join(f"{n:>6}" for n in (*names, "TTFT", "TPOT", "tok/s", "each")))
+    tpot, rate = columns.get("tpot_s", []), columns.get("tokens_per_s_device", [])
+    best: set[int] = set()
+    most = 0.0
+    for i in sorted(range(table.points), key=lambda n: (tpot[n], -rate[n])):
+        if rate[i] > most:
+            best.add(i)
+            most = rate[i]
+    for i in range(min(table.points, 200)):
+        axes = "  ".join(f"{columns[n][i]:>6g}" for n in names)
+        times = f"{columns['ttft_s'][i] * 1e3:>6.4g}  {tpot[i] * 1e3:>6.4g}"
+        rates = f"{columns['tokens_per_s'][i]:>6.5g}  {rate[i]:>6.5g}"
+        say(console, f"{'*' if i in best else ' ':>8} {axes}  {times}  {rates}")
+    if table.points > 200:
+        say(console, f"  … and {table.points - 200} more points, all in --json")
+    for text in table.skipped:
+        say(console, f"  left out: {text}")
 
 
 def _flags(console: Console, found: Found) -> None:

@@ -50,3 +50,52 @@ def show(name: str, as_json: bool) -> None:
     for title, quantity in rows.items():
         value = "unknown" if quantity.value is None else f"{quantity.value:.6g} {quantity.unit}"
         console.print(f"  {title:<20} {value:<24} {quantity.source.value}: {quantity.note}", markup=False)
+
+
+@command.command("measure")
+@click.option("--target", default="cpu", show_default=True, help="The target whose engine measures.")
+@click.option("--seconds", default=1.0, show_default=True, type=click.FloatRange(0.1, 60), help="Per figure.")
+@click.option("--size", default=2048, show_default=True, type=click.IntRange(64, 65536), help="Of the square matrices.")
+@json_option
+def measure(target: str, seconds: float, size: int, as_json: bool) -> None:
+    """Achievable peaks of this machine: matrix product, copy, collective; as lines for a hardware TOML file.
+
+    They say what can be reached, not what cannot be passed: bounds keep using the declared peaks.
+    """
+    import tempfile
+    from datetime import datetime, timezone
+    from pathlib import Path
+
+    from seatrial.cli.common import err
+    from seatrial.core.errors import EngineError
+    from seatrial.engine.border import ProbeSession
+    from seatrial.engine.choose import target_python
+    from seatrial.targets import find_overrides, load_target
+
+    chosen = load_target(target, find_overrides(Path.cwd())).target
+    request = {"seconds": seconds, "size": size}
+    with (
+        tempfile.TemporaryDirectory(prefix="seatrial-") as scratch,
+        ProbeSession(target_python(chosen), log=Path(scratch) / "log", env=chosen.launch.env) as session,
+    ):
+        reply = session.call("estimate_peaks", request, progress=err().print)
+    if reply.status != "answered":
+        raise EngineError(f"nothing was measured: {reply.trouble()}", mend="See `seatrial engine doctor`.")
+    found = reply.answer
+    if as_json:
+        print_json(found)
+        return
+    console = out()
+    today = datetime.now(timezone.utc).date().isoformat()
+    note = f"seatrial hardware measure on {found['device']}, torch {found['versions']['torch']}, {today}"
+    rows = {f"matmul_{name}": (value, "operations/s") for name, value in found["matmul"].items()}
+    rows["copy"] = (found["copy"], "bytes/s")
+    console.print("[measured]", markup=False)
+    for name, (value, unit) in rows.items():
+        if isinstance(value, str):
+            console.print(f'{name} = {{ unit = "{unit}", source = "unknown", note = "{value[:200]}" }}', markup=False)
+            continue
+        figure = f'{{ value = {value:.6g}, unit = "{unit}", source = "measured", note = "{note}" }}'
+        console.print(f"{name} = {figure}", markup=False)
+    why = found["all_reduce"]["why"]
+    console.print(f'all_reduce = {{ unit = "bytes/s", source = "unknown", note = "{why}" }}', markup=False)

@@ -36,6 +36,7 @@ AIMS = ("longest-context", "most-throughput", "fewest-cards")
 @click.option("--enforce-eager", "eager", is_flag=True)
 @click.option("--spec-tokens", default=0, show_default=True, type=click.IntRange(0), help="Drafted tokens per step.")
 @click.option("--accept", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Their acceptance rate.")
+@click.option("--ask-engine", is_flag=True, help="Let the target's engine build the model: exact for any it knows.")
 @click.option(
     "--margin", default=0.03, show_default=True, type=click.FloatRange(0, 0.5), help="Share of the device kept."
 )
@@ -48,6 +49,9 @@ AIMS = ("longest-context", "most-throughput", "fewest-cards")
 @click.option("--calibration", type=click.Path(path_type=Path), help="File of what logs taught; used if it is there.")
 @click.option("--learn", is_flag=True, help="Keep what --from-log teaches in --calibration.")
 @click.option("--forget", is_flag=True, help="Remove the target's entry from --calibration first.")
+@click.option(
+    "--what-if", "axes", multiple=True, metavar="AXIS=V,V", help="tp, ep, batch, prompt, output, spec, accept."
+)
 @click.option("--recommend", "aim", type=click.Choice(AIMS), help="Propose flags for this aim, as a target overlay.")
 @click.option("--devices", type=click.IntRange(1), help="How many may be used; a server's if left out.")
 @click.option("--ttft", type=click.FloatRange(0, min_open=True), help="Limit in seconds, for --recommend.")

@@ -313,7 +313,8 @@ def _latent(model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str,
     index_flops = 2.0 * (index.index_heads or 0) * (index.index_head_dim or 0) if topk else 0.0
     return Mixing(
         part="attention core", kind="pairs", layers=layers, pair_flops=2 * heads * (nope + rope + value),
-        absorbed_pair_flops=2 * heads * (rank + rope + rank), kv_bytes=latent_bytes(model, dtype, mixer, rules), topk=topk,
+        absorbed_pair_flops=2 * heads * (rank + rope + rank), kv_bytes=latent_bytes(model, dtype, mixer, rules),
+        topk=topk,
         index_pair_flops=index_flops,
         index_bytes=(index.index_head_dim or 0) + (index.index_head_dim or 0) // 128 * 4 if topk else 0,
     )  # fmt: skip

@@ -17,7 +17,8 @@ class EngineRules(Record):
 
     `block_outermost`: all layers' pages of a block lie together, which allows pages of different sizes.
     `hybrid_manager`: layers with a window free what they no longer need. `ssm_dtype`: forced dtype of recurrent states.
-    `sparse_fp8`: bytes per token of sparse MLA's own fp8 layout. `in_flight`: batches scheduled at once per pipeline stage. `proven`: "" or what the values were compared with.
+    `sparse_fp8`: bytes per token of sparse MLA's own fp8 layout. `in_flight`: batches scheduled at once per pipeline
+    stage. `proven`: "" or what the values were compared with.
     """
 
     platform: str

@@ -16,7 +16,9 @@ from seatrial.core.quantity import Quantity
 from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.estimate.calibrate import Calibration
+from seatrial.estimate.engine_answer import EngineAnswer
 from seatrial.estimate.engine_rules import EngineRules
+from seatrial.estimate.header_weights import check, header_weights
 from seatrial.estimate.kv_groups import Capacity, Pool, blocks_per_request, capacity, longest, pool
 from seatrial.estimate.kv_layers import KvCache, kv_cache
 from seatrial.estimate.layout import Layout, Serving
@@ -96,9 +98,11 @@ def make_plan(
     requests: int | None = None,
     margin_share: float = 0.03,
     calibration: Calibration | None = None,
+    engine: EngineAnswer | None = None,
 ) -> Plan:
-    """Plan one configuration. `requests` of the full length are to be held at once (default: one), shared by
-    replicas.
+    """Plan one configuration. `requests` of the full length are to be held at once (default: one), shared by replicas.
+
+    `engine`: the engine's own answer, which then takes the place of the formulas for weights and cache.
     """
     length, notes = _length(model, serving)
     serving = altered(serving, max_model_len=length)
@@ -113,8 +117,11 @@ def make_plan(
     notes += [n for n in (model.dtype_note(),) if n]
     base = _Empty(str(model.card.folder), asked, rules)
     try:
-        weights = weight_bytes(model, layout)
-        cache = kv_cache(model, layout, serving, rules)
+        if engine is not None:
+            weights, cache = engine.weights, engine.cache
+        else:
+            weights = _weights(model, layout)
+            cache = kv_cache(model, layout, serving, rules)
         made = pool(_stage_cache(cache, layout, model), serving, rules)
     except Uneven as exc:
         raise UsageError(f"{layout.words()} does not fit the model: {exc}", mend="Choose another size.") from exc
@@ -123,6 +130,8 @@ def make_plan(
     except NotModelled as exc:
         return base.without(f"no formula for {exc}", notes)
     notes += [*weights.notes, *cache.notes]
+    if engine is not None:
+        notes += [f"stand-in: {x}" for x in engine.placeholders]
     have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration())
     flight = in_flight(asked, rules, layout)
     room = have.for_kv
@@ -151,6 +160,23 @@ def make_plan(
         limiting=_limiting(have, answer, asked, model),
         notes=tuple(notes),
     )
+
+
+def _weights(model: Model, layout: Layout) -> WeightBytes:
+    """From the shapes, checked against the headers; by the headers' names where a shape or a formula is lacking."""
+    try:
+        found = weight_bytes(model, layout)
+    except (Lacking, NotModelled) as exc:
+        if model.card.weights.known != "headers":
+            raise
+        return header_weights(model, layout, str(exc))
+    if model.card.weights.known != "headers":
+        note = "weights from config.json's shapes alone: there are no shards to compare with"
+        return altered(found, notes=(*found.notes, note))
+    held = check(model, found if layout == Layout() else weight_bytes(model, Layout()))
+    if held is not None and held.differs():
+        return altered(header_weights(model, layout, held.words()), notes=(*found.notes, held.words()))
+    return found
 
 
 class _Empty:

@@ -73,3 +73,18 @@ def test_hardware_shows_the_source_of_every_number():
     assert "msmodeling" in done.stdout
     listed = run("hardware", "list", "--json")
     assert len(json.loads(listed.stdout)) >= 12
+
+
+def test_what_if_shows_every_point_and_names_what_is_left_out(folder):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--what-if", "tp=1,2,3", "--what-if", "batch=1,8", "--json")
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)["table"]
+    assert table["points"] == 4
+    assert "size 3" in table["skipped"][0]
+
+
+@pytest.mark.parametrize("axis", ["tp=x", "depth=1", "tp=0", "accept=", "batch=1.5", "tp=nan"])
+def test_a_faulty_axis_is_refused(folder, axis):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--what-if", axis)
+    assert done.returncode == 2
+    assert "--what-if" in done.stderr

@@ -11,11 +11,12 @@ from seatrial.estimate import Layout, Serving, engine_rules, make_plan
 from seatrial.estimate.calibrate import Calibration, forget_calibration, keep_calibration, load_calibration
 from seatrial.estimate.from_log import GIB, compare, largest_error, learn, read_log
 
-CPU = """(Worker pid=2044) INFO 11-20 14:49:06 [cpu_worker.py:260] Auto set (1.66/22.84) GiB for KV cache on node 0, with \
-2.28 GiB requested memory for the worker. 0.63 GiB memory was consumed by non-kv usages.
-(EngineCore pid=2015) INFO 11-20 14:49:06 [kv_cache_utils.py:2327] CPU KV cache size: 3,477,376 tokens, Maximum \
-concurrency for 512 tokens per request: 6791.75x
-"""
+CPU = (
+    "(Worker pid=2044) INFO 11-20 14:49:06 [cpu_worker.py:260] Auto set (1.66/22.84) GiB for KV cache on node 0, with "
+    "2.28 GiB requested memory for the worker. 0.63 GiB memory was consumed by non-kv usages.\n"
+    "(EngineCore pid=2015) INFO 11-20 14:49:06 [kv_cache_utils.py:2327] CPU KV cache size: 3,477,376 tokens, Maximum "
+    "concurrency for 512 tokens per request: 6791.75x\n"
+)
 DEVICE = """INFO [model_runner.py:1] Loading model weights took 15.2699 GB
 INFO [worker.py:2] Available KV cache memory: 38.25 GiB
 INFO [kv_cache_utils.py:829] GPU KV cache size: 626,688 tokens
