@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
+from seatrial.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from seatrial.support.doctor import DoctorReport
@@ -41,10 +42,13 @@ def command(target: str, checkpoint: Path | None, checkpoint_bytes: int | None, 
             checkpoint_bytes=checkpoint_bytes,
             progress=lambda line: None if as_json else console.print(line, style="dim"),
         )
+        said = log.read_text(errors="replace")[-2000:] if log.is_file() else ""
     if as_json:
         print_json({**_plain(report), "findings": report.findings})
     else:
         _print(report)
+        if said and report.checks[0].outcome.verdict is Verdict.FAIL:
+            click.echo(said, err=True)
     leave(report.outcome.verdict)
 
 

@@ -58,7 +58,7 @@ class VersionFile(Record):
 def number(text: str) -> int | None:
     """`97887 MiB` or `97887` as an integer; None for `[N/A]`, `NA`, `-` and the like."""
     digits = text.strip().removesuffix("MiB").strip()
-    return int(digits) if digits.isdigit() else None
+    return int(digits) if digits.isdecimal() and len(digits) <= 12 else None
 
 
 def unknown_output(tool: str, why: str) -> FileFormatError:

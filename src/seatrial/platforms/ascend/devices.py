@@ -38,7 +38,7 @@ VERSION_FILES: tuple[VersionFile, ...] = (
     ),
 )
 VERSION = re.compile(r"Version:\s*(\S+)")
-PAIR = re.compile(r"(\d+)\s*/\s*(\d+)")
+PAIR = re.compile(r"(?<!\d)(\d{1,12})\s*/\s*(\d{1,12})(?!\d)")
 
 
 def read(texts: tuple[str, ...]) -> DeviceReading:
@@ -51,7 +51,7 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
     devices: list[DeviceState] = []
     places: dict[tuple[int, int], int] = {}
     for first, second in zip(upper[::2], upper[1::2], strict=False):
-        head = re.match(r"(\d+)\s*(\S*)$", first[0])
+        head = re.match(r"(\d{1,6})(?!\d)\s*(\S*)$", first[0])
         if head is None:
             raise unknown_output(TOOL, f"a device's first line begins with {first[0]!r}")
         own_column = not head[2]  # 950: number and name are columns of their own

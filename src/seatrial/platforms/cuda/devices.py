@@ -58,7 +58,10 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
 
 
 def _rows(text: str, wanted: tuple[str, ...]) -> list[dict[str, str]]:
-    lines = list(csv.reader(io.StringIO(text.strip()), skipinitialspace=True))
+    try:
+        lines = list(csv.reader(io.StringIO(text.strip()), skipinitialspace=True))
+    except csv.Error as exc:
+        raise unknown_output(TOOL, f"no CSV: {exc}") from exc
     header = [name.split(" [")[0].strip() for name in lines[0]] if lines else []
     missing = [name for name in wanted if name not in header]
     if missing:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 
-from seatrial.platforms.device_tool import DeviceReading, DeviceState, Holder, VersionFile, unknown_output
+from seatrial.platforms.device_tool import DeviceReading, DeviceState, Holder, VersionFile, number, unknown_output
 
 TOOL = "xpu-smi"
 COMMANDS: tuple[tuple[str, ...], ...] = ((TOOL,),)
 VERSION_FILES: tuple[VersionFile, ...] = ()
 HEAD = re.compile(r"\|\s*XPU-SMI\s+Driver Version:\s*(\S+)\s+XPU-RT Version:\s*(\S+)")
-DEVICE = re.compile(r"\|\s*(\d+)\s+(\S.*?)\s+(?:N/A|On|Off)\s*\|\s*([0-9A-Fa-f:.]+)\s")
-MEMORY = re.compile(r"\|\s*(\d+)MiB\s*/\s*(\d+)MiB\s*\|")
-PROCESS = re.compile(r"\|\s*(\d+)\s+\S+\s+\S+\s+(\d+)\s+\S+\s+(\S.*?)\s+(\d+MiB|N/A)\s*\|")
+DEVICE = re.compile(r"\|\s*(\d{1,6})\s+(\S.*?)\s+(?:N/A|On|Off)\s*\|\s*([0-9A-Fa-f:.]+)\s")
+MEMORY = re.compile(r"\|\s*(\d{1,12})MiB\s*/\s*(\d{1,12})MiB\s*\|")
+PROCESS = re.compile(r"\|\s*(\d{1,6})\s+\S+\s+\S+\s+(\d{1,12})\s+\S+\s+(\S.*?)\s+(\d+MiB|N/A)\s*\|")
 
 
 def read(texts: tuple[str, ...]) -> DeviceReading:
@@ -33,9 +33,9 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
         processes = processes or "Processes:" in line
         if processes:
             if found := PROCESS.search(line):
-                memory = found[4].removesuffix("MiB")
-                held = int(memory) if memory.isdigit() else None
-                holders.append(Holder(index=int(found[1]), pid=int(found[2]), name=found[3], memory_mib=held))
+                holders.append(
+                    Holder(index=int(found[1]), pid=int(found[2]), name=found[3], memory_mib=number(found[4]))
+                )
         elif found := DEVICE.search(line):
             pending = found
         elif pending is not None and (found := MEMORY.search(line)):

@@ -43,7 +43,7 @@ def open_files_check(host: HostFacts) -> Check:
     soft, hard = (x if x is not None else "unlimited" for x in (host.open_files_soft, host.open_files_hard))
     found = []
     if host.open_files_hard is not None and host.open_files_hard < OPEN_FILES:
-        message = f"the hard limit of open files is {hard}; vLLM asks for {OPEN_FILES} and goes on with what it gets"
+        message = f"the hard limit of open files is {hard}; vLLM asks for {OPEN_FILES}, is refused and stays at {soft}"
         mend = f"Raise it: ulimit -Hn {OPEN_FILES}, or --ulimit nofile={OPEN_FILES} for a container."
         found.append(finding("H031", Severity.WARNING, "ulimit -n", message, mend))
     return checked("open files", f"soft limit {soft}, hard limit {hard}", found)
