@@ -1,6 +1,7 @@
 """Write every generated docs page; `--check` fails and names those that differ from what would be written.
 
-A generator is a file of `scripts/docs_pages/` that defines `PAGE`, a path under `docs/`, and `page() -> str`.
+A generator is a file of `scripts/docs_pages/` that defines `PAGE`, a path under `docs/`, and `page() -> str`, or
+`pages()`, a dict of such paths and texts.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ def main() -> int:
             raise ImportError(file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        place = ROOT / "docs" / module.PAGE
-        text = module.page()
-        if place.exists() and place.read_text(encoding="utf-8") == text:
-            continue
-        if check:
-            stale.append(str(place.relative_to(ROOT)))
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8")
-            print(f"wrote {place.relative_to(ROOT)}")
+        texts = module.pages() if hasattr(module, "pages") else {module.PAGE: module.page()}
+        for path, text in texts.items():
+            place = ROOT / "docs" / path
+            if place.exists() and place.read_text(encoding="utf-8") == text:
+                continue
+            if check:
+                stale.append(str(place.relative_to(ROOT)))
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(text, encoding="utf-8")
+                print(f"wrote {place.relative_to(ROOT)}")
     if stale:
         print(f"out of date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
     return 1 if stale else 0

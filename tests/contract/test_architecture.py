@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,19 @@ FILES = sorted(p for p in SRC.rglob("*.py") if "probes" not in p.relative_to(SRC
 PROBES = sorted((SRC / "engine" / "probes").glob("*.py"))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a file, parsed once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def room(path: Path) -> str:
     return path.relative_to(SRC).parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -85,7 +92,7 @@ def test_probes_import_only_the_standard_library_and_the_engine_at_their_top():
 def test_only_the_cli_prints_and_only_the_edges_catch_everything(path):
     edges = {"cli/main.py", "gates/runner.py"}
     relative = str(path.relative_to(SRC))
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
             assert room(path) == "cli", f"{relative}:{node.lineno} prints"
         if isinstance(node, ast.ExceptHandler):

@@ -97,7 +97,7 @@ def test_an_untouched_run_verifies_and_every_touch_is_named(run):
         assert any(file.name in f.place or file.name in f.message for f in after.findings), after.findings
         file.write_bytes(before)
     (run.artifacts_folder / run.steps()["dry"].facts.file).unlink()
-    assert [f.code for f in verify_run(run.folder).findings] == ["R004"]
+    assert [f.code for f in verify_run(run.folder).findings] == ["V004"]
 
 
 def test_a_changed_last_record_and_a_cut_log_are_noticed_though_the_chain_holds(run):

@@ -66,6 +66,7 @@ FILES = {
     "vllm/model_executor/__init__.py": "",
     "vllm/model_executor/models/__init__.py": "",
     "vllm/model_executor/models/registry.py": REGISTRY,
+    "vllm/model_executor/models/interfaces.py": "def supports_lora(cls):\n    return hasattr(cls, 'lora')\n",
     "vllm/model_executor/models/good.py": "class GoodForCausalLM:\n    supports_pp = True\n",
     "vllm/model_executor/models/odd.py": "class OddForCausalLM:\n    supports_pp = False\n",
     "vllm/model_executor/models/broken.py": "from vllm.config import Gone\n",

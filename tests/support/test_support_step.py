@@ -44,7 +44,7 @@ def test_a_registered_class_that_imports_passes_as_case_a(ask):
     facts = result.facts
     assert facts.served_by.class_path == "vllm.model_executor.models.good:GoodForCausalLM"
     assert (facts.served_by.owner, facts.case.case.value, facts.road) == ("vllm", "A", "native")
-    assert facts.served_by.info == {"supports_pp": True}
+    assert facts.served_by.info == {"supports_pp": True, "supports_lora": False}
     assert result.findings == ()
     assert from_json(SupportFacts, to_json(facts), where="test") == facts
 

@@ -60,7 +60,8 @@ def place(tmp_path):
     folder = tmp_path / "place"
     folder.mkdir()
     (folder / "seatrial.toml").write_text(
-        f'[targets.here]\nextends = "cpu"\n[targets.here.engine]\nkind = "interpreter"\ninterpreter = "{sys.executable}"\n'
+        '[targets.here]\nextends = "cpu"\n[targets.here.engine]\nkind = "interpreter"\n'
+        f'interpreter = "{sys.executable}"\n'
     )
     return folder
 

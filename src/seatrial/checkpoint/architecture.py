@@ -5,10 +5,11 @@ In: the config's sections. Out: `Architecture`. A missing field that every engin
 
 from __future__ import annotations
 
-from seatrial.checkpoint.codes import BAD_VALUE, MISSING_FIELD, REMOTE_CODE, REMOTE_FILE, note
+from seatrial.checkpoint.codes import BAD_VALUE, MISSING_FIELD, note
 from seatrial.checkpoint.config import MOST_LAYERS, Sections
 from seatrial.checkpoint.dtypes import TORCH_NAMES
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import REMOTE_CODE, REMOTE_FILE
 from seatrial.core.record import Record
 
 # transformers' classes whose default for a missing tie_word_embeddings is True (read from transformers 5.19); for the
@@ -102,8 +103,8 @@ def _intermediate(parts: Sections) -> int | None:
 def _tied(parts: Sections, model_type: str | None) -> bool | None:
     fact = "architecture.tied_embeddings"
     written = parts.text.flag(fact, "tie_word_embeddings", "tie_embeddings")
-    if written is None and parts.text is not parts.top:
-        written = parts.top.flag(fact, "tie_word_embeddings")
+    whole = parts.top.flag(fact, "tie_word_embeddings")
+    written = whole if written is None else written
     if written is not None:
         return written
     kind = model_type or ""

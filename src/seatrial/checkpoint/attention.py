@@ -2,15 +2,20 @@
 
 In: the config's sections. Out: `Attention`: the distinct mixers and, per layer, which one it is. The rules are those of
 transformers' configuration classes and vLLM's model files; `layers.py` holds the rules that say which layer is which.
+
+Longer than 250 lines: the one translation of the attention fields, whose rules refer to each other.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
-from seatrial.checkpoint.codes import HEADS, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.config import Sections, View
 from seatrial.checkpoint.layers import mixer_words
+from seatrial.checkpoint.model_codes import HEADS
 from seatrial.checkpoint.rope import Rope, read_rope
 from seatrial.checkpoint.state import State, read_state
 from seatrial.core.record import Record
@@ -72,6 +77,7 @@ class Attention(Record):
     kv_shared_layers: int | None
     index_heads: int | None
     index_head_dim: int | None
+    index_layers: dict[str, int]
     logit_softcap: float | None
     rope: Rope
 
@@ -115,7 +121,7 @@ def read_attention(parts: Sections, layers: int | None, hidden: int | None) -> A
         pattern=tuple(pattern),
         heads=heads,
         kv_heads=kv_heads,
-        head_dim=head_dim,
+        head_dim=base.head_dim,
         qk_norm=_qk_norm(text),
         sinks=_sinks(text),
         output_gate=text.flag("attention.output_gate", "attn_output_gate", "use_gated_attention"),
@@ -123,6 +129,7 @@ def read_attention(parts: Sections, layers: int | None, hidden: int | None) -> A
         kv_shared_layers=text.whole("attention.kv_shared_layers", "num_kv_shared_layers"),
         index_heads=text.whole("attention.index_heads", "index_n_heads", most=1_000_000),
         index_head_dim=text.whole("attention.index_head_dim", "index_head_dim", most=1_000_000),
+        index_layers=dict(Counter(text.texts("attention.index_layers", "indexer_types") or ())),
         logit_softcap=text.number("attention.logit_softcap", "attn_logit_softcapping"),
         rope=read_rope(text),
     )

@@ -9,8 +9,12 @@ from seatrial.checkpoint.attention import Attention
 from seatrial.checkpoint.components import Leaf, Share
 from seatrial.checkpoint.dtypes import SHORT
 from seatrial.checkpoint.moe import FeedForward
+from seatrial.checkpoint.mtp import Mtp
+from seatrial.checkpoint.multimodal import Multimodal
+from seatrial.checkpoint.parallel import TpCheck
 from seatrial.checkpoint.params import Parameters
 from seatrial.checkpoint.quant import Quantization
+from seatrial.checkpoint.tokenizer import Tokenizer
 from seatrial.checkpoint.weights import Shard, Tensor
 from seatrial.core.finding import Finding
 from seatrial.core.quantity import Quantity
@@ -56,8 +60,12 @@ class Card(Record):
     attention: Attention
     feed_forward: FeedForward
     quantization: Quantization | None
+    mtp: Mtp
+    multimodal: Multimodal | None
+    tokenizer: Tokenizer
     context: Quantity
     parameters: Parameters
+    tensor_parallel: tuple[TpCheck, ...]
     weights: Weights
     sources: dict[str, str]
     unexplained: tuple[str, ...]

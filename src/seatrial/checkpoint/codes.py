@@ -1,7 +1,7 @@
-"""The one registry of this folder's findings: code, severity, what it means and the usual next step.
+"""Codes of findings: the registry, and those of files, shards and their index. Those of the model: `model_codes.py`.
 
-`note(CODE, place, message)` makes the finding. `docs/findings.md` is generated from this table; a code is never reused.
-250 lines and more on purpose: it is one table, and splitting it would hide a code that is used twice.
+`note(CODE, place, message)` makes the finding. `docs/findings.md` is generated from this registry; a code is never
+reused. Longer than 250 lines because a table that is split hides a code that is used twice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CODES: Registry[Code] = Registry("finding code")
 SHOWN = 200
 
 
-def _add(code: str, severity: Severity, title: str, meaning: str, next_step: str = "") -> str:
+def add(code: str, severity: Severity, title: str, meaning: str, next_step: str = "") -> str:
     CODES.add(code, Code(code=code, severity=severity, title=title, meaning=meaning, next_step=next_step))
     return code
 
@@ -55,87 +55,87 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 AGAIN = "Download the file again and compare its size and sha256 with the source."
 
 # --- files and documents -------------------------------------------------------------------------------------------
-NO_CONFIG = _add(
+NO_CONFIG = add(
     "C001",
     ERROR,
     "no config.json",
     "The folder holds no config.json, so the model is unknown.",
     "Name the folder that holds config.json, or copy it there.",
 )
-BAD_JSON = _add(
+BAD_JSON = add(
     "C002",
     ERROR,
     "broken JSON",
     "A JSON file of the checkpoint cannot be decoded (syntax, UTF-8, nesting too deep).",
     "Download the file again or mend the JSON at the place named.",
 )
-DUPLICATE_KEY = _add(
+DUPLICATE_KEY = add(
     "C003",
     WARNING,
     "duplicate JSON key",
     "A key stands twice in one object; parsers silently keep the last.",
     "Remove one of the two keys.",
 )
-NOT_FINITE = _add(
+NOT_FINITE = add(
     "C004", INFO, "NaN or Infinity in JSON", "The file holds a number that strict JSON does not allow; Python reads it."
 )
-BAD_VALUE = _add(
+BAD_VALUE = add(
     "C005",
     ERROR,
     "value of the wrong type or range",
     "A field that matters holds something that cannot be meant.",
     "Correct the value in the file named.",
 )
-UNKNOWN_NESTING = _add(
+UNKNOWN_NESTING = add(
     "C006",
     WARNING,
     "unknown nested config",
     "A nested section looks like a model's config, but its role is unknown.",
     "Report the checkpoint, so that the section's role can be added.",
 )
-TOO_LARGE = _add(
+TOO_LARGE = add(
     "C007",
     ERROR,
     "file too large to read safely",
     "The file is beyond the bound for its kind and was not read.",
     "Check that the file is what its name says.",
 )
-NOT_REGULAR = _add(
+NOT_REGULAR = add(
     "C008",
     ERROR,
     "not a readable regular file",
     "A FIFO, device, folder or unreadable file stands in a file's place.",
     "Put the real file there, or give read permission.",
 )
-OUTSIDE = _add(
+OUTSIDE = add(
     "C009",
     ERROR,
     "path leaves the folder",
     "A symlink leads out of the checkpoint; it was not followed.",
     "Put the file itself into the folder (links into the same Hugging Face cache's blobs are accepted).",
 )
-LFS_POINTER = _add(
+LFS_POINTER = add(
     "C010",
     ERROR,
     "git-LFS pointer",
     "The file holds a git-LFS pointer of some 130 bytes, not the content.",
     "Run `git lfs pull` in the checkpoint's repository.",
 )
-MISSING_FIELD = _add(
+MISSING_FIELD = add(
     "C011",
     WARNING,
     "a field that matters is missing",
     "A fact that the engine needs is in no file of the folder.",
     "Compare config.json with the model's published one.",
 )
-NOT_AN_OBJECT = _add(
+NOT_AN_OBJECT = add(
     "C012",
     ERROR,
     "JSON of the wrong kind",
     "The file's top level (or section) is not a JSON object.",
     "Replace the file by the right one.",
 )
-UNEXPLAINED = _add(
+UNEXPLAINED = add(
     "C013",
     INFO,
     "fields without a known meaning",
@@ -143,202 +143,140 @@ UNEXPLAINED = _add(
 )
 
 # --- shards and their index ----------------------------------------------------------------------------------------
-NO_WEIGHTS = _add(
+NO_WEIGHTS = add(
     "C020",
     WARNING,
     "no weights",
     "There is no shard to read, so what the tensors say is unknown.",
     "Download the .safetensors files into the folder.",
 )
-OTHER_FORMAT = _add(
+OTHER_FORMAT = add(
     "C021",
     WARNING,
     "weights in another format",
     "Weights that are not safetensors were found and not read.",
     "Convert them to safetensors; pickle files are never opened.",
 )
-SHARD_ABSENT = _add(
+SHARD_ABSENT = add(
     "C022",
     ERROR,
     "shard absent",
     "The index (or the numbering of the files) names a shard that is not there.",
     "Download the missing shard.",
 )
-INDEX_ESCAPES = _add(
+INDEX_ESCAPES = add(
     "C023",
     ERROR,
     "index path leaves the folder",
     "The index names a file by an absolute path or through '..'.",
     "Correct the index: shards stand beside it.",
 )
-TENSOR_ABSENT = _add(
+TENSOR_ABSENT = add(
     "C024",
     ERROR,
     "tensor absent",
     "The index names a tensor that no shard holds.",
     "Download the shard again, or rebuild the index from the shards.",
 )
-WRONG_SHARD = _add(
+WRONG_SHARD = add(
     "C025",
     ERROR,
     "tensor in another shard",
     "The index places a tensor in another shard than the one that holds it.",
     "Rebuild the index from the shards.",
 )
-NOT_IN_INDEX = _add(
+NOT_IN_INDEX = add(
     "C026",
     WARNING,
     "tensor not in the index",
     "A shard holds a tensor that the index does not name: vLLM loads it, transformers does not.",
     "Rebuild the index from the shards.",
 )
-EXTRA_SHARD = _add(
+EXTRA_SHARD = add(
     "C027",
     WARNING,
     "shard not in the index",
     "A .safetensors file that the index does not name; loaders ignore it.",
     "Remove it, or rebuild the index.",
 )
-DUPLICATE_TENSOR = _add(
+DUPLICATE_TENSOR = add(
     "C028",
     ERROR,
     "tensor in two shards",
     "Two shards hold a tensor of the same name; which one wins is chance.",
     "Remove the stale file.",
 )
-TOTAL_SIZE = _add(
+TOTAL_SIZE = add(
     "C029",
     WARNING,
     "total_size differs",
     "metadata.total_size of the index is not the sum of the tensors' bytes.",
     "Rebuild the index from the shards.",
 )
-HEADER_TRUNCATED = _add(
+HEADER_TRUNCATED = add(
     "C030", ERROR, "header does not fit the file", "The first 8 bytes announce a header longer than the file.", AGAIN
 )
-BAD_HEADER = _add("C031", ERROR, "broken header", "The shard's header is not the JSON that the format demands.", AGAIN)
-HEADER_TOO_LARGE = _add(
+BAD_HEADER = add("C031", ERROR, "broken header", "The shard's header is not the JSON that the format demands.", AGAIN)
+HEADER_TOO_LARGE = add(
     "C032",
     ERROR,
     "header too large",
     "The header is beyond what can be decoded in bounded memory; it was not read.",
     "Split the checkpoint into more shards.",
 )
-DATA_TRUNCATED = _add(
+DATA_TRUNCATED = add(
     "C033", ERROR, "truncated shard", "Tensors reach beyond the end of the file: the download stopped early.", AGAIN
 )
-OVERLAP = _add("C034", ERROR, "overlapping tensors", "Two tensors of a shard claim the same bytes.", AGAIN)
-DUPLICATE_HEADER_KEY = _add(
+OVERLAP = add("C034", ERROR, "overlapping tensors", "Two tensors of a shard claim the same bytes.", AGAIN)
+DUPLICATE_HEADER_KEY = add(
     "C035",
     ERROR,
     "duplicate key in a header",
     "A header names a tensor (or one of its fields) twice.",
     "Write the shard again with safetensors.",
 )
-HOLE = _add(
-    "C036", ERROR, "hole between tensors", "Bytes between two tensors belong to none; loaders refuse it.", AGAIN
-)
-TRAILING = _add("C037", ERROR, "bytes after the last tensor", "The file is longer than its header says.", AGAIN)
-SIZE_MISMATCH = _add(
+HOLE = add("C036", ERROR, "hole between tensors", "Bytes between two tensors belong to none; loaders refuse it.", AGAIN)
+TRAILING = add("C037", ERROR, "bytes after the last tensor", "The file is longer than its header says.", AGAIN)
+SIZE_MISMATCH = add(
     "C038", ERROR, "shape and bytes disagree", "Shape times dtype is not the number of bytes the offsets span.", AGAIN
 )
-UNKNOWN_DTYPE = _add(
+UNKNOWN_DTYPE = add(
     "C039",
     ERROR,
     "unknown dtype",
     "The header names a dtype that the safetensors format does not have.",
     "Write the shard again with a current safetensors.",
 )
-BAD_OFFSETS = _add("C040", ERROR, "offsets run backwards", "A tensor's end lies before its begin.", AGAIN)
-BAD_ENTRY = _add(
+BAD_OFFSETS = add("C040", ERROR, "offsets run backwards", "A tensor's end lies before its begin.", AGAIN)
+BAD_ENTRY = add(
     "C041",
     ERROR,
     "malformed header entry",
     "An entry lacks dtype, shape or data_offsets, or they are no whole numbers from 0 to 2^63-1.",
     AGAIN,
 )
-NOT_SAFETENSORS = _add("C042", ERROR, "not a safetensors file", "The file is empty or too short for a header.", AGAIN)
-BAD_INDEX = _add(
+NOT_SAFETENSORS = add("C042", ERROR, "not a safetensors file", "The file is empty or too short for a header.", AGAIN)
+BAD_INDEX = add(
     "C043",
     ERROR,
     "unusable index",
     "The index has no `weight_map` of tensor names to file names.",
     "Download the index again, or rebuild it from the shards.",
 )
-UNKNOWN_ENTRY_FIELD = _add(
+UNKNOWN_ENTRY_FIELD = add(
     "C044", WARNING, "unknown field in a header", "A header entry holds a field that the format does not have."
 )
-TOO_MANY_TENSORS = _add(
+TOO_MANY_TENSORS = add(
     "C045",
     ERROR,
     "too many tensors",
     "The checkpoint holds more tensors than can be read in bounded memory.",
     "Merge the experts' tensors, or report the checkpoint.",
 )
-NESTED_SHARD = _add(
+NESTED_SHARD = add(
     "C046",
     WARNING,
     "shard in a subfolder",
     "The index names a shard in a subfolder; vLLM looks at the top only.",
     "Move the shard beside the index.",
-)
-
-# --- what the model needs ------------------------------------------------------------------------------------------
-REMOTE_CODE = _add(
-    "C050",
-    WARNING,
-    "remote code",
-    "config.json maps classes to Python files of the checkpoint (`auto_map`); they run "
-    "only with --trust-remote-code. seatrial never runs them.",
-    "Read the files named before you serve with --trust-remote-code, or use an engine that has the class built in.",
-)
-REMOTE_FILE = _add(
-    "C051",
-    WARNING,
-    "remote code absent",
-    "auto_map names a Python file that is not in the folder.",
-    "Download the .py files too; an engine that has the class built in does not need them.",
-)
-LAYER_LIST = _add(
-    "C052",
-    ERROR,
-    "per-layer list of the wrong length",
-    "A per-layer list does not have one entry for each layer.",
-    "Compare the list and num_hidden_layers with the published config.json.",
-)
-UNKNOWN_LAYER = _add(
-    "C053",
-    WARNING,
-    "unknown kind of layer",
-    "The config names a kind of layer that seatrial does not know.",
-    "Report the checkpoint, so that the kind can be added.",
-)
-HEADS = _add(
-    "C054",
-    ERROR,
-    "heads do not fit",
-    "Attention heads are no multiple of the KV heads, or the head size is unclear.",
-    "Compare num_attention_heads, num_key_value_heads and head_dim with the published config.json.",
-)
-EXPERT_COUNT = _add(
-    "C055",
-    ERROR,
-    "impossible expert counts",
-    "More experts per token than experts, or groups that do not divide.",
-    "Compare the expert fields with the published config.json.",
-)
-QUANT_DISAGREES = _add(
-    "C056",
-    WARNING,
-    "quantisation descriptions disagree",
-    "Two files describe different quantisations.",
-    "Keep the description that belongs to these weights; vLLM reads config.json first, vllm-ascend "
-    "quant_model_description.json.",
-)
-QUANT_UNKNOWN = _add(
-    "C057",
-    WARNING,
-    "unknown quantisation method",
-    "The config names a method that seatrial does not know.",
-    "Check that the engine knows it: `seatrial run` asks the engine itself.",
 )

@@ -7,24 +7,18 @@ broken UTF-8 or JSON, nesting too deep, git-LFS pointers, a document whose decod
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from seatrial.checkpoint.codes import (
-    BAD_JSON,
-    DUPLICATE_KEY,
-    LFS_POINTER,
-    NOT_AN_OBJECT,
-    NOT_FINITE,
-    TOO_LARGE,
-    note,
-)
+from seatrial.checkpoint.codes import BAD_JSON, DUPLICATE_KEY, LFS_POINTER, NOT_AN_OBJECT, NOT_FINITE, TOO_LARGE, note
 from seatrial.checkpoint.files import Folder
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
 
 LFS_START = b"version https://git-lfs.github.com/spec/"
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 MAX_DOCUMENT = 64 << 20
-MAX_DECODED = 160 << 20
+MAX_DECODED = 224 << 20
 
 
 class Document(Record):
@@ -40,8 +34,8 @@ class RepeatedKeyError(ValueError):
 
 
 def decoded_cost(raw: bytes) -> int:
-    """An upper estimate, in bytes, of what `json.loads` builds from `raw` (measured sizes of CPython 3.11 objects)."""
-    return len(raw) + 240 * raw.count(b"{") + 90 * raw.count(b"[") + 40 * raw.count(b",") + 110 * raw.count(b":")
+    """An upper estimate, in bytes, of what `json.loads` builds: sizes of CPython 3.11 objects, a key with its pair."""
+    return len(raw) + 240 * raw.count(b"{") + 90 * raw.count(b"[") + 40 * raw.count(b",") + 280 * raw.count(b":")
 
 
 def load(raw: bytes, place: str, *, repeated: str = DUPLICATE_KEY) -> Document:
@@ -73,12 +67,23 @@ def load(raw: bytes, place: str, *, repeated: str = DUPLICATE_KEY) -> Document:
         return Document(data=None, findings=(note(BAD_JSON, place, "is nested too deeply"),))
     except ValueError as exc:
         return Document(data=None, findings=(note(BAD_JSON, place, f"is not JSON: {exc}"),))
+    if SURROGATE.search(raw) and not _encodable(data):
+        return Document(data=None, findings=(note(BAD_JSON, place, "holds half of a surrogate pair: no text"),))
     findings += [note(repeated, place, f"the key {key!r} stands twice in one object") for key in sorted(seen)[:20]]
     if not isinstance(data, dict):
         return Document(
             data=None, findings=(*findings, note(NOT_AN_OBJECT, place, f"holds {type(data).__name__}, not an object"))
         )
     return Document(data=data, findings=tuple(findings))
+
+
+def _encodable(data: Any) -> bool:
+    """Whether all strings are text: JSON's escapes can spell what no UTF-8 file can hold."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read(folder: Folder, name: str, *, limit: int = MAX_DOCUMENT) -> Document:

@@ -43,6 +43,12 @@ DROPPED: dict[str, tuple[str, ...]] = {
         "remove_invalid_values", "return_dict", "return_dict_in_generate", "output_attentions",
         "output_hidden_states", "output_scores",
     ),
+    "read only where no more exact field says the same": (
+        "full_attention_interval", "mlp_only_layers", "decoder_sparse_step", "first_k_dense_replace", "moe_layer_freq",
+        "sliding_window", "use_sliding_window", "max_window_layers", "sliding_window_pattern", "qk_head_dim",
+        "use_bias", "use_mrope", "head_dim", "vocab_size_per_layer_input", "use_double_wide_mlp", "lm_head", "rm_head",
+        "experts_per_token", "num_experts_per_tok", "intermediate_size", "attention_bias", "scoring_func",
+    ),
     "bookkeeping of transformers": (
         "_name_or_path", "_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "add_cross_attention",
         "chunk_size_feed_forward", "cross_attention_hidden_size", "finetuning_task", "is_decoder",
@@ -61,10 +67,14 @@ TEXT = frozenset(TEXT_SECTIONS)
 def unexplained(config: Mapping[str, Any], ledger: Ledger, path: str = "") -> tuple[str, ...]:
     """Dotted names of fields at the top and in the text sections that are neither used nor known."""
     left: list[str] = []
+    inner = [v for k, v in config.items() if k in TEXT and isinstance(v, dict)]
+    repeated = {k for section in inner for k, v in section.items() if k in config and config[k] == v}
     for key, value in config.items():
         name = path + key
         if key in TEXT and isinstance(value, dict) and name in ledger.used:
             left += unexplained(value, ledger, f"{name}.")
+        elif key in repeated and not path:
+            continue  # remote code writes the language model's fields a second time at the top
         elif key not in KNOWN and key not in SECTIONS and name not in ledger.used:
             left.append(name)
     return tuple(left)

@@ -2,7 +2,7 @@
 
 In: a checkpoint's folder and a name in it. Out: an open descriptor with its size and time, or a finding that says why
 not. Refuses: symlinks that leave the folder (except into the blobs of the same Hugging Face cache repository, which is
-how its snapshots are stored), anything that is not a regular file, anything beyond the caller's bound.
+how its snapshots are stored), names that are not UTF-8, anything but regular files, anything beyond the caller's bound.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ class Folder:
                 mend="Name a local folder that holds config.json and the .safetensors files.",
             ) from exc
         with entries:
-            self.names = sorted(e.name for _, e in zip(range(MAX_ENTRIES), entries, strict=False))
+            names = sorted(e.name for _, e in zip(range(MAX_ENTRIES), entries, strict=False))
+        self.names = [name for name in names if _is_text(name)]
+        self.findings = tuple(
+            note(NOT_REGULAR, os.fsencode(name).decode("utf-8", "replace"), "has a name that is not UTF-8")
+            for name in names
+            if not _is_text(name)
+        )
         self.blobs = self._cache_blobs()
 
     def _cache_blobs(self) -> Path | None:
@@ -124,6 +130,11 @@ def read_span(descriptor: int, begin: int, length: int) -> bytes:
         parts.append(data)
         got += len(data)
     return b"".join(parts)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8 (Python marks other bytes by surrogates)."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def _kind(mode: int) -> str:

@@ -3,11 +3,14 @@
 In: an open safetensors file (8 bytes of header length, a JSON header, the data). Out: its tensors and findings.
 Two ways to decode: msgspec straight into typed entries (fast; every real file), and a slow, telling one that runs only
 where the fast one fails or may have hidden something (a duplicate key, an escaped name), to say what is wrong.
+
+Longer than 250 lines: the fast and the slow way to decode stand together, since they must agree.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from math import prod
@@ -45,7 +48,8 @@ from seatrial.core.record import Record
 MAX_HEADER = 100_000_000
 # What one shard may cost when decoded: see `_entry_cost`. A hundred thousand tensors in one file stay below it.
 MAX_TYPED_COST = 192 << 20
-MAX_GENERIC_COST = 160 << 20
+MAX_GENERIC_COST = 224 << 20
+SHORT_HEADER = 4 << 20
 # Defects of one kind named per shard; the rest are counted.
 NAMED = 5
 
@@ -70,6 +74,7 @@ class Header(Record):
     header_bytes: int
     header_sha256: str
     usable: bool
+    nbytes: int = 0
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
     tensors: dict[str, Entry] = msgspec.field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -84,8 +89,11 @@ class Decoded(Record):
 
 
 _DECODER = msgspec.json.Decoder(dict[str, Entry])
-# `__metadata__` first and without escapes, as every known writer puts it. One character per step: no backtracking.
-_METADATA = re.compile(rb'\s*\{\s*"__metadata__"\s*:\s*(\{(?:[^{}"\\]|"[^"\\]*")*\})\s*(?:,(?=\s*")|(?=\s*\}))')
+# `__metadata__` first, as every known writer puts it, and what may follow its closing brace.
+_METADATA = re.compile(rb'\s*\{\s*"__metadata__"\s*:\s*(?=\{)')
+_AFTER = re.compile(rb'\s*(?:,(?=\s*")|(?=\s*\}))')
+_FIRST = json.JSONDecoder()
+MAX_METADATA = 1 << 20
 _QUOTES_PER_ENTRY = 10  # the name, three keys and the dtype: five strings
 
 
@@ -127,6 +135,7 @@ def read_header(folder: Folder, file: str) -> Header:
         header_bytes=length,
         header_sha256=digest,
         usable=decoded.entries is not None,
+        nbytes=sum([e.data_offsets[1] - e.data_offsets[0] for e in decoded.entries.values()]) if decoded.entries else 0,
         metadata=decoded.metadata,
         tensors=decoded.entries or {},
         findings=tuple(found),
@@ -146,19 +155,24 @@ def _entry_cost(raw: bytes) -> int:
 
 def decode(raw: bytes, file: str) -> Decoded:
     """Decode a header's JSON; the slow way only where the fast one cannot vouch for the result."""
-    if _entry_cost(raw) > MAX_TYPED_COST:
+    # Short ones cannot cost that much: an entry has some 50 bytes of JSON. Counting is a tenth of the whole reading.
+    if len(raw) > SHORT_HEADER and _entry_cost(raw) > MAX_TYPED_COST:
         return Decoded(entries=None, findings=(note(HEADER_TOO_LARGE, file, "its header holds too many entries"),))
     metadata: dict[str, str] = {}
     body = raw
-    if found := _METADATA.match(raw):
-        first = load(found[1], file)
+    if start := _METADATA.match(raw):
+        end = _object_end(raw, start.end())
+        after = _AFTER.match(raw, end) if end else None
+        if after is None:
+            return decode_slowly(raw, file)
+        first = load(raw[start.end() : end], file)
         try:
             metadata = msgspec.convert(first.data, dict[str, str])
         except msgspec.ValidationError:
             return decode_slowly(raw, file)
         if first.findings:
             return decode_slowly(raw, file)
-        body = b"{" + raw[found.end() :]
+        body = b"{" + raw[after.end() :]
     if b"\\" in body or b'"__metadata__"' in body:
         return decode_slowly(raw, file)
     try:
@@ -169,6 +183,22 @@ def decode(raw: bytes, file: str) -> Decoded:
     if body.count(b'"') != _QUOTES_PER_ENTRY * len(entries):
         return decode_slowly(raw, file)
     return Decoded(entries=entries, metadata=metadata)
+
+
+def _object_end(raw: bytes, start: int) -> int:
+    """Where the object at `start` ends; 0 where a short look does not tell."""
+    end = raw.find(b"}", start, start + MAX_METADATA) + 1
+    chunk = raw[start + 1 : end]
+    # No brace, no escape and every quote closed: the brace found is the object's own.
+    if end and b"{" not in chunk and b"\\" not in chunk and chunk.count(b'"') % 2 == 0:
+        return end
+    text = raw[start : start + MAX_METADATA]
+    if not text.isascii() or text.count(b"{") > 10_000 or text.count(b"[") > 10_000:
+        return 0
+    try:
+        return start + int(_FIRST.raw_decode(text.decode("ascii"))[1])
+    except (ValueError, RecursionError):
+        return 0
 
 
 def decode_slowly(raw: bytes, file: str) -> Decoded:
@@ -186,72 +216,99 @@ def decode_slowly(raw: bytes, file: str) -> Decoded:
         findings.append(note(BAD_ENTRY, f"{file}: __metadata__", "is not an object of strings"))
         metadata = {}
     entries: dict[str, Entry] = {}
-    bad: list[Finding] = []
+    bad = _Defects(file)
     for name, value in document.data.items():
-        entry = _entry(name, value, file, bad)
+        entry = _entry(name, value, bad)
         if entry is not None:
             entries[name] = entry
-    return Decoded(entries=entries, metadata=metadata, findings=(*findings, *_few(bad, file)))
+    return Decoded(entries=entries, metadata=metadata, findings=(*findings, *bad.findings()))
 
 
-def _entry(name: str, value: Any, file: str, bad: list[Finding]) -> Entry | None:
-    place = f"{file}: {name}"
+def _entry(name: str, value: Any, bad: _Defects) -> Entry | None:
     if isinstance(value, dict) and (extra := sorted(set(value) - {"dtype", "shape", "data_offsets"})):
-        bad.append(note(UNKNOWN_ENTRY_FIELD, place, f"has the unknown field {extra[0]!r}"))
+        bad.add(UNKNOWN_ENTRY_FIELD, name, f"has the unknown field {shown(extra[0])!r}")
         value = {k: v for k, v in value.items() if k not in extra}
     try:
         return msgspec.convert(value, Entry)
     except msgspec.ValidationError as exc:
-        bad.append(note(BAD_ENTRY, place, str(exc)))
+        bad.add(BAD_ENTRY, name, str(exc))
         return None
+
+
+def in_order(entries: dict[str, Entry], data_bytes: int) -> bool:
+    """Whether all is well and the header lists the tensors as they lie, as safetensors writes them."""
+    sizes: dict[tuple[str, tuple[int, ...]], int] = {}
+    at = 0
+    for entry in entries.values():
+        begin, end = entry.data_offsets
+        kind = (entry.dtype, entry.shape)
+        size = sizes.get(kind)
+        if size is None:
+            size = sizes[kind] = _nbytes(entry)
+        if begin != at or end - begin != size:
+            return False
+        at = end
+    return at == data_bytes
+
+
+def _nbytes(entry: Entry) -> int:
+    """Bytes by dtype and shape; -1 for an unknown dtype or a size that is no whole number of bytes."""
+    bits = prod(entry.shape) * BITS.get(entry.dtype, 0)
+    return bits // 8 if entry.dtype in BITS and bits % 8 == 0 else -1
+
+
+class _Defects:
+    """Findings of one shard: the first few of each code, the others counted, so that a million cost no more."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.kept: list[Finding] = []
+        self.counts: dict[str, int] = {}
+
+    def add(self, code: str, name: str, text: str) -> None:
+        count = self.counts[code] = self.counts.get(code, 0) + 1
+        if count <= NAMED:
+            self.kept.append(note(code, f"{self.file}: {name}" if name else self.file, text))
+
+    def findings(self) -> list[Finding]:
+        return self.kept + [
+            note(code, self.file, f"{count - NAMED} more tensors of this shard have the same fault")
+            for code, count in self.counts.items()
+            if count > NAMED
+        ]
 
 
 def check_layout(entries: dict[str, Entry], data_bytes: int, file: str) -> list[Finding]:
     """Check dtypes, shapes and offsets against each other and against the bytes after the header."""
-    wrong: list[Finding] = []
+    if in_order(entries, data_bytes):
+        return []
+    wrong = _Defects(file)
     spans: list[tuple[int, int, str]] = []
     for name, entry in entries.items():
         begin, end = entry.data_offsets
         spans.append((begin, end, name))
-        bits = BITS.get(entry.dtype)
-        if bits is None:
-            wrong.append(note(UNKNOWN_DTYPE, f"{file}: {name}", f"has the unknown dtype {shown(entry.dtype)!r}"))
+        if entry.dtype not in BITS:
+            wrong.add(UNKNOWN_DTYPE, name, f"has the unknown dtype {shown(entry.dtype)!r}")
         elif end < begin:
-            wrong.append(note(BAD_OFFSETS, f"{file}: {name}", f"begins at {begin} and ends at {end}"))
-        elif prod(entry.shape) * bits != (end - begin) * 8:
-            text = f"shape {list(entry.shape)} of {entry.dtype} does not take {end - begin} bytes"
-            wrong.append(note(SIZE_MISMATCH, f"{file}: {name}", text))
+            wrong.add(BAD_OFFSETS, name, f"begins at {begin} and ends at {end}")
+        elif _nbytes(entry) != end - begin:
+            wrong.add(SIZE_MISMATCH, name, f"shape {_dims(entry)} of {entry.dtype} does not take {end - begin} bytes")
     spans.sort()
-    at = 0
-    beyond: list[str] = []
+    at = cut = 0
     for begin, end, name in spans:
         if begin < at:
-            wrong.append(note(OVERLAP, f"{file}: {name}", f"begins at byte {begin} of the data, before {at}"))
+            wrong.add(OVERLAP, name, f"begins at byte {begin} of the data, before {at}")
         elif begin > at and begin <= data_bytes:
-            wrong.append(
-                note(HOLE, f"{file}: {name}", f"begins at byte {begin} of the data; the one before ends at {at}")
-            )
-        if end > data_bytes:
-            beyond.append(name)
+            wrong.add(HOLE, name, f"begins at byte {begin} of the data; the one before ends at {at}")
+        cut += end > data_bytes
         at = max(at, end)
-    if beyond:
-        text = f"is truncated: the data end at byte {at}, {data_bytes} are there; {len(beyond)} tensors are cut or lost"
-        wrong.append(note(DATA_TRUNCATED, file, text))
+    if cut:
+        text = f"is truncated: the data end at byte {at}, {data_bytes} are there; {cut} tensors are cut or lost"
+        wrong.add(DATA_TRUNCATED, "", text)
     elif at < data_bytes:
-        wrong.append(note(TRAILING, file, f"has {data_bytes - at} bytes after the last tensor"))
-    return _few(wrong, file)
+        wrong.add(TRAILING, "", f"has {data_bytes - at} bytes after the last tensor")
+    return wrong.findings()
 
 
-def _few(findings: list[Finding], file: str) -> list[Finding]:
-    """The first few of each code, and how many more there are."""
-    kept: list[Finding] = []
-    counts: dict[str, int] = {}
-    for finding in findings:
-        counts[finding.code] = counts.get(finding.code, 0) + 1
-        if counts[finding.code] <= NAMED:
-            kept.append(finding)
-    return kept + [
-        note(code, file, f"{count - NAMED} more tensors of this shard have the same fault")
-        for code, count in counts.items()
-        if count > NAMED
-    ]
+def _dims(entry: Entry) -> str:
+    return str(list(entry.shape[:8])) + ("…" if len(entry.shape) > 8 else "")

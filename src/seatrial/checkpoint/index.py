@@ -30,6 +30,7 @@ from seatrial.core.record import Record
 MAIN = "model.safetensors.index.json"
 SUFFIX = ".safetensors.index.json"
 MAX_INDEX = 256 << 20
+MAX_SHARDS = 10_000
 NAMED = 5
 
 
@@ -81,9 +82,11 @@ def read_index(folder: Folder, file: str) -> Index:
             found.append(note(BAD_INDEX, file, str(exc)))
             return Index(file=file, usable=False, findings=tuple(found))
     total = (fast.metadata or {}).get("total_size")
-    shared: dict[str, str] = {}
-    weight_map = {name: shared.setdefault(shard, shard) for name, shard in fast.weight_map.items()}
-    for shard in sorted(shared):
+    shards = set(fast.weight_map.values())
+    if len(shards) > MAX_SHARDS:
+        found.append(note(TOO_LARGE, file, f"names {len(shards)} shards; at most {MAX_SHARDS} are read"))
+        return Index(file=file, usable=False, findings=tuple(found))
+    for shard in sorted(shards):
         path = PurePosixPath(shard)
         if path.is_absolute() or ".." in path.parts or "\0" in shard or not shard:
             found.append(note(INDEX_ESCAPES, f"{file}: weight_map", f"names {shard!r}"))
@@ -93,7 +96,7 @@ def read_index(folder: Folder, file: str) -> Index:
     size = (
         int(total) if isinstance(total, (int, float)) and not isinstance(total, bool) and abs(total) < 2**63 else None
     )
-    return Index(file=file, usable=True, weight_map=weight_map, total_size=size, findings=tuple(found))
+    return Index(file=file, usable=True, weight_map=fast.weight_map, total_size=size, findings=tuple(found))
 
 
 def _fast(raw: bytes) -> _Raw | None:
@@ -124,7 +127,7 @@ def compare(index: Index, owners: Mapping[str, str], unreadable: set[str], total
     Tensors of `unreadable` shards are not called absent: the shard's own finding says why they cannot be seen.
     """
     found: list[Finding] = []
-    if owners != index.weight_map:
+    if owners is not index.weight_map and owners != index.weight_map:
         absent = [n for n, s in index.weight_map.items() if n not in owners and s not in unreadable]
         moved = [n for n, s in index.weight_map.items() if n in owners and owners[n] != s]
         extra = [n for n in owners if n not in index.weight_map]

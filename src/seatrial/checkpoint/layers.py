@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seatrial.checkpoint.codes import LAYER_LIST, UNKNOWN_LAYER, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.config import View
+from seatrial.checkpoint.model_codes import LAYER_LIST, UNKNOWN_LAYER
 from seatrial.core.record import Record
 
 

@@ -6,9 +6,10 @@ transformers' model classes, each named where it stands.
 
 from __future__ import annotations
 
-from seatrial.checkpoint.codes import EXPERT_COUNT, note
+from seatrial.checkpoint.codes import note
 from seatrial.checkpoint.config import MOST_EXPERTS, View
 from seatrial.checkpoint.layers import LETTERS, fitted
+from seatrial.checkpoint.model_codes import EXPERT_COUNT
 from seatrial.core.record import Record
 
 FACT = "moe.pattern"

@@ -6,6 +6,8 @@ points left out, packed 4-bit weights unpacked. `active`: those that one token p
 
 from __future__ import annotations
 
+import msgspec
+
 from seatrial.checkpoint.components import Part, serves
 from seatrial.checkpoint.moe import FeedForward
 from seatrial.checkpoint.names import Group
@@ -67,10 +69,11 @@ def count(
     groups: list[tuple[Part, Group]],
     ffn: FeedForward,
     quantization: Quantization | None,
-    tied: bool | None,
     expert_dtype: str | None,
+    *,
+    whole: bool,
 ) -> Parameters:
-    """From the headers, exactly."""
+    """From the headers, exactly; without a `whole` set of shards only what is stored in those that could be read."""
     four_bit = four_bit_patterns(groups, expert_dtype)
     stored = 0
     by_part: dict[str, int] = {}
@@ -81,6 +84,11 @@ def count(
         dtypes = {dtype for dtype, _ in group.kinds}
         factor = packing(group, next(iter(dtypes)), quantization, four_bit) if len(dtypes) == 1 else 1
         by_part[part] = by_part.get(part, 0) + group.elements * factor
+    if not whole:
+        partial = Quantity(
+            value=stored, unit="elements", source=Source.MEASURED, note="only the shards that could be read"
+        )
+        return msgspec.structs.replace(nothing("not every shard could be read"), stored=partial)  # type: ignore[type-var]
     total = sum(by_part.values())
     mtp = by_part.get("mtp", 0)
     towers = sum(by_part.get(p, 0) for p in ("vision", "audio", "projector"))

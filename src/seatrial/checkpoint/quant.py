@@ -2,6 +2,8 @@
 
 In: the config's sections and the files beside it. Out: `Quantization`, or None for none. What the tensors say is in
 `quant_tensors.py`; the two are compared in `checks/quantization.py`.
+
+Longer than 250 lines: one translator for each spelling, to be compared with its neighbours.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from typing import Any
 import msgspec
 
 from seatrial.checkpoint import documents
-from seatrial.checkpoint.codes import QUANT_DISAGREES, QUANT_UNKNOWN, note, shown
+from seatrial.checkpoint.codes import note, shown
 from seatrial.checkpoint.config import Ledger, Sections, View
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.model_codes import QUANT_DISAGREES, QUANT_UNKNOWN
 from seatrial.core.record import Record
 
 # File beside config.json -> the method it means when config.json is silent (vLLM's and vllm-ascend's rules).

@@ -6,26 +6,36 @@ In: a folder. Out: `Checkpoint`. Refuses (UsageError): a path that is no readabl
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from seatrial.checkpoint import documents
+from seatrial.checkpoint import checks, documents
 from seatrial.checkpoint.architecture import Architecture, read_architecture, read_remote_code
 from seatrial.checkpoint.attention import read_attention
 from seatrial.checkpoint.card import Card, Checkpoint, DtypeShare, Weights
+from seatrial.checkpoint.checks import Facts
 from seatrial.checkpoint.codes import NO_CONFIG, UNEXPLAINED, note
 from seatrial.checkpoint.components import Part, component, leaves, shares
 from seatrial.checkpoint.config import Ledger, Sections, View
 from seatrial.checkpoint.context import read_context
+from seatrial.checkpoint.dtypes import BITS
+from seatrial.checkpoint.estimate import estimate
 from seatrial.checkpoint.fields import unexplained
 from seatrial.checkpoint.files import Folder
-from seatrial.checkpoint.moe import FeedForward, read_feed_forward
-from seatrial.checkpoint.names import Group, group, group_names, late_layers
-from seatrial.checkpoint.params import Parameters, count, nothing
-from seatrial.checkpoint.quant import Quantization, read_quantization
+from seatrial.checkpoint.model_codes import NO_SCHEME
+from seatrial.checkpoint.moe import read_feed_forward
+from seatrial.checkpoint.mtp import read_mtp
+from seatrial.checkpoint.multimodal import read_multimodal
+from seatrial.checkpoint.names import ASTERISK, OTHERS, Group, group, group_names, late_layers
+from seatrial.checkpoint.parallel import check_sizes
+from seatrial.checkpoint.params import count
+from seatrial.checkpoint.quant import read_quantization
+from seatrial.checkpoint.tokenizer import read_tokenizer
 from seatrial.checkpoint.weights import WeightFiles, read_weights
 from seatrial.core.finding import Finding, Severity
 
@@ -45,11 +55,19 @@ def _without_collector() -> Iterator[None]:
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Everything the folder says, from its small files and the shards' headers."""
     with _without_collector():
-        return _read(folder)
+        place = Folder(folder)
+        files = read_weights(place)
+        return Checkpoint(card=_card(place, files), tensors=files.tensors())
 
 
-def _read(path: Path) -> Checkpoint:
-    folder = Folder(path)
+def read_card(folder: Path) -> Card:
+    """The card alone, without the list of tensors."""
+    with _without_collector():
+        place = Folder(folder)
+        return _card(place, read_weights(place))
+
+
+def _card(folder: Folder, files: WeightFiles) -> Card:
     document = documents.read(folder, "config.json")
     ledger = Ledger("config.json")
     ledger.findings += document.findings
@@ -63,27 +81,50 @@ def _read(path: Path) -> Checkpoint:
     ffn = read_feed_forward(text, frame.layers, frame.intermediate_size, frame.activation)
     quantization = read_quantization(parts, folder)
     context = read_context(text, attention.rope)
-    files = read_weights(folder)
     groups = _groups(files, frame.layers)
-    parameters = _parameters(files, groups, ffn, quantization, frame, text)
+    if any(g.pattern in (OTHERS, ASTERISK) for _, g in groups):
+        why = "the tensors' names follow no scheme: more than 20000 patterns, or names with an asterisk"
+        ledger.findings.append(note(NO_SCHEME, "*.safetensors", why))
+    mtp = read_mtp(parts, groups, files.known if files.whole else "none")
+    media = read_multimodal(parts, folder, groups, files.known if files.whole else "none", frame.vocab_size)
+    words = read_tokenizer(folder, parts.top, frame.vocab_size, whole=files.known == "headers")
+    expert_dtype = text.text("quantization.expert_dtype", "expert_dtype")
+    if files.known == "headers":
+        parameters = count(groups, ffn, quantization, expert_dtype, whole=files.whole)
+    else:
+        parameters = estimate(frame, attention, ffn, media, mtp.declared, text)
+    ledger.findings += checks.run(
+        Facts(
+            known=files.known,
+            whole=files.whole,
+            frame=frame,
+            attention=attention,
+            ffn=ffn,
+            quantization=quantization,
+            groups=groups,
+        )
+    )
     left = unexplained(config, ledger)
     if left:
         shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         ledger.findings.append(note(UNEXPLAINED, "config.json", f"holds fields that seatrial does not know: {shown}"))
-    card = Card(
-        folder=str(folder.root),
+    return Card(
+        folder=os.fsencode(folder.root).decode("utf-8", "replace"),
         architecture=frame,
         attention=attention,
         feed_forward=ffn,
         quantization=quantization,
+        mtp=mtp,
+        multimodal=media,
+        tokenizer=words,
         context=context,
         parameters=parameters,
+        tensor_parallel=check_sizes(frame, attention, ffn, quantization),
         weights=_weights(files, groups),
         sources=ledger.sources,
         unexplained=left,
-        findings=_ordered([*ledger.findings, *files.findings]),
+        findings=_ordered([*folder.findings, *files.findings, *ledger.findings]),
     )
-    return Checkpoint(card=card, tensors=files.tensors)
 
 
 def _frame(parts: Sections, folder: Folder, *, known: bool) -> Architecture:
@@ -97,36 +138,19 @@ def _frame(parts: Sections, folder: Folder, *, known: bool) -> Architecture:
 
 def _groups(files: WeightFiles, layers: int | None) -> list[tuple[Part, Group]]:
     late = late_layers(layers)
-    found = group(files.tensors, late) if files.known == "headers" else group_names(files.index_names, late)
+    found = group(files.entries(), late) if files.known == "headers" else group_names(files.index_names, late)
     return [(component(g.pattern), g) for g in found]
-
-
-def _parameters(
-    files: WeightFiles,
-    groups: list[tuple[Part, Group]],
-    ffn: FeedForward,
-    quantization: Quantization | None,
-    frame: Architecture,
-    text: View,
-) -> Parameters:
-    if files.known == "headers":
-        expert_dtype = text.text("quantization.expert_dtype", "expert_dtype")
-        return count(groups, ffn, quantization, frame.tied_embeddings, expert_dtype)
-    return nothing("there are no shards")
 
 
 def _weights(files: WeightFiles, groups: list[tuple[Part, Group]]) -> Weights:
     tensors: Counter[str] = Counter()
     elements: Counter[str] = Counter()
     nbytes: Counter[str] = Counter()
-    from math import prod
-
     for _, g in groups:
         for (dtype, shape), n in g.kinds.items():
             tensors[dtype] += n
             elements[dtype] += prod(shape) * n
-    for tensor in files.tensors:
-        nbytes[tensor.dtype] += tensor.nbytes
+            nbytes[dtype] += prod(shape) * BITS.get(dtype, 0) // 8 * n
     rows = [DtypeShare(dtype=d, tensors=tensors[d], elements=elements[d], nbytes=nbytes[d]) for d in tensors]
     notes = {"headers": "", "names": "only the index is there: no shapes, no dtypes", "none": "no weight file is there"}
     return Weights(
@@ -135,7 +159,7 @@ def _weights(files: WeightFiles, groups: list[tuple[Part, Group]]) -> Weights:
         index=files.index,
         index_total_size=files.index_total_size,
         shards=files.shards,
-        tensors=len(files.tensors) or len(files.index_names),
+        tensors=files.count or len(files.index_names),
         nbytes=sum(nbytes.values()) if files.known == "headers" else None,
         dtypes=tuple(sorted(rows, key=lambda row: (-row.nbytes, row.dtype))),
         components=shares(groups),

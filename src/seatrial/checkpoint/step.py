@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seatrial.checkpoint.card import Card
-from seatrial.checkpoint.read import read_checkpoint
+from seatrial.checkpoint.read import read_card
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
 from seatrial.core.finding import errors
@@ -17,7 +17,7 @@ def inspect(folder: Path) -> StepResult:
     """Step "inspect". Facts: the `Card`. Raises UsageError for a path that is no readable folder."""
     watch = Stopwatch()
     with watch.span("read headers", "seatrial"):
-        card = read_checkpoint(folder).card
+        card = read_card(folder)
     return StepResult(
         step="inspect",
         outcome=judge(card),

@@ -7,29 +7,34 @@ those that the index, where there is one, does not name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from seatrial.checkpoint.codes import (
+    BAD_ENTRY,
     DUPLICATE_TENSOR,
     EXTRA_SHARD,
+    INDEX_ESCAPES,
     NO_WEIGHTS,
     OTHER_FORMAT,
     SHARD_ABSENT,
+    TENSOR_ABSENT,
     TOO_MANY_TENSORS,
     note,
 )
 from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.headers import Entry, Header, read_header
-from seatrial.checkpoint.index import Index, compare, find_index, read_index, safe
+from seatrial.checkpoint.index import MAX_SHARDS, Index, compare, find_index, read_index, safe
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
 
 # A bound for memory (about 500 bytes each with everything derived); the largest real ones have some 300,000.
 MAX_TENSORS = 700_000
-MAX_SHARDS = 10_000
 NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})\.safetensors$")
+# After these, tensors that cannot be seen are no news.
+GONE = {SHARD_ABSENT, TENSOR_ABSENT, INDEX_ESCAPES, BAD_ENTRY}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -63,17 +68,34 @@ class WeightFiles(Record):
     """What the weight files are.
 
     `known`: "headers" all tensors with shapes; "names" only the index's names; "none" nothing. `index_names` holds the
-    names where only the index is there.
+    names where only the index is there. `whole`: every shard that belongs to it could be read.
     """
 
     known: Literal["headers", "names", "none"]
+    whole: bool
     index: str
     index_total_size: int | None
     shards: tuple[Shard, ...]
-    tensors: tuple[Tensor, ...]
+    headers: tuple[Header, ...]
+    count: int
     index_names: tuple[str, ...]
     other_formats: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Every tensor once, in shard and header order."""
+        for header in self.headers:
+            yield from header.tensors.items()
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The same as records. Made on demand: the card does not need them."""
+        return tuple(
+            [
+                Tensor(name=n, dtype=e.dtype, shape=e.shape, nbytes=e.data_offsets[1] - e.data_offsets[0], shard=h.file)
+                for h in self.headers
+                for n, e in h.tensors.items()
+            ]
+        )
 
 
 def read_weights(folder: Folder) -> WeightFiles:
@@ -85,18 +107,14 @@ def read_weights(folder: Folder) -> WeightFiles:
         found += index.findings
     present = [n for n in folder.names if n.endswith(".safetensors")][:MAX_SHARDS]
     wanted = _wanted(folder, index, present, found)
-    headers, owners = _read_all(folder, wanted, found)
-    tensors = tuple(
-        [
-            Tensor(name=name, dtype=e.dtype, shape=e.shape, nbytes=e.data_offsets[1] - e.data_offsets[0], shard=h.file)
-            for h in headers
-            for name, e in h.tensors.items()
-            if owners[name] == h.file
-        ]
-    )
+    headers = _read_all(folder, wanted, found)
+    total = sum([h.nbytes for h in headers])
+    good = _agree(index, headers)
+    owned = Owned(headers=headers, owners=index.weight_map) if good and index else _own(headers, found)
+    headers = owned.headers
     if index and index.usable and headers:
         unreadable = {h.file for h in headers if not h.usable} | {s for s in index.shards() if s not in wanted}
-        found += compare(index, owners, unreadable, sum([t.nbytes for t in tensors]))
+        found += compare(index, owned.owners, unreadable, total)
     others = tuple(n for n in folder.names if n.endswith((*PICKLES, ".gguf")) and n != "training_args.bin")
     if others:
         found.append(note(OTHER_FORMAT, others[0], f"{len(others)} weight files of another format were not read"))
@@ -105,10 +123,12 @@ def read_weights(folder: Folder) -> WeightFiles:
         found.append(note(NO_WEIGHTS, "*.safetensors", "no shard is there" + (", only its index" if names else "")))
     return WeightFiles(
         known="headers" if headers else "names" if names else "none",
+        whole=all(h.usable for h in headers) and not any(f.code in GONE for f in found),
         index=index_file or "",
         index_total_size=index.total_size if index else None,
         shards=tuple(_shard(h) for h in headers),
-        tensors=tensors,
+        headers=tuple(headers),
+        count=len(owned.owners) if headers else 0,
         index_names=names,
         other_formats=others,
         findings=tuple(found),
@@ -120,7 +140,7 @@ def _wanted(folder: Folder, index: Index | None, present: list[str], found: list
     if index is None or not index.usable:
         found += _numbering_gaps(present)
         return present
-    named = [s for s in index.shards() if safe(s)][:MAX_SHARDS]
+    named = [s for s in index.shards() if safe(s)]
     absent = [s for s in named if not folder.has(s)]
     # With no shard at all this is an index by itself, which is a way to look at a model, not a broken download.
     if present:
@@ -143,25 +163,55 @@ def _numbering_gaps(present: list[str]) -> list[Finding]:
     ]
 
 
-def _read_all(folder: Folder, wanted: list[str], found: list[Finding]) -> tuple[list[Header], dict[str, str]]:
-    """Headers in file order, and each tensor's shard (the first that holds it)."""
+def _read_all(folder: Folder, wanted: list[str], found: list[Finding]) -> list[Header]:
+    """Headers in file order."""
     headers: list[Header] = []
-    owners: dict[str, str] = {}
+    count = 0
     for file in wanted:
         header = read_header(folder, file)
         found += header.findings
-        if len(owners) + len(header.tensors) > MAX_TENSORS:
+        count += len(header.tensors)
+        if count > MAX_TENSORS:
             found.append(note(TOO_MANY_TENSORS, file, f"this shard takes the number of tensors beyond {MAX_TENSORS}"))
+            count -= len(header.tensors)
             header = msgspec.structs.replace(header, tensors={}, usable=False)  # type: ignore[type-var]
         headers.append(header)
-        before = owners.keys() & header.tensors.keys()
-        for name in sorted(before)[:5]:
-            found.append(note(DUPLICATE_TENSOR, name, f"is in {owners[name]} and in {file}"))
-        if len(before) > 5:
-            found.append(note(DUPLICATE_TENSOR, file, f"{len(before) - 5} more of its tensors are in other shards too"))
-        fresh: dict[str, Entry] | set[str] = header.tensors.keys() - before if before else header.tensors
-        owners.update(dict.fromkeys(fresh, file))
-    return headers, owners
+    return headers
+
+
+def _agree(index: Index | None, headers: list[Header]) -> bool:
+    """Whether the index names every tensor of every shard in its place, and no other: then none is there twice."""
+    if index is None or sum([len(h.tensors) for h in headers]) != len(index.weight_map):
+        return False
+    place = index.weight_map.get
+    return all(set(map(place, h.tensors)) <= {h.file} for h in headers)
+
+
+class Owned(Record):
+    """Headers without a tensor that an earlier shard holds, and each tensor's shard."""
+
+    headers: list[Header]
+    owners: dict[str, str]
+
+
+def _own(headers: list[Header], found: list[Finding]) -> Owned:
+    """Which shard each tensor belongs to: the first that holds it; a second one is a finding."""
+    owners: dict[str, str] = {}
+    kept: list[Header] = []
+    for header in headers:
+        twice = [] if owners.keys().isdisjoint(header.tensors) else sorted(owners.keys() & header.tensors.keys())
+        for name in twice[:5]:
+            found.append(note(DUPLICATE_TENSOR, name, f"is in {owners[name]} and in {header.file}"))
+        if len(twice) > 5:
+            text = f"{len(twice) - 5} more of its tensors are in other shards too"
+            found.append(note(DUPLICATE_TENSOR, header.file, text))
+        if twice:
+            fresh = {n: e for n, e in header.tensors.items() if n not in owners}
+            kept.append(msgspec.structs.replace(header, tensors=fresh))  # type: ignore[type-var]
+        else:
+            kept.append(header)
+        owners.update(dict.fromkeys(kept[-1].tensors, header.file))
+    return Owned(headers=kept, owners=owners)
 
 
 def _shard(header: Header) -> Shard:

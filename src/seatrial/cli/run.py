@@ -128,8 +128,7 @@ class Watcher:
         self.stop()
         took = "kept from before" if reused else f"{step.duration_s:.1f} s"
         verdict = step.outcome.verdict
-        self.console.print(f"  [{STYLES[verdict]}]{verdict.value:<12}[/] {step.step:<8} {took:>9}  ", end="")
-        self.console.print(step.summary, markup=False)
+        self.console.print(f"  {step.step:<8} [{STYLES[verdict]}]{verdict.value:<14}[/] {took:>9}")
 
     def stop(self) -> None:
         if self._status is not None:
@@ -154,8 +153,9 @@ def show(console: Console, ended: Ended) -> None:
         _show_trouble(console, step)
     seal = "signed off" if finished.signed_off else "not signed off"
     style = STYLES[finished.verdict]
-    console.print(f"verdict: [{style}]{finished.verdict.value}[/], {seal}", end="")
-    console.print(f" ({_plain(finished.reason)})" if finished.reason else "")
+    # The reason of a failing step stands above, in full.
+    why = finished.reason if finished.verdict is Verdict.PASS else f"see {finished.reason.partition(':')[0]} above"
+    console.print(f"\nverdict: [{style}]{finished.verdict.value}[/], {seal}{f' ({_plain(why)})' if why else ''}")
     console.print(
         f"time: {finished.wall_s:.1f} s, of which the engine {finished.engine_s:.1f} s, seatrial itself "
         f"{finished.overhead_s:.1f} s"
@@ -167,8 +167,9 @@ def show(console: Console, ended: Ended) -> None:
 def _show_trouble(console: Console, step: StoredStep) -> None:
     if step.outcome.verdict not in (Verdict.FAIL, Verdict.INCONCLUSIVE) or not step.inputs:
         return
-    console.print(f"\n[bold]{step.step}[/]: {_plain(step.outcome.reason)}")
     shown = [f for f in step.findings if f.severity is not Severity.INFO]
+    said = shown and shown[0].message in step.outcome.reason
+    console.print(f"\n[bold]{step.step}[/]: {step.outcome.verdict.value if said else _plain(step.outcome.reason)}")
     for finding in shown[:10]:
         console.print(f"  {finding.one_line()}", markup=False)
         if finding.next_step:

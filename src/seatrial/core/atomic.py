@@ -15,6 +15,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
+            ordinary_mode(stream.fileno())
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -23,6 +24,13 @@ def write_atomic(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def ordinary_mode(handle: int) -> None:
+    """Give a temporary file the permissions that an ordinary new file would have."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    os.fchmod(handle, 0o666 & ~mask)
 
 
 def sync_folder(folder: Path) -> None:

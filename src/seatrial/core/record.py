@@ -56,6 +56,12 @@ def from_plain(kind: type[R], data: Any, *, where: str) -> R:
         raise FileFormatError(f"{where}: {exc}") from exc
 
 
+def replace(record: R, **changes: Any) -> R:
+    """A copy of the record with some fields changed."""
+    copy: Any = msgspec.structs.replace(record, **changes)  # type: ignore[type-var]
+    return copy  # type: ignore[no-any-return]
+
+
 def json_schema(kind: type[Record]) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a record."""
     return msgspec.json.schema(kind)

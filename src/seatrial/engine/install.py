@@ -186,6 +186,8 @@ def _run(argv: list[str], log: Path, say: Say) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
     if code != 0:
         raise EngineError(
             f"{' '.join(argv[1:4])} ended with exit code {code}: {last_error or 'see the log'}",

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from seatrial.core.atomic import sync_folder, write_atomic
+from seatrial.core.atomic import ordinary_mode, sync_folder, write_atomic
 from seatrial.core.record import Record
 
 CHUNK = 1 << 20
@@ -48,6 +48,7 @@ def store_file(folder: Path, name: str, source: Path) -> ArtifactRef:
     handle, temporary = tempfile.mkstemp(prefix=".artifact.", suffix=".tmp", dir=folder)
     try:
         with os.fdopen(handle, "wb") as out, source.open("rb") as stream:
+            ordinary_mode(out.fileno())
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
                 size += len(chunk)

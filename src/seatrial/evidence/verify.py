@@ -27,9 +27,9 @@ def verify_run(folder: Path) -> Verification:
     """Check manifest, every record's place in the chain, the head, and every artifact's content."""
     log = records.read_log(folder)
     place = str(folder / records.RECORDS)
-    found = [_error("R001", place, p, "Restore the file from a copy; evidence is never edited.") for p in log.problems]
+    found = [_error("V001", place, p, "Restore the file from a copy; evidence is never edited.") for p in log.problems]
     if log.torn:
-        found.append(_warning("R002", place, "the last line was cut off by a kill", "Resume the run."))
+        found.append(_warning("V002", place, "the last line was cut off by a kill", "Resume the run."))
     found += _check_head(folder, log)
     refs = {ref["file"]: ref for entry in log.entries for ref in _refs(to_plain(entry.body))}
     artifacts = folder / "artifacts"
@@ -37,15 +37,15 @@ def verify_run(folder: Path) -> Verification:
     for file, ref in refs.items():
         path = artifacts / file
         if not path.is_file():
-            found.append(_error("R004", str(path), f"artifact {ref['name']!r} is missing"))
+            found.append(_error("V004", str(path), f"artifact {ref['name']!r} is missing"))
             continue
         size += path.stat().st_size
         if file_sha256(path) != ref["sha256"]:
-            found.append(_error("R005", str(path), f"artifact {ref['name']!r} was changed"))
+            found.append(_error("V005", str(path), f"artifact {ref['name']!r} was changed"))
     for path in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
         if path.name not in refs:
             why = "Left by a kill between writing and recording it, or put there by hand; it is no evidence."
-            found.append(_warning("R006", str(path), "no record names this file", why))
+            found.append(_warning("V006", str(path), "no record names this file", why))
     failed = any(f.severity is Severity.ERROR for f in found)
     return Verification(
         run_id=folder.name,
@@ -63,16 +63,16 @@ def _check_head(folder: Path, log: records.Log) -> list[Finding]:
     try:
         head = records.read_head(folder)
     except FileFormatError as exc:
-        return [_error("R003", place, exc.message)]
+        return [_error("V003", place, exc.message)]
     if head is None:
-        late = _warning("R003", place, "missing: the run was killed at its first record", "Resume the run.")
+        late = _warning("V003", place, "missing: the run was killed at its first record", "Resume the run.")
         return [late] if count else []
     if head.records > count:
-        return [_error("R003", place, f"{head.records - count} records are missing at the end of {records.RECORDS}")]
+        return [_error("V003", place, f"{head.records - count} records are missing at the end of {records.RECORDS}")]
     if head.records and log.hashes[head.records - 1] != head.sha256:
-        return [_error("R003", place, f"{records.RECORDS} line {head.records} is not the one that was written")]
+        return [_error("V003", place, f"{records.RECORDS} line {head.records} is not the one that was written")]
     if head.records < count:
-        return [_warning("R003", place, "older than the last record: the run was killed in between", "Resume the run.")]
+        return [_warning("V003", place, "older than the last record: the run was killed in between", "Resume the run.")]
     return []
 
 

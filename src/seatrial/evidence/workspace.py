@@ -60,6 +60,7 @@ class Workspace:
 
 def open_workspace(base: Path, *, write: bool) -> Workspace:
     """The workspace `base/.seatrial` (or `base` itself if it is one). With `write` it is made and tried."""
+    base = base.absolute()
     root = base if base.name == FOLDER else base / FOLDER
     workspace = Workspace(root)
     if write:

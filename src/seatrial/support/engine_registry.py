@@ -65,7 +65,10 @@ class ArchitectureState(Record):
 
 
 class RegistryAnswer(Record):
-    """`supported`: every architecture the engine registers, to its `module:Class`; `owners`: who registered each."""
+    """`supported`: every architecture the engine registers, to its `module:Class`; `owners`: who registered each.
+
+    `platform_quantization`: methods the platform accepts; empty when it does not restrict them.
+    """
 
     vllm_version: str
     platform_class: str
@@ -74,3 +77,4 @@ class RegistryAnswer(Record):
     architectures: tuple[ArchitectureState, ...]
     supported: dict[str, str] = msgspec.field(default_factory=dict)
     owners: dict[str, str] = msgspec.field(default_factory=dict)
+    platform_quantization: tuple[str, ...] = ()

@@ -25,3 +25,5 @@ class SupportFacts(Record):
     platform_class: str = ""
     device_type: str = ""
     supported_count: int | None = None
+    platform_quantization: tuple[str, ...] = ()
+    supported: tuple[str, ...] = ()

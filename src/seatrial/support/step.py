@@ -78,6 +78,8 @@ def support(
         platform_class=answer.platform_class,
         device_type=answer.device_type,
         supported_count=len(answer.supported),
+        platform_quantization=answer.platform_quantization,
+        supported=tuple(answer.supported) if serving is None else (),
     )
     outcome = _outcome(facts)
     return StepResult(

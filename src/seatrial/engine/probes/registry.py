@@ -132,11 +132,23 @@ def _inspect(arch, model, registry_module):
         plain = {}
         for name, value in vars(info).items():
             plain[name] = value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-        found["info"] = plain
+        found["info"] = {**plain, **_interfaces(cls)}
     except Exception as exc:
         traceback.print_exc()
         found["error"] = _line(exc)
     return found
+
+
+def _interfaces(cls):
+    """What the class declares beyond the engine's own summary; a question this engine does not know is left out."""
+    from vllm.model_executor.models import interfaces
+
+    answers = {}
+    for name in ("supports_lora", "supports_eagle3", "supports_mrope"):
+        ask = getattr(interfaces, name, None)
+        if callable(ask):
+            answers[name] = bool(ask(cls))
+    return answers
 
 
 def _base_of(arch, registry):
@@ -233,6 +245,7 @@ def probe(request, progress):
         "vllm_version": vllm.__version__,
         "platform_class": platform,
         "device_type": device_type,
+        "platform_quantization": [str(q) for q in getattr(current_platform, "supported_quantization", None) or []],
         "plugins": records,
         "architectures": architectures,
         "supported": {arch: classes[arch] for arch in sorted(classes)},

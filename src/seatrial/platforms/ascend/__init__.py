@@ -1,0 +1,1 @@
+"""Ascend NPUs (Atlas A2, A3) by the vllm-ascend plugin."""

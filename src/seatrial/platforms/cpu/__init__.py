@@ -1,0 +1,1 @@
+"""The CPU: vLLM without an accelerator, one process or one per core group."""

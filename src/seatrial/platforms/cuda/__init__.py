@@ -1,0 +1,1 @@
+"""NVIDIA GPUs by vLLM itself, no plugin."""

@@ -1,0 +1,1 @@
+"""Baidu Kunlun XPUs (P800) by the vLLM-Kunlun plugin."""

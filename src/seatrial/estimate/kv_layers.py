@@ -1,0 +1,309 @@
+"""The KV cache of every layer on one rank, as the engine would specify it: kind, tokens per block, bytes per block.
+
+In: a model, a layout, how it is served, the engine's rules. Out: one `CacheSpec` per layer that keeps a cache. The
+formulas are those of vLLM 0.32's `get_kv_cache_spec` methods; `bench/plan_kv.py` compares every one with the engine's.
+Two figures per layer: `page`, what the engine allocates for a block, and `content`, what the formula alone needs.
+"""
+
+from __future__ import annotations
+
+from math import lcm, prod
+from typing import Literal
+
+from seatrial.checkpoint.attention import Mixer
+from seatrial.core.record import Record
+from seatrial.estimate.engine_rules import EngineRules
+from seatrial.estimate.layout import Layout, Serving
+from seatrial.estimate.model import DTYPE_BYTES, Lacking, Model, NotModelled, need
+
+Kind = Literal["full", "mla", "window", "window-mla", "chunk", "state", "cross", "ring"]
+HEADS = ("GQA", "MQA", "MHA")
+# Bytes that each element, and each token's head in K or V, takes; the scales of int8 and fp8 "per token and head" are
+# float32 beside the data (vLLM 0.32, v1/attention/backends/triton_attn.py), those of nvfp4 fp8 per 16 elements.
+PER_HEAD = {"int8_per_token_head": (8, 4), "fp8_per_token_head": (8, 4), "int4_per_token_head": (4, 4)}
+DS_MLA = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
+
+
+class CacheSpec(Record):
+    """One layer's cache. `merge` is equal for layers that can share a group with one page size.
+
+    `block` in tokens, `page` and `content` in bytes per block of one layer on one rank. `states`: how many states one
+    request holds (with prefix caching also those at block borders; Mamba 2 one more, for its prefill checkpoint).
+    `formula` is what `content` was made from.
+    """
+
+    layer: int
+    role: str
+    kind: Kind
+    block: int
+    page: int
+    content: int
+    merge: str
+    formula: str
+    window: int | None = None
+    chunk: int | None = None
+    states: int = 1
+
+
+class KvCache(Record):
+    """All layers on one rank, with the block sizes the engine would choose and what was read for it."""
+
+    specs: tuple[CacheSpec, ...]
+    block: int
+    state_aligned: bool
+    dtype: str
+    notes: tuple[str, ...] = ()
+
+    def content_per_token(self) -> float:
+        """Bytes that one more token of a long context needs, by formula alone: windows and states add nothing."""
+        return sum(s.content / s.block for s in self.specs if s.kind in ("full", "mla"))
+
+
+def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules) -> KvCache:
+    """All layers of the language model; raises Lacking or NotModelled."""
+    attention = model.card.attention
+    if not attention.pattern:
+        raise Lacking("num_attention_heads", "config.json does not say what the layers' attention is")
+    kinds = [attention.mixers[i] for i in attention.pattern]
+    dtype = _cache_dtype(model, serving)
+    mla = any(m.kind == "MLA" for m in kinds)
+    if any(m.compress_ratio is not None for m in kinds):
+        raise NotModelled(
+            "attention whose cache is compressed by a ratio (DeepSeek-V4): its paged layout differs by device"
+        )
+    block = serving.block_size or (rules.mla_block if mla else rules.block)
+    if mla and rules.platform == "cpu":
+        block = rules.mla_block
+    states = [state_bytes(model, m, layout.tp, serving, rules) for m in kinds if m.state is not None]
+    aligned = bool(states) and serving.prefix_caching
+    padded: int | None = None
+    if states and any(m.kind in (*HEADS, "MLA") for m in kinds):
+        block, padded = _align(model, kinds, dtype, layout.tp, block, max(states), mla, rules)
+    shared = _shared_layers(model)
+    specs: list[CacheSpec] = []
+    for i, mixer in enumerate(kinds):
+        if i in shared:
+            continue
+        specs += _layer(model, i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
+    notes = (f"layers {min(shared)} and above use the cache of an earlier layer",) if shared else ()
+    return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=notes)
+
+
+def _cache_dtype(model: Model, serving: Serving) -> str:
+    """ "auto" is the checkpoint's own KV cache scheme if it has one, else the model's dtype."""
+    if serving.kv_dtype != "auto":
+        return serving.kv_dtype
+    quantization = model.card.quantization
+    if quantization is None or not model.quantized():
+        return "auto"
+    if not quantization.method.startswith(("modelopt", "compressed-tensors")):
+        return "auto"
+    scheme = (_kv_scheme(model) or "").lower()
+    return {"fp8": "fp8", "float8": "fp8", "nvfp4": "nvfp4", "float4": "nvfp4"}.get(scheme, "auto")
+
+
+def _kv_scheme(model: Model) -> str | None:
+    """As the engine reads it: from config.json's own section where there is one, never then from the file beside it."""
+    section = model.config.get("quantization_config")
+    if isinstance(section, dict):
+        inner = section.get("quantization")
+        places = [p for p in (inner, section) if isinstance(p, dict)]
+        if not any(p.get(k) for p in places for k in ("kv_cache_scheme", "kv_cache_quant_algo")):
+            return None
+    return model.card.quantization.kv_cache if model.card.quantization else None
+
+
+def element_bytes(model: Model, dtype: str) -> int:
+    if dtype == "auto":
+        return model.dtype_bytes()
+    named = {"bfloat16": 2, "float16": 2, "half": 2, "float32": 4}
+    if dtype in named:
+        return named[dtype]
+    if dtype.startswith("fp8"):
+        return 1
+    raise NotModelled(f"a KV cache of dtype {dtype!r}")
+
+
+def kv_heads_on_rank(kv_heads: int, tp: int) -> int:
+    """KV heads are split; with more ranks than heads each rank keeps a copy of one (vLLM's `get_num_kv_heads`)."""
+    return max(1, kv_heads // tp)
+
+
+def head_bytes(model: Model, dtype: str, heads: int, dim: int, dim_v: int) -> int:
+    """Bytes of one token's K and V on a rank with `heads` KV heads."""
+    if dtype in PER_HEAD:
+        bits, scale = PER_HEAD[dtype]
+        return heads * ((dim * bits + dim_v * bits) // 8 + 2 * scale)
+    if dtype == "nvfp4":
+        return heads * sum(d // 2 + d // 16 for d in (dim, dim_v))
+    return heads * (dim + dim_v) * element_bytes(model, dtype)
+
+
+def latent_bytes(model: Model, dtype: str, mixer: Mixer, rules: EngineRules) -> int:
+    """Bytes of one token's latent: the compressed KV and the shared rope part, on every rank alike."""
+    if dtype in DS_MLA:
+        return DS_MLA[dtype]
+    if dtype.startswith("fp8") and mixer.index_topk:
+        if rules.sparse_fp8 is None:
+            raise NotModelled(f"the fp8 cache of sparse attention on platform {rules.platform!r}")
+        return rules.sparse_fp8
+    rank = need(mixer.kv_lora_rank, "kv_lora_rank")
+    return (rank + need(mixer.rope_dim, "qk_rope_head_dim")) * element_bytes(model, dtype)
+
+
+def state_bytes(model: Model, mixer: Mixer, tp: int, serving: Serving, rules: EngineRules) -> int:
+    """Bytes of one request's convolution and recurrent state on a rank (vLLM's MambaStateShapeCalculator)."""
+    total = 0
+    for shape, size in state_shapes(model, mixer, tp, serving, rules):
+        total += prod(shape) * size
+    return total
+
+
+def state_shapes(
+    model: Model, mixer: Mixer, tp: int, serving: Serving, rules: EngineRules
+) -> list[tuple[tuple[int, ...], int]]:
+    """(shape, bytes per element) of each state tensor on a rank."""
+    state = mixer.state
+    if state is None or mixer.kind not in ("gated-deltanet", "mamba2", "mamba", "kda"):
+        raise NotModelled(f"the state of a layer of kind {mixer.kind!r}")
+    if state.conv is None or state.recurrent is None:
+        raise Lacking(f"{mixer.kind} sizes", "config.json does not state them all")
+    conv = state.conv
+    channels = conv[1]
+    if mixer.kind == "mamba2" and state.groups and state.groups % tp and state.state_size:
+        # Groups that do not divide are copied so that every head has its own on its rank.
+        channels += 2 * (tp - state.groups) * state.state_size
+    heads = state.recurrent[0]
+    if channels % tp or heads % tp:
+        raise NotModelled(f"a state of {heads} heads and {channels} channels over {tp} ranks")
+    activation = model.dtype_bytes()
+    recurrent = rules.ssm_dtype or _ssm_dtype(model, mixer)
+    return [
+        ((conv[0] + serving.spec_tokens, channels // tp), activation),
+        ((heads // tp, *state.recurrent[1:]), DTYPE_BYTES[recurrent]),
+    ]
+
+
+def _ssm_dtype(model: Model, mixer: Mixer) -> str:
+    """The recurrent state's dtype: the config's, else the class default (float32 for Nemotron-H and KDA), else the
+    model's.
+    """
+    from seatrial.checkpoint.dtypes import TORCH_NAMES
+
+    stated = mixer.state.dtype if mixer.state else None
+    if stated:
+        return TORCH_NAMES.get(stated, "F32")
+    if mixer.kind == "kda" or model.kind() == "nemotron_h":
+        return "F32"
+    return model.dtype()
+
+
+def _align(
+    model: Model, kinds: list[Mixer], dtype: str, tp: int, block: int, state: int, mla: bool, rules: EngineRules
+) -> tuple[int, int]:
+    """vLLM's `_align_hybrid_block_size`: attention pages grow until a state fits into one; states are padded to it."""
+    attention = next(m for m in kinds if m.kind in (*HEADS, "MLA"))
+    if attention.kind == "MLA":
+        token = latent_bytes(model, dtype, attention, rules)
+        kernel = rules.mla_kernel_block
+    else:
+        dim = need(attention.head_dim, "head_dim")
+        heads = kv_heads_on_rank(need(attention.kv_heads, "num_key_value_heads"), tp)
+        token = head_bytes(model, dtype, heads, dim, attention.value_head_dim or dim)
+        kernel = rules.kernel_block
+    step = max(kernel, block)
+    if mla:
+        step = max(step, 128)
+    wanted = step * -(-state // (step * token))
+    wanted = lcm(kernel) * -(-wanted // kernel)
+    block = max(block, wanted)
+    return block, block * token
+
+
+def _shared_layers(model: Model) -> set[int]:
+    """Layers that read an earlier layer's cache (Gemma 3n and 4: the last `num_kv_shared_layers`)."""
+    count = model.card.attention.kv_shared_layers or 0
+    layers = model.card.architecture.layers or 0
+    return set(range(layers - count, layers)) if 0 < count < layers else set()
+
+
+def _layer(
+    model: Model,
+    index: int,
+    mixer: Mixer,
+    dtype: str,
+    tp: int,
+    block: int,
+    padded: int | None,
+    serving: Serving,
+    rules: EngineRules,
+    aligned: bool,
+) -> list[CacheSpec]:
+    if mixer.kind == "none":
+        return []
+    if mixer.state is not None:
+        content = state_bytes(model, mixer, tp, serving, rules)
+        shapes = " + ".join(f"{'x'.join(map(str, s))}*{b}" for s, b in state_shapes(model, mixer, tp, serving, rules))
+        tokens = block if aligned else serving.max_model_len or need(_context(model), "max_position_embeddings")
+        page = max(content, padded or 0)
+        return [
+            CacheSpec(
+                layer=index, role="state", kind="state", block=tokens, page=page, content=content,
+                merge=f"state {page}", formula=shapes,
+                states=(3 if mixer.kind == "mamba2" else 2) if aligned else 1,
+            )
+        ]  # fmt: skip
+    if mixer.kind == "MLA":
+        return _latent(model, index, mixer, dtype, block, rules)
+    if mixer.kind == "unknown" and not mixer.heads:
+        raise Lacking("num_attention_heads", "is missing from config.json")
+    if mixer.kind not in HEADS:
+        raise NotModelled(f"the KV cache of a layer of kind {mixer.kind!r}")
+    dim = need(mixer.head_dim, "head_dim")
+    dim_v = mixer.value_head_dim or dim
+    heads = kv_heads_on_rank(need(mixer.kv_heads, "num_key_value_heads"), tp)
+    token = head_bytes(model, dtype, heads, dim, dim_v)
+    formula = f"{block} tokens * {heads} KV heads * ({dim}+{dim_v}) = {block * token}"
+    sizes = f"{heads} {dim} {dim_v} {dtype}"
+    own = block
+    kind: Kind = "full"
+    if mixer.window:
+        kind = "window"
+        own = max(rules.kernel_block, block // rules.kernel_block * rules.kernel_block)
+    elif mixer.chunk:
+        kind = "chunk"
+    return [
+        CacheSpec(
+            layer=index, role="attention", kind=kind, block=own, page=own * token, content=own * token,
+            merge=f"{kind} {mixer.window or ''}{mixer.chunk or ''} {own} {sizes}", formula=formula,
+            window=mixer.window, chunk=mixer.chunk,
+        )
+    ]  # fmt: skip
+
+
+def _latent(model: Model, index: int, mixer: Mixer, dtype: str, block: int, rules: EngineRules) -> list[CacheSpec]:
+    token = latent_bytes(model, dtype, mixer, rules)
+    leads = mixer.index_topk is not None
+    specs = [
+        CacheSpec(
+            layer=index, role="attention", kind="mla", block=block, page=block * token, content=block * token,
+            merge=f"mla {block} {token} {leads}",
+            formula=f"{block} tokens * ({mixer.kv_lora_rank}+{mixer.rope_dim}) = {block * token}",
+        )
+    ]  # fmt: skip
+    if leads:
+        # The sparse indexer's keys: one byte per element and a float32 scale per 128 (vLLM's deepseek_v2.Indexer).
+        dim = need(model.card.attention.index_head_dim, "index_head_dim")
+        size = dim + dim // 128 * 4
+        specs.append(
+            CacheSpec(
+                layer=index, role="indexer", kind="mla", block=block, page=block * size, content=block * size,
+                merge=f"indexer {block} {size}", formula=f"{block} tokens * ({dim} + {dim // 128}*4) = {block * size}",
+            )
+        )  # fmt: skip
+    return specs
+
+
+def _context(model: Model) -> int | None:
+    value = model.card.context.value
+    return int(value) if value is not None else None

@@ -1,0 +1,119 @@
+"""The weights of image towers that the engine loads beside the language model; one function per family of towers."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from seatrial.estimate.matrices import Matrix, Split
+from seatrial.estimate.model import Lacking, Model, NotModelled
+
+
+def tower_matrices(model: Model) -> list[Matrix]:
+    """The tower and what joins it to the language model; raises NotModelled for a family without a formula."""
+    vision = model.vision()
+    top = model.card.architecture.model_type or ""
+    if not vision:
+        return []
+    if top.startswith(("qwen3_vl", "qwen3_5")):
+        return _qwen(vision)
+    if top.startswith("gemma4"):
+        return _gemma4(model, vision)
+    if "vt_hidden_size" in vision:
+        return _moonvit(model, vision)
+    raise NotModelled(f"the weights of the image tower of model_type {top!r}")
+
+
+def _size(vision: dict[str, Any], *keys: str) -> int:
+    for key in keys:
+        value = vision.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    raise Lacking(f"vision_config.{keys[0]}", "is missing from config.json")
+
+
+def _all(layers: int) -> tuple[int, ...]:
+    return tuple(range(layers))
+
+
+def _place(
+    module: str,
+    rows: int,
+    cols: int,
+    split: Split = "none",
+    layers: int = 0,
+    bias: bool = True,
+    projector: bool = False,
+) -> list[Matrix]:
+    """`layers` copies of a plain (never quantised) weight of the tower; the first pipeline stage holds it."""
+    one = Matrix(
+        part="projector" if projector else "vision", module=module, rows=(rows,), cols=cols, split=split, bias=bias,
+        tokens="image" if cols > 1 else "none", stage="first", prefix="visual.",
+    )  # fmt: skip
+    return [one] * max(1, layers)
+
+
+def _qwen(vision: dict[str, Any]) -> list[Matrix]:
+    """Qwen3-VL's tower: attention and MLP are cut by tensor parallelism, the patch embedding is not."""
+    hidden, depth = _size(vision, "hidden_size"), _size(vision, "depth")
+    inner, out = _size(vision, "intermediate_size"), _size(vision, "out_hidden_size")
+    patch = (
+        _size(vision, "in_channels", "in_chans")
+        * _size(vision, "temporal_patch_size")
+        * _size(vision, "patch_size") ** 2
+    )
+    merged = hidden * _size(vision, "spatial_merge_size") ** 2
+    made = _place("patch_embed.proj", hidden, patch)
+    made += _place("pos_embed", _size(vision, "num_position_embeddings") * hidden, 1, bias=False)
+    for name, wide, norm in [("merger", 1, hidden)] + [("deepstack_merger_list", 1, merged)] * len(
+        vision.get("deepstack_visual_indexes") or ()
+    ):
+        made += _place(f"{name}.norm", norm, 1, bias=True)
+        made += _place(f"{name}.linear_fc1", merged * wide, merged, "rows", projector=True)
+        made += _place(f"{name}.linear_fc2", out, merged * wide, "cols", projector=True)
+    made += _place("blocks.norm", hidden, 1, layers=2 * depth)
+    made += _place("blocks.attn.qkv", 3 * hidden, hidden, "rows", depth)
+    made += _place("blocks.attn.proj", hidden, hidden, "cols", depth)
+    made += _place("blocks.mlp.linear_fc1", inner, hidden, "rows", depth)
+    return made + _place("blocks.mlp.linear_fc2", hidden, inner, "cols", depth)
+
+
+def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
+    """Gemma 4's tower is transformers' own class in the engine: whole on every rank."""
+    hidden, depth = _size(vision, "hidden_size"), _size(vision, "num_hidden_layers")
+    inner, dim = _size(vision, "intermediate_size"), _size(vision, "head_dim")
+    heads, kv = _size(vision, "num_attention_heads"), _size(vision, "num_key_value_heads")
+    made = _place(
+        "patch_embedder.position_embedding_table", 2 * _size(vision, "position_embedding_size") * hidden, 1, bias=False
+    )
+    made += _place("patch_embedder.input_proj", hidden, 3 * _size(vision, "patch_size") ** 2, bias=False)
+    for rows, cols in ((heads * dim, hidden), (kv * dim, hidden), (kv * dim, hidden), (hidden, heads * dim)):
+        made += _place("encoder.layers.self_attn", rows, cols, layers=depth, bias=False)
+    for rows, cols in ((inner, hidden), (inner, hidden), (hidden, inner)):
+        made += _place("encoder.layers.mlp", rows, cols, layers=depth, bias=False)
+    made += _place("encoder.layers.norm", hidden, 1, layers=4 * depth, bias=False)
+    made += _place("encoder.layers.qk_norm", dim, 1, layers=2 * depth, bias=False)
+    return made + _place("embed_vision.embedding_projection", model.hidden(), hidden, bias=False, projector=True)
+
+
+def _moonvit(model: Model, vision: dict[str, Any]) -> list[Matrix]:
+    """Kimi K2.5's MoonViT: blocks cut by tensor parallelism, the projector whole on every rank."""
+    hidden, depth, inner = (
+        _size(vision, "vt_hidden_size"),
+        _size(vision, "vt_num_hidden_layers"),
+        _size(vision, "vt_intermediate_size"),
+    )
+    places = _size(vision, "init_pos_emb_height") * _size(vision, "init_pos_emb_width")
+    kernel = vision.get("merge_kernel_size")
+    if not isinstance(kernel, list) or not all(isinstance(k, int) for k in kernel):
+        raise Lacking("vision_config.merge_kernel_size", "is missing from config.json")
+    merged = hidden * prod(kernel)
+    made = _place("patch_embed.proj", hidden, 3 * _size(vision, "patch_size") ** 2)
+    made += _place("patch_embed.pos_emb", places * hidden, 1, bias=False)
+    made += _place("norm", hidden, 1, layers=2 * depth + 2)
+    made += _place("encoder.blocks.wqkv", 3 * hidden, hidden, "rows", depth)
+    made += _place("encoder.blocks.wo", hidden, hidden, "cols", depth)
+    made += _place("encoder.blocks.mlp.fc0", inner, hidden, "rows", depth)
+    made += _place("encoder.blocks.mlp.fc1", hidden, inner, "cols", depth)
+    made += _place("mm_projector.linear_1", merged, merged, projector=True)
+    return made + _place("mm_projector.linear_2", model.hidden(), merged, projector=True)

@@ -1,0 +1,39 @@
+"""A visitor's way to a running server: requests that are all kept, and the engine's own counters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from seatrial.gates.exchange import Exchange
+
+
+class Client:
+    """Requests to the running server, all kept; `number` sums a Prometheus counter over its labels."""
+
+    def __init__(
+        self, model: str, send: Callable[[str, str, Any], Exchange], pids: Callable[[], list[int]] = list
+    ) -> None:
+        self.model = model
+        self.pids = pids
+        self.exchanges: list[Exchange] = []
+        self._send = send
+
+    def post(self, path: str, body: dict[str, Any]) -> Exchange:
+        reply = self._send("POST", path, {"model": self.model, **body})
+        self.exchanges.append(reply)
+        return reply
+
+    def once(self, method: str, path: str, body: dict[str, Any]) -> Exchange:
+        """As `post`, but not kept: for requests by the hundred. May be called from several threads."""
+        return self._send(method, path, {"model": self.model, **body})
+
+    def get(self, path: str) -> Exchange:
+        return self._send("GET", path, None)
+
+    def number(self, counter: str) -> float | None:
+        """The value of a counter on /metrics; None if it is not there."""
+        text = self.get("/metrics").body.decode(errors="replace")
+        values = re.findall(rf"^{re.escape(counter)}(?:\{{[^}}]*\}})? ([0-9.eE+-]+)$", text, re.MULTILINE)
+        return sum(float(v) for v in values) if values else None

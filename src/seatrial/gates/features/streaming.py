@@ -1,0 +1,30 @@
+"""Streaming: the answer comes as server-sent events, several pieces and an end mark."""
+
+from __future__ import annotations
+
+import json
+
+from seatrial.gates.client import Client
+from seatrial.gates.features.base import Asked, Feature, Proof, Situation
+from seatrial.gates.requests import COMPLETIONS
+
+
+class Streaming(Feature):
+    name = "streaming"
+    title = "Streaming"
+
+    def ask(self, client: Client, situation: Situation) -> Asked:
+        body = {"prompt": "The sea", "max_tokens": 8, "temperature": 0, "ignore_eos": True, "stream": True}
+        reply = client.post(COMPLETIONS, body)
+        if reply.trouble():
+            return Asked(against=reply.trouble())
+        events = [line[6:] for line in reply.body.decode(errors="replace").splitlines() if line.startswith("data: ")]
+        if not events or events[-1] != "[DONE]":
+            return Asked(against=f"{len(events)} events, the last is not [DONE]")
+        pieces = [json.loads(event)["choices"][0]["text"] for event in events[:-1] if '"choices":[{' in event]
+        if len(pieces) < 2:
+            return Asked(against=f"the answer came in {len(pieces)} piece")
+        return Asked(proofs=(Proof(where="response", says=f"{len(pieces)} events with text, then [DONE]"),))
+
+
+FEATURE = Streaming()

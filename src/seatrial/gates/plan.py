@@ -1,0 +1,152 @@
+"""From a checkpoint and a target to the exact command of a gate's server, without starting anything.
+
+Refuses (EngineError): a port of the target that is taken, a work dir that does not exist. (`check=False` for a plan
+that is only to be printed, perhaps on another machine.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from seatrial.core.errors import EngineError, UsageError
+from seatrial.gates.features.base import Model
+from seatrial.gates.ports import demand_free, free_port
+from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
+from seatrial.targets import Target
+
+PLUGINS = {"ascend": "vllm_ascend", "kunlun": "vllm_kunlun"}
+
+
+def gate_plan(
+    checkpoint: Path,
+    target: Target,
+    *,
+    python: Path,
+    stage: Literal["dummy", "real"],
+    tp: int | None = None,
+    max_model_len: int | None = None,
+    extra_args: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    drop: Sequence[str] = (),
+    port: int | None = None,
+    check: bool = True,
+) -> LaunchPlan:
+    """The platform's plan; `env` is laid over the target's, arguments in `drop` are left out.
+
+    A port of 0 is replaced by a free one when checked.
+    """
+    wanted = target.serve.port if port is None else port
+    if check:
+        demand_free(target.serve.host, wanted)
+        wanted = wanted or free_port(target.serve.host)
+        if target.roots.work_dir and not Path(target.roots.work_dir).is_dir():
+            raise EngineError(
+                f"the work dir {target.roots.work_dir} of target {target.name!r} does not exist",
+                mend="Set roots.work_dir of the target in seatrial.toml.",
+            )
+    request = LaunchRequest(
+        checkpoint=str(checkpoint.absolute()),
+        served_name=served_name(checkpoint),
+        stage=stage,
+        host=target.serve.host,
+        port=wanted,
+        python=str(python),
+        tp=tp,
+        max_model_len=max_model_len,
+        env={**target.launch.env, **(env or {})},
+        args={name: value for name, value in target.serve.args.items() if name not in drop},
+        extra_args=tuple(extra_args),
+        visible_env=target.devices.visible_env,
+        cwd=target.roots.work_dir,
+        traits=read_traits(checkpoint),
+        vllm_version=installed_version(python, "vllm"),
+        plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
+    )
+    return launch_plan(target.platform, request)
+
+
+def read_model(checkpoint: Path) -> Model:
+    """The config and the tensor names (from the index, else the shards' headers); empty where unreadable."""
+    names: set[str] = set()
+    index = checkpoint / "model.safetensors.index.json"
+    with contextlib.suppress(OSError, ValueError, AttributeError, struct.error, RecursionError):
+        if index.is_file() and index.stat().st_size < 256 << 20:
+            names |= set(json.loads(index.read_bytes()).get("weight_map", {}))
+        for shard in [] if names else sorted(checkpoint.glob("*.safetensors"))[:64]:
+            with shard.open("rb") as stream:
+                (length,) = struct.unpack("<Q", stream.read(8))
+                if length < 256 << 20:
+                    names |= set(json.loads(stream.read(length))) - {"__metadata__"}
+    return Model(config=_config(checkpoint) or {}, tensors=frozenset(names))
+
+
+def takes_images(checkpoint: Path) -> bool:
+    """Does config.json declare an image tower? (Names used by the families vLLM 0.32 serves.)"""
+    return any(key in (_config(checkpoint) or {}) for key in ("vision_config", "vit_config", "vision_tower_config"))
+
+
+def shrink(checkpoint: Path, layers: int) -> tuple[str, ...]:
+    """Arguments that start the model with its first `layers` layers, for a quick look with dummy weights only.
+
+    Raises UsageError when the checkpoint has no more layers than that.
+    """
+    document = _config(checkpoint) or {}
+    where = next((k for k in ("text_config", "llm_config") if isinstance(document.get(k), dict)), "")
+    inner = document[where] if where else document
+    count = inner.get("num_hidden_layers")
+    if not isinstance(count, int) or not 0 < layers < count:
+        raise UsageError(f"--layers {layers}: the checkpoint has {count} layers", mend="Use fewer, at least one.")
+    change: dict[str, Any] = {"num_hidden_layers": layers}
+    # Kinds of layers are listed one by one in hybrid models.
+    change |= {k: v[:layers] for k, v in inner.items() if isinstance(v, list) and len(v) == count}
+    return ("--hf-overrides", json.dumps({where: change} if where else change))
+
+
+def served_name(checkpoint: Path) -> str:
+    """What the model is called in requests: the folder's name."""
+    return checkpoint.absolute().name or "model"
+
+
+def read_traits(checkpoint: Path) -> ModelTraits:
+    """Experts and latent attention by config.json; nothing known if it cannot be read (the engine will say why)."""
+    document = _config(checkpoint)
+    if document is None:
+        return ModelTraits()
+    levels = [document, *(v for v in document.values() if isinstance(v, dict))]
+    # vllm-ascend's own rule: a model has experts when a key of its config says "expert"; a count of 0 or 1 is dense.
+    counts = [
+        value
+        for level in levels
+        for key, value in level.items()
+        if "expert" in key and isinstance(value, int) and not isinstance(value, bool)
+    ]
+    return ModelTraits(
+        model_type=str(document.get("model_type") or ""),
+        moe=any(count > 1 for count in counts),
+        mla=any(isinstance(level.get("kv_lora_rank"), int) for level in levels),
+    )
+
+
+def installed_version(python: Path, module: str) -> str:
+    """The version of a distribution beside an interpreter, by its metadata folder's name; "" if not seen."""
+    if not module:
+        return ""
+    for folder in sorted(python.parent.parent.glob(f"lib/python3*/*-packages/{module}-*.dist-info")):
+        return folder.name[len(module) + 1 : -len(".dist-info")]
+    return ""
+
+
+def _config(checkpoint: Path) -> dict[str, Any] | None:
+    file = checkpoint / "config.json"
+    try:
+        if file.stat().st_size > 16 << 20:
+            return None
+        document = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,78 @@
+"""The steps of a run at a glance: which there are, how each ended, and the verdict table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seatrial.evidence import StoredStep
+from seatrial.report.blocks import Block, Cell, Column, Notice, Section, Table, Tone
+from seatrial.report.gather import Gathered
+from seatrial.report.sections.common import link
+from seatrial.report.words import count, seconds
+
+# What the main job always does, then the stages that can be left out. The order of the report.
+STEPS = ("inspect", "engine", "support", "dry", "dummy", "real")
+STAGES = ("dry", "dummy", "real")
+
+
+def order(run: Gathered) -> list[str]:
+    return [*STEPS, *(s for s in run.steps if s not in STEPS)]
+
+
+def _asked(run: Gathered) -> Any:
+    stages = run.manifest.arguments.get("stages")
+    return stages if isinstance(stages, list) else list(STAGES)
+
+
+def overview(run: Gathered) -> Section:
+    """The verdict table, then where the time went."""
+    rows = []
+    for step in order(run):
+        known = run.steps.get(step)
+        if known is None:
+            word, why = absent(step, run)
+            rows.append((Cell(text=step, href=f"#step-{anchor(step)}"), Cell(text=word, tone="not-run"),
+                         Cell(text="–"), Cell(text=why), Cell(text="none")))  # fmt: skip
+            continue
+        stored = known.stored
+        tone, word = step_tone(stored)
+        links = tuple(link(ref) for ref in (stored.facts, *stored.artifacts[:8]))
+        more = len(stored.artifacts) - 8
+        rows.append(
+            (
+                Cell(text=step, href=f"#step-{anchor(step)}"),
+                Cell(text=word, tone=tone),
+                Cell(text=seconds(stored.duration_s) if tone != "not-run" else "–"),
+                Cell(text=stored.summary, note=_why(stored)),
+                Cell(text="", more=links, note=f"and {count(more)} more below" if more > 0 else ""),
+            )
+        )
+    titles = ("step", "verdict", "time", "what was seen", "evidence")
+    columns = tuple(Column(title=t, is_number=t == "time") for t in titles)
+    blocks: list[Block] = [
+        Notice(tone="fail", title="The records of this run are damaged", text=p) for p in run.problems[:20]
+    ]
+    blocks.append(Table(columns=columns, rows=tuple(rows)))
+    return Section(id="verdict", title="Verdict", blocks=tuple(blocks))
+
+
+def absent(step: str, run: Gathered) -> tuple[str, str]:
+    if step in STAGES and step not in _asked(run):
+        return "not asked for", "the run was started without this stage (--stages)"
+    return "not run", "the run ended before this step was recorded"
+
+
+def step_tone(stored: StoredStep) -> tuple[Tone, str]:
+    # The workflow records a step it did not begin with open inputs.
+    if not stored.inputs:
+        return "not-run", "not run"
+    return stored.outcome.verdict.value, stored.outcome.verdict.value
+
+
+def _why(stored: StoredStep) -> str:
+    reason = stored.outcome.reason
+    return reason if reason and reason not in stored.summary else ""
+
+
+def anchor(step: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in step)

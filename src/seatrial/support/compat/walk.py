@@ -1,0 +1,243 @@
+"""One plugin module, statement by statement, with what each place stands under: guards, dead branches, names in sight.
+
+Out: `Site`s (imports, calls, attribute reads, assignments to attributes, classes) of code that can run on this engine.
+Code that a version test or `TYPE_CHECKING` rules out is left out; an import that something catches is marked guarded.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from seatrial.support.compat.truth import Truth
+from seatrial.support.modules import Module, absolute, children, each
+
+IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+ATTRIBUTE_ERRORS = {"AttributeError", "Exception", "BaseException"}
+CALL_ERRORS = {"TypeError", "Exception", "BaseException"}
+
+
+class Bound(NamedTuple):
+    """What a local name stands for: a module (`name` empty) or something imported from one."""
+
+    module: str
+    name: str = ""
+
+
+class Context(NamedTuple):
+    """`function`: dotted name, empty at module level. `caught`: exception names that something outside catches.
+
+    `lazy`: inside a function, so that it runs later than the module's import.
+    """
+
+    function: str
+    caught: frozenset[str]
+    names: Mapping[str, Bound]
+    cls: ast.ClassDef | None
+    lazy: bool = False
+
+
+class Site(NamedTuple):
+    """A node and the context it stands in."""
+
+    node: ast.AST
+    context: Context
+
+    @property
+    def line(self) -> int:
+        return int(getattr(self.node, "lineno", 0))
+
+
+class Sites:
+    """What was found in one module."""
+
+    def __init__(self) -> None:
+        self.imports: list[Site] = []
+        self.calls: list[Site] = []
+        self.attributes: list[Site] = []
+        self.assigned: list[Site] = []
+        self.classes: list[Site] = []
+        self.strings: list[Site] = []
+
+
+class Walk:
+    """Walks one module. `import_fails(node)` tells whether an import statement's engine names are missing."""
+
+    def __init__(self, module: Module, truth: Truth, import_fails: Callable[[Module, ast.stmt], bool]) -> None:
+        self.module, self._truth, self._fails = module, truth, import_fails
+        self.sites = Sites()
+        self.took_other_road = False
+        self._prefix = module.name.split(".")[0] + "."
+        if module.tree is not None:
+            names = self._imports_in(module.tree.body)
+            self._body(module.tree.body, Context("", frozenset(), names, None))
+
+    def _body(self, body: list[ast.stmt], context: Context) -> bool:
+        """Walk statements; True if the end cannot be reached (a return or raise under no doubt)."""
+        return any(self._statement(node, context) for node in body)
+
+    def _statement(self, node: ast.stmt, context: Context) -> bool:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            self.sites.imports.append(Site(node, context))
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            self._function(node, context)
+        elif isinstance(node, ast.ClassDef):
+            self._class(node, context)
+        elif isinstance(node, ast.If):
+            return self._if(node, context)
+        elif isinstance(node, ast.Try):
+            return self._try(node, context)
+        elif isinstance(node, (ast.With, ast.AsyncWith)):
+            return self._with(node, context)
+        elif isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
+            self._expressions(node.iter if not isinstance(node, ast.While) else node.test, context)
+            if not (isinstance(node, ast.While) and self._truth.of(node.test, self.module) is False):
+                self._body(node.body, context)
+            self._body(node.orelse, context)
+        elif isinstance(node, ast.Match):
+            self._expressions(node.subject, context)
+            for case in node.cases:
+                self._body(case.body, context)
+        else:
+            self._expressions(node, context)
+            return isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break))
+        return False
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: Context) -> None:
+        for part in (*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
+            self._expressions(part, context)
+        name = f"{context.function}.{node.name}".lstrip(".")
+        names = dict(context.names)
+        for local in _locals(node):
+            names.pop(local, None)
+        names.update(self._imports_in(node.body))
+        self._body(node.body, Context(name, frozenset(), names, context.cls, lazy=True))
+
+    def _class(self, node: ast.ClassDef, context: Context) -> None:
+        self.sites.classes.append(Site(node, context))
+        for part in (*node.decorator_list, *node.bases, *(k.value for k in node.keywords)):
+            self._expressions(part, context)
+        inner = Context(
+            f"{context.function}.{node.name}".lstrip("."), context.caught, context.names, node, context.lazy
+        )
+        self._body(node.body, inner)
+
+    def _if(self, node: ast.If, context: Context) -> bool:
+        truth = self._truth.of(node.test, self.module)
+        if truth is None:
+            self._expressions(node.test, context)
+        if any(isinstance(n, ast.Name) and n.id == "hasattr" for n in each(node.test)):
+            context = context._replace(caught=context.caught | {"AttributeError"})
+        ends = []
+        for branch, value in ((node.body, True), (node.orelse, False)):
+            if truth is None or truth is value:
+                ends.append(self._body(branch, context))
+        return all(ends) if truth is None and node.orelse else ends == [True] and truth is not None
+
+    def _try(self, node: ast.Try, context: Context) -> bool:
+        caught = {name for handler in node.handlers if not _reraises(handler) for name in _caught(handler)}
+        self._body(node.body, context._replace(caught=context.caught | caught))
+        for handler in node.handlers:
+            names = _caught(handler)
+            only_imports = names <= {"ImportError", "ModuleNotFoundError"}
+            # The other road of a guarded import is taken only if one of the engine's names is missing.
+            if not only_imports or self._body_import_fails(node.body):
+                self._body(handler.body, context)
+        self._body(node.orelse, context)
+        self._body(node.finalbody, context)
+        return False
+
+    def _body_import_fails(self, body: list[ast.stmt]) -> bool:
+        imports = [n for s in body for n in each(s) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        fails = any(self._fails(self.module, n) for n in imports)
+        self.took_other_road = self.took_other_road or fails
+        return fails
+
+    def _with(self, node: ast.With | ast.AsyncWith, context: Context) -> bool:
+        caught: set[str] = set()
+        for item in node.items:
+            call = item.context_expr
+            if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] == "suppress":
+                caught |= {ast.unparse(a).split(".")[-1] for a in call.args}
+            self._expressions(call, context)
+        ended = self._body(node.body, context._replace(caught=context.caught | caught))
+        return ended and not caught
+
+    def _expressions(self, root: ast.AST, context: Context) -> None:
+        """Calls and attributes of a statement or expression, without descending into lambdas' own names."""
+        todo: list[ast.AST] = [root]
+        while todo:
+            node = todo.pop()
+            if isinstance(node, ast.IfExp):
+                truth = self._truth.of(node.test, self.module)
+                todo += [
+                    node.test,
+                    *([node.body] if truth is not False else []),
+                    *([node.orelse] if truth is not True else []),
+                ]
+                continue
+            if isinstance(node, ast.Call):
+                self.sites.calls.append(Site(node, context))
+            elif isinstance(node, ast.Attribute):
+                site = Site(node, context)
+                (self.sites.attributes if isinstance(node.ctx, ast.Load) else self.sites.assigned).append(site)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(self._prefix):
+                self.sites.strings.append(Site(node, context))
+            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+                self.sites.assigned.append(Site(node, context))
+            children(node, todo)
+
+    def _imports_in(self, body: list[ast.stmt]) -> dict[str, Bound]:
+        """Names that imports among these statements (not in nested functions) bind, on branches that can run."""
+        names: dict[str, Bound] = {}
+        todo: list[ast.stmt] = list(reversed(body))
+        while todo:
+            node = todo.pop()
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    top = alias.name if alias.asname else alias.name.split(".")[0]
+                    names[alias.asname or top] = Bound(top)
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    names[alias.asname or alias.name] = Bound(absolute(self.module, node), alias.name)
+            elif isinstance(node, ast.If):
+                truth = self._truth.of(node.test, self.module)
+                todo += reversed(
+                    [*(node.body if truth is not False else []), *(node.orelse if truth is not True else [])]
+                )
+            elif isinstance(node, ast.Try):
+                handlers = [s for h in node.handlers for s in h.body]
+                todo += reversed([*node.body, *handlers, *node.orelse, *node.finalbody])
+            elif isinstance(node, (ast.With, ast.For, ast.While)):
+                todo += reversed(node.body)
+            elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                names.pop(node.name, None)
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        names.pop(target.id, None)
+        return names
+
+
+def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """Parameters and assigned names of a function."""
+    arguments = node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    found = {a.arg for a in every if a is not None}
+    for inner in each(node):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            found.add(inner.id)
+    return found
+
+
+def _caught(handler: ast.ExceptHandler) -> set[str]:
+    if handler.type is None:
+        return {"BaseException", "Exception"}
+    parts = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return {ast.unparse(p).split(".")[-1] for p in parts}
+
+
+def _reraises(handler: ast.ExceptHandler) -> bool:
+    """Whether the handler ends by raising again."""
+    return bool(handler.body) and isinstance(handler.body[-1], ast.Raise)

@@ -1,0 +1,162 @@
+"""A set of files by relative POSIX path, wherever they lie: a folder, a zip or a tar archive.
+
+Refuses: paths that leave the root (also by symlink), members beyond a size limit (no source file is that large).
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+MEMBER_LIMIT = 16 * 1024 * 1024
+TOTAL_LIMIT = 512 * 1024 * 1024
+# What the readers look at; everything else in an archive is passed over unread.
+TEXT_SUFFIXES = (".py", ".pyi", ".toml", ".cfg", ".txt", ".pth")
+TEXT_NAMES = ("METADATA", "PKG-INFO", "RECORD", "INSTALLER", "pyvenv.cfg")
+
+
+class SourceTree(Protocol):
+    """Files under one root. `label` is what messages call it."""
+
+    label: str
+
+    def read(self, path: str) -> bytes | None:
+        """The file's bytes; None if there is none (or it is too large to be source)."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names directly in a folder (folders end with "/"); empty if there is none."""
+
+
+def wanted(name: str) -> bool:
+    """Whether a member of an archive is text the readers may ask for."""
+    return name.endswith(TEXT_SUFFIXES) or name.rsplit("/", 1)[-1] in TEXT_NAMES
+
+
+class FolderTree:
+    """A folder on disk."""
+
+    def __init__(self, root: Path, label: str = "") -> None:
+        self.root = root.resolve()
+        self.label = label or str(root)
+
+    def _inside(self, path: str) -> Path | None:
+        full = (self.root / path).resolve()
+        return full if full.is_relative_to(self.root) else None
+
+    def read(self, path: str) -> bytes | None:
+        full = self._inside(path)
+        try:
+            if full is None or not full.is_file() or full.stat().st_size > MEMBER_LIMIT:
+                return None
+            return full.read_bytes()
+        except OSError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        full = self._inside(folder)
+        try:
+            if full is None or not full.is_dir():
+                return []
+            return sorted(f.name + "/" if f.is_dir() else f.name for f in full.iterdir())
+        except OSError:
+            return []
+
+
+class ArchiveTree:
+    """The members of an archive. `strip` is a leading folder to leave out."""
+
+    def __init__(self, label: str, members: Iterable[str], strip: str = "") -> None:
+        self.label = label
+        self._strip = strip
+        self._folders: dict[str, set[str]] = {}
+        self._members: set[str] = set()
+        for member in members:
+            if not member.startswith(strip) or ".." in member.split("/"):
+                continue
+            path = member[len(strip) :]
+            self._members.add(path)
+            parts = path.split("/")
+            for depth in range(len(parts)):
+                folder = "/".join(parts[:depth])
+                name = parts[depth] + ("/" if depth < len(parts) - 1 else "")
+                self._folders.setdefault(folder, set()).add(name)
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(self._folders.get(folder.strip("/"), ()))
+
+
+class ZipTree(ArchiveTree):
+    """A wheel, read member by member."""
+
+    def __init__(self, archive: zipfile.ZipFile, label: str) -> None:
+        self._archive = archive
+        super().__init__(label, (i.filename for i in archive.infolist() if not i.is_dir()))
+
+    def read(self, path: str) -> bytes | None:
+        if path not in self._members:
+            return None
+        info = self._archive.getinfo(path)
+        if info.file_size > MEMBER_LIMIT:
+            return None
+        try:
+            return self._archive.read(info)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError):
+            return None
+
+
+class TarTree(ArchiveTree):
+    """A source archive; a compressed tar has no index, so its text is held in memory, up to a limit."""
+
+    def __init__(self, archive: tarfile.TarFile, label: str) -> None:
+        self._texts: dict[str, bytes] = {}
+        names: list[str] = []
+        total = 0
+        for member in archive:
+            if not member.isfile():
+                continue
+            names.append(member.name)
+            if not wanted(member.name) or member.size > MEMBER_LIMIT or total + member.size > TOTAL_LIMIT:
+                continue
+            stream = archive.extractfile(member)
+            if stream is not None:
+                self._texts[member.name] = stream.read()
+                total += member.size
+        tops = {name.split("/")[0] for name in names}
+        strip = f"{tops.pop()}/" if len(tops) == 1 else ""
+        super().__init__(label, names, strip)
+
+    def read(self, path: str) -> bytes | None:
+        return self._texts.get(self._strip + path)
+
+
+class Trees:
+    """Several trees searched in order, as `sys.path` is."""
+
+    def __init__(self, trees: Iterable[SourceTree], label: str) -> None:
+        self.trees = tuple(trees)
+        self.label = label
+
+    def __iter__(self) -> Iterator[SourceTree]:
+        return iter(self.trees)
+
+    def owner(self, path: str) -> SourceTree | None:
+        """The first tree that has the file."""
+        return next((tree for tree in self.trees if tree.read(path) is not None), None)
+
+    def read(self, path: str) -> bytes | None:
+        for tree in self.trees:
+            data = tree.read(path)
+            if data is not None:
+                return data
+        return None
+
+    def names(self, folder: str) -> list[str]:
+        """Names in the folder of the first tree that has it (a package lies in one place)."""
+        for tree in self.trees:
+            found = tree.names(folder)
+            if found:
+                return found
+        return []

@@ -1,0 +1,70 @@
+"""The first cause of a failure, from any serving log. The only door of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from seatrial.triage import deaths
+from seatrial.triage.categories import CATEGORIES, UNKNOWN
+from seatrial.triage.judge import Material, judge
+from seatrial.triage.read import LogFile, gather
+from seatrial.triage.record import Death, Diagnosis, FirstCause, Frame, Mention, SourceNote
+from seatrial.triage.scan import Scan
+from seatrial.triage.signature import Kind, Library, Signature, Tier
+from seatrial.triage.signatures import by_family, library
+from seatrial.triage.split import scan_file
+
+__all__ = [
+    "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Signature",
+    "SourceNote", "Tier", "by_family", "diagnose", "diagnose_text", "library",
+]  # fmt: skip
+
+
+def diagnose(
+    sources: Iterable[Path | str | IO[bytes]],
+    *,
+    exit_codes: Mapping[str, int] | None = None,
+    signatures: Library | None = None,
+    hashed: bool = False,
+) -> Diagnosis:
+    """Triage one failure from its logs.
+
+    `sources`: paths of files or folders, or open binary streams. `exit_codes`: process name to exit code as
+    `subprocess` reports it (negative for a signal), where the caller knows them. `hashed` adds each file's sha256.
+    Raises UsageError for a path that does not exist; everything else about the input is part of the answer.
+    """
+    files: list[LogFile] = []
+    for source in sources:
+        if isinstance(source, (str, Path)):
+            files.extend(gather([source]))
+        else:
+            files.append(LogFile("-", stream=source))
+    scans = [(f, scan_file(f, order=i, hashed=hashed)) for i, f in enumerate(files)]
+    material = Material(
+        events=[e for _, s in scans for e in s.events],
+        context="\n".join(line for _, s in scans for line in s.context),
+        ready=any(s.ready for _, s in scans),
+        requests=sum(s.requests for _, s in scans),
+        exits=deaths.given(exit_codes),
+        plain=[(f.name, n, text) for f, s in scans for n, text in s.plain],
+        sources=tuple(_note(f, s) for f, s in scans),
+        several_files=sum(1 for _, s in scans if s.events) > 1,
+    )
+    return judge(material, signatures or library())
+
+
+def diagnose_text(text: str, *, exit_codes: Mapping[str, int] | None = None) -> Diagnosis:
+    """`diagnose` for a log that is already in memory."""
+    return diagnose([BytesIO(text.encode("utf-8", "surrogatepass"))], exit_codes=exit_codes)
+
+
+def _note(file: LogFile, scan: Scan) -> SourceNote:
+    dropped = scan.dropped
+    if scan.overflow:
+        dropped = (
+            dropped + "; " if dropped else ""
+        ) + f"{scan.overflow} distinct lines beyond the limit were not judged"
+    return SourceNote(file=file.name, size=scan.size, lines=scan.lines, sha256=scan.sha256, dropped=dropped)

@@ -1,0 +1,96 @@
+"""An unknown failure becomes a candidate: a signature file and a failing test, for a person to review.
+
+In: the log, its category, cause and fix. Out: two files below the given folder. Refuses an unknown category, a log with
+no failure in it, and a log that the library already answers that way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from seatrial.core.atomic import write_atomic
+from seatrial.core.errors import UsageError
+from seatrial.triage.categories import CATEGORIES
+from seatrial.triage.record import FirstCause
+
+VARIABLE = re.compile(r"0x[0-9a-fA-F]+|/[\w./-]+|\d+(?:\.\d+)*|'[^']{1,200}'|\"[^\"]{1,200}\"")
+MAX_PATTERN = 160
+
+
+class Learned(NamedTuple):
+    signature_file: Path
+    test_file: Path
+
+
+def fingerprint(text: str) -> str:
+    """A regular expression for `text` in which numbers, paths, addresses and quoted names are free."""
+    parts, at = [], 0
+    for match in VARIABLE.finditer(text[:1000]):
+        parts.append(re.escape(text[at : match.start()]))
+        parts.append(r".{1,200}?")
+        at = match.end()
+        if sum(map(len, parts)) > MAX_PATTERN:
+            break
+    else:
+        parts.append(re.escape(text[at : at + MAX_PATTERN]))
+    return "".join(parts).removesuffix(r".{1,200}?").replace("\\ ", " ").replace("\\-", "-")
+
+
+def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Learned:
+    """Write the candidate; raises UsageError where there is nothing to learn."""
+    from seatrial.triage import diagnose
+
+    if category not in CATEGORIES:
+        raise UsageError(f"{category!r} is not a category", mend=f"Known: {', '.join(CATEGORIES)}.")
+    answer = diagnose([log])
+    if answer.category == category:
+        raise UsageError(f"{log} is already answered {category} by {answer.signature}", mend="Nothing to learn.")
+    if answer.first_cause is None:
+        raise UsageError(
+            f"no failure was found in {log}", mend="Cut the log to the lines of the failure, or add the worker's log."
+        )
+    first = answer.first_cause
+    pattern = fingerprint(first.text)
+    identity = "learned." + hashlib.sha256(f"{category} {pattern}".encode()).hexdigest()[:10]
+    case = _case(first)
+    into.mkdir(parents=True, exist_ok=True)
+    name = identity.replace(".", "_")
+    signature = f'''"""Candidate from {log.name}: review, then move it into its family and delete this file."""
+
+from seatrial.triage.signatures._make import LITERAL, root
+
+SIGNATURES = (
+    root(
+        {identity!r},
+        {category!r},
+        {pattern!r},
+        LITERAL,
+        {cause!r},
+        {fix!r},
+        matches=({case!r},),
+    ),
+)
+'''
+    test = f'''"""Fails until the candidate {identity} has been reviewed and moved into a family."""
+
+from seatrial.triage import diagnose_text
+
+
+def test_the_learned_failure_gets_its_category():
+    assert diagnose_text({case!r}).category == {category!r}
+'''
+    made = Learned(into / f"{name}.py", into / f"test_{name}.py")
+    write_atomic(made.signature_file, signature.encode())
+    write_atomic(made.test_file, test.encode())
+    return made
+
+
+def _case(first: FirstCause) -> str:
+    frames = "".join(
+        f'  File "{f.path}", line {f.line}, in {f.function}\n' + (f"    {f.code}\n" if f.code else "")
+        for f in first.frames[-2:]
+    )
+    return frames + first.text[:1000]

@@ -1,0 +1,123 @@
+"""One raw log line to its parts: process, time, level, logger, text.
+
+In: a decoded line without its end. Out: a `Line`. Refuses nothing: what has no known prefix is all text.
+Prefixes stack (container name, process, rank, level), so they are peeled one by one. Every pattern is anchored and has
+bounded repeats.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+ANSI = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]|\x1b[()][0-9A-Za-z]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\x00")
+MAX_TEXT = 4096
+
+# (EngineCore_DP0 pid=12), (VllmWorker rank=1 pid=12), (RayWorkerWrapper pid=12, ip=10.0.0.2), (pid=12)
+PROCESS = re.compile(r"\(((?:[A-Za-z_][\w.:-]{0,60} )?(?:rank=\d{1,5} )?pid=\d{1,10}(?:, ip=[\w.:]{1,64})?)\) ?")
+RANK = re.compile(r"\[(?:default)?(rank ?\d{1,5})\]:? ?")
+MPI = re.compile(r"\[(\d{1,4},\d{1,4})\]<(?:stdout|stderr)>: ?")
+CONTAINER = re.compile(r"([a-z][a-z0-9_.-]{1,60}) {1,12}\| ")
+ISO_HEAD = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?:Z|[+-]\d\d:?\d\d)?(?: (?:stdout|stderr) [FP])? "
+)
+VLLM = re.compile(
+    r"(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL|FATAL) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) "
+    r"\[?(?P<logger>[^\]\s]{1,80})\] ?"
+)
+SGLANG = re.compile(
+    r"\[(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d{1,6})?"
+    r"(?: (?P<process>(?:(?:DP|TP|PP|EP|ATTN_CP|MOE_DP)\d{1,4} ?){1,5}))?\] ?"
+)
+GLOG = re.compile(
+    r"(?P<level>[IWEF])(?P<time>\d{4,8} \d\d:\d\d:\d\d\.\d{3,6}) (?: {0,6}(?P<pid>\d{1,9}) )?"
+    r"(?P<logger>[\w./-]{1,80}:\d{1,6})\] ?"
+)
+C10 = re.compile(r"\[(?P<level>[IWEF])(?P<time>\d{3,4} \d\d:\d\d:\d\d\.\d{3,9}) (?P<logger>[^\]]{1,80})\] ?")
+PLOG = re.compile(
+    r"\[(?P<level>ERROR|WARNING|INFO|EVENT|DEBUG)\] (?P<logger>\w{1,20})\((?P<pid>\d{1,10}),[^)]{0,60}\):"
+    r"(?P<time>\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.[\d.]{1,8}) ?"
+)
+STDLOG = re.compile(
+    r"(?:\[[\w.:-]{1,60}\] ?)?-? ?\[?(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL)\]?(?:[:|] | - |:? (?= *\S))"
+)
+LETTER = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
+
+
+class Line(NamedTuple):
+    process: str
+    time: str
+    level: str
+    logger: str
+    text: str
+
+    def stream(self) -> tuple[str, str, str]:
+        """Lines of one traceback share this, however they are interleaved with others."""
+        return self.process, self.level, self.logger
+
+
+def _with_fields(match: re.Match[str], process: str) -> tuple[str, str, str, str]:
+    found = match.groupdict()
+    level = found.get("level") or ""
+    if found.get("pid"):
+        process = process or f"pid={found['pid']}"
+    if found.get("process"):
+        process = process or str(found["process"]).strip()
+    return LETTER.get(level, level), str(found.get("time") or ""), str(found.get("logger") or ""), process
+
+
+def parse(raw: str) -> Line:
+    """Peel the known prefixes off one line."""
+    text = ANSI.sub("", raw) if "\x1b" in raw or "\x00" in raw else raw
+    text = text[:MAX_TEXT].rstrip()
+    process = time = level = logger = ""
+    for _ in range(6):
+        if not text:
+            break
+        first = text[0]
+        if first == "(" and (m := PROCESS.match(text)):
+            process = m[1] if not process or "rank" in process or _closer(m[1], process) else process
+        elif first == "[" and (m := RANK.match(text) or MPI.match(text)):
+            process = process or m[1]
+        elif (first == "[" and not time and (m := SGLANG.match(text) or C10.match(text) or PLOG.match(text))) or (
+            first in "IWEDCF" and not logger and (m := VLLM.match(text) or GLOG.match(text))
+        ):
+            level, time, logger, process = _with_fields(m, process)
+        elif first.isdigit() and not time and (m := ISO_HEAD.match(text)):
+            time = m[1]
+        elif first.islower() and (m := CONTAINER.match(text)):
+            process = process or m[1]
+        elif time and not level and (m := STDLOG.match(text)):
+            level = m["level"]
+        else:
+            break
+        text = text[m.end() :]
+    if not level and text.startswith(("WARNING:", "INFO:", "ERROR:", "DEBUG:")):
+        level = text.split(":", 1)[0]
+    return Line(process, time, level, logger, text)
+
+
+DEPTH = ("Worker", "VllmWorker", "RayWorker", "rank", "TP", "EngineCore", "APIServer")
+
+
+def _closer(one: str, two: str) -> bool:
+    """Whether `one` names a process nearer to the device, or the same kind more exactly."""
+    return (depth(one), -len(one)) < (depth(two), -len(two))
+
+
+def depth(process: str) -> int:
+    """How far from the device a process is: worker 0, engine core 1, anything without a name 2, API server 3."""
+    if "Worker" in process or process.startswith(("rank", "TP", "DP", "PP")):
+        return 0
+    if process.startswith("EngineCore"):
+        return 1
+    return 3 if process.startswith(("APIServer", "ApiServer")) else 2
+
+
+def sortable_time(time: str) -> str:
+    """Month, day and clock in one spelling ("MMDDhhmmss.frac"), to compare two loggers; "" if there is none."""
+    digits = re.sub(r"[^\d.]", "", time.replace(",", ".").replace("T", "").replace(" ", ""))
+    whole, _, fraction = digits.partition(".")
+    if len(whole) == 14:  # with a year
+        whole = whole[4:]
+    return f"{whole}.{fraction}" if len(whole) == 10 else ""

@@ -1,0 +1,171 @@
+"""Log files to chunks of bytes that end at a line end, in constant memory.
+
+In: paths (files or folders), or an open binary stream. Out: for each file its chunks; what cannot be read is a
+`SourceNote` with a reason. gz, bz2 and xz are decompressed on the fly; zst where a decoder can be imported. Refuses a
+path that does not exist. Symbolic links inside a folder are not followed; decompressed data is bounded.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import hashlib
+import importlib
+import lzma
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from seatrial.core.errors import UsageError
+
+CHUNK = 4 << 20
+# A line longer than this is cut into pieces; nothing a person reads is longer.
+MAX_LINE = 64 << 10
+MAX_DECOMPRESSED = 64 << 30
+MAX_FILES = 10_000
+NOT_LOGS = {
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".so",
+    ".png",
+    ".jpg",
+    ".whl",
+    ".tar",
+    ".zip",
+    ".db",
+    ".sqlite",
+    ".pyc",
+}
+PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+
+
+class LogFile:
+    """One input by the name shown to people; `stream` is set for standard input."""
+
+    def __init__(self, name: str, path: Path | None = None, stream: IO[bytes] | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.stream = stream
+        self.size = 0
+        self.dropped = ""
+        self.start = 0
+        self.end: int | None = None  # for a part of a plain file: bytes from start to end
+        self._hash = hashlib.sha256()
+
+    def plain(self) -> bool:
+        """Whether the bytes on disk are the text itself, so that the file can be read in parts."""
+        if self.path is None or self.stream is not None or self.path.suffix.lower() in PACKED:
+            return False
+        with self.path.open("rb") as handle:
+            head = handle.read(4096)
+        return head[:2] not in BOMS and not _looks_binary(head)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def chunks(self, *, hashed: bool = False) -> Iterator[bytes]:
+        """Pieces of about CHUNK bytes that end with a line end (except the last, or inside an over-long line)."""
+        try:
+            with self._open() as handle:
+                yield from self._pieces(handle, hashed)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as exc:
+            self.dropped = f"read only up to byte {self.size}: {exc}" if self.size else f"cannot be read: {exc}"
+
+    def _open(self) -> Any:
+        if self.stream is not None:
+            return self.stream
+        path = self.path
+        if path is None:
+            raise OSError("no path")
+        suffix = path.suffix.lower()
+        if suffix == ".gz":
+            return gzip.open(path, "rb")
+        if suffix == ".bz2":
+            return bz2.open(path, "rb")
+        if suffix == ".xz":
+            return lzma.open(path, "rb")
+        if suffix in {".zst", ".zstd"}:
+            return _open_zst(path)
+        handle = path.open("rb", buffering=0)
+        handle.seek(self.start)
+        return handle
+
+    def _pieces(self, handle: IO[bytes], hashed: bool) -> Iterator[bytes]:
+        carry = b""
+        decoder: codecs.IncrementalDecoder | None = None
+        while data := handle.read(CHUNK if self.end is None else min(CHUNK, self.end - self.start - self.size)):
+            if self.size == 0 and data[:2] in BOMS:
+                decoder = codecs.getincrementaldecoder(BOMS[data[:2]])("replace")
+            if self.size == 0 and decoder is None and _looks_binary(data):
+                self.dropped = "is not text"
+                return
+            self.size += len(data)
+            if self.size > MAX_DECOMPRESSED:
+                self.dropped = f"read only the first {MAX_DECOMPRESSED >> 30} GiB"
+                return
+            if hashed:
+                self._hash.update(data)
+            if decoder is not None:
+                data = decoder.decode(data).encode()
+            end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+            if end == 0:
+                carry += data
+                while len(carry) > MAX_LINE:
+                    yield carry[:MAX_LINE]
+                    carry = carry[MAX_LINE:]
+                continue
+            yield carry + data[:end]
+            carry = data[end:]
+        if carry:
+            yield carry
+
+
+def _looks_binary(head: bytes) -> bool:
+    sample = head[:4096]
+    return sample.count(0) > len(sample) // 10 + 8 or head[:4] in {b"PK\x03\x04", b"\x7fELF"}
+
+
+def _open_zst(path: Path) -> Any:
+    for name in ("compression.zstd", "backports.zstd", "zstandard", "pyzstd"):
+        try:
+            module: Any = importlib.import_module(name)
+        except ImportError:
+            continue
+        return module.open(path, "rb")
+    raise OSError("no zstd decoder in this Python; run `zstd -d` first, or install the package zstandard")
+
+
+def gather(paths: Iterable[Path | str]) -> list[LogFile]:
+    """The files named, and those below the folders named, in a stable order."""
+    found: list[LogFile] = []
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            found.extend(_below(path))
+        elif path.exists():
+            found.append(LogFile(str(given), path))
+        else:
+            raise UsageError(f"there is no log {given}", mend="Give files, folders, or - for standard input.")
+    return found
+
+
+def _below(folder: Path) -> Iterator[LogFile]:
+    for count, path in enumerate(sorted(folder.rglob("*"))):
+        entry = LogFile(str(path), path)
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            continue
+        if count >= MAX_FILES:
+            entry.dropped = f"the folder holds more than {MAX_FILES} entries"
+        elif not stat.S_ISREG(mode):
+            entry.dropped = "is not a regular file"
+        elif path.suffix.lower() in NOT_LOGS:
+            entry.dropped = f"a {path.suffix} file is not a log"
+        yield entry

@@ -1,0 +1,231 @@
+"""Chunks to events: the distinct lines of a log worth judging, each at its first place, with its traceback.
+
+In: a `LogFile`. Out: `Scan` (events, context, counts). Memory is bounded by the number of distinct lines, which is
+capped; what the cap leaves out is counted in `overflow`. A small input is looked at line by line, a large one through
+the gates.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from seatrial.triage import gates
+from seatrial.triage.lines import Line, parse
+from seatrial.triage.read import LogFile
+from seatrial.triage.record import Event
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised
+
+SMALL = 2 << 20
+WINDOW = 96 << 10
+MAX_EVENTS = 20_000
+MAX_LINE_BYTES = 8192
+DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
+READY = re.compile(
+    r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on"
+)
+CONTEXT = re.compile(
+    r"^\s{0,8}(?:\$|#|>>>|\+ )|vllm serve|api_server|launch_server|non-default args|server_args=|LLM\(|"
+    r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}"
+)
+REQUEST = re.compile(rb'"POST /')
+MAX_CONTEXT = 64 << 10
+
+
+class Scan(msgspec.Struct, kw_only=True):
+    """What one file gave. `tail` is its last lines, for a log that ends without a word."""
+
+    events: list[Event]
+    context: list[str]
+    lines: int = 0
+    size: int = 0
+    sha256: str = ""
+    dropped: str = ""
+    ready: bool = False
+    requests: int = 0
+    overflow: int = 0
+    tail: list[str]
+    plain: list[tuple[int, str]] = []
+    last_time: str = ""
+
+
+class Scanner:
+    """Reads one file. Not reusable."""
+
+    def __init__(self, file: LogFile, *, order: int = 0, every_line: bool | None = None, before: bytes = b"") -> None:
+        self.file = file
+        self.order = order
+        self.every_line = every_line
+        self.result = Scan(events=[], context=[], tail=[])
+        self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest
+        self._context_size = 0
+        self._before = before  # the end of the previous chunk
+
+    def run(self, *, hashed: bool = False) -> Scan:
+        """Read to the end."""
+        result = self.result
+        last = b""
+        for chunk in self.file.chunks(hashed=hashed):
+            every = self.every_line
+            if every is None:
+                every = result.size + len(chunk) <= SMALL
+            self._chunk(chunk, every)
+            result.lines += chunk.count(b"\n")
+            result.size += len(chunk)
+            result.requests += len(REQUEST.findall(chunk)) if b'"POST /' in chunk else 0
+            self._before = (self._before + chunk)[-WINDOW:] if len(chunk) < WINDOW else chunk[-WINDOW:]
+            last = chunk
+        if last and not last.endswith(b"\n"):
+            result.lines += 1
+        self._cut_tail()
+        result.tail = [p.text for raw in re.split(rb"[\r\n]+", self._before[-4096:])[-9:] if (p := _parse(raw)).text]
+        result.sha256 = self.file.sha256 if hashed else ""
+        result.dropped = self.file.dropped
+        return result
+
+    def _cut_tail(self) -> None:
+        """A log that ends inside a traceback: its last frame is all there is of the exception."""
+        lines = [_parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
+        while lines and CARETS.match(lines[-1].text):
+            lines.pop()
+        if len(lines) < 2 or lines[-1].text[:4].strip() or raised(lines[-1].text):
+            return
+        last = lines[-1]
+        above = next((x for x in reversed(lines[:-1]) if x.stream() == last.stream()), None)
+        if above is None or not FRAME.match(above.text):
+            return
+        found = body(lines, Line(*last[:4], ""))
+        code = last.text.strip()
+        self.result.events.append(
+            Event(
+                text=f"AssertionError: {code}" if code.startswith("assert ") else f"(cut off) {code}",
+                file=self.file.name,
+                line=self.result.lines,
+                order=(self.order << 40) + self.result.size,
+                process=last.process,
+                time=last.time or self.result.last_time,
+                level=last.level,
+                exception="AssertionError" if code.startswith("assert ") else "CutOff",
+                frames=found.frames,
+                processes=[last.process] if last.process else [],
+                ready=self.result.ready,
+                requests=self.result.requests,
+            )
+        )
+
+    def _chunk(self, chunk: bytes, every: bool) -> None:
+        found = _all_lines(chunk) if every else gates.hits(chunk)
+        line_number = self.result.lines + 1
+        counted_to = 0
+        previous = b""
+        for start, end in found:
+            raw = chunk[start : min(end, start + MAX_LINE_BYTES)]
+            if len(raw.strip()) < 4:
+                continue
+            key = DIGITS.sub(b"#", raw)
+            if len(key) < 200 and b": " not in key[-60:] and b"Err" in key:
+                key += b"\n" + DIGITS.sub(b"#", previous if every else _line_before(chunk, start))
+            previous = raw
+            known = self._known.get(key)
+            if known is not None:
+                if known >= 0:
+                    self._again(known, raw)
+                continue
+            line_number += chunk.count(b"\n", counted_to, start)
+            counted_to = start
+            self._known[key] = self._new(chunk, raw, start, line_number)
+            if len(self._known) > 4 * MAX_EVENTS:
+                self._known = {k: v for k, v in self._known.items() if v >= 0}
+
+    def _again(self, index: int, raw: bytes) -> None:
+        event = self.result.events[index]
+        event.count += 1
+        if event.count < 64:
+            process = _parse(raw).process
+            if process and process not in event.processes:
+                event.processes.append(process)
+
+    def _new(self, chunk: bytes, raw: bytes, start: int, line_number: int) -> int:
+        line = _parse(raw)
+        result = self.result
+        if not line.level and len(result.plain) < 400 and len(line.text) < 2000:
+            result.plain.append((line_number, line.text))
+        if line.time:
+            result.last_time = line.time
+        text = line.text
+        if not text:
+            return -1
+        if READY.search(text):
+            result.ready = True
+            return -1
+        if self._context_size < MAX_CONTEXT and CONTEXT.search(text) and not text.startswith("  File"):
+            result.context.append(text[:2000])
+            self._context_size += min(len(text), 2000)
+        if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
+            return -1
+        if len(result.events) >= MAX_EVENTS:
+            result.overflow += 1
+            return -1
+        event = Event(
+            text=text,
+            file=self.file.name,
+            line=line_number,
+            order=(self.order << 40) + result.size + start,
+            process=line.process,
+            time=line.time or result.last_time,
+            level=line.level,
+            logger=line.logger,
+            processes=[line.process] if line.process else [],
+            ready=result.ready,
+            requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
+        )
+        self._traceback(event, line, chunk, start)
+        result.events.append(event)
+        return len(result.events) - 1
+
+    def _traceback(self, event: Event, line: Line, chunk: bytes, start: int) -> None:
+        found = raised(line.text, after_frame=True)
+        if found is None:
+            return
+        window = chunk[max(0, start - WINDOW) : start]
+        if start < WINDOW:
+            window = self._before[-(WINDOW - start) :] + window
+        before = [_parse(raw) for raw in re.split(rb"\r?\n", window)[-600:]]
+        part = body(before, line)
+        named = raised(line.text)
+        if named is None and not part.frames:
+            return
+        event.exception = found.exception
+        event.message = found.message
+        event.frames = part.frames
+        if part.link:
+            for index in range(len(self.result.events) - 1, -1, -1):
+                if self.result.events[index].exception and self.result.events[index].process == event.process:
+                    event.chained_to = self.result.events[index].order
+                    break
+
+
+def _parse(raw: bytes) -> Line:
+    return parse(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+
+def _is_code(line: Line, chunk: bytes, start: int) -> bool:
+    """Whether an indented line shows the source of the frame above it: it then quotes, it does not report."""
+    for raw in reversed(chunk[max(0, start - 4096) : start].splitlines()[-40:]):
+        above = _parse(raw)
+        if above.stream() != line.stream():
+            continue
+        if FRAME.match(above.text):
+            return True
+        if not above.text or above.text[0] not in " \t":
+            return False
+    return False
+
+
+def _line_before(chunk: bytes, start: int) -> bytes:
+    return chunk[chunk.rfind(b"\n", 0, max(0, start - 1)) + 1 : max(0, start - 1)][:MAX_LINE_BYTES]
+
+
+def _all_lines(chunk: bytes) -> list[tuple[int, int]]:
+    return [m.span() for m in re.finditer(rb"[^\r\n]+", chunk)]

@@ -1,0 +1,47 @@
+"""The manifest of a run about to begin: arguments, target, versions, commits, hardware, environment, input hashes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from seatrial import __version__
+from seatrial.core.record import to_plain
+from seatrial.evidence import Manifest, redact
+from seatrial.evidence.manifest import git_state, hardware, redact_arguments, telling_environment
+from seatrial.evidence.records import now
+from seatrial.targets import Located
+from seatrial.workflow.job import Job
+
+
+def manifest_of(
+    name: str,
+    job: Job,
+    located: Located,
+    python: Path,
+    versions: dict[str, str],
+    inputs: dict[str, str],
+    argv: tuple[str, ...],
+) -> Manifest:
+    told, others = telling_environment(os.environ)
+    roots = (Path.cwd(), *(Path(r) for r in (located.target.roots.vllm, located.target.roots.plugin) if r))
+    target = to_plain(located.target)
+    target["launch"]["env"] = {n: redact(n, v) for n, v in located.target.launch.env.items()}
+    return Manifest(
+        schema_version=1,
+        run_id=name,
+        created_at=now(),
+        seatrial_version=__version__,
+        arguments_given=redact_arguments(argv),
+        arguments=to_plain(job),
+        checkpoint=str(Path(job.checkpoint).resolve()),
+        target=target,
+        target_sources=located.sources,
+        python=str(python),
+        versions=versions,
+        git=tuple(state for state in map(git_state, roots) if state is not None),
+        hardware=hardware(),
+        environment=told,
+        environment_other_names=others,
+        inputs=inputs,
+    )

@@ -1,0 +1,107 @@
+"""The steps of the main job by name: each a function from what the steps share to a `StepResult`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from seatrial.checkpoint import Checkpoint, inspect, read_checkpoint
+from seatrial.core.step import StepResult
+from seatrial.dryrun import dry
+from seatrial.engine.border import ProbeSession
+from seatrial.engine.check import check_engine
+from seatrial.gates import gate
+from seatrial.support import support
+from seatrial.targets import Target
+from seatrial.workflow.job import Job, Observer
+
+
+class Context:
+    """What the steps share during one call."""
+
+    def __init__(self, job: Job, target: Target, session: ProbeSession, scratch: Path, observer: Observer) -> None:
+        self.job = job
+        self.folder = Path(job.checkpoint)
+        self.target = target
+        self.session = session
+        self.scratch = scratch
+        self.observer = observer
+        self._checkpoint: Checkpoint | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Read once, and only when a step needs it."""
+        if self._checkpoint is None:
+            self._checkpoint = read_checkpoint(self.folder)
+        return self._checkpoint
+
+    @property
+    def is_multimodal(self) -> bool:
+        return self.checkpoint.card.multimodal is not None
+
+    @property
+    def probe_s(self) -> float:
+        return float(self.target.limits.probe_s.value or 600)
+
+
+def _inspect(context: Context) -> StepResult:
+    return inspect(context.folder)
+
+
+def _engine(context: Context) -> StepResult:
+    return check_engine(context.session, context.target, timeout_s=context.probe_s, progress=context.observer.say)
+
+
+def _support(context: Context) -> StepResult:
+    card = context.checkpoint.card
+    return support(
+        card.architecture.architectures,
+        session=context.session,
+        model_type=card.architecture.model_type or "",
+        has_experts=card.feed_forward.moe is not None,
+        is_multimodal=context.is_multimodal,
+        remote_code=card.architecture.remote_code is not None,
+        timeout_s=context.probe_s,
+        progress=context.observer.say,
+    )
+
+
+def _dry(context: Context) -> StepResult:
+    return dry(
+        context.folder,
+        context.checkpoint.tensors,
+        session=context.session,
+        tp=context.job.tp,
+        timeout_s=context.probe_s,
+        progress=context.observer.say,
+    )
+
+
+def _gate(stage: Literal["dummy", "real"]) -> Callable[[Context], StepResult]:
+    def step(context: Context) -> StepResult:
+        # The probe's interpreter holds the engine in memory; the server needs that room.
+        context.session.rest()
+        return gate(
+            context.folder,
+            context.target,
+            python=context.session.python,
+            stage=stage,
+            scratch=context.scratch,
+            tp=context.job.tp,
+            max_model_len=context.job.max_model_len,
+            multimodal=context.is_multimodal,
+            say=context.observer.say,
+        )
+
+    return step
+
+
+STEPS: dict[str, Callable[[Context], StepResult]] = {
+    "inspect": _inspect,
+    "engine": _engine,
+    "support": _support,
+    "dry": _dry,
+    "dummy": _gate("dummy"),
+    "real": _gate("real"),
+}

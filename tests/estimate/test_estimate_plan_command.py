@@ -1,0 +1,90 @@
+"""`seatrial plan` and `seatrial hardware`: exit codes, JSON, one line for what a user can mend."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*argv):
+    return subprocess.run([sys.executable, "-m", "seatrial", *argv], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def folder(make):
+    return make().card.folder
+
+
+def test_a_pass_ends_with_0_and_one_json_document(folder):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--prompt", "128", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["plan"]["level"] == "pass"
+    assert found["speed"]["tpot_s"] > 0
+
+
+def test_a_fail_ends_with_1_and_says_what_could_be_changed(folder):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--memory", "0.2", "--max-num-seqs", "64")
+    assert done.returncode == 1
+    assert "limiting: KV cache memory" in done.stdout
+    assert "--tensor-parallel-size" in done.stdout
+
+
+def test_unknown_memory_ends_with_3(folder):
+    done = run("plan", folder, "--hardware", "kunlun-p800")
+    assert done.returncode == 3
+    assert "unknown" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--tp", "3", "--hardware", "nvidia-h20"),
+        ("--hardware", "h900"),
+        ("--target", "nowhere"),
+        ("--learn", "--hardware", "nvidia-h20"),
+        ("--from-log", "absent.log", "--hardware", "nvidia-h20"),
+        ("--recommend", "most-throughput"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_2(folder, argv):
+    done = run("plan", folder, *argv)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_faulty_metrics_file_names_file_and_key(folder, tmp_path):
+    file = tmp_path / "metrics.json"
+    file.write_text('{"schema_version": 1, "batch": 1, "prompt": 5, "output": 5, "tpot": 1}')
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--measured", str(file))
+    assert done.returncode == 4
+    assert "metrics.json" in done.stderr
+    assert "tpot" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_hardware_shows_the_source_of_every_number():
+    done = run("hardware", "show", "ascend-910b3")
+    assert done.returncode == 0
+    assert "msmodeling" in done.stdout
+    listed = run("hardware", "list", "--json")
+    assert len(json.loads(listed.stdout)) >= 12
+
+
+def test_what_if_shows_every_point_and_names_what_is_left_out(folder):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--what-if", "tp=1,2,3", "--what-if", "batch=1,8", "--json")
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)["table"]
+    assert table["points"] == 4
+    assert "size 3" in table["skipped"][0]
+
+
+@pytest.mark.parametrize("axis", ["tp=x", "depth=1", "tp=0", "accept=", "batch=1.5", "tp=nan"])
+def test_a_faulty_axis_is_refused(folder, axis):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--what-if", axis)
+    assert done.returncode == 2
+    assert "--what-if" in done.stderr

@@ -1,0 +1,209 @@
+"""A stand-in for `vllm serve` with settable faults; stdlib only. The fault is in the variable STAND_IN.
+
+Takes the arguments of the real command and uses --port, --host and --served-model-name. Run it through a link or copy
+named `vllm` beside a Python (see `conftest.py`). Faults, joined by commas: never-ready, silent (idle, no log), busy
+(silent, but computing), die-at-start, die-late, traceback, slow-start=S, no-health, health-503, wrong-model,
+models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers), hang, half-open, cut, garbage,
+empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
+flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
+the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
+batch-drift and batch-fault (another token when requests overlap: by a hair, or by far),
+nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", "").split(",") if part)
+ANSWERS = [0]
+HITS = [0]
+BUSY = [0, 0]  # requests under way now, and at most so far
+
+
+def option(name, default=None):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+def log(text):
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def flood():
+    for number in range(1024):
+        log(f"INFO {number} " + "x" * 1000)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, form, *args):
+        log("INFO:     " + form % args)
+
+    def answer(self, status, document):
+        data = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        if self.path == "/health":
+            if "no-health" in FAULTS:
+                return self.answer(404, {"detail": "Not Found"})
+            return self.answer(503 if "health-503" in FAULTS else 200, b"")
+        if self.path == "/metrics":
+            gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
+            lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
+            return self.answer(200, "".join(lines).encode())
+        if "models-hang" in FAULTS:
+            time.sleep(3600)
+        name = "something-else" if "wrong-model" in FAULTS else option("--served-model-name")
+        self.answer(200, {"object": "list", "data": [{"id": name}]})
+
+    def do_POST(self):
+        BUSY[0] += 1
+        BUSY[1] = max(BUSY)
+        try:
+            self.post()
+        finally:
+            BUSY[0] -= 1
+
+    def post(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        crash = "crash-on-request" in FAULTS or FAULTS.get("crash-with", "?") in sys.argv
+        if "once" in FAULTS and not Path(FAULTS["once"]).exists():
+            Path(FAULTS["once"]).touch()
+            crash = True
+        if crash:
+            log("!!!!!!! Segfault encountered !!!!!!!")
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "error-500" in FAULTS:
+            return self.answer(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
+        if "bad-request" in FAULTS:
+            return self.answer(400, {"error": {"message": "no chat template", "code": 400}})
+        if "nan-refused" in FAULTS and "logprobs" in body:
+            return self.answer(400, {"error": {"message": "Out of range float values are not JSON compliant: nan"}})
+        image = "image_url" in json.dumps(body.get("messages", ""))
+        if image and "no-image" in FAULTS:
+            return self.answer(500, {"error": {"message": "placeholders do not match", "code": 500}})
+        if "hang" in FAULTS:
+            time.sleep(3600)
+        if "half-open" in FAULTS or "cut" in FAULTS:
+            self.send_response(200)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [')
+            self.wfile.flush()
+            if "half-open" in FAULTS:
+                time.sleep(3600)
+            self.close_connection = True
+            return None
+        if "garbage" in FAULTS:
+            return self.answer(200, b"\x00\xff\xfe not json")
+        if "huge" in FAULTS:
+            return self.answer(200, b"x" * (17 << 20))
+        if "flood" in FAULTS:
+            flood()
+        HITS[0] += body["max_tokens"] if "no-hits" not in FAULTS else 0
+        if body.get("stream") and "no-stream" not in FAULTS:
+            return self.stream()
+        self.answer(200, self.choice(body))
+        ANSWERS[0] += 1
+        if FAULTS.get("crash-after") == str(ANSWERS[0]):
+            log("RuntimeError: the decoder died")
+            threading.Timer(0.05, os._exit, (3,)).start()
+        return None
+
+    def stream(self):
+        pieces = [json.dumps({"choices": [{"text": t}]}, separators=(",", ":")) for t in ("aye", ",", " aye")]
+        data = "".join(f"data: {piece}\n\n" for piece in [*pieces, "[DONE]"]).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def choice(self, body):
+        if "response_format" in body and "deaf-to-schema" not in FAULTS:
+            return {"choices": [{"message": {"content": '{"side": "port"}'}, "finish_reason": "stop"}]}
+        tokens = ["aye", ",", " aye", ",", " captain", "!", " All", " well", "."]
+        if "repeat" in FAULTS:
+            tokens = ["ha"] * 12
+        if "replacement" in FAULTS:
+            tokens = ["\ufffd", "a", "\ufffd", "b", "c", "d", "e", "f", "g"]
+        if "empty" in FAULTS:
+            tokens = []
+        logprob = float("nan") if "nan" in FAULTS else -0.5
+        content = [{"token": t, "logprob": logprob} for t in tokens]
+        logprobs = {"content": content, "tokens": tokens, "token_logprobs": [logprob] * len(tokens)}
+        text = "".join(tokens)
+        choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "logprobs": logprobs}
+        if isinstance(body.get("logprobs"), int) and body["logprobs"] > 1:
+            time.sleep(0.05)
+            top = [{t: logprob, " other": logprob - 0.02} for t in tokens]
+            choice["logprobs"]["top_logprobs"] = top
+            if "batch-drift" in FAULTS and BUSY[1] > 1:
+                choice["logprobs"]["tokens"] = [*tokens[:2], " other", *tokens[3:]]
+            if "batch-fault" in FAULTS and BUSY[1] > 1:
+                choice["logprobs"]["tokens"] = [*tokens[:2], " wrong", *tokens[3:]]
+        return {"choices": [{**choice, "finish_reason": "stop"}], "usage": {"completion_tokens": len(tokens)}}
+
+
+def main():
+    log("INFO 11-20 00:00:00 [core.py:1] Initializing a V1 LLM engine (stand-in)")
+    if "--enable-expert-parallel" in sys.argv:
+        log("(Worker pid=1) INFO 11-20 00:00:00 [x.py:250] [EP Rank 0/2] Expert parallelism is enabled. Expert linear")
+    if "deaf" in FAULTS:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "grandchild" in FAULTS:
+        code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
+        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+        child.stdout.readline()
+    if "flood" in FAULTS:
+        flood()
+    wanted = int(option("--max-model-len", 0))
+    if wanted > int(FAULTS.get("fits", wanted)):
+        fits = FAULTS["fits"]
+        raise ValueError(
+            f"To serve at least one request with the model's max seq len ({wanted}), (9.0 GiB KV cache is needed, "
+            "which is larger than the available KV cache memory. Based on the available memory, "
+            f"the estimated maximum model length is {fits}. "
+        )
+    log("(EngineCore pid=1) INFO 11-20 00:00:00 [kv.py:1] CPU KV cache size: 9,000 tokens, Maximum concurrency for 1")
+    if "die-at-start" in FAULTS:
+        sys.exit(7)
+    if "traceback" in FAULTS:
+        raise KeyError("layers.3.mlp.gate.e_score_correction_bias")
+    if "die-late" in FAULTS:
+        time.sleep(0.3)
+        os.abort()
+    if "silent" in FAULTS:
+        time.sleep(3600)
+    if "busy" in FAULTS:
+        until = time.monotonic() + 3600
+        while time.monotonic() < until:
+            pass
+    if "never-ready" in FAULTS:
+        while True:
+            log("INFO still here")
+            time.sleep(0.05)
+    time.sleep(float(FAULTS.get("slow-start") or 0))
+    ThreadingHTTPServer.request_queue_size = 128
+    server = ThreadingHTTPServer((option("--host"), int(option("--port"))), Handler)
+    log(f"READY AT {time.monotonic()}")
+    log("INFO:     Application startup complete.")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in FAULTS else lambda *_: os._exit(0))
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

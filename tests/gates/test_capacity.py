@@ -1,0 +1,73 @@
+"""The capacity sweep: the baseline first, its cause if it fails, then the longest context that really serves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from seatrial.core.verdict import Verdict
+from seatrial.gates.capacity import capacity
+
+
+@pytest.fixture
+def sweep(stand_in_target, engine_home, checkpoint, tmp_path, alive):
+    def go(fault: str, bound=None, **more):
+        fields = {"model_type": "qwen3"} | ({"max_position_embeddings": bound} if bound else {})
+        (checkpoint / "config.json").write_text(json.dumps(fields))
+        target = stand_in_target(fault, ready=20.0)
+        result = capacity(
+            checkpoint, target, python=engine_home, stage="real", scratch=tmp_path / "s", sequences=16, **more
+        )
+        assert alive() == []
+        return result
+
+    return go
+
+
+def test_a_baseline_that_serves_goes_on_to_more_sequences(sweep):
+    result = sweep("", context=2048)
+    facts = result.facts
+    assert result.outcome.verdict is Verdict.PASS
+    assert [(t.context, t.sequences, t.served) for t in facts.trials] == [
+        (2048, 16, True),
+        (2048, 32, True),
+        (2048, 64, True),
+    ]
+    assert (facts.longest, facts.most_sequences) == (2048, 64)
+    assert facts.trials[0].kv_tokens == 9000
+    assert facts.trials[0].together.answered == 32
+    assert facts.trials[0].together.most_running == 3
+
+
+def test_a_baseline_that_does_not_fit_has_a_cause_and_the_logs_estimate_is_tried_next(sweep):
+    result = sweep("fits=3000", context=131072)
+    facts = result.facts
+    assert result.outcome.verdict is Verdict.FAIL
+    assert "max seq len (131072)" in facts.root_cause
+    assert [t.context for t in facts.trials][:2] == [131072, 3000]
+    assert 3000 <= facts.longest < 3000 + 256 + 1
+    assert not facts.baseline_served
+
+
+def test_the_models_own_bound_ends_the_search(sweep):
+    facts = sweep("fits=4096", bound=4096, context=131072).facts
+    assert [t.context for t in facts.trials if t.sequences == 16] == [131072, 4096]
+    assert (facts.declared_context, facts.longest) == (4096, 4096)
+
+
+def test_a_killed_sweep_goes_on_where_it_was(sweep):
+    kept = []
+    first = sweep("fits=3000", context=131072, keep=kept.append).facts
+    assert tuple(kept) == first.trials
+    made = []
+    again = sweep("die-at-start", context=131072, done=kept, keep=made.append).facts
+    assert made == []
+    assert again.longest == first.longest
+
+
+def test_nothing_that_serves_is_no_context_and_no_zero(sweep):
+    facts = sweep("die-at-start", context=600).facts
+    assert facts.longest is None
+    assert facts.most_sequences is None
+    assert "with exit code 7" in facts.root_cause

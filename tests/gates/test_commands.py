@@ -1,0 +1,118 @@
+"""The commands `gate` and `serve`, run as a user runs them, against the stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import psutil
+import pytest
+
+
+@pytest.fixture
+def seatrial(stand_in_target, tmp_path, checkpoint):
+    def run(*words: str, fault: str = "", **limits):
+        stand_in_target(fault, **limits)
+        return subprocess.run(
+            [sys.executable, "-m", "seatrial", *words],
+            cwd=tmp_path,
+            env={**os.environ, "SEATRIAL_STATE": str(tmp_path / "state")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_gate_prints_a_line_for_each_stage_and_ends_with_the_verdicts_code(seatrial, checkpoint):
+    good = seatrial("gate", str(checkpoint), "--target", "stand-in")
+    assert good.returncode == 0, good.stderr
+    assert [line.split()[:2] for line in good.stdout.splitlines() if line.startswith("pass")] == [
+        ["pass", "dummy"],
+        ["pass", "real"],
+    ]
+    bad = seatrial("gate", str(checkpoint), "--target", "stand-in", "--stage", "real", fault="crash-on-request")
+    assert bad.returncode == 1
+    assert "false-ready" in bad.stdout
+    assert "by hand:" in bad.stdout
+    assert "Traceback" not in bad.stderr
+
+
+def test_gate_as_json_is_one_document_with_the_kept_folder(seatrial, checkpoint, tmp_path):
+    done = seatrial(
+        "gate", str(checkpoint), "--target", "stand-in", "--stage", "real", "--out", str(tmp_path / "kept"), "--json"
+    )
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "pass"
+    assert document["results"][0]["facts"]["ending"] == "ready"
+    assert (tmp_path / "kept" / "real" / "server.log").is_file()
+
+
+def test_a_plan_is_printed_and_nothing_is_started(seatrial, checkpoint, alive):
+    done = seatrial("gate", str(checkpoint), "--target", "ascend-a3", "--plan-only")
+    assert done.returncode == 0
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert len(lines) == 2
+    assert lines[0].startswith("cd /workspace && HCCL_OP_EXPANSION_MODE=AIV VLLM_ASCEND_ENABLE_FLASHCOMM1=0 ")
+    assert "--load-format dummy" in lines[0]
+    assert "--load-format" not in lines[1]
+    assert "--trust-remote-code is left out" in done.stdout
+    assert alive() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--layers", "1", "--stage", "real"), "has no real weights"),
+        (("--layers", "9", "--stage", "dummy"), "the checkpoint has 2 layers"),
+        (("--python", "/nowhere/python"), "cannot be started"),
+    ],
+)
+def test_bad_words_are_one_line(seatrial, checkpoint, words, said):
+    (checkpoint / "config.json").write_text(json.dumps({"num_hidden_layers": 2}))
+    done = seatrial("gate", str(checkpoint), "--target", "stand-in", *words)
+    assert done.returncode in (2, 4)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_serve_starts_shows_logs_and_stops(seatrial, checkpoint, alive):
+    words = ("serve", "start", str(checkpoint), "--target", "stand-in", "--json")
+    started = json.loads(seatrial(*words, fault="grandchild").stdout)
+    record = started["server"]["record"]
+    assert started["server"]["state"] == "serving"
+    with urllib.request.urlopen(f"http://127.0.0.1:{record['port']}/v1/models", timeout=5) as reply:
+        assert b"tiny-model" in reply.read()
+    again = seatrial(*words)
+    assert again.returncode == 2
+    assert "already there" in again.stderr
+    assert "serving" in seatrial("serve", "status").stdout
+    assert "Application startup complete" in seatrial("serve", "logs", "tiny-model").stdout
+    stopped = seatrial("serve", "stop", "tiny-model")
+    assert (stopped.returncode, alive()) == (0, []), stopped.stdout
+    assert seatrial("serve", "stop", "tiny-model").returncode == 2
+
+
+def test_serve_finds_what_a_killed_keeper_left_and_ends_it_when_told(seatrial, checkpoint, alive):
+    words = ("serve", "start", str(checkpoint), "--target", "stand-in", "--json")
+    record = json.loads(seatrial(*words, fault="grandchild").stdout)["server"]["record"]
+    keeper = psutil.Process(record["keeper_pid"])
+    os.kill(keeper.pid, signal.SIGKILL)
+    keeper.wait(5)
+    assert "orphaned" in seatrial("serve", "status").stdout
+    assert len(alive()) == 1
+    assert seatrial("serve", "stop", "tiny-model").returncode == 0
+    assert alive() == []
+
+
+def test_serve_reports_a_server_that_does_not_come_up(seatrial, checkpoint, alive):
+    done = seatrial("serve", "start", str(checkpoint), "--target", "stand-in", fault="die-at-start")
+    assert done.returncode == 1
+    assert "with exit code 7" in done.stdout
+    assert alive() == []
+    assert "ended with exit code 7" in seatrial("serve", "status").stdout

@@ -1,0 +1,166 @@
+"""The feature matrix with the stand-in: each status has its evidence, a failing feature leaves the others alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from seatrial.core.errors import UsageError
+from seatrial.core.verdict import Verdict
+from seatrial.gates.features import features
+from seatrial.gates.features.base import Model, Situation
+from seatrial.gates.liveness import living
+from seatrial.gates.matrix import matrix
+
+DENSE = {"model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 2}
+MOE = {**DENSE, "model_type": "qwen3_moe", "num_experts": 8}
+SPEECH = '"[EP Rank %s/%s] Expert parallelism is enabled. Expert "'
+
+
+@pytest.fixture
+def run(stand_in_target, engine_home, checkpoint, tmp_path, alive, monkeypatch):
+    import os
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+
+    def go(fault: str, only: tuple[str, ...], config=DENSE, source: str | None = SPEECH, **more):
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        if source is not None:
+            package = engine_home.parent.parent / "lib" / "python3.11" / "site-packages" / "vllm"
+            package.mkdir(parents=True, exist_ok=True)
+            (package / "experts.py").write_text(source)
+        result = matrix(
+            checkpoint,
+            stand_in_target(fault),
+            python=engine_home,
+            stage="real",
+            scratch=tmp_path / "scratch",
+            only=only,
+            **more,
+        )
+        assert alive() == []
+        return result, {row.name: row for row in result.facts.rows}
+
+    return go
+
+
+def test_features_that_need_no_switch_share_one_start(run):
+    result, rows = run("", ("streaming", "prefix-cache", "structured-output"))
+    assert {name: row.status for name, row in rows.items()} == dict.fromkeys(rows, "supported")
+    assert list(result.facts.starts) == ["base"]
+    assert "rose by" in rows["prefix-cache"].proofs[0].says
+    assert result.outcome.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "words"),
+    [
+        ("no-stream", "streaming", "not [DONE]"),
+        ("no-hits", "prefix-cache", "stayed at"),
+        ("deaf-to-schema", "structured-output", "not of the schema"),
+    ],
+)
+def test_an_answer_that_shows_the_contrary_is_unsupported(run, fault, name, words):
+    _, rows = run(fault, (name, "streaming"))
+    assert rows[name].status == "unsupported"
+    assert words in rows[name].reason
+
+
+def test_a_switch_that_kills_the_server_is_unsupported_and_the_base_run_goes_on(run):
+    result, rows = run("crash-with=--enable-expert-parallel", ("expert-parallel", "streaming"), MOE)
+    assert rows["expert-parallel"].status == "unsupported"
+    assert "false-ready" in rows["expert-parallel"].reason
+    assert rows["streaming"].status == "supported"
+    assert result.outcome.verdict is Verdict.PASS
+    assert result.facts.starts["expert-parallel"].tp == 2
+
+
+def test_a_line_after_a_real_request_is_the_evidence(run):
+    _, rows = run("", ("expert-parallel",), MOE)
+    assert rows["expert-parallel"].status == "supported"
+    assert "EP Rank 0/2" in rows["expert-parallel"].proofs[0].says
+
+
+def test_an_engine_that_no_longer_has_the_words_is_inconclusive(run):
+    _, rows = run("", ("tensor-parallel",), source="nothing of the kind")
+    assert rows["tensor-parallel"].status == "inconclusive"
+    assert rows["tensor-parallel"].silent == ("rank %s in world size %s is assigned as ",)
+
+
+def test_an_engine_that_has_the_words_and_never_says_them_is_unsupported(run):
+    _, rows = run("", ("tensor-parallel",), source='"rank %s in world size %s is assigned as "')
+    assert rows["tensor-parallel"].status == "unsupported"
+
+
+def test_a_dead_base_run_leaves_features_not_attempted(run):
+    result, rows = run("crash-on-request", ("streaming", "expert-parallel"), MOE)
+    assert {row.status for row in rows.values()} == {"not-attempted"}
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_required_feature_that_is_not_supported_fails(run):
+    result, _ = run("", ("streaming",), DENSE, required=("expert-parallel",))
+    assert result.outcome.verdict is Verdict.FAIL
+    assert "expert-parallel is not-applicable" in result.outcome.reason
+
+
+def test_an_unknown_feature_is_refused_with_the_known_ones(run):
+    with pytest.raises(UsageError, match="unknown feature 'warp-drive'"):
+        run("", ("warp-drive",))
+
+
+HERE = Situation(
+    platform="ascend", vllm_version="", plugin_version="0.20.2", tp=1, max_model_len=None, devices=8, eager=False
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "field"),
+    [
+        ("expert-parallel", DENSE, "expert"),
+        ("flashcomm1", DENSE, "expert"),
+        ("mtp", DENSE, "num_nextn_predict_layers"),
+        ("mtp", {**DENSE, "num_nextn_predict_layers": 0}, "num_nextn_predict_layers is 0"),
+        ("multimodal", DENSE, "vision_config"),
+        ("quantisation", DENSE, "quantization_config"),
+        ("pipeline-parallel", {**DENSE, "num_hidden_layers": 1}, "num_hidden_layers is 1"),
+    ],
+)
+def test_what_does_not_apply_names_the_field(name, config, field):
+    reason = features().get(name).not_applicable(Model(config=config, tensors=frozenset()), HERE)
+    assert field in reason
+
+
+def test_flashcomm_hangs_on_the_plugins_version():
+    import msgspec
+
+    model = Model(config=MOE, tensors=frozenset())
+    feature = features().get("flashcomm1")
+    assert feature.not_applicable(model, HERE) == ""
+    assert "dropped" in feature.not_applicable(model, msgspec.structs.replace(HERE, plugin_version="0.27.1"))
+
+
+def test_declared_and_absent_mtp_is_missing_from_the_checkpoint():
+    config = {**DENSE, "num_nextn_predict_layers": 1, "num_hidden_layers": 61}
+    absent = Model(config=config, tensors=frozenset({"model.layers.60.mlp.up_proj.weight"}))
+    present = Model(config=config, tensors=frozenset({"model.layers.61.eh_proj.weight"}))
+    assert "num_nextn_predict_layers = 1" in features().get("mtp").missing(absent)
+    assert features().get("mtp").missing(present) == ""
+
+
+def test_every_feature_has_a_name_a_title_and_patterns_that_compile():
+    import re
+
+    for name in features():
+        feature = features().get(name)
+        assert feature.title
+        for line in (*feature.positive, *feature.negative):
+            re.compile(line.pattern)
+            assert len(line.source) > 8
+
+
+def test_liveness_of_nothing_to_look_at_is_unknown(tmp_path):
+    assert living({"words"}, []) == {}
+    (tmp_path / "a.py").write_text("some words here")
+    assert living({"words", "others"}, [tmp_path]) == {"words": True, "others": False}

@@ -1,0 +1,189 @@
+"""The command, the bundle, learning, liveness, the docs page, CANN's table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from seatrial.cli.triage import command
+from seatrial.core.errors import UsageError
+from seatrial.triage import cann, diagnose, diagnose_text
+from seatrial.triage.anchors import anchors
+from seatrial.triage.learn import fingerprint, learn
+from seatrial.triage.liveness import check
+from seatrial.triage.page import render
+from seatrial.triage.redact import redact
+
+ROOT = Path(__file__).resolve().parents[2]
+KNOWN = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB\n"
+STRANGE = (
+    'Traceback (most recent call last):\n  File "/a/b.py", line 3, in go\n    x()\nQuuxError: frob 12 of /m/x failed\n'
+)
+
+
+def run(*args, **more):
+    return CliRunner().invoke(command, args, catch_exceptions=False, **more)
+
+
+def test_json_has_the_promised_fields(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+    result = run(str(log), "--json")
+    answer = json.loads(result.output)
+    assert result.exit_code == 1
+    assert answer["category"] == "hbm-oom"
+    assert {"category", "confidence", "first_cause", "next_step", "signature", "consequences", "noise"} <= set(answer)
+    assert {"text", "file", "line", "process", "time"} <= set(answer["first_cause"])
+
+
+def test_standard_input_and_exit_codes():
+    assert run("-", input=KNOWN).exit_code == 1
+    assert run("-", input=STRANGE).exit_code == 3
+    assert run("-", input="INFO 05-12 10:00:00 [a.py:1] fine\n").exit_code == 0
+    assert "OOM" in run("-", "--exit", "server=137", input="INFO: start\n").output
+
+
+def test_the_human_view_fits_one_screen(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(
+        "".join(
+            f"(Worker_TP{i} pid={i}) ERROR 05-12 10:00:00 [x.py:1] ValueError: odd thing {'z' * i}\n" for i in range(60)
+        )
+        + KNOWN
+    )
+    assert len(run(str(log)).output.splitlines()) <= 30
+
+
+def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN + "vllm 0.11.0 HF_TOKEN=hf_abcdefghijklmnop Authorization: Bearer sk-abcdef123456789\n")
+    target = tmp_path / "b.zip"
+    result = run(str(log), "--bundle", str(target), "--command", "vllm serve m --api-key topsecret")
+    assert "bundle:" in result.output
+    with zipfile.ZipFile(target) as archive:
+        names = set(archive.namelist())
+        everything = b"".join(archive.read(n) for n in names)
+        assert KNOWN.encode() in archive.read("raw/000-a.log")
+        assert {n.split("/")[0] for n in names} == {"raw", "facts", "narrative"}
+    for secret in (b"hf_abcdefghijklmnop", b"sk-abcdef123456789", b"topsecret"):
+        assert secret not in everything
+    with pytest.raises(UsageError):
+        run(str(log), "--bundle", str(target))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"max_tokens=512, prompt_token_ids_len=21, num_tokens: 7",
+        b"KeyError: 'model.layers.0.self_attn.q_proj.weight'",
+        b"(Worker_TP0 pid=1) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
+    ],
+)
+def test_ordinary_lines_are_not_redacted(line):
+    assert redact(line).data == line
+
+
+def test_learning_writes_a_candidate_and_a_test_that_fails_until_it_is_taken_over(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(STRANGE)
+    made = learn(log, category="kernel-limit", cause="c", fix="f", into=tmp_path / "out")
+    failing = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(made.test_file)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert failing.returncode == 1, failing.stdout
+    scope: dict = {}
+    exec(made.signature_file.read_text(), scope)
+    from seatrial.triage.signature import Library
+    from seatrial.triage.signatures import library
+
+    grown = Library((*library().signatures, *scope["SIGNATURES"]))
+    other = tmp_path / "other.log"
+    other.write_text(STRANGE.replace("12", "977").replace("/m/x", "/n/y"))
+    assert diagnose([other], signatures=grown).category == "kernel-limit"
+
+
+def test_nothing_is_learned_from_what_is_known_or_healthy(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+    with pytest.raises(UsageError, match="already answered"):
+        learn(log, category="hbm-oom", cause="c", fix="f", into=tmp_path)
+    with pytest.raises(UsageError, match="is not a category"):
+        learn(log, category="nonsense", cause="c", fix="f", into=tmp_path)
+    log.write_text("INFO 05-12 10:00:00 [a.py:1] fine\n")
+    with pytest.raises(UsageError, match="no failure"):
+        learn(log, category="lora", cause="c", fix="f", into=tmp_path)
+
+
+def test_a_fingerprint_frees_numbers_paths_and_names():
+    import re
+
+    pattern = re.compile(fingerprint("ValueError: got 12 heads in /a/b for 'x'"))
+    assert pattern.search("ValueError: got 9 heads in /c for 'yy'")
+    assert not pattern.search("ValueError: got 9 tails in /c for 'yy'")
+
+
+def test_liveness_tells_live_stale_and_outside_apart(tmp_path):
+    package = tmp_path / "vllm"
+    package.mkdir()
+    (package / "a.py").write_text(
+        'raise ValueError("Model architectures "\n    f"{x} are not supported "\n    "for now.")\n'
+    )
+    report = check([tmp_path])
+    state = {r.signature: r.state for r in report.rows}
+    assert state["arch.not-supported"] == "live"
+    assert state["config.max-len"] == "stale"
+    assert state["op.atb-name"] == "outside"
+    assert report.live + report.stale + report.outside == len(report.rows)
+    with pytest.raises(UsageError):
+        check([tmp_path / "nothing"])
+
+
+def test_the_docs_page_is_current():
+    assert (ROOT / "docs" / "triage-signatures.md").read_text(encoding="utf-8") == render()
+
+
+def test_an_installed_table_of_error_codes_is_used(tmp_path, monkeypatch):
+    place = tmp_path / "runtime" / "conf" / "error_manager"
+    place.mkdir(parents=True)
+    (place / "error_code.json").write_text(
+        json.dumps(
+            {
+                "error_info_list": [
+                    {
+                        "ErrCode": "EI0006",
+                        "errTitle": "Get_Socket_Timeout",
+                        "ErrMessage": "m",
+                        "suggestion": {"Solution": "look there"},
+                    }
+                ]
+            }
+        )
+    )
+    text = "[PID: 1] 2025-05-01 EI0006: Getting socket times out."
+    assert "look there" not in diagnose_text(text).explanation
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
+    assert "look there" in diagnose_text(text).explanation
+    (place / "error_code.json").write_text("{broken")
+    cann.read_table.cache_clear()
+    assert cann.explain(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "literals"),
+    [
+        ("abcd.{0,9}efghij", ("efghij",)),
+        ("abcd|x{2}wxyz", ("abcd", "wxyz")),
+        ("abcd|[xy]z", ()),
+        ("(?:one|two) three", (" three",)),
+        (r"is not path\b(?: now)?", ("is not path",)),
+        ("abcde?", ("abcd",)),
+    ],
+)
+def test_the_literals_of_a_pattern(pattern, literals):
+    assert anchors(pattern) == literals
