@@ -50,14 +50,16 @@ def casts(readings: Readings) -> tuple[Cast, ...]:
                 groups[(kind, mine, dtype_of[name], target)].append(columns.names[index])
     casting = {(kind, target) for kind, _, _, target in groups}
     # What most kinds are that go uncast into ordinary float parameters: the checkpoint's own float dtype.
+    floats = sum(mine in FLOATS and theirs in FLOATS for _, mine, theirs, _ in groups)
     uncast = Counter(
         dtype
         for kind, target, dtype in {
             (columns.kind[i], kind_cache[n], dtype_of[n]) for i, into in readings.into.items() for n in into
         }
         if dtype in FLOATS and (columns.kinds[kind], target) not in casting
-    ).most_common(1)
-    usual = uncast[0][0] if uncast else ""
+    )
+    # Only where casts are rare is one of them odd: a checkpoint in mixed dtypes has them by the dozen.
+    usual = uncast.most_common(1)[0][0] if uncast and 4 * floats <= uncast.total() else ""
     return tuple(
         Cast(
             kind=kind,
