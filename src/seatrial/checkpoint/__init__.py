@@ -15,7 +15,7 @@ from seatrial.checkpoint.codes import CODES, Code
 from seatrial.checkpoint.diff import Difference, compare
 from seatrial.checkpoint.fingerprint import fingerprint
 from seatrial.checkpoint.parallel import TpCheck, fitting, powers
-from seatrial.checkpoint.read import read_card, read_checkpoint
+from seatrial.checkpoint.read import index_names, read_card, read_checkpoint
 from seatrial.checkpoint.step import inspect, judge
 from seatrial.checkpoint.weights import Shard, Tensor
 
@@ -33,6 +33,7 @@ __all__ = [
     "fitting",
     "human_bytes",
     "human_count",
+    "index_names",
     "inspect",
     "judge",
     "powers",

@@ -27,6 +27,7 @@ from seatrial.checkpoint.dtypes import BITS
 from seatrial.checkpoint.estimate import estimate
 from seatrial.checkpoint.fields import unexplained
 from seatrial.checkpoint.files import Folder
+from seatrial.checkpoint.index import read_index
 from seatrial.checkpoint.model_codes import NO_SCHEME
 from seatrial.checkpoint.moe import read_feed_forward
 from seatrial.checkpoint.mtp import read_mtp
@@ -172,3 +173,8 @@ def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
     """Errors first, each once, else in the order they were found."""
     rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
     return tuple(sorted(dict.fromkeys(findings), key=lambda f: rank[f.severity]))
+
+
+def index_names(folder: Path, card: Card) -> list[str]:
+    """The tensor names of a checkpoint of which only the index is known (`card.weights.known` is "names")."""
+    return list(read_index(Folder(folder), card.weights.index).weight_map)

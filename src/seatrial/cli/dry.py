@@ -59,7 +59,7 @@ def command(
     It passes only if every checkpoint tensor has a place (or the engine's own reason to be dropped) and every parameter
     is filled on every rank. Nothing is written into the checkpoint; nothing is fetched.
     """
-    from seatrial.checkpoint import read_checkpoint
+    from seatrial.checkpoint import index_names, read_checkpoint
     from seatrial.dryrun import dry, dry_names
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
@@ -89,7 +89,7 @@ def command(
                 "progress": say if callable(say) else None,
             }
             if facts.card.weights.known == "names":
-                return dry_names(checkpoint, index_names(checkpoint, facts.card.weights.index), **options)
+                return dry_names(checkpoint, index_names(checkpoint, facts.card), **options)
             return dry(checkpoint, facts.tensors, **options)
 
         if console.is_terminal:
@@ -105,14 +105,6 @@ def command(
         if tail:
             click.echo(tail, err=True)
     leave(result.outcome.verdict)
-
-
-def index_names(checkpoint: Path, file: str) -> list[str]:
-    """The tensor names of a checkpoint whose shards are not there."""
-    from seatrial.checkpoint.files import Folder
-    from seatrial.checkpoint.index import read_index
-
-    return list(read_index(Folder(checkpoint), file).weight_map)
 
 
 def show(result: StepResult, console: Console) -> None:

@@ -81,7 +81,7 @@ def command(
     except BaseException:
         watcher.stop()
         if watcher.run_id:
-            err().print(f"what was done is kept; go on with: seatrial run --resume {watcher.run_id}")
+            click.echo(f"what was done is kept; go on with: seatrial run --resume {watcher.run_id}", err=True)
         raise
     if as_json:
         print_json(ended)

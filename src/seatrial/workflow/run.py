@@ -20,7 +20,8 @@ from seatrial.core.record import from_plain, to_json, to_plain
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, combine, inconclusive
 from seatrial.engine.border import ProbeSession
-from seatrial.engine.resolve import engine_python_of, installed_versions
+from seatrial.engine.choose import target_python
+from seatrial.engine.versions import installed_versions
 from seatrial.evidence import Run, StoredStep, Workspace
 from seatrial.evidence.records import now
 from seatrial.report import write_report
@@ -51,7 +52,7 @@ def run_job(
         if not folder.is_dir():
             raise UsageError(f"the checkpoint {folder} is not a folder", mend="Name the folder that holds config.json.")
         located = load_target(job.target, overrides)
-        python = engine_python_of(located.target)
+        python = target_python(located.target)
         name = run.run_id if run else workspace.new_run_id(folder.resolve().name)
         scratch = workspace.scratch(name)
         with ProbeSession(python, log=scratch / "probe.log", env=located.target.launch.env) as session:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from seatrial.checkpoint import Checkpoint, inspect, read_checkpoint
+from seatrial.checkpoint import Checkpoint, index_names, inspect, read_checkpoint
 from seatrial.core.step import StepResult
-from seatrial.dryrun import dry
+from seatrial.core.verdict import inconclusive
+from seatrial.dryrun import dry, dry_names
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.check import check_engine
 from seatrial.gates import gate
@@ -68,14 +69,20 @@ def _support(context: Context) -> StepResult:
 
 
 def _dry(context: Context) -> StepResult:
-    return dry(
-        context.folder,
-        context.checkpoint.tensors,
-        session=context.session,
-        tp=context.job.tp,
-        timeout_s=context.probe_s,
-        progress=context.observer.say,
-    )
+    checkpoint = context.checkpoint
+    known = checkpoint.card.weights.known
+    options: dict[str, Any] = {
+        "session": context.session,
+        "tp": context.job.tp,
+        "timeout_s": context.probe_s,
+        "progress": context.observer.say,
+    }
+    if known == "names":
+        return dry_names(context.folder, index_names(context.folder, checkpoint.card), **options)
+    if not checkpoint.tensors:
+        why = checkpoint.card.weights.note or "the checkpoint holds no tensor that seatrial can read"
+        return StepResult(step="dry", outcome=inconclusive(why), summary=why, facts=None)
+    return dry(context.folder, checkpoint.tensors, **options)
 
 
 def _gate(stage: Literal["dummy", "real"]) -> Callable[[Context], StepResult]:

@@ -33,7 +33,7 @@ MOE_BACKENDS_032 = {
     "vllm.model_executor.layers.fused_moe.oracle.w4a8": ("select_w4a8_moe_backend", "W4A8MoeBackend"),
     "vllm.model_executor.layers.fused_moe.oracle.w4a8_int8": ("select_w4a8_int8_moe_backend", "W4A8Int8MoeBackend"),
 }
-ADAPTERS = ({"name": "0.27-0.32", "from": (0, 27), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
+ADAPTERS = ({"name": "0.32", "from": (0, 32), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
 # Computed while building and read while loading, so it needs values: which experts a rank holds.
 REAL_VALUES = (
     ("vllm.model_executor.layers.fused_moe.expert_map_manager", "ExpertMapManager.__init__"),
