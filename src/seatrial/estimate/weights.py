@@ -117,10 +117,9 @@ def weight_bytes(model: Model, layout: Layout, *, language_only: bool = False) -
             stages = {"first": [0], "last": [layout.pp - 1], "every": list(range(layout.pp))}[where_held]
             for stage in stages:
                 parts[stage][matrix.part] = parts[stage].get(matrix.part, 0) + amount
-    if model.card.architecture.tied_embeddings and layout.pp > 1:
+    if model.card.architecture.tied_embeddings and "embedding" not in parts[-1]:
         # The head's stage needs its own copy of the embedding.
-        if "embedding" not in parts[-1]:
-            parts[-1]["head"] = parts[0]["embedding"]
+        parts[-1]["head"] = parts[0]["embedding"]
     for layer in _scaled_layers(model, schemes):
         stage = where[layer]
         parts[stage]["kv-scales"] = parts[stage].get("kv-scales", 0) + 4 * size

@@ -8,6 +8,7 @@ and for each figure of `memory` the blocks, tokens and concurrency that the engi
 holds `{"error": {"stage", "type", "message"}}`. Every layout is built in a forked child, the engine imported once;
 how a
 rank without a device is arranged is the dry run's (`dry_arrange.py`).
+Longer than 250 lines: a probe is one file, and half of it stands in for what only a device has.
 """
 
 import importlib.util
