@@ -112,7 +112,8 @@ def main() -> None:
                     total = sum(p[3] for p in row["parameters"])
                     same = "=" if mine == total else why if mine is None else f"DIFFERS by {mine - total}"
                     if spec != "-":
-                        totals["KV spec " + ("equal" if spec == "=" else "not equal")] += 1
+                        state = "equal" if spec == "=" else "not equal" if spec == "DIFFERS" else "not estimated"
+                        totals[f"KV spec {state}"] += 1
                     totals["capacity equal"] += tokens.count("=")
                     totals["capacity not equal"] += tokens.count("DIFFERS")
                     totals[
