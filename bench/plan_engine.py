@@ -69,17 +69,21 @@ def main() -> None:
     parser.add_argument("--engine", type=Path, required=True)
     parser.add_argument("--configs", type=Path, required=True)
     parser.add_argument("--tp", default="1,2,4,8,16")
+    parser.add_argument("--more", action="store_true", help="also experts in parallel and three pipeline stages")
     parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
     sizes = [int(x) for x in options.tp.split(",")]
     totals: Counter[str] = Counter()
     exact: set[str] = set()
-    print(f"{'config':<48} {'TP':>3} {'KV spec':<8} {'tokens':<8} {'weights GiB a rank':>18}  weights")
+    print(f"{'config':<48} {'layout':>9} {'KV spec':<8} {'tokens':<8} {'weights GiB a rank':>18}  weights")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         with ProbeSession(options.engine, log=scratch / "log", env={"VLLM_CPU_KVCACHE_SPACE": "1"}) as session:
             for folder in folders(options.configs, scratch, options.only):
-                request = {"folder": str(folder), "layouts": [{"tp": tp} for tp in sizes], "memory": MEMORY, "kv": True}
+                layouts = [{"tp": tp} for tp in sizes]
+                if options.more:
+                    layouts += [{"tp": 4, "ep": True}, *({"tp": 1, "pp": 3, "rank": i} for i in range(3))]
+                request = {"folder": str(folder), "layouts": layouts, "memory": MEMORY, "kv": True}
                 reply = session.call("kv_spec", request, timeout_s=600)
                 if reply.status != "answered":
                     print(f"{folder.name:<48} the engine gave no answer: {reply.trouble()[:100]}")
@@ -88,29 +92,35 @@ def main() -> None:
                 model = read_model(folder)
                 wrong = seen = 0
                 for row in reply.answer["layouts"]:
-                    tp = row["layout"]["tp"]
-                    layout = Layout(tp=tp)
+                    asked = row["layout"]
+                    layout = Layout(tp=asked["tp"], pp=asked.get("pp", 1), ep=asked.get("ep", False))
+                    if layout.ep and model.card.feed_forward.moe is None:
+                        continue  # the engine refuses expert parallelism without experts
+                    rank = asked.get("rank", 0)
+                    tp = f"{layout.words()} {rank}" if layout.pp > 1 or layout.ep else str(layout.tp)
                     try:
-                        mine, why = weight_bytes(model, layout).stages[0].total(), ""
+                        mine, why = weight_bytes(model, layout).stages[rank // layout.tp].total(), ""
                     except (Lacking, NotModelled, Uneven) as exc:
                         mine, why = None, f"{type(exc).__name__}: {exc}"
                     if "error" in row:
                         said = " ".join(row["error"]["message"].split())[:60]
                         totals["engine refuses"] += 1
-                        print(f"{folder.name:<48} {tp:>3} engine: {said}; plan: {why or 'gives a figure'}")
+                        print(f"{folder.name:<48} {tp:>9} engine: {said}; plan: {why or 'gives a figure'}")
                         continue
                     seen += 1
-                    spec, tokens = kv_row(model, layout, row["kv"]) if "kv" in row else ("no spec", "")
+                    spec, tokens = kv_row(model, layout, row["kv"]) if "kv" in row and layout.pp == 1 else ("-", "")
                     total = sum(p[3] for p in row["parameters"])
                     same = "=" if mine == total else why if mine is None else f"DIFFERS by {mine - total}"
-                    totals["KV spec " + ("equal" if spec == "=" else "not equal")] += 1
+                    if spec != "-":
+                        state = "equal" if spec == "=" else "not equal" if spec == "DIFFERS" else "not estimated"
+                        totals[f"KV spec {state}"] += 1
                     totals["capacity equal"] += tokens.count("=")
                     totals["capacity not equal"] += tokens.count("DIFFERS")
                     totals[
                         "weights " + ("equal" if same == "=" else "not estimated" if mine is None else "not equal")
                     ] += 1
-                    wrong += spec != "=" or "D" in tokens or same != "="
-                    print(f"{folder.name:<48} {tp:>3} {spec:<8} {tokens:<8} {total / 2**30:>18.3f}  {same}", flush=True)
+                    wrong += spec not in "=-" or "D" in tokens or same != "="
+                    print(f"{folder.name:<48} {tp:>9} {spec:<8} {tokens:<8} {total / 2**30:>18.3f}  {same}", flush=True)
                 if seen and not wrong:
                     exact.add(folder.name)
     print(f"{len(exact)} configs equal in everything at every size the engine builds; {dict(totals)}")

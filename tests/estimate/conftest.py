@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.estimate.estimate_base import BASE
 
 from seatrial.estimate import Model, read_model
-from tests.estimate.estimate_base import BASE
 
 
 @pytest.fixture

@@ -69,6 +69,12 @@ def test_an_unknown_tower_is_counted_whole_on_every_rank(tmp_path):
     assert any("by the tensors' names" in n for n in made.notes)
 
 
+def test_mtp_layers_are_not_loaded_and_not_counted(tmp_path):
+    held = {**tensors(), "mtp.layers.0.mlp.up_proj.weight": ("BF16", [4096, 256])}
+    made = plan(checkpoint(tmp_path, held))
+    assert not any("shards" in n for n in made.notes)
+
+
 REPLY = {
     "engine": {"vllm": "0.32.0"},
     "platform": {"device_type": "cpu"},

@@ -137,3 +137,15 @@ def test_a_plan_takes_less_than_0_3_seconds(make):
     began = time.perf_counter()
     plan(model, gib=64, requests=16)
     assert time.perf_counter() - began < 0.3
+
+
+def test_one_block_is_never_handed_out(make):
+    made = plan(make(), gib=1, requests=3)
+    blocks = made.answer.needed // made.pool.block_bytes
+    assert blocks == 3 * 4096 // 16 + 1
+
+
+def test_a_window_holds_what_is_in_flight_besides(make):
+    made = plan(make(model_type="mistral", sliding_window=64), gib=1, max_num_batched_tokens=512)
+    in_flight = 2 * 512  # the CUDA engine schedules two batches at once
+    assert made.answer.needed // made.pool.block_bytes == -(-(63 + in_flight) // 16) + 1 + 1

@@ -11,7 +11,9 @@ from seatrial.estimate import Layout, read_model
 from seatrial.estimate.model import Lacking, NotModelled, Uneven
 from seatrial.estimate.weights import weight_bytes
 
-ENGINE = json.loads((Path(__file__).parent / "data" / "engine_weights.json").read_text())
+DATA = Path(__file__).parent / "data"
+ENGINE = json.loads((DATA / "engine_weights.json").read_text())
+LAYOUTS = json.loads((DATA / "engine_layouts.json").read_text())
 
 
 def total(model, **layout):
@@ -95,3 +97,17 @@ def test_real_configs_give_the_bytes_the_engine_built(name, shared_data, tmp_pat
     model = read_model(tmp_path)
     mine = {tp: total(model, tp=int(tp)) for tp in ENGINE[name]["weights"]}
     assert mine == ENGINE[name]["weights"]
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_expert_parallel_ranks_and_pipeline_stages_give_the_bytes_the_engine_built(name, shared_data, tmp_path):
+    source = Path(shared_data) / "configs"
+    (tmp_path / "config.json").write_bytes((source / f"{name}_config.json").read_bytes())
+    beside = source / f"{name}_hf_quant_config.json"
+    if beside.is_file():
+        (tmp_path / "hf_quant_config.json").write_bytes(beside.read_bytes())
+    model = read_model(tmp_path)
+    for asked, theirs in LAYOUTS[name]:
+        layout = Layout(tp=asked["tp"], pp=asked.get("pp", 1), ep=asked.get("ep", False))
+        stage = weight_bytes(model, layout).stages[asked.get("rank", 0) // layout.tp]
+        assert stage.total() == theirs, asked

@@ -6,6 +6,7 @@ for any batch, number of new tokens and context; its arguments may be numbers or
 by a
 k x n matrix counts 2mkn. Attention is causal unless asked otherwise: half of the square in a prefill, as computed by
 fused kernels; `causal=False` counts the full square, as torch's FlopCounterMode sees it.
+Longer than 250 lines: a part's record and its formula are read together.
 """
 
 from __future__ import annotations

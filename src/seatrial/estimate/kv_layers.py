@@ -3,6 +3,7 @@
 In: a model, a layout, how it is served, the engine's rules. Out: one `CacheSpec` per layer that keeps a cache. The
 formulas are those of vLLM 0.32's `get_kv_cache_spec` methods; `bench/plan_kv.py` compares every one with the engine's.
 Two figures per layer: `page`, what the engine allocates for a block, and `content`, what the formula alone needs.
+Longer than 250 lines: one short formula per kind of layer, and they share the block sizes.
 """
 
 from __future__ import annotations

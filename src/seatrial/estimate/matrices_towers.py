@@ -45,10 +45,10 @@ def _place(
     bias: bool = True,
     projector: bool = False,
 ) -> list[Matrix]:
-    """`layers` copies of a plain (never quantised) weight of the tower; the first pipeline stage holds it."""
+    """`layers` copies of a plain (never quantised) weight of the tower; every pipeline stage loads it."""
     one = Matrix(
         part="projector" if projector else "vision", module=module, rows=(rows,), cols=cols, split=split, bias=bias,
-        tokens="image" if cols > 1 else "none", stage="first", prefix="visual.",
+        tokens="image" if cols > 1 else "none", stage="every", prefix="visual.",
     )  # fmt: skip
     return [one] * max(1, layers)
 

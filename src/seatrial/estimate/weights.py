@@ -38,6 +38,21 @@ class WeightBytes(Record):
         return max(self.stages, key=lambda s: s.total())
 
 
+# What the classes of these families hold on every pipeline stage, though only one uses it (vLLM 0.32, compared with its
+# parameters); the others in COMPARED hold the embedding on the first stage, the last norm and the head on the last.
+ON_EVERY_STAGE: dict[str, tuple[str, ...]] = {
+    "qwen3_moe": ("embed_tokens", "lm_head", "norm"),
+    "qwen3_vl_moe_text": ("embed_tokens", "lm_head", "norm"),
+    "mixtral": ("embed_tokens", "lm_head", "norm"),
+    "gpt_oss": ("embed_tokens", "lm_head", "norm"),
+    "nemotron_h": ("embed_tokens", "lm_head", "norm"),
+    "qwen3_5_moe_text": ("embed_tokens",),
+    "qwen3_5_text": ("embed_tokens",),
+    "gemma4_text": ("embed_tokens", "norm"),
+}
+COMPARED = {*ON_EVERY_STAGE, "llama", "qwen3", "qwen3_vl_text", "deepseek_v3", "kimi_k2", "minimax_m2", "glm_moe_dsa"}
+
+
 # RMSNorms in the frame of a layer, by family (transformers' and vLLM's model classes); two for all others.
 FRAME_NORMS = {"gemma4_text": 4, "gemma3_text": 4, "gemma2": 4, "nemotron_h": 1}
 EXPERT_NORMS = {"gemma4_text": 3}
@@ -98,16 +113,19 @@ def weight_bytes(model: Model, layout: Layout, *, language_only: bool = False) -
                 part[matrix.part] = part.get(matrix.part, 0) + by_scheme[scheme.format]
         else:
             amount = bytes_on_rank(matrix, layout, schemes.of(matrix, 0), size)
-            stages = {"first": [0], "last": [layout.pp - 1], "every": list(range(layout.pp))}[matrix.stage]
+            where_held = "every" if matrix.module in ON_EVERY_STAGE.get(model.kind(), ()) else matrix.stage
+            stages = {"first": [0], "last": [layout.pp - 1], "every": list(range(layout.pp))}[where_held]
             for stage in stages:
                 parts[stage][matrix.part] = parts[stage].get(matrix.part, 0) + amount
-    if model.card.architecture.tied_embeddings and layout.pp > 1:
+    if model.card.architecture.tied_embeddings and "embedding" not in parts[-1]:
         # The head's stage needs its own copy of the embedding.
         parts[-1]["head"] = parts[0]["embedding"]
     for layer in _scaled_layers(model, schemes):
         stage = where[layer]
         parts[stage]["kv-scales"] = parts[stage].get("kv-scales", 0) + 4 * size
     notes = list(schemes.notes)
+    if layout.pp > 1 and model.kind() not in COMPARED:
+        notes.append(f"what stages of {model.kind() or 'this class'} hold twice was not compared with the engine")
     if model.ignored_quantization():
         notes.append("quantization_config has no quant_method: the engine ignores it and builds plain weights")
     stages_ = tuple(

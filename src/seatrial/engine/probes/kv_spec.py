@@ -8,6 +8,7 @@ and for each figure of `memory` the blocks, tokens and concurrency that the engi
 holds `{"error": {"stage", "type", "message"}}`. Every layout is built in a forked child, the engine imported once;
 how a
 rank without a device is arranged is the dry run's (`dry_arrange.py`).
+Longer than 250 lines: a probe is one file, and half of it stands in for what only a device has.
 """
 
 import importlib.util
@@ -182,6 +183,31 @@ def answer_platform(arrange):
             return getattr(platform, name)
 
     moe.current_platform = Permissive()
+    real_expert_maps()
+
+
+def real_expert_maps():
+    """Which experts a rank holds is worked out with values, which meta tensors do not have: on the CPU then."""
+    import functools
+
+    import torch
+
+    try:
+        from vllm.model_executor.layers.fused_moe.expert_map_manager import ExpertMapManager
+    except ImportError:
+        return
+
+    def on_cpu(method):
+        @functools.wraps(method)
+        def run(self, *args, **kwargs):
+            with torch.device("cpu"):
+                return method(self, *args, **kwargs)
+
+        return run
+
+    for name in ("__init__", "get_compressed_map_string", "update"):
+        if hasattr(ExpertMapManager, name):
+            setattr(ExpertMapManager, name, on_cpu(getattr(ExpertMapManager, name)))
 
 
 def ungated():
