@@ -109,7 +109,7 @@ class Matcher:
 PLUMBING = re.compile(
     r"/torch/(?:_ops|nn/modules/\w+|utils/_contextlib|fx/\w+|_library/\w+)\.py|torch/_tensor\.py|<eval_with_key>|contextlib\.py|importlib|"
     r"<frozen |/vllm/(?:config/vllm|envs|logger|tracing/\w+|custom_op|model_executor/custom_op|utils/\w+|utils)\.py|"
-    r"configuration_utils\.py:__getattribute__|functools\.py|concurrent/futures|/torch/_dynamo/(?:eval_frame|external_utils)\.py"
+    r"configuration_utils\.py:__getattribute__|/enum\.py|functools\.py|concurrent/futures|/torch/_dynamo/(?:eval_frame|external_utils)\.py"
 )
 
 
