@@ -17,7 +17,7 @@ SIGNATURES: tuple[Signature, ...] = (
          raised=r"\w{1,80}|", unless=r"has no attribute|object has no|Using|enable|^\s{0,8}export",
          matches=("RuntimeError: call AtbRingMLAGetWorkspaceSize failed",)),
     root("mla.place", M, r"Error", SHAPE, "The failure was raised in the MLA attention code.", "Try --enforce-eager and another TP size; compare kv_lora_rank, qk_rope_head_dim and heads with what the back end accepts.",
-         innermost=r"mla_v1|/mla|_mla\.py|mla/|sfa_v1|dsa_v1|mla_cp|multi_head_latent", raised=r"RuntimeError|AssertionError|ValueError|NotImplementedError|IndexError|TypeError", unless=r"out of memory|unexpected keyword|required positional|divisible|No module",
+         innermost=r"mla_v1|/mla|_mla\.py|mla/|/sfa_\w{1,20}\.py|/dsa_\w{1,20}\.py|mla_cp|multi_head_latent", raised=r"RuntimeError|AssertionError|ValueError|NotImplementedError|IndexError|TypeError", unless=r"out of memory|unexpected keyword|required positional|divisible|No module",
          matches=('  File "/w/vllm_ascend/attention/mla_v1.py", line 311, in forward\n    x\n' "RuntimeError: shape '[1, 2]' is invalid for input of size 3",)),
     root("attn.fia", A, r"aclnn(?:Fused|Incre|Prompt|Ring)\w{0,40}Attention\w{0,20}|(?:Fused|fused)_?[Ii]nfer_?[Aa]ttention_?[Ss]core|When layout is TND|TND layout'?s? limit|npu_fused_infer_attention|_npu_(?:paged|flash)_attention\w{0,20}(?!')|"
          r"PagedAttentionOperation|SelfAttentionOperation|paged_attention.{0,60}(?:failed|error|not support)|incre_flash_attention|prompt_flash_attention|FlashAttention.{0,80}(?:only support|not support|failed)|unpad_flash_attention", LITERAL,

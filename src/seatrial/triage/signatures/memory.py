@@ -40,7 +40,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "Shared memory (/dev/shm) or a disk is full.", "`df -h /dev/shm /tmp ~`; start the container with --shm-size=... or --ipc=host.",
          matches=("OSError: [Errno 28] No space left on device: '/psm_1'", "RuntimeError: unable to write to file </torch_1>: unable to open shared memory object",)),
     root("kvinit.layers", "kv-cache-init", r"Duplicate layer name|bind_kv_cache|kv_cache_(?:spec|config|groups?)|KVCacheSpec|page[_ ]size.{0,60}(?:unif|same|differ|divis)|unify_.{0,40}kv_cache|initialize_kv_cache|"
-         r"number of KV cache|kv_cache_tensors?|hybrid kv cache|get_kv_cache_spec|kv cache (?:block|page) size|kernel sizes? .{1,40} can divide|physical block size|block_size must be divisible|KV cache (?:group|spec|type|layout)|failed to convert the KV cache specs", SHAPE,
+         r"number of KV cache|kv_cache_tensors?|hybrid kv cache|get_kv_cache_spec|kv cache (?:block|page) size|kernel sizes? .{1,40} can divide|physical block size|block_size must be divisible|KV cache (?:group|spec|type|layout)|Invalid (?:cache tensor size|dsa_k\w{0,20}_size)|DSA cache (?:has|offset|allocation)|failed to convert the KV cache specs", SHAPE,
          "The KV cache could not be laid out for this model's layers.", "Compare the layer names and page sizes in get_kv_cache_spec; try --disable-hybrid-kv-cache-manager and a fixed --block-size.",
          raised=r"AssertionError|ValueError|KeyError|NotImplementedError|RuntimeError|TypeError|AttributeError|IndexError", unless=r"GiB KV cache|estimated maximum|unexpected keyword|No available memory|required GPU blocks",
          matches=("ValueError: Duplicate layer name: model.layers.0.self_attn.attn",)),

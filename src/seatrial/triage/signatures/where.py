@@ -6,7 +6,7 @@ Declared after the other families (the order of the files), so that these only w
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import SHAPE, root
+from seatrial.triage.signatures._make import PLUGIN, SHAPE, root
 
 SIGNATURES: tuple[Signature, ...] = (
     root("where.speculative", "mtp-speculative", r"(?:ValueError|NotImplementedError|AssertionError): ", SHAPE,
@@ -20,6 +20,23 @@ SIGNATURES: tuple[Signature, ...] = (
          unless=r"out of memory|[Qq]uantization|recognize|tokenizer|LoRA|Attention backend|multimodal|multi-modal|[Tt]orch dtype|quantization_config",
          matches=('  File "/x/vllm/config/vllm.py", line 9, in _verify\n    raise ValueError(\n'
                   "ValueError: HiSparse does not support pipeline parallelism.",)),
+    root("where.plugin-config", "config-validation", r"(?:ValueError|TypeError|RuntimeError|AssertionError): ", SHAPE,
+         "The plugin's configuration check refused a value or a combination.", "Change the value or drop one of the options the message names; the plugin's page of additional_config lists what goes together.",
+         raised=r"ValueError|TypeError|RuntimeError|AssertionError", innermost=rf"(?:{PLUGIN})\w{{0,12}}/(?:ascend_config|platform|config)\.py", code=r"^(?:raise|assert)\b",
+         unless=r"out of memory|NPU function error|torch|quantiz|UUID",
+         matches=('  File "/w/vllm_ascend/ascend_config.py", line 9, in __init__\n    raise RuntimeError(\n'
+                  "RuntimeError: Xlite graph mode is not compatible with pipeline parallelism.",)),
+    root("where.plugin-feature", "feature-flag-unsupported", r"NotImplementedError: .{0,200}(?:not (?:yet )?(?:support|implement)|only support|unsupported)", SHAPE,
+         "The plugin has not written this path.", "Drop the flag or feature that leads there; the plugin's release notes say when it comes.",
+         raised=r"NotImplementedError", innermost=rf"(?:{PLUGIN})[^\n]{{0,200}}/(?:worker|core|sample|platform|patch|engine)", unless=r"[Qq]uant|operator|dtype",
+         matches=('  File "/w/vllm_ascend/worker/v2/pcp_manager.py", line 9, in check\n    raise NotImplementedError(\n'
+                  "NotImplementedError: Ascend MRV2 does not support PCP and DCP simultaneously yet.",)),
+    root("where.attention-check", "attention-backend", r"(?:Runtime|Assertion|Value|NotImplemented|Type)Error", SHAPE,
+         "The attention code's own check refused what it was given: metadata, mask, cache or shape.",
+         "Isolate with --enforce-eager, without prefix caching and without speculative decoding; the check names what is missing.",
+         raised=r"RuntimeError|AssertionError|ValueError|NotImplementedError|TypeError", innermost=r"attention|attn", code=r"^(?:raise|assert)\b",
+         unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|divisible|device|captur|metadata is|config is not set", sources=("vllm-ascend#2071",),
+         matches=('  File "/w/vllm_ascend/attention/attention_v1.py", line 311, in forward\n    assert attn_metadata.attn_mask is not None\nAssertionError',)),
     root("where.load-format", "config-validation", r"[Ll]oad[ _]format|[Uu]nexpected extra config keys|model_loader_extra_config|enable_multithread_load", SHAPE,
          "--load-format or --model-loader-extra-config has a value the loader does not take.", "Drop --model-loader-extra-config; use --load-format auto.",
          raised=r"ValueError|TypeError|NotImplementedError", innermost=r"model_loader/",
