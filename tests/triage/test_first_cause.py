@@ -362,3 +362,12 @@ def test_the_same_shape_assertion_is_a_matter_of_tensor_parallelism_only_where_t
     )
     assert diagnose_text("vllm serve m --tensor-parallel-size 4\n" + error).category == "weight-shape-mismatch-tp"
     assert diagnose_text("vllm serve m --tensor-parallel-size 1\n" + error).category == "weight-shape-mismatch"
+
+
+def test_an_assertion_in_a_triton_wrapper_is_about_its_caller_and_stays_unknown():
+    place = '  File "/v/vllm_ascend/ops/triton/rope.py", line 287, in rope_forward_triton\n    {code}\n{error}\n'
+    assert diagnose_text(place.format(code="assert a.shape[0] == n", error="AssertionError")).category == "unknown"
+    kernel = place.format(
+        code="cos = cos.view(n, -1)", error="RuntimeError: shape '[14, -1]' is invalid for input of size 768"
+    )
+    assert diagnose_text(kernel).category == "triton-kernel"

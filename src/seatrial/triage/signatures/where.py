@@ -23,7 +23,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("where.plugin-config", "config-validation", r"(?:ValueError|TypeError|RuntimeError|AssertionError): ", SHAPE,
          "The plugin's configuration check refused a value or a combination.", "Change the value or drop one of the options the message names; the plugin's page of additional_config lists what goes together.",
          raised=r"ValueError|TypeError|RuntimeError|AssertionError", innermost=rf"(?:{PLUGIN})\w{{0,12}}/(?:ascend_config|platform|config)\.py", code=r"^(?:raise|assert)\b",
-         unless=r"out of memory|NPU function error|torch|quantiz|UUID",
+         unless=r"out of memory|NPU function error|torch|quantiz|UUID|not initialized",
          matches=('  File "/w/vllm_ascend/ascend_config.py", line 9, in __init__\n    raise RuntimeError(\n'
                   "RuntimeError: Xlite graph mode is not compatible with pipeline parallelism.",)),
     root("where.plugin-feature", "feature-flag-unsupported", r"NotImplementedError: .{0,200}(?:not (?:yet )?(?:support|implement)|only support|unsupported)", SHAPE,
