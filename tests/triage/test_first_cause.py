@@ -268,9 +268,10 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert {m.text for m in both.wrappers} == {m.text for m in alone.wrappers}
 
 
-def test_our_own_public_incidents_stay_answered():
+@pytest.mark.parametrize("name", ["public_incidents.jsonl", "public_incidents_2.jsonl", "public_incidents_3.jsonl"])
+def test_our_own_public_incidents_stay_answered(name):
     right = wrong = 0
-    lines = (DATA / "public_incidents.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (DATA / name).read_text(encoding="utf-8").splitlines()
     for line in lines:
         case = json.loads(line)
         got = diagnose_text(case["log"]).category
@@ -322,3 +323,51 @@ def test_a_message_below_a_bare_class_name_is_the_cause():
         "        current process has finished its bootstrapping phase.\n"
     )
     assert diagnose_text(text).category == "multiprocessing-start-method"
+
+
+def test_an_explicit_check_in_attention_code_answers_and_a_failing_operator_there_does_not():
+    log = (
+        "Traceback (most recent call last):\n"
+        '  File "/v/vllm_ascend/attention/attention_v1.py", line 311, in forward\n    {code}\n{error}\n'
+    )
+    check = log.format(code="assert attn_metadata.attn_mask is not None", error="AssertionError")
+    operator = log.format(code="out = torch.add(a, b)", error="RuntimeError: something about strides")
+    assert diagnose_text(check).category == "attention-backend"
+    assert diagnose_text(operator).category == "unknown"
+
+
+def test_a_shape_that_does_not_fit_is_blamed_on_sleep_only_after_a_wake_up():
+    error = (
+        '  File "/v/vllm_ascend/ops/fused_moe/moe_mlp.py", line 9, in apply\n    out = op(x, w)\n'
+        "RuntimeError: the k dim of x [2048] and the k dim of weight [768] should be equal\n"
+    )
+    woken = 'INFO:     127.0.0.1:40218 - "POST /wake_up HTTP/1.1" 200 OK\n'
+    assert diagnose_text(woken + error).category == "sleep-mode-race"
+    assert diagnose_text(error).category == "unknown"
+
+
+def test_a_freshly_initialised_head_does_not_hide_the_failure_beside_it():
+    fresh = (
+        "Some weights of M were not initialized from the model checkpoint at m and are newly initialized: ['v.weight']"
+    )
+    timeout = "[E socket.cpp:922] [c10d] The client socket has timed out after 1800s while trying to connect"
+    assert diagnose_text(f"{timeout}\n{fresh}\n").category == "hccl-communication"
+    assert diagnose_text(f"{fresh}\n").category == "weights-silently-missing"
+
+
+def test_the_same_shape_assertion_is_a_matter_of_tensor_parallelism_only_where_there_is_some():
+    error = (
+        '  File "/v/vllm/model_executor/layers/linear.py", line 9, in weight_loader\n'
+        "    assert param_data.shape == loaded_weight.shape\nAssertionError\n"
+    )
+    assert diagnose_text("vllm serve m --tensor-parallel-size 4\n" + error).category == "weight-shape-mismatch-tp"
+    assert diagnose_text("vllm serve m --tensor-parallel-size 1\n" + error).category == "weight-shape-mismatch"
+
+
+def test_an_assertion_in_a_triton_wrapper_is_about_its_caller_and_stays_unknown():
+    place = '  File "/v/vllm_ascend/ops/triton/rope.py", line 287, in rope_forward_triton\n    {code}\n{error}\n'
+    assert diagnose_text(place.format(code="assert a.shape[0] == n", error="AssertionError")).category == "unknown"
+    kernel = place.format(
+        code="cos = cos.view(n, -1)", error="RuntimeError: shape '[14, -1]' is invalid for input of size 768"
+    )
+    assert diagnose_text(kernel).category == "triton-kernel"

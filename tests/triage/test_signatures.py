@@ -87,7 +87,11 @@ EVIL = [
 @pytest.mark.parametrize("signature", ALL, ids=ids)
 def test_no_pattern_backtracks_on_hostile_lines(signature):
     matcher = Matcher(signature, 0)
-    patterns = [p for p in (matcher.pattern, matcher.unless, matcher.frames, matcher.innermost, matcher.context) if p]
+    patterns = [
+        p
+        for p in (matcher.pattern, matcher.unless, matcher.frames, matcher.innermost, matcher.code, matcher.context)
+        if p
+    ]
     seeds = [*EVIL, *((signature.matches[0] * 4000)[:4096] if signature.matches else "")[:1]]
     seeds += [(case * (4096 // max(1, len(case)) + 1))[:4096] for case in signature.matches[:1]]
     for text in seeds:

@@ -27,7 +27,8 @@ READY = re.compile(
 )
 CONTEXT = re.compile(
     r"^\s{0,8}(?:\$|#|>>>|\+ )|vllm serve|api_server|launch_server|non-default args|server_args=|LLM\(|"
-    r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}"
+    r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}|"
+    r"\bPOST /(?:sleep|wake_up)\b"
 )
 REQUEST = re.compile(rb'"POST /')
 MAX_CONTEXT = 64 << 10

@@ -42,7 +42,8 @@ class Signature(Record):
 
     `pattern` is searched in the line's text (for an exception without a message also in the innermost source line);
     `raised` must match the whole class name without module; `frames` is searched in "path:function" of any frame,
-    `innermost` in the last frame's; `context` in the log's context lines; `unless` must not be found in the text.
+    `innermost` in the last frame's, `code` in the last frame's source line (to tell an explicit `raise` or `assert`
+    from a failure inside an operator); `context` in the log's context lines; `unless` must not be found in the text.
     `yields`: this failure often follows from another one, so any firmer match goes first; "peer" also steps back when
     an unknown failure stands before it.
     `anchor` is the text to look for in the sources, where the pattern's own literals are not it ("" for those, "-" for
@@ -59,6 +60,7 @@ class Signature(Record):
     raised: str = ""
     frames: str = ""
     innermost: str = ""
+    code: str = ""
     context: str = ""
     unless: str = ""
     yields: Literal["", "peer", "any"] = ""
@@ -87,6 +89,7 @@ class Matcher:
         self.raised = re.compile(signature.raised) if signature.raised else None
         self.frames = re.compile(signature.frames) if signature.frames else None
         self.innermost = re.compile(signature.innermost) if signature.innermost else None
+        self.code = re.compile(signature.code) if signature.code else None
         self.context = re.compile(signature.context) if signature.context else None
         self.literals = anchors(signature.pattern) if signature.pattern else ()
 
@@ -103,13 +106,15 @@ class Matcher:
             return False
         if self.innermost and not self.innermost.search(view.innermost):
             return False
+        if self.code and not self.code.search(view.code):
+            return False
         return not (self.context and not self.context.search(context))
 
 
 PLUMBING = re.compile(
     r"/torch/(?:_ops|nn/modules/\w+|utils/_contextlib|fx/\w+|_library/\w+)\.py|torch/_tensor\.py|<eval_with_key>|contextlib\.py|importlib|"
     r"<frozen |/vllm/(?:config/vllm|envs|logger|tracing/\w+|custom_op|model_executor/custom_op|utils/\w+|utils)\.py|"
-    r"configuration_utils\.py:__getattribute__|functools\.py|concurrent/futures|/torch/_dynamo/(?:eval_frame|external_utils)\.py"
+    r"configuration_utils\.py:__getattribute__|/enum\.py|functools\.py|concurrent/futures|/torch/_dynamo/(?:eval_frame|external_utils)\.py"
 )
 
 
@@ -127,6 +132,11 @@ class EventView:
         if not self.event.exception and self.event.logger:
             return f"{self.event.text}\n[{self.event.logger}]"
         return f"{self.event.text}\n{code}" if code and len(self.event.message) < 40 else self.event.text
+
+    @cached_property
+    def code(self) -> str:
+        """The source line of the last frame, where the log shows it."""
+        return self.event.frames[-1].code if self.event.frames else ""
 
     @cached_property
     def places(self) -> str:

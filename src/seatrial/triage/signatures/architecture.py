@@ -45,9 +45,9 @@ SIGNATURES: tuple[Signature, ...] = (
          "The model class was written for another vLLM's model interface.", "Rename to this vLLM's interface (VllmModel in interfaces_base.py).",
          sources=("V15", "V16"),
          matches=("The model (<class 'X'>) is missing the `embed_input_ids` method.",)),
-    root("tf.unknown-model-type", TF, r"does not recognize this architecture|KeyError: '(?:qwen|glm|deepseek|llama|gemma|mistral|minimax|kimi|ernie|hunyuan|internlm|bailing|step|phi|mimo)\w{0,30}'$",
+    root("tf.unknown-model-type", TF, r"does not recognize this architecture|Unrecognized configuration class|KeyError: '(?:qwen|glm|deepseek|llama|gemma|mistral|minimax|kimi|ernie|hunyuan|internlm|bailing|step|phi|mimo)\w{0,30}'$",
          LITERAL, "The installed transformers does not know this model_type.", PIN, sources=("V36",),
-         matches=("ValueError: The checkpoint you are trying to load has model type `qwen3_moe` but Transformers does not "
+         matches=("ValueError: Unrecognized configuration class <class 'transformers_modules.x.XConfig'> for this kind of AutoModel: AutoModelForCausalLM.", "ValueError: The checkpoint you are trying to load has model type `qwen3_moe` but Transformers does not "
                   "recognize this architecture. This could be because of an issue with the checkpoint, or because your "
                   "version of Transformers is out of date.", "KeyError: 'qwen2_5_vl'")),
     root("tf.cannot-import", TF, r"cannot import name '[\w.]{1,80}' from '(?:transformers|huggingface_hub|tokenizers)\b|"

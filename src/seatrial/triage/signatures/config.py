@@ -75,7 +75,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("AssertionError: tp_size 8 must be divisible by decode_context_parallel_size 3",)),
     root("config.verify", "config-validation", r"(?:ValueError|AssertionError): ", SHAPE,
          "The engine's configuration check refused a value.", FIT, raised=r"ValueError|AssertionError|TypeError",
-         innermost=r"vllm/(?:config/|config\.py|engine/arg_utils)|vllm_ascend/(?:ascend_config|platform)\.py|sglang/srt/server_args|sglang/srt/arg_groups",
+         innermost=r"vllm/(?:config/(?!speculative)|config\.py|engine/arg_utils)|vllm_ascend/(?:ascend_config|platform)\.py|sglang/srt/server_args|sglang/srt/arg_groups",
          unless=r"[Qq]uantiz|[Ss]pecul|xpert|ipeline|LoRA|dtype|emory|rchitect|not supported|not support|tokenizer|device|recognize|connector|multimodal|attention backend|sleep",
          matches=('  File "/opt/venv/lib/python3.11/site-packages/vllm/config/cache.py", line 9, in _verify\n'
                   "ValueError: block_size must be a power of two",)),

@@ -20,6 +20,10 @@ SIGNATURES: tuple[Signature, ...] = (
          r"update_graph_params|graph replay (?:failed|error)|persistent param only supports decode", LITERAL,
          "An operation that cannot be captured, or a replay with other addresses or shapes than captured.", EAGER, rung="real", sources=("A23", "A25", "A27"), unless=r"npugraph_ex is not supported",
          matches=("RuntimeError: AclmdlRICaptureEnd(model_ri) error code is 107025", "E20260826 15:04:11.773 acl_graph_executor.cpp:413] stream is not joined to the original capture stream (HCCL internal stream)")),
+    root("graph.task-update", G, r"RuntimeError", EXACT, "Updating the parameters of an operator inside a captured graph failed: the operator refuses what the replay gives it.", EAGER, rung="real",
+         frames=r":_?graph_task_(?:update|group)\w{0,20}", raised=r"RuntimeError", unless=r"out of memory", sources=("sglang#9925",),
+         matches=('  File "/x/torch_npu/npu/graphs.py", line 75, in graph_task_update_end\n    _graph_task_update_end(stream)\n'
+                  "RuntimeError: The Inner error is reported as above, and the current working operator name is aclnnFusedInferAttentionScoreV3.",)),
     root("graph.capture-mode", G, r"current capture mode does not support this operation", SHAPE,
          "A synchronous call was made during capture. Often it follows an earlier failure.", EAGER, yields="peer", sources=("A25",),
          matches=("RuntimeError: the current capture mode does not support this operation",)),

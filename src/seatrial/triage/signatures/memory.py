@@ -7,20 +7,20 @@ from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
 KV = "Raise --gpu-memory-utilization a little, lower --max-model-len or --max-num-batched-tokens, raise TP, or quantise; `seatrial estimate` does the sum."
 SIGNATURES: tuple[Signature, ...] = (
-    root("oom.device", "hbm-oom", r"(?:NPU|CUDA|XPU|HPU) out of memory|OutOfMemoryError|aclrtMalloc\w{0,20} ?.{0,60}(?:failed|error|207001)|\b207001\b|Failed to apply for memory\.? .{0,60}HBM|"
+    root("oom.device", "hbm-oom", r"(?:NPU|CUDA|XPU|HPU|HIP) (?:[Ee]rror: )?out of memory|OutOfMemoryError|aclrtMalloc\w{0,20} ?.{0,60}(?:failed|error|207001)|\b207001\b|Failed to apply for memory\.? .{0,60}HBM|"
          r"Out of device memory|device memory (?:is )?(?:not enough|insufficient)|EL0004|FAIL_TO_ALLOC_MEMORY|[Nn]ot enough (?:device |HBM |NPU )?memory|halMemAlloc.{0,60}fail|cudaErrorMemoryAllocation|[Mm]emory_Allocation_Failure", LITERAL,
          "The device had no memory left for this allocation: weights, activations, graphs and KV cache together are over it.",
          "Lower --gpu-memory-utilization, --max-num-batched-tokens or the number of capture sizes; PYTORCH_NPU_ALLOC_CONF=expandable_segments:True; check with npu-smi that nobody else holds memory.", rung="estimate", sources=("V55",),
-         unless=r"shm|utilization .{0,40}desired",
-         matches=("RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity)",)),
+         unless=r"shm|utilization .{0,40}desired|ray\.exceptions|running low on memory|mem-fraction-static|batch size",
+         matches=('RuntimeError: CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:62', "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity)",)),
     root("oom.other-owner", "memory-budget", r"out of memory\. Tried to allocate .{1,60}; [1-9]\d\.\d{1,3} GiB total capacity; (?:\d\.\d{1,3} GiB|\d{1,4}(?:\.\d{1,3})? [KM]iB|0 bytes) already allocated;.{0,120}?(?:\d{1,4}(?:\.\d{1,3})? [KM]iB|0 bytes|0\.\d{1,3} GiB) free", EXACT,
          "This process holds little of the device, yet nothing is free: another process owns the memory.", "npu-smi info shows the owner: end your own stale processes, or choose another card.", sources=("vllm-ascend#1670",),
          matches=("RuntimeError: NPU out of memory. Tried to allocate 96.00 MiB (NPU 0; 60.97 GiB total capacity; 4.01 GiB already allocated; 4.01 GiB current active; 12.11 MiB free; 4.20 GiB reserved in total by PyTorch)",),
          rejects=("RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity; 55.91 GiB already allocated; 55.91 GiB current active; 1.80 GiB free)",)),
     root("kv.none-left", "kv-cache-oom", r"No available memory for the cache blocks|KV cache memory .{0,60}(?:negative|<= ?0)|available_kv_cache_memory.{0,40}-\d|"
-         r"[Nn]ot enough memory\. Please try to increase --mem-fraction-static|[Nn]o (?:enough )?(?:blocks|memory) (?:left )?for (?:the )?kv ?cache", LITERAL,
+         r"[Nn]ot enough memory\. Please try to increase --mem-fraction-static|(?:Prefill|Decode) out of memory\. Try to lower your batch size|(?:KV|kv)[ _]?(?:cache )?pool (?:is full|exhausted|ran out)|number of required GPU blocks exceeds|[Nn]o (?:enough )?(?:blocks|memory) (?:left )?for (?:the )?kv ?cache", LITERAL,
          "Weights and the profiling run used the whole budget: nothing is left for KV cache.", KV, rung="estimate", sources=("V50", "V54"),
-         matches=("ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine.",)),
+         matches=('RuntimeError: Prefill out of memory. Try to lower your batch size.', 'ValueError: The number of required GPU blocks exceeds the total number of KV cache blocks.', "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine.",)),
     root("kv.negative", "kv-cache-oom", r"Available KV cache memory: ?-\d", EXACT, "Weights and activations alone are over the memory budget: the KV budget is negative.", KV, rung="estimate", sources=("V54", "vllm-ascend#9372"),
          matches=("(EngineCore pid=5) INFO 05-20 10:19:59 [worker.py:357] Available KV cache memory: -0.87 GiB",)),
     root("kv.too-long", "kv-cache-oom", r"To serve at least one request with the models?'s max seq len|is larger than the maximum number of tokens that can be stored in (?:the )?KV cache|Cannot auto-fit max_model_len|"
@@ -32,17 +32,17 @@ SIGNATURES: tuple[Signature, ...] = (
          "The requested share of memory is more than is free: another process holds the device, or the share is too high.", "npu-smi info (nvidia-smi, free -g): end your own stale processes, or lower --gpu-memory-utilization.", rung="estimate", sources=("V52",),
          matches=("ValueError: Free memory on device (4.1/60.9 GiB) on startup is less than desired GPU memory utilization (0.9, 54.8 GiB).",)),
     root("budget.host", "memory-budget", r"oom-kill|Out of memory: Killed process|OOMKilled|DefaultCPUAllocator: (?:can't|not enough) (?:allocate )?memory|Cannot allocate memory|std::bad_alloc|"
-         r"memory cgroup out of memory|cpu[_ ]swap.{0,40}(?:exceed|too large|enough)|Too large swap space", SHAPE,
+         r"memory cgroup out of memory|node running low on memory|ray\.exceptions\.OutOfMemoryError|cpu[_ ]swap.{0,40}(?:exceed|too large|enough)|Too large swap space", SHAPE,
          "The host had no memory left.", "`free -g`, the container's memory limit, `dmesg | grep -i oom`; load fewer shards at once.",
-         matches=("RuntimeError: [enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.",)),
+         matches=('ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.', "RuntimeError: [enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.",)),
     root("shm.full", "out-of-shm-disk", r"No space left on device|unable to (?:open|write to|allocate) .{0,40}shared memory|exceeds memory available in /dev/shm|/dev/shm.{0,80}(?:full|exhaust|not enough|insufficient|small|too)|\bBus error|insufficient shared memory|"
          r"[Dd]isk quota exceeded|out of (?:disk|shared memory)|shm[-_]size", LITERAL,
          "Shared memory (/dev/shm) or a disk is full.", "`df -h /dev/shm /tmp ~`; start the container with --shm-size=... or --ipc=host.",
          matches=("OSError: [Errno 28] No space left on device: '/psm_1'", "RuntimeError: unable to write to file </torch_1>: unable to open shared memory object",)),
     root("kvinit.layers", "kv-cache-init", r"Duplicate layer name|bind_kv_cache|kv_cache_(?:spec|config|groups?)|KVCacheSpec|page[_ ]size.{0,60}(?:unif|same|differ|divis)|unify_.{0,40}kv_cache|initialize_kv_cache|"
-         r"number of KV cache|kv_cache_tensors?|hybrid kv cache|get_kv_cache_spec|kv cache (?:block|page) size|kernel sizes? .{1,40} can divide|physical block size|block_size must be divisible|KV cache (?:group|spec|type|layout)|failed to convert the KV cache specs", SHAPE,
+         r"number of KV cache|kv_cache_tensors?|hybrid kv cache|get_kv_cache_spec|kv cache (?:block|page) size|kernel sizes? .{1,40} can divide|physical block size|block_size must be divisible|KV cache (?:group|spec|type|layout)|Invalid (?:cache tensor size|dsa_k\w{0,20}_size)|DSA cache (?:has|offset|allocation)|failed to convert the KV cache specs", SHAPE,
          "The KV cache could not be laid out for this model's layers.", "Compare the layer names and page sizes in get_kv_cache_spec; try --disable-hybrid-kv-cache-manager and a fixed --block-size.",
-         raised=r"AssertionError|ValueError|KeyError|NotImplementedError|RuntimeError|TypeError|AttributeError|IndexError", unless=r"GiB KV cache|estimated maximum|unexpected keyword|No available memory",
+         raised=r"AssertionError|ValueError|KeyError|NotImplementedError|RuntimeError|TypeError|AttributeError|IndexError", unless=r"GiB KV cache|estimated maximum|unexpected keyword|No available memory|required GPU blocks",
          matches=("ValueError: Duplicate layer name: model.layers.0.self_attn.attn",)),
     root("kvinit.exact", "kv-cache-init", r"Duplicate layer name|failed to convert the KV cache specs|kernel sizes? .{1,40} can divide|real block_size must be divisible|layers are not correctly initialized|page sizes? .{0,40}(?:not unif|differ)", LITERAL,
          "The KV cache could not be laid out for this model's layers.", "Compare the layer names and page sizes in get_kv_cache_spec; try --disable-hybrid-kv-cache-manager and a fixed --block-size.",

@@ -11,7 +11,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("quant.platform", Q, r"quantization is currently not supported in|no available ascend quantizer|[Qq]uantization (?:method|type|scheme|algo\w{0,8})?.{0,80}(?:is |are )?(?:currently )?not supported|"
          r"not support(?:ed)? .{0,40}quant(?:ization|_type)|Unknown quantization (?:method|type)|doesn't support quant_type|[Uu]nsupported (?:ModelSlim |compressed-tensors )?quant\w{0,10}|Invalid quantization|"
          r"No compressed-tensors compatible scheme|[Qq]uant(?:ization)? (?:config|algo).{0,80}not supported|fp8e4nv not supported|"
-         r"(?:FP8|fp8|AWQ|awq|GPTQ|gptq|MXFP4|mxfp4|NVFP4|GGUF|gguf|W4A8|W4A4|w4a8|bitsandbytes|Marlin|marlin|auto-round).{0,60}(?:not supported|unsupported|not implemented|requires)", LITERAL,
+         r"(?:FP8|fp8|AWQ|awq|GPTQ|gptq|MXFP4|mxfp4|MXFP\d?|NVFP4|GGUF|gguf|W4A8|W4A4|w4a8|bitsandbytes|Marlin|marlin|auto-round).{0,60}(?:not supported|unsupported|not implemented|only supported on|requires)", LITERAL,
          "The platform has no implementation for this quantisation.", OTHER, rung="support", sources=("V21", "V22", "A34"),
          unless=r"kv[-_ ]cache[-_ ]dtype|compute capability|must be|does not match the quant",
          matches=("ValueError: fp8 quantization is currently not supported in npu.",

@@ -13,29 +13,32 @@ LOADER = r"load_weights|weight_loader|weight_utils|model_loader|weights_loader|l
 SIGNATURES: tuple[Signature, ...] = (
     root("weights.corrupt", "corrupt-weights", r"SafetensorError|Error while deserializing header|[Hh]eader ?[Tt]oo ?(?:Large|Small|large|small)|InvalidHeader|MetadataIncompleteBuffer|"
          r"incomplete metadata, file not fully covered|PytorchStreamReader failed|unpickling stack underflow|invalid load key|[Cc]hecksum mismatch|"
-         r"(?:is|seems|may be) (?:corrupt|truncated)|unexpected EOF, expected \d", LITERAL,
+         r"(?:is|seems|may be) (?:corrupt|truncated)|unexpected EOF, expected \d|[Ii]nvalid magic number|EOFError: Ran out of input|invalid header or archive is corrupted", LITERAL,
          "A shard is cut short, is a git-LFS pointer, or is not what its name says.", "`ls -l` and sha256 of every shard against the hub; `git lfs pull` or download again.", rung="dryrun", sources=("V48",),
-         matches=("safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
+         matches=('EOFError: Ran out of input', "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
                   "_pickle.UnpicklingError: invalid load key, 'v'.")),
     root("weights.none-found", "weights-missing", r"Cannot find any model weights with|no file named .{0,120}(?:safetensors|pytorch_model)|Error no file named|"
-         r"[Nn]o (?:safetensors|weights?|checkpoint|model) files? (?:was |were )?found|Unable to load weights from|does not appear to have (?:a file named|files named) .{0,60}(?:safetensors|model|bin)|"
+         r"[Nn]o (?:safetensors|weights?|checkpoint|model) files? (?:was |were )?found|Unable to load weights from|Weight files referenced in index but missing|Cannot find any (?:safetensors )?model weights|does not appear to have (?:a file named|files named) .{0,60}(?:safetensors|model|bin)|"
          r"No such file or directory: '?[^'\n]{0,200}\.(?:safetensors|bin|pt|gguf)\b|Failed to open .{0,200}\.safetensors", LITERAL,
          "The folder has no weights in the expected format, or a shard of the index is missing.", "Compare model.safetensors.index.json with the files; point --model to the folder that holds them.", rung="dryrun", sources=("V45",),
-         matches=("RuntimeError: Cannot find any model weights with `/models/x`",
+         matches=("FileNotFoundError: Weight files referenced in index but missing: ['model-00003-of-00008.safetensors']", "RuntimeError: Cannot find any model weights with `/models/x`",
                   "FileNotFoundError: No such file or directory: \"/models/x/model-00003-of-00008.safetensors\"",)),
     root("weights.no-config", "weights-missing", r"(?:does not appear to have a file named|is not the path to a directory containing a file named) config\.json|"
-         r"Invalid repository ID or local directory specified|No such file or directory: '?[^'\n]{0,200}(?:config\.json|index\.json)|"
+         r"Invalid repository ID or local directory specified|Repo id must be in the form .{0,80}: [\'\"][./~]|No such file or directory: '?[^'\n]{0,200}(?:config\.json|index\.json)|"
          r"model path .{1,200}(?:does not exist|not exist)|[Mm]odel (?:path|dir\w{0,10}) .{0,200} not (?:found|exist)", LITERAL,
          "The model path is not a checkpoint folder (inside the container).", "`ls` the path inside the container; mount the folder.", unless=r"huggingface\.co|connect",
-         matches=("OSError: /models/x does not appear to have a file named config.json. Checkout 'https://x' for available files.",
+         matches=("huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/a/b'. Use `repo_type` argument if needed.", "OSError: /models/x does not appear to have a file named config.json. Checkout 'https://x' for available files.",
                   "ValueError: Invalid repository ID or local directory specified: '/models/x'.")),
     root("weights.silently", "weights-silently-missing", r"[Ff]ollowing weights were not (?:loaded|initialized) from (?:the )?checkpoint|not found in params_dict, skip|"
-         r"Some weights of .{1,200} were not initialized from|parameters? (?:were|was) not loaded|(?:missing|unloaded) (?:keys|weights|parameters): ?[\[{'\w]|"
+         r"parameters? (?:were|was) not loaded|(?:missing|unloaded) (?:keys|weights|parameters): ?[\[{'\w]|"
          r"Skip(?:ping|ped)? (?:loading )?(?:weight|param)\w{0,10} |[Ww]eights? not loaded|Ignoring (?:unexpected )?(?:weight|key)", LITERAL,
          "Parameters kept their random or zero initial values; the server starts and answers nonsense.", DRY, rung="dryrun", sources=("K19",),
          unless=r"load_weights_from",
          matches=("ValueError: Following weights were not initialized from checkpoint: {'layers.0.x'}",
                   "WARNING 05-01 10:00:00 [x.py:1] Parameter layers.0.x not found in params_dict, skip loading")),
+    root("weights.newly-initialized", "weights-silently-missing", r"Some weights of .{1,200} were not initialized from", LITERAL,
+         "transformers gave some parameters fresh random values. Right for a head that is to be trained, wrong for serving.", DRY, rung="dryrun", yields="any", anchor="-",
+         matches=("Some weights of LlamaForSequenceClassification were not initialized from the model checkpoint at m and are newly initialized: ['score.weight']",)),
     root("weights.no-module-named", KEYS, r"There is no module or parameter named|Attempted to load nested weight|[Uu]nexpected key\(?s?\)? in (?:source )?state_dict|Missing key\(s\) in state_dict|"
          r"[Ww]eight .{1,120} (?:not found|does not exist) in (?:the )?(?:model|checkpoint|state)|Cannot find weight|[Cc]an(?:not|'t) find tensor|tensor .{1,120}not found in (?:file|checkpoint|safetensors)|"
          r"has no tensor named|[Ff]ailed to find (?:tensor|weight)|is not found in (?:the )?state[_ ]dict", LITERAL,
@@ -62,6 +65,11 @@ SIGNATURES: tuple[Signature, ...] = (
          "A normalisation weight was sharded although its heads are replicated (TP above the number of KV heads).", "Replicate the k_norm shard; try TP equal to the number of KV heads.", sources=("V69",),
          innermost=r"norm|qk", anchor="-", matches=('  File "/x/vllm_ascend/ops/layernorm.py", line 3, in forward_qk\n    x = a * b\n'
                   "RuntimeError: The size of tensor a (128) must match the size of tensor b (64) at non-singleton dimension 1",)),
+    root("weights.shape-under-tp", TP, r"assert (?:\w{1,20}\.)?(?:param\w{0,6}|data|\w{0,10}_slice)\.(?:shape|size\(\)) == loaded_weight\.(?:shape|size\(\))", EXACT,
+         "Under tensor parallelism a tensor's cut is not the size of its parameter's: heads fewer than ranks, a fused part, or quantised packing that does not divide.",
+         "Try --tensor-parallel-size 1: if it loads, the cut is wrong for this layer; then compare the parameter's packing and head counts with the TP size.", rung="dryrun",
+         context=r"tensor[_-]parallel[_-]size[\s=':]{1,4}[2-9]|-tp[ =][2-9]|--tp(?:-size)?[ =][2-9]", raised=r"AssertionError|", sources=("vllm#52480", "vllm#1631"),
+         matches=('vllm serve m --tensor-parallel-size 2\n  File "/x/vllm/model_executor/models/gpt_j.py", line 245, in load_weights\n    assert param_slice.shape == loaded_weight.shape\nAssertionError',)),
     root("weights.shape", SHAPES, r"Attempted to load weight \(|Tried to load weights of size|size mismatch for [\w.]{1,200}: copying a param|Error\(s\) in loading state_dict|"
          r"assert (?:\w{1,20}\.)?(?:param|param_data|self\.data|self_data)\.(?:shape|size\(\)) == loaded_weight\.(?:shape|size\(\))|[Ww]eight (?:shape|size) mismatch|"
          r"(?:tensor|weight|param\w{0,10}) .{1,120}(?:shape|size)s? (?:mismatch|does ?n[o']t match|not match)", LITERAL,
