@@ -119,9 +119,9 @@ def test_two_tritons_over_each_other_are_told_apart_by_their_recorded_hashes(ask
     folder = stack(tmp_path / "s")
     shared = ("triton/__init__.py", "triton/knobs.py")
     install(
-        folder, "triton-ascend", "3.2.2", {name: "# ascend\n" for name in shared} | {"triton/backends/ascend/a.py": ""}
+        folder, "triton-ascend", "3.2.2", dict.fromkeys(shared, "# ascend\n") | {"triton/backends/ascend/a.py": ""}
     )
-    install(folder, "triton", "3.6.0", {name: "# upstream\n" for name in shared})
+    install(folder, "triton", "3.6.0", dict.fromkeys(shared, "# upstream\n"))
     report = ask(folder)
     found = next(f for f in report.findings if f.code == "H007")
     assert "2 of triton," in found.message

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from seatrial.core.errors import SeatrialError
 from seatrial.core.record import Record
 from seatrial.estimate.compute import Part, Work, lay_out
 from seatrial.estimate.engine_rules import EngineRules
@@ -44,8 +45,12 @@ class Table(Record):
 
 
 def what_if(model: Model, hardware: Hardware, rules: EngineRules, serving: Serving, axes: Axes) -> Table:
-    """Evaluate every point."""
-    import numpy as np
+    """Evaluate every point. Raises SeatrialError where numpy, an extra, is not installed."""
+    try:
+        import numpy as np
+    except ImportError as exc:
+        mend = "Install it: pip install 'seatrial[plan]'."
+        raise SeatrialError("what-if tables need numpy, which is not installed", mend=mend) from exc
 
     columns: dict[str, list[Any]] = {}
     skipped: list[str] = []
