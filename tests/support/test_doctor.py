@@ -118,10 +118,8 @@ def test_two_active_platform_plugins_are_refused(ask, tmp_path):
 def test_two_tritons_over_each_other_are_told_apart_by_their_recorded_hashes(ask, tmp_path):
     folder = stack(tmp_path / "s")
     shared = ("triton/__init__.py", "triton/knobs.py")
-    install(
-        folder, "triton-ascend", "3.2.2", {name: "# ascend\n" for name in shared} | {"triton/backends/ascend/a.py": ""}
-    )
-    install(folder, "triton", "3.6.0", {name: "# upstream\n" for name in shared})
+    install(folder, "triton-ascend", "3.2.2", dict.fromkeys(shared, "# ascend\n") | {"triton/backends/ascend/a.py": ""})
+    install(folder, "triton", "3.6.0", dict.fromkeys(shared, "# upstream\n"))
     report = ask(folder)
     found = next(f for f in report.findings if f.code == "H007")
     assert "2 of triton," in found.message
@@ -300,7 +298,8 @@ def test_the_command_gives_json_and_the_verdicts_exit_code(tmp_path, monkeypatch
     import sys
 
     toml = (
-        f'[targets.mine]\nextends = "cpu"\n[targets.mine.engine]\nkind = "interpreter"\ninterpreter = "{sys.executable}"\n'
+        f'[targets.mine]\nextends = "cpu"\n[targets.mine.engine]\nkind = "interpreter"\n'
+        f'interpreter = "{sys.executable}"\n'
         f'[targets.mine.launch.env]\nPYTHONPATH = "{folder}"\n'
     )
     write(tmp_path, {"seatrial.toml": toml})
