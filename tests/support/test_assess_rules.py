@@ -33,10 +33,13 @@ SOURCES = {
     "vllm/version.py": "__version__ = '0.99.0'\n",
     f"{MODELS}/__init__.py": "",
     f"{MODELS}/registry.py": (
-        "_TEXT = {'PlainForCausalLM': ('plain', 'PlainForCausalLM'), 'LatentForCausalLM': ('latent', 'LatentForCausalLM'),"
-        " 'LatentMTPModel': ('latent_mtp', 'LatentMTPModel')}\n"
+        "_TEXT = {'PlainForCausalLM': ('plain', 'PlainForCausalLM'),"
+        " 'LatentForCausalLM': ('latent', 'LatentForCausalLM'), 'LatentMTPModel': ('latent_mtp', 'LatentMTPModel')}\n"
         "_VLLM_MODELS = {**_TEXT}\n_PREVIOUSLY_SUPPORTED_MODELS = {'OldForCausalLM': '0.9.2'}\n"
         "_OOT_SUPPORTED_MODELS = {}\n"
+        "ModelRegistry = _ModelRegistry({arch: _LazyRegisteredModel("
+        "module_name=f'vllm.model_executor.models.{mod}', class_name=cls)"
+        " for arch, (mod, cls) in _VLLM_MODELS.items()})\n"
     ),
     f"{MODELS}/plain.py": (
         "class PlainForCausalLM:\n    def __init__(self, vllm_config, config):\n"
@@ -48,7 +51,7 @@ SOURCES = {
         "        self.kv_a_proj_with_mqa = config.kv_lora_rank\n        self.rope = config.qk_rope_head_dim\n"
         "        self.rank = getattr(config, 'q_lora_rank', None)\n"
     ),
-    f"{MODELS}/latent_mtp.py": "from .latent import LatentForCausalLM\nx = config.kv_lora_rank, config.qk_rope_head_dim\n",
+    f"{MODELS}/latent_mtp.py": "from .latent import Latent\nx = config.kv_lora_rank, config.qk_rope_head_dim\n",
 }
 
 

@@ -76,7 +76,7 @@ def _support(
     from seatrial.core.errors import EngineError
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
-    from seatrial.support import support
+    from seatrial.support import SupportFacts, support
     from seatrial.support.by_source import support_by_source
 
     if engine is not None:
@@ -102,7 +102,7 @@ def _support(
                 timeout_s=float(chosen.limits.probe_s.value or 600),
                 progress=progress,
             )
-    if any(f.code == "S002" for f in result.findings) and readable:
+    if isinstance(result.facts, SupportFacts) and result.facts.road == "unknown" and readable:
         why = result.outcome.reason
         return _Asked(support_by_source(card, roots[0], roots[1:], why), roots[0], tuple(roots[1:]))
     return _Asked(result, python, ())

@@ -60,8 +60,8 @@ def assess(
     blocking = [f for f in features if f.expectation == "not-expected" and f.name in _demanded(card, target)]
     if outcome.verdict.value == "pass" and blocking:
         outcome = failed(f"{blocking[0].name}: {blocking[0].reason}")
-    if facts.served_by is not None:
-        relatives = ()
+    if facts.served_by is not None or any(s.class_path for s in facts.states):
+        relatives = ()  # what is registered needs no base to be written from
     elif relatives is None:
         relatives = by_name(facts.architectures, facts.supported)
     road = choose_road(facts, target, relatives)
