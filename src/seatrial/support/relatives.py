@@ -102,11 +102,13 @@ class ModelFiles:
     def _score(self, other: str, file: _File, fields: set[str], words: set[str], families: list[str]) -> Relative:
         by_field = _fitting(fields, file, self._field_weight) if fields else None
         by_word = _covered(words, file.words, self._word_weight) if words else None
-        name = max((difflib.SequenceMatcher(None, f, family(other)).ratio() for f in families), default=0.0)
+        name = max((difflib.SequenceMatcher(None, f, family(other)).ratio() for f in families), default=None)
         parts = [(FIELDS, by_field), (WORDS, by_word), (NAME, name)]
         known = [(weight, part) for weight, part in parts if part is not None]
-        score = sum(w * p for w, p in known) / sum(w for w, _ in known)
-        because = [f"family {family(other)!r} against {', '.join(map(repr, families))} ({name:.2f})"]
+        score = sum(w * p for w, p in known) / sum(w for w, _ in known) if known else 0.0
+        because = []
+        if name is not None:
+            because.append(f"family {family(other)!r} against {', '.join(map(repr, families))} ({name:.2f})")
         if by_field is not None:
             shared = sorted(fields & file.fields, key=lambda f: (-self._field_weight[f], f))[:4]
             because.append(f"config fields {by_field:.2f}, rarest shared: {', '.join(shared) or 'none'}")
@@ -119,7 +121,7 @@ class ModelFiles:
             because="; ".join(because),
             fields=None if by_field is None else round(by_field, 3),
             words=None if by_word is None else round(by_word, 3),
-            name=round(name, 3),
+            name=None if name is None else round(name, 3),
         )
 
 
