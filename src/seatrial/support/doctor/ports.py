@@ -63,9 +63,9 @@ def hccl_check(target: Target, host: HostFacts, env: Mapping[str, str]) -> Check
         found.append(finding("H022", Severity.WARNING, "net.ipv4.ip_local_reserved_ports", message, mend))
     seen = (
         f"host {spans} ({source}): {len(taken)} taken; each NPU's own port {_npu_ports(env)} cannot be seen from here"
+    )
     if blind:
         seen += "; whether they are reserved is unknown (/proc/sys/net/ipv4 cannot be read)"
-    )
     return checked("HCCL ports", seen, found)
 
 
