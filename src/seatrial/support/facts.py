@@ -11,7 +11,8 @@ class SupportFacts(Record):
     """What the engine said. `served_by` is the architecture the engine would use, None if it has none.
 
     `road`: "native" (a class of vLLM or a plugin), "transformers-backend" (vLLM's wrapper of the library's class),
-    "remote-code" (only the checkpoint's own code might), "none", or "unknown" (the engine did not answer).
+    "remote-code" (only the checkpoint's own code might), "none", "by-source" (no engine was asked, the registry was
+    read from its sources), or "unknown" (the engine did not answer).
     """
 
     architectures: tuple[str, ...]

@@ -3,7 +3,8 @@
 S003 a plugin raises when called; S004 a plugin does not load; S005 the registered class does not import; S006 it
 cannot be inspected; S007 the platform refuses it; S008 a plugin overwrites vLLM's class; S009 served through another
 class; S010 supported until an older vLLM; S011 moved out of vLLM's tree; S012 Transformers backend only; S013 only the
-checkpoint's own code; S014 not registered. (S001, no architecture, and S002, no answer, are the step's own.)
+checkpoint's own code; S014 not registered. Elsewhere: S001 no architecture, S002 no answer, S015 read from
+sources only.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def hccl_check(target: Target, host: HostFacts, env: Mapping[str, str]) -> Check
         mend = "Stop that process if it is yours, or set HCCL_IF_BASE_PORT in launch.env to 16 ports that are free."
         found.append(finding("H021", Severity.ERROR, f"{listener.address}:{listener.port}", message, mend))
     spans = ",".join(f"{low}-{high}" for low, high in wanted)
-    exposed = [r for r in wanted if _within(r, host) and not _reserved(r, host)]
+    blind = host.reserved_ports is None or host.ephemeral_ports is None
+    exposed = [r for r in wanted if _within(r, host) and not _reserved(r, host)] if not blind else []
     if exposed:
         low, high = host.ephemeral_ports or (0, 0)
         message = f"{spans} lie in the range of outgoing connections ({low}-{high}) and are not reserved"
@@ -63,6 +64,8 @@ def hccl_check(target: Target, host: HostFacts, env: Mapping[str, str]) -> Check
     seen = (
         f"host {spans} ({source}): {len(taken)} taken; each NPU's own port {_npu_ports(env)} cannot be seen from here"
     )
+    if blind:
+        seen += "; whether they are reserved is unknown (/proc/sys/net/ipv4 cannot be read)"
     return checked("HCCL ports", seen, found)
 
 

@@ -136,6 +136,8 @@ def engine_check(asked: Asked) -> Check:
         worst = errors(asked.findings)
         return checked("engine", worst[0].message if worst else "no answer", asked.findings)
     seen = f"vLLM {identity.vllm_version}, active platform {identity.device_type} ({identity.platform_class})"
+    if identity.vllm_version is None:
+        seen = f"no vLLM in {identity.executable}"
     return checked("engine", seen, asked.findings)
 
 
