@@ -63,7 +63,8 @@ def report(rows: list[dict], *, quiet: bool) -> None:
             groups[key][row["verdict"]] += 1
             groups[key]["primary"] += row["primary"]
     print(
-        f"{'fidelity':<16}{'cases':>6}{'right':>7}{'unknown':>9}{'wrong':>7}{'accuracy':>10}{'wrong %':>9}{'primary':>9}"
+        f"{'fidelity':<16}{'cases':>6}{'right':>7}{'unknown':>9}{'wrong':>7}"
+        f"{'accuracy':>10}{'wrong %':>9}{'primary':>9}"
     )
     for key, count in groups.items():
         total = count["right"] + count["unknown"] + count["wrong"]
