@@ -160,8 +160,8 @@ def show(console: Console, ended: Ended) -> None:
         f"time: {finished.wall_s:.1f} s, of which the engine {finished.engine_s:.1f} s, seatrial itself "
         f"{finished.overhead_s:.1f} s"
     )
-    console.print(f"evidence: {ended.folder}")
-    console.print(f"report:   {ended.report}")
+    console.print(f"evidence: {_from_here(ended.folder)}", markup=False)
+    console.print(f"report:   {_from_here(ended.report)}", markup=False)
 
 
 def _show_trouble(console: Console, step: StoredStep) -> None:
@@ -178,6 +178,12 @@ def _show_trouble(console: Console, step: StoredStep) -> None:
         console.print(f"  … and {len(shown) - 10} more, all in the report")
     for command in step.commands[:2]:
         console.print(f"  {command.purpose}:\n    {command.shell()}", markup=False)
+
+
+def _from_here(path: str) -> str:
+    """The path relative to the current folder if it lies below it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _plain(text: str) -> str:
