@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from seatrial.core.record import Record
+from seatrial.core.command import Command
+from seatrial.core.record import Record, replace
 
 SCHEMA_VERSION = 1
 SECRET_NAME = re.compile(
@@ -86,12 +87,34 @@ def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
         name, equals, value = word.partition("=")
         if secret_next:
             out.append(REDACTED)
-        elif word.startswith("-") and equals:
-            out.append(f"{name}={redact(name.lstrip('-').replace('-', '_'), value)}")
+        elif equals and word.startswith("-") and "=" in value:
+            # A pair inside an option: --arg=api-key=X, --arg=--api-key=X.
+            inner, _, rest = value.partition("=")
+            out.append(f"{name}={inner}={redact(_plain_name(f'{name}_{inner}'), rest)}")
+        elif equals and "://" not in name:
+            out.append(f"{name}={redact(_plain_name(name), value)}")
         else:
             out.append(URL_LOGIN.sub(f"{REDACTED}@", word))
         secret_next = word.startswith("-") and not equals and bool(SECRET_NAME.search(name.replace("-", "_")))
     return tuple(out)
+
+
+def _plain_name(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+def without_secrets(command: Command) -> Command:
+    """The command as it may be kept."""
+    return replace(command, argv=redact_arguments(command.argv), env={n: redact(n, v) for n, v in command.env.items()})
+
+
+def redact_target(target: dict[str, Any]) -> dict[str, Any]:
+    """A target, as plain data, whose launch variables and serve arguments hold no secrets."""
+    clean = {**target}
+    for part, key in (("launch", "env"), ("serve", "args")):
+        values = {n: redact(n.replace("-", "_"), v) if isinstance(v, str) else v for n, v in target[part][key].items()}
+        clean[part] = {**target[part], key: values}
+    return clean
 
 
 def git_state(folder: Path) -> GitState | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from seatrial import __version__
 from seatrial.core.record import to_plain
-from seatrial.evidence import Manifest, redact
-from seatrial.evidence.manifest import git_state, hardware, redact_arguments, telling_environment
+from seatrial.evidence import Manifest
+from seatrial.evidence.manifest import git_state, hardware, redact_arguments, redact_target, telling_environment
 from seatrial.evidence.records import now
 from seatrial.targets import Located
 from seatrial.workflow.job import Job
@@ -25,8 +25,7 @@ def manifest_of(
 ) -> Manifest:
     told, others = telling_environment(os.environ)
     roots = (Path.cwd(), *(Path(r) for r in (located.target.roots.vllm, located.target.roots.plugin) if r))
-    target = to_plain(located.target)
-    target["launch"]["env"] = {n: redact(n, v) for n, v in located.target.launch.env.items()}
+    target = redact_target(to_plain(located.target))
     return Manifest(
         schema_version=1,
         run_id=name,

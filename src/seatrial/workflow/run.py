@@ -23,6 +23,7 @@ from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
 from seatrial.evidence import Run, StoredStep, Workspace
+from seatrial.evidence.manifest import redact_target
 from seatrial.evidence.records import now
 from seatrial.report import write_report
 from seatrial.targets import load_target
@@ -68,7 +69,7 @@ def run_job(
                 "target": to_plain(located.target),
             }
             if resume is not None:
-                run.append("inputs", common)
+                run.append("inputs", {**common, "target": redact_target(common["target"])})
             observer.begun(run.run_id)
             context = Context(job, located.target, session, scratch, observer)
             return _all_steps(run, context, common, began)
