@@ -120,7 +120,7 @@ def test_a_folder_in_place_of_a_file_is_said(workspace, run, name):
 
 def test_a_run_folder_whose_name_is_not_utf8_is_listed(workspace, run):
     run.close()
-    os.rename(os.fsencode(run.folder), os.fsencode(run.folder.parent) + b"/2026-\xff")
+    run.folder.rename(run.folder.parent / os.fsdecode(b"2026-\xff"))
     assert len(list_runs(workspace)) == 1
     to_json(list_runs(workspace))
 

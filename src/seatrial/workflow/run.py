@@ -50,7 +50,9 @@ def run_job(
         if job is None:
             raise UsageError("nothing to run", mend="Name a checkpoint, or a run with --resume.")
         folder = Path(job.checkpoint)
-        if not folder.is_dir():
+        if not _is_text(job.checkpoint):
+            raise UsageError(f"the path {job.checkpoint!r} is not UTF-8, so no run can keep it", mend="Rename it.")
+        if not _is_folder(folder):
             raise UsageError(f"the checkpoint {folder} is not a folder", mend="Name the folder that holds config.json.")
         located = load_target(job.target, overrides)
         python = target_python(located.target)
@@ -115,6 +117,21 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
     shutil.rmtree(context.scratch, ignore_errors=True)
     report = write_report(run)
     return Ended(finished=finished, steps=done, folder=str(run.folder), report=str(report))
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _not_run(step: str, blocked_by: str) -> StepResult:
