@@ -135,7 +135,7 @@ class Watcher:
 
     def say(self, text: str) -> None:
         if self._status is not None:
-            self._status.update(f"{self._step}: {text}  [dim]{time.monotonic() - self._began:.0f} s[/dim]")
+            self._status.update(f"{self._step}: {_plain(text)}  [dim]{time.monotonic() - self._began:.0f} s[/dim]")
 
     def step_ended(self, step: StoredStep, reused: bool) -> None:
         self.stop()
@@ -173,8 +173,8 @@ def show(console: Console, ended: Ended) -> None:
         f"time: {finished.wall_s:.1f} s, of which the engine {finished.engine_s:.1f} s, seatrial itself "
         f"{finished.overhead_s:.1f} s"
     )
-    console.print(f"evidence: {ended.folder}")
-    console.print(f"report:   {ended.report}")
+    console.print(f"evidence: {ended.folder}", markup=False)
+    console.print(f"report:   {ended.report}", markup=False)
 
 
 def _show_trouble(console: Console, step: StoredStep) -> None:
