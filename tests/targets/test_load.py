@@ -82,3 +82,30 @@ def test_the_nearest_override_above_counts(tmp_path):
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     assert find_overrides(inner) == tmp_path / "seatrial.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[targets.cpu.limits]\nready_s = -1\n", "ready_s"),
+        ("[targets.cpu.limits]\nprobe_s = 0\n", "probe_s"),
+        ("[targets.cpu.limits]\nstuck_s = nan\n", "stuck_s"),
+        ("[targets.cpu.limits]\nrequest_s = inf\n", "request_s"),
+        ("[targets.cpu.limits]\nstop_s = -0.5\n", "stop_s"),
+        ("[targets.cpu.devices]\ncount = 0\n", "count"),
+        ("[targets.cpu.devices]\ncount = 1.5\n", "count"),
+        ('[targets.cpu.launch.env]\nA = "a\\u0000b"\n', "launch.env"),
+        ('[targets.cpu.launch.env]\n"A=B" = "x"\n', "launch.env"),
+        ('[targets.cpu.launch.env]\n"" = "x"\n', "launch.env"),
+        ("[targets.cpu.limits]\nready_s = " + "[" * 20000 + "\n", "TOML"),
+    ],
+)
+def test_a_number_or_variable_that_cannot_be_is_refused_by_name(override, text, says):
+    with pytest.raises(FileFormatError, match=says):
+        load_target("cpu", override(text))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\x00b", "../builtin/cpu", "../hardware/cpu"])
+def test_a_name_that_is_no_name_is_an_unknown_target(name):
+    with pytest.raises(UsageError, match="unknown target"):
+        load_target(name)

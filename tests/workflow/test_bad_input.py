@@ -6,6 +6,7 @@ The engine is this Python, which has no vLLM: enough to reach every fault that c
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -67,8 +68,9 @@ def place(tmp_path):
 
 
 def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    target = [] if "--resume" in words else ["--target", "here"]
     result = subprocess.run(
-        [sys.executable, "-m", "seatrial", "run", *words, "--target", "here"], capture_output=True, text=True, cwd=cwd
+        [sys.executable, "-m", "seatrial", "run", *words, *target], capture_output=True, text=True, cwd=cwd
     )
     assert "Traceback" not in result.stderr + result.stdout, result.stderr + result.stdout
     return result
@@ -125,6 +127,10 @@ def test_a_faulty_checkpoint_fails_in_inspect_and_names_the_file(checkpoint, pla
         (["CHECKPOINT", "--resume", "last"], 2, "--resume"),
         (["CHECKPOINT", "--tp", "0"], 2, "--tp"),
         (["CHECKPOINT", "--stages", "dry,wet"], 2, "'wet'"),
+        (["CHECKPOINT", "--stages", ","], 2, "--stages"),
+        (["--resume", "last", "--tp", "2"], 2, "--tp"),
+        (["--resume", "last", "--keep-going"], 2, "--keep-going"),
+        (["x" * 5000], 2, "not a folder"),
     ],
 )
 def test_a_wrong_argument_is_exit_2_and_makes_no_run(checkpoint, place, words, code, says):
@@ -167,3 +173,30 @@ def test_an_unwritable_workspace_is_exit_4_and_earlier_runs_stay(checkpoint, pla
     assert "--workspace" in result.stderr
     assert result.stderr.count("\n") == 1
     assert runs(place) == before
+
+
+def test_bytes_that_are_not_utf8_in_environment_and_path_are_no_traceback(checkpoint, place):
+    result = subprocess.run(
+        [sys.executable, "-m", "seatrial", "run", str(checkpoint), "--target", "here", "--json"],
+        capture_output=True,
+        cwd=place,
+        env={**os.environ, "LANGUAGE": "a", os.fsdecode(b"VLLM_X"): os.fsdecode(b"\xff")},
+    )
+    assert result.returncode == 1, result.stderr
+    other = checkpoint.rename(checkpoint.parent / os.fsdecode(b"check\xff"))
+    refused = subprocess.run(
+        [sys.executable, "-m", "seatrial", "run", other, "--target", "here"], capture_output=True, cwd=place
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert b"UTF-8" in refused.stderr
+    assert b"Traceback" not in refused.stderr
+
+
+def test_secrets_of_the_target_are_not_kept_by_a_run_or_its_resume(checkpoint, place):
+    with (place / "seatrial.toml").open("a") as stream:
+        stream.write('[targets.here.launch.env]\nHF_TOKEN = "sesame"\n[targets.here.serve.args]\napi-key = "sesame"\n')
+    assert run(str(checkpoint), cwd=place).returncode == 1
+    resumed = subprocess.run([sys.executable, "-m", "seatrial", "run", "--resume", "last"], cwd=place)
+    assert resumed.returncode == 1
+    kept = [f for f in (place / ".seatrial").rglob("*") if f.is_file() and b"sesame" in f.read_bytes()]
+    assert kept == []

@@ -36,6 +36,8 @@ def _name_and_version(name: str, version: str | None) -> tuple[str, str]:
 @json_option
 def install(name: str, version: str | None, python: str | None, force: bool, as_json: bool) -> None:
     """Install the engine NAME (cpu), unless it is already there and complete."""
+    from rich.markup import escape
+
     from seatrial.engine import install as work
 
     kind = work.embedded_kind(name)
@@ -45,7 +47,7 @@ def install(name: str, version: str | None, python: str | None, force: bool, as_
         with console.status("starting") as status:
 
             def say(text: str) -> None:
-                status.update(f"{text}  [dim]{time.monotonic() - began:.0f} s[/dim]")
+                status.update(f"{escape(text)}  [dim]{time.monotonic() - began:.0f} s[/dim]")
 
             engine = work.install(kind, version or kind.default_version, python=python, force=force, say=say)
     else:
@@ -55,14 +57,14 @@ def install(name: str, version: str | None, python: str | None, force: bool, as_
             # A line every few seconds is enough for a log file; milestones always.
             if time.monotonic() - last[0] > 5 or not text.startswith(("collecting", "downloading", "using")):
                 last[0] = time.monotonic()
-                console.print(f"{time.monotonic() - began:5.0f} s  {text}")
+                console.print(f"{time.monotonic() - began:5.0f} s  {text}", markup=False)
 
         engine = work.install(kind, version or kind.default_version, python=python, force=force, say=say)
     if as_json:
         print_json(engine)
     else:
         mends = f", mended: {', '.join(engine.mends)}" if engine.mends else ""
-        out().print(f"engine {engine.package} {engine.version} is ready: {engine.python}{mends}")
+        out().print(f"engine {engine.package} {engine.version} is ready: {engine.python}{mends}", markup=False)
 
 
 @command.command("list")
@@ -77,10 +79,10 @@ def list_(as_json: bool) -> None:
         return
     console = out()
     if not entries:
-        console.print(f"no engine in {engines_folder()}; `seatrial engine install cpu` makes one")
+        console.print(f"no engine in {engines_folder()}; `seatrial engine install cpu` makes one", markup=False)
     for entry in entries:
         what = f"ready, {entry.engine.python}" if entry.engine else f"unfinished: {entry.reason}"
-        console.print(f"{entry.name}  {what}")
+        console.print(f"{entry.name}  {what}", markup=False)
 
 
 @command.command()
@@ -118,7 +120,7 @@ def doctor(name: str, version: str | None, as_json: bool) -> None:
         console.print("  " + ", ".join(f"{k} {v}" for k, v in identity.packages.items()))
         console.print(f"  torchvision usable: {'yes' if identity.torchvision_error is None else 'no'}")
     for finding in findings:
-        console.print(f"  {finding.severity.value} {finding.one_line()}. {finding.next_step}")
+        console.print(f"  {finding.severity.value} {finding.one_line()}. {finding.next_step}", markup=False)
     if tail:
         click.echo(tail, err=True)
     leave(verdict)
@@ -140,4 +142,4 @@ def remove(name: str, version: str | None, yes: bool) -> None:
     if not yes:
         click.confirm(f"delete {folder}?", abort=True)
     remove_engine(folder)
-    out().print(f"removed {folder}")
+    out().print(f"removed {folder}", markup=False)

@@ -68,6 +68,8 @@ def command(
         )
     elif checkpoint is not None:
         raise UsageError("--resume takes its checkpoint from the run", mend="Leave out CHECKPOINT or --resume.")
+    else:
+        _refuse_given("target", "tp", "max_model_len", "stages", "keep_going")
     watcher = Watcher(err())
     try:
         ended = run_job(
@@ -90,6 +92,15 @@ def command(
     leave(ended.finished.verdict)
 
 
+def _refuse_given(*names: str) -> None:
+    """What a resumed run would ignore is refused: its job stands in its manifest."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--resume takes {flag} from the run", mend=f"Leave out {flag}, or begin a new run.")
+
+
 def _stages(text: str) -> tuple[Stage, ...]:
     from seatrial.workflow import STAGES
 
@@ -97,6 +108,8 @@ def _stages(text: str) -> tuple[Stage, ...]:
     wrong = [n for n in names if n not in STAGES]
     if wrong:
         raise UsageError(f"--stages: unknown stage {wrong[0]!r}", mend=f"Allowed: {', '.join(STAGES)}.")
+    if not names:
+        raise UsageError("--stages: no stage is named", mend=f"Allowed: {', '.join(STAGES)}.")
     return tuple(n for n in STAGES if n in names)
 
 
@@ -122,7 +135,7 @@ class Watcher:
 
     def say(self, text: str) -> None:
         if self._status is not None:
-            self._status.update(f"{self._step}: {text}  [dim]{time.monotonic() - self._began:.0f} s[/dim]")
+            self._status.update(f"{self._step}: {_plain(text)}  [dim]{time.monotonic() - self._began:.0f} s[/dim]")
 
     def step_ended(self, step: StoredStep, reused: bool) -> None:
         self.stop()

@@ -32,7 +32,7 @@ def list_(workspace: str, as_json: bool) -> None:
         return
     console = out()
     if not rows:
-        console.print(f"no run in {Path(workspace).absolute()}; `seatrial run CHECKPOINT` makes one")
+        console.print(f"no run in {Path(workspace).absolute()}; `seatrial run CHECKPOINT` makes one", markup=False)
     for row in rows:
         verdict = row.verdict or row.state
         sealed = " signed off" if row.signed_off else ""
@@ -73,6 +73,8 @@ def show(run: str, workspace: str, as_json: bool) -> None:
 @json_option
 def verify(names: tuple[str, ...], workspace: str, as_json: bool) -> None:
     """Re-hash every file of the named runs (all, if none is named) and name what changed."""
+    from rich.markup import escape
+
     from seatrial.evidence import open_workspace, verify_run
 
     place = open_workspace(Path(workspace), write=False)
@@ -84,11 +86,11 @@ def verify(names: tuple[str, ...], workspace: str, as_json: bool) -> None:
         leave(verdict)
     console = out()
     if not results:
-        console.print(f"no run in {Path(workspace).absolute()}: nothing was verified")
+        console.print(f"no run in {Path(workspace).absolute()}: nothing was verified", markup=False)
     for result in results:
         style = STYLES[result.verdict]
         console.print(
-            f"[{style}]{result.verdict.value}[/]  {result.run_id}: {result.records} records, "
+            f"[{style}]{result.verdict.value}[/]  {escape(result.run_id)}: {result.records} records, "
             f"{result.artifacts} artifacts, {result.bytes / 1e6:.1f} MB"
         )
         for finding in result.findings:

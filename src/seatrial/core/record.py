@@ -28,8 +28,23 @@ else:
 
 def to_json(value: Any, *, indent: int | None = None) -> bytes:
     """JSON (UTF-8) of a record or of plain data. Key order is the field order, so equal records give equal bytes."""
-    data = msgspec.json.encode(value)
+    try:
+        data = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A path or a variable that is not UTF-8 reaches us with surrogates, which JSON cannot hold.
+        data = msgspec.json.encode(_escaped(msgspec.to_builtins(value)))
     return msgspec.json.format(data, indent=indent) if indent is not None else data
+
+
+def _escaped(value: Any) -> Any:
+    """Plain data with every surrogate as a backslash escape."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_escaped(k): _escaped(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_escaped(v) for v in value]
+    return value
 
 
 def to_plain(value: Any) -> Any:

@@ -84,10 +84,12 @@ def install(
         entry = read_entry(folder) if folder.exists() else None
         if entry is not None and entry.engine is not None and not force:
             return entry.engine
+        # Before anything is removed: a wrong --python must not cost the engine that works.
+        base = _base_python(kind, python)
         if entry is not None:
             say(f"removing {folder} ({entry.reason or 'reinstall asked for'})")
             remove_engine(folder)
-        return _install(kind, version, folder, _base_python(kind, python), say)
+        return _install(kind, version, folder, base, say)
 
 
 def _install(kind: EmbeddedKind, version: str, folder: Path, base: str, say: Say) -> InstalledEngine:
@@ -145,10 +147,15 @@ def _base_python(kind: EmbeddedKind, asked: str | None) -> str:
         found = shutil.which(candidate)
         if found is None:
             continue
-        result = subprocess.run(
-            [found, "-c", "import sys; print(sys.version_info[0], sys.version_info[1])"], capture_output=True, text=True
-        )
-        if result.returncode == 0 and tuple(int(n) for n in result.stdout.split()) in versions:
+        try:
+            result = subprocess.run(
+                [found, "-c", "import sys; print(sys.version_info[0], sys.version_info[1])"],
+                capture_output=True,
+                timeout=60,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if result.returncode == 0 and result.stdout.split() in [[b"%d" % a, b"%d" % b] for a, b in versions]:
             return found
     wanted = f"{kind.distribution} needs Python {_dotted(kind.oldest_python)} to {_dotted(kind.newest_python)}"
     named = f" and {asked!r} is none" if asked else " and none was found on PATH"
@@ -206,7 +213,14 @@ def _news(line: str, say: Say) -> None:
 @contextlib.contextmanager
 def _only_one(lock: Path, say: Say) -> Iterator[None]:
     """Hold the lock of this engine; a second installer waits for the first."""
-    with lock.open("w") as stream:
+    try:
+        opened = lock.open("w")
+    except OSError as exc:
+        raise EngineError(
+            f"the cache folder {lock.parent} cannot be written: {exc.strerror}",
+            mend="Set SEATRIAL_CACHE to a folder you can write.",
+        ) from exc
+    with opened as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

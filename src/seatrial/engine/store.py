@@ -6,6 +6,7 @@ The cache folder is the user's (`SEATRIAL_CACHE` overrides it). Nothing here sta
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -13,11 +14,12 @@ from typing import Literal
 import msgspec
 import platformdirs
 
-from seatrial.core.errors import EngineError, FileFormatError
+from seatrial.core.errors import EngineError, FileFormatError, UsageError
 from seatrial.core.record import Record, from_json
 
 MARKER = "engine.json"
 SCHEMA_VERSION = 1
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
 
 class InstalledEngine(Record):
@@ -47,10 +49,14 @@ class EngineEntry(Record):
 def engines_folder() -> Path:
     """The folder that holds all embedded engines (it may not exist)."""
     base = os.environ.get("SEATRIAL_CACHE") or platformdirs.user_cache_dir("seatrial")
-    return Path(base) / "engines"
+    # Absolute: an engine's interpreter is kept by this path and used from other folders.
+    return Path(base).absolute() / "engines"
 
 
 def engine_folder(package: str, version: str) -> Path:
+    """Where that engine is or would be; raises UsageError for what is no version (it becomes part of a path)."""
+    if not VERSION.fullmatch(version) or not VERSION.fullmatch(package):
+        raise UsageError(f"{package!r} {version!r} is no package and version", mend="A version is like 0.32.0.")
     return engines_folder() / f"{package}-{version}"
 
 

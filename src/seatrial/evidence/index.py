@@ -58,7 +58,7 @@ def _synced(file: Path, folders: list[Path]) -> list[RunRow]:
         known = dict(base.execute("SELECT run_id, head FROM runs").fetchall())
         for folder in folders:
             head = _head_text(folder)
-            if known.pop(folder.name, None) != head:
+            if known.pop(_shown(folder), None) != head:
                 row = to_plain(_row(folder))
                 values = [row["run_id"], head, *(row[c] for c in COLUMNS[2:])]
                 base.execute(f"REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({','.join('?' * 9)})", values)  # noqa: S608
@@ -73,6 +73,11 @@ def _synced(file: Path, folders: list[Path]) -> list[RunRow]:
     return rows
 
 
+def _shown(folder: Path) -> str:
+    """The folder's name; SQLite and JSON hold no bytes that are not UTF-8."""
+    return folder.name.encode("utf-8", "backslashreplace").decode()
+
+
 def _head_text(folder: Path) -> str:
     file = folder / HEAD
     return file.read_text(errors="replace") if file.is_file() else ""
@@ -81,9 +86,13 @@ def _head_text(folder: Path) -> str:
 def _row(folder: Path) -> RunRow:
     try:
         run = Run.read(folder)
+        finished = run.last("finished")
+        body = to_plain(finished.body) if finished else {}
+        if not isinstance(body, dict):
+            raise FileFormatError(f"{folder.name}: its last record 'finished' is not a table")
     except (FileFormatError, WorkspaceError, OSError) as exc:
         return RunRow(
-            run_id=folder.name,
+            run_id=_shown(folder),
             created_at="",
             checkpoint="",
             target="",
@@ -92,14 +101,12 @@ def _row(folder: Path) -> RunRow:
             signed_off=False,
             summary=str(exc),
         )
-    finished = run.last("finished")
-    body = to_plain(finished.body) if finished else {}
     later = run.log.entries[-1].kind if run.log.entries else ""
     state = (
         "finished" if finished and later == "finished" else ("interrupted" if later == "interrupted" else "unfinished")
     )
     return RunRow(
-        run_id=folder.name,
+        run_id=_shown(folder),
         created_at=run.manifest.created_at,
         checkpoint=run.manifest.checkpoint,
         target=str(run.manifest.target.get("name", "")),

@@ -5,6 +5,8 @@ In: arguments, versions, hashes. Out: the `Manifest`. Secrets are redacted befor
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import platform
 import re
@@ -15,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from seatrial.core.record import Record
+from seatrial.core.command import Command
+from seatrial.core.record import Record, replace
 
 SCHEMA_VERSION = 1
 SECRET_NAME = re.compile(
@@ -33,12 +36,16 @@ REDACTED = "<redacted>"
 
 
 class GitState(Record):
-    """The checkout a folder belongs to. `dirty` lists at most 50 changed paths."""
+    """The checkout a folder belongs to. `dirty` lists at most 50 changed paths.
+
+    `changes` is a hash of what differs from the commit (the diff, size and time of untracked files); empty if clean.
+    """
 
     folder: str
     commit: str
     is_dirty: bool
     dirty: tuple[str, ...] = ()
+    changes: str = ""
 
 
 class Manifest(Record):
@@ -86,30 +93,67 @@ def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
         name, equals, value = word.partition("=")
         if secret_next:
             out.append(REDACTED)
-        elif word.startswith("-") and equals:
-            out.append(f"{name}={redact(name.lstrip('-').replace('-', '_'), value)}")
+        elif equals and word.startswith("-") and "=" in value:
+            # A pair inside an option: --arg=api-key=X, --arg=--api-key=X.
+            inner, _, rest = value.partition("=")
+            out.append(f"{name}={inner}={redact(_plain_name(f'{name}_{inner}'), rest)}")
+        elif equals and "://" not in name:
+            out.append(f"{name}={redact(_plain_name(name), value)}")
         else:
             out.append(URL_LOGIN.sub(f"{REDACTED}@", word))
         secret_next = word.startswith("-") and not equals and bool(SECRET_NAME.search(name.replace("-", "_")))
     return tuple(out)
 
 
+def _plain_name(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+def without_secrets(command: Command) -> Command:
+    """The command as it may be kept."""
+    return replace(command, argv=redact_arguments(command.argv), env={n: redact(n, v) for n, v in command.env.items()})
+
+
+def redact_target(target: dict[str, Any]) -> dict[str, Any]:
+    """A target, as plain data, whose launch variables and serve arguments hold no secrets."""
+    clean = {**target}
+    for part, key in (("launch", "env"), ("serve", "args")):
+        values = {n: redact(n.replace("-", "_"), v) if isinstance(v, str) else v for n, v in target[part][key].items()}
+        clean[part] = {**target[part], key: values}
+    return clean
+
+
 def git_state(folder: Path) -> GitState | None:
     """The commit and the changed files of the checkout around `folder`; None where there is none or git is missing."""
+    head = _git(folder, "rev-parse", "HEAD")
+    status = _git(folder, "status", "--porcelain", "-z")
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    if head is None or status is None or top is None:
+        return None
+    changed = [os.fsdecode(entry[3:]) for entry in status.split(b"\0") if entry[2:3] == b" "]
+    digest = hashlib.sha256(status + (_git(folder, "diff", "HEAD", "--binary") or b""))
+    for entry in status.split(b"\0"):
+        if entry.startswith(b"?? "):
+            with contextlib.suppress(OSError):
+                seen = (Path(os.fsdecode(top.strip())) / os.fsdecode(entry[3:])).stat()
+                digest.update(f"{seen.st_size} {seen.st_mtime_ns}".encode())
+    return GitState(
+        folder=str(folder),
+        commit=head.decode().strip(),
+        is_dirty=bool(changed),
+        dirty=tuple(changed[:50]),
+        changes=digest.hexdigest() if changed else "",
+    )
+
+
+def _git(folder: Path, *words: str) -> bytes | None:
+    """What git prints; None if it fails or is not installed."""
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        head = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, env=quiet
-        )
-        if head.returncode != 0:
-            return None
-        status = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain"], capture_output=True, text=True, env=quiet
-        )
+        result = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, env=quiet)
     except OSError:
         return None
-    changed = [line[3:] for line in status.stdout.splitlines()]
-    return GitState(folder=str(folder), commit=head.stdout.strip(), is_dirty=bool(changed), dirty=tuple(changed[:50]))
+    return result.stdout if result.returncode == 0 else None
 
 
 def hardware() -> dict[str, Any]:

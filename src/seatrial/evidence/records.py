@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.atomic import write_atomic
-from seatrial.core.errors import FileFormatError
+from seatrial.core.errors import FileFormatError, WorkspaceError
 from seatrial.core.record import Record, from_json, to_json
 
 RECORDS = "records.jsonl"
@@ -59,13 +59,16 @@ def now() -> str:
 
 def read_log(folder: Path) -> Log:
     """Read a run's records and check the chain; faults are `problems`, in words, and end the reading."""
-    file = folder / RECORDS
-    data = file.read_bytes() if file.exists() else b""
+    try:
+        file = folder / RECORDS
+        data = file.read_bytes() if file.exists() else b""
+        previous = sha256((folder / "manifest.json").read_bytes())
+    except OSError as exc:
+        raise WorkspaceError(f"run {folder.name} cannot be read: {exc}", mend="Make its files readable.") from exc
     *lines, torn = data.split(b"\n")
     entries: list[Entry] = []
     hashes: list[str] = []
     problems: list[str] = []
-    previous = sha256((folder / "manifest.json").read_bytes())
     for number, line in enumerate(lines):
         try:
             entry = from_json(Entry, line, where=f"{RECORDS} line {number + 1}")
@@ -88,7 +91,32 @@ def read_log(folder: Path) -> Log:
 
 def read_head(folder: Path) -> Head | None:
     file = folder / HEAD
-    return from_json(Head, file.read_bytes(), where=HEAD) if file.exists() else None
+    try:
+        data = file.read_bytes() if file.exists() else None
+    except OSError as exc:
+        raise FileFormatError(f"{HEAD}: cannot be read: {exc.strerror}") from exc
+    return from_json(Head, data, where=HEAD) if data is not None else None
+
+
+def head_error(folder: Path, log: Log) -> str:
+    """What is wrong between the head and the records, in words; empty if nothing that a kill does not explain.
+
+    The head is written right after its record, so a kill leaves it at most one behind.
+    """
+    try:
+        head = read_head(folder)
+    except FileFormatError as exc:
+        return exc.message
+    count = len(log.entries)
+    if head is None:
+        return f"{HEAD} is missing beside {count} records" if count > 1 else ""
+    if head.records > count:
+        return f"{head.records - count} records are missing at the end of {RECORDS}"
+    if head.records < max(1, count - 1):
+        return f"{HEAD} counts {head.records} records, {RECORDS} has {count}: one of them was changed"
+    if log.hashes[head.records - 1] != head.sha256:
+        return f"{RECORDS} line {head.records} is not the one that was written"
+    return ""
 
 
 def append(folder: Path, log: Log, kind: str, body: Any) -> Log:

@@ -20,7 +20,7 @@ from seatrial.core.step import Span, StepResult
 from seatrial.core.verdict import Outcome
 from seatrial.evidence import records
 from seatrial.evidence.artifacts import ArtifactRef, file_sha256, store_bytes, store_file
-from seatrial.evidence.manifest import Manifest
+from seatrial.evidence.manifest import Manifest, without_secrets
 from seatrial.evidence.workspace import explained
 
 STEP = "step"
@@ -50,6 +50,7 @@ class Run:
         self.manifest = manifest
         self.log = log
         self._lock = lock
+        self._is_stale = False
 
     @property
     def run_id(self) -> str:
@@ -73,29 +74,45 @@ class Run:
     @classmethod
     def read(cls, folder: Path) -> Run:
         """Open for reading; raises FileFormatError if the manifest is not one."""
-        manifest = from_json(Manifest, (folder / "manifest.json").read_bytes(), where=str(folder / "manifest.json"))
+        file = folder / "manifest.json"
+        try:
+            data = file.read_bytes()
+        except OSError as exc:
+            raise WorkspaceError(f"{file} cannot be read: {exc.strerror}", mend="Make it readable.") from exc
+        manifest = from_json(Manifest, data, where=str(file))
         return cls(folder, manifest, records.read_log(folder), None)
 
     @classmethod
     def resume(cls, folder: Path) -> Run:
         """Open for writing. A torn last line is moved to an artifact and reported in a record."""
-        lock = _lock(folder)
-        run = cls.read(folder)
-        run._lock = lock
-        if run.log.problems:
-            run.close()
-            raise WorkspaceError(
-                f"run {run.run_id} cannot be resumed: {run.log.problems[0]}", mend="See `seatrial runs verify`."
-            )
         with explained(folder):
-            if run.log.torn:
-                ref = store_bytes(run.artifacts_folder, "torn-record.txt", run.log.torn)
-                file = folder / records.RECORDS
-                os.truncate(file, file.stat().st_size - len(run.log.torn))
-                run.log = records.read_log(folder)
-                run.append("torn", {"reason": "the last record was cut off by a kill", "artifact": to_plain(ref)})
-        run.append("resumed", {})
+            lock = _lock(folder)
+        try:
+            run = cls.read(folder)
+            # The head is looked at before anything is appended: a new head would hide what was lost or changed.
+            trouble = [*run.log.problems, records.head_error(folder, run.log)][0]
+            if trouble:
+                raise WorkspaceError(
+                    f"run {run.run_id} cannot be resumed: {trouble}", mend="See `seatrial runs verify`."
+                )
+            run._lock = lock
+            run._set_torn_aside()
+            run.append("resumed", {})
+        except BaseException:
+            os.close(lock)
+            raise
         return run
+
+    def _set_torn_aside(self) -> None:
+        with explained(self.folder):
+            torn = self.log.torn
+            if not torn:
+                return
+            ref = store_bytes(self.artifacts_folder, "torn-record.txt", torn)
+            file = self.folder / records.RECORDS
+            os.truncate(file, file.stat().st_size - len(torn))
+            self.log = records.read_log(self.folder)
+        self.append("torn", {"reason": "the last record was cut off by a kill", "artifact": to_plain(ref)})
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -107,8 +124,15 @@ class Run:
         """Add a record."""
         if self._lock is None:
             raise RuntimeError("the run is open for reading only")
+        if self._is_stale:
+            # A stop or a full disk in the middle of the last record: what is in the file counts.
+            self.log = records.read_log(self.folder)
+            self._is_stale = False
+            self._set_torn_aside()
+        self._is_stale = True
         with explained(self.folder):
             self.log = records.append(self.folder, self.log, kind, body)
+        self._is_stale = False
 
     def store(self, result: StepResult, *, inputs: str, started_at: str, duration_s: float) -> StoredStep:
         """Keep a step: its attachments and facts as artifacts, then one record."""
@@ -124,7 +148,7 @@ class Run:
             started_at=started_at,
             duration_s=round(duration_s, 3),
             findings=result.findings,
-            commands=result.commands,
+            commands=tuple(map(without_secrets, result.commands)),
             artifacts=attached,
             timeline=result.timeline,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seatrial.core.errors import FileFormatError
+from seatrial.core.errors import WorkspaceError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, to_plain
 from seatrial.core.verdict import Verdict
@@ -13,7 +13,7 @@ from seatrial.evidence.artifacts import file_sha256
 
 
 class Verification(Record):
-    """What was checked, and what was found. `verdict` is fail on any error."""
+    """What was checked, and what was found. `verdict` is fail on any error, inconclusive without any record."""
 
     run_id: str
     verdict: Verdict
@@ -25,17 +25,30 @@ class Verification(Record):
 
 def verify_run(folder: Path) -> Verification:
     """Check manifest, every record's place in the chain, the head, and every artifact's content."""
-    log = records.read_log(folder)
+    try:
+        log = records.read_log(folder)
+    except WorkspaceError as exc:
+        unread = (_error("V001", str(folder), exc.message),)
+        return Verification(run_id=folder.name, verdict=Verdict.FAIL, records=0, artifacts=0, bytes=0, findings=unread)
     place = str(folder / records.RECORDS)
     found = [_error("V001", place, p, "Restore the file from a copy; evidence is never edited.") for p in log.problems]
     if log.torn:
         found.append(_warning("V002", place, "the last line was cut off by a kill", "Resume the run."))
     found += _check_head(folder, log)
-    refs = {ref["file"]: ref for entry in log.entries for ref in _refs(to_plain(entry.body))}
+    refs = {}
+    for entry in log.entries:
+        for ref in _refs(to_plain(entry.body)):
+            if isinstance(ref["file"], str) and isinstance(ref["sha256"], str):
+                refs[ref["file"]] = ref
+            else:
+                found.append(_error("V001", place, f"record {entry.seq} refers to an artifact without a name or hash"))
     artifacts = folder / "artifacts"
     size = 0
     for file, ref in refs.items():
         path = artifacts / file
+        if Path(file).name != file or path.is_symlink():
+            found.append(_error("V005", str(path), f"artifact {ref['name']!r} points out of the folder"))
+            continue
         if not path.is_file():
             found.append(_error("V004", str(path), f"artifact {ref['name']!r} is missing"))
             continue
@@ -49,7 +62,8 @@ def verify_run(folder: Path) -> Verification:
     failed = any(f.severity is Severity.ERROR for f in found)
     return Verification(
         run_id=folder.name,
-        verdict=Verdict.FAIL if failed else Verdict.PASS,
+        # Nothing recorded is nothing proven: a run killed at its start, or one whose records were taken away.
+        verdict=Verdict.FAIL if failed else Verdict.PASS if log.entries else Verdict.INCONCLUSIVE,
         records=len(log.entries),
         artifacts=len(refs),
         bytes=size,
@@ -60,17 +74,13 @@ def verify_run(folder: Path) -> Verification:
 def _check_head(folder: Path, log: records.Log) -> list[Finding]:
     place = str(folder / records.HEAD)
     count = len(log.entries)
-    try:
-        head = records.read_head(folder)
-    except FileFormatError as exc:
-        return [_error("V003", place, exc.message)]
+    trouble = records.head_error(folder, log)
+    if trouble:
+        return [_error("V003", place, trouble)]
+    head = records.read_head(folder)
     if head is None:
         late = _warning("V003", place, "missing: the run was killed at its first record", "Resume the run.")
         return [late] if count else []
-    if head.records > count:
-        return [_error("V003", place, f"{head.records - count} records are missing at the end of {records.RECORDS}")]
-    if head.records and log.hashes[head.records - 1] != head.sha256:
-        return [_error("V003", place, f"{records.RECORDS} line {head.records} is not the one that was written")]
     if head.records < count:
         return [_warning("V003", place, "older than the last record: the run was killed in between", "Resume the run.")]
     return []

@@ -64,15 +64,18 @@ def _layers(name: str, own: Mapping[str, Any], place: str, seen: tuple[str, ...]
         raise FileFormatError(f"{place}: targets extend each other in a loop: {' -> '.join([*seen, name])}")
     file = BUILTIN / f"{name}.toml"
     layer = own.get(name)
-    if layer is None and not file.is_file():
+    is_builtin = file in BUILTIN.glob("*.toml")
+    if layer is None and not is_builtin:
         known = ", ".join(sorted({f.stem for f in BUILTIN.glob("*.toml")} | set(own)))
-        raise UsageError(f"unknown target {name!r}", mend=f"Known targets: {known}. Add your own to seatrial.toml.")
+        raise UsageError(
+            f"unknown target {name[:80]!r}", mend=f"Known targets: {known}. Add your own to seatrial.toml."
+        )
     data: dict[str, Any] = {}
     sources: list[str] = []
     base = (layer or {}).get("extends")
     if base is not None:
         data, sources = _layers(str(base), own, place, (*seen, name))
-    if file.is_file() and base is None:
+    if is_builtin and base is None:
         builtin = _read(file)
         parent = builtin.pop("extends", None)
         if parent is not None:
@@ -89,7 +92,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
         return data
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise FileFormatError(f"{file}: not valid TOML: {exc}") from exc
     except OSError as exc:
         raise FileFormatError(f"{file}: cannot be read: {exc.strerror}") from exc

@@ -6,6 +6,7 @@ quantities; `reasons` says why one is set.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -50,12 +51,22 @@ class Devices(Record):
     count: Quantity
     visible_env: str = ""
 
+    def __post_init__(self) -> None:
+        count = self.count.value
+        if count is not None and (count < 1 or count != int(count)):
+            raise ValueError(f"devices.count must be a whole number of at least 1, not {count}")
+
 
 class Launch(Record):
     """Environment set for the engine's processes, on top of the inherited one, and why."""
 
     env: dict[str, str] = msgspec.field(default_factory=dict)
     reasons: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"launch.env: {name!r} is not a variable that a process can be given")
 
 
 class Serve(Record):
@@ -82,6 +93,13 @@ class Limits(Record):
     request_s: Quantity
     stop_s: Quantity
     probe_s: Quantity
+
+    def __post_init__(self) -> None:
+        for name in ("ready_s", "stuck_s", "request_s", "stop_s", "probe_s"):
+            value = getattr(self, name).value
+            # Unknown ones take the step's own default; only stopping may be without any grace.
+            if value is not None and not (math.isfinite(value) and (value > 0 or (value == 0 and name == "stop_s"))):
+                raise ValueError(f"limits.{name} must be a number of seconds above 0, not {value}")
 
 
 class Target(Record):

@@ -7,10 +7,17 @@ from pathlib import Path
 
 from seatrial import __version__
 from seatrial.core.record import to_plain
-from seatrial.evidence import Manifest, redact
-from seatrial.evidence.manifest import git_state, hardware, redact_arguments, telling_environment
+from seatrial.evidence import Manifest
+from seatrial.evidence.manifest import (
+    GitState,
+    git_state,
+    hardware,
+    redact_arguments,
+    redact_target,
+    telling_environment,
+)
 from seatrial.evidence.records import now
-from seatrial.targets import Located
+from seatrial.targets import Located, Target
 from seatrial.workflow.job import Job
 
 
@@ -24,9 +31,8 @@ def manifest_of(
     argv: tuple[str, ...],
 ) -> Manifest:
     told, others = telling_environment(os.environ)
-    roots = (Path.cwd(), *(Path(r) for r in (located.target.roots.vllm, located.target.roots.plugin) if r))
-    target = to_plain(located.target)
-    target["launch"]["env"] = {n: redact(n, v) for n, v in located.target.launch.env.items()}
+    here = git_state(Path.cwd())
+    target = redact_target(to_plain(located.target))
     return Manifest(
         schema_version=1,
         run_id=name,
@@ -39,9 +45,15 @@ def manifest_of(
         target_sources=located.sources,
         python=str(python),
         versions=versions,
-        git=tuple(state for state in map(git_state, roots) if state is not None),
+        git=(*([here] if here else []), *root_states(located.target)),
         hardware=hardware(),
         environment=told,
         environment_other_names=others,
         inputs=inputs,
     )
+
+
+def root_states(target: Target) -> tuple[GitState, ...]:
+    """The commits, and what differs from them, of the target's source roots that are git checkouts."""
+    roots = (Path(r) for r in (target.roots.vllm, target.roots.plugin) if r)
+    return tuple(state for state in map(git_state, roots) if state is not None)

@@ -23,10 +23,11 @@ from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
 from seatrial.evidence import Run, StoredStep, Workspace
+from seatrial.evidence.manifest import redact_target
 from seatrial.evidence.records import now
 from seatrial.report import write_report
 from seatrial.targets import load_target
-from seatrial.workflow.begin import manifest_of
+from seatrial.workflow.begin import manifest_of, root_states
 from seatrial.workflow.job import Ended, Finished, Job, Observer
 from seatrial.workflow.steps import STEPS, Context
 
@@ -43,13 +44,16 @@ def run_job(
     """Do the main job, or go on with the run named `resume`, whose own job is then taken from its manifest."""
     began = time.monotonic()
     run = Run.resume(workspace.run_folder(resume)) if resume is not None else None
+    scratch: Path | None = None
     try:
         if run is not None:
             job = from_plain(Job, run.manifest.arguments, where=f"manifest of {run.run_id}")
         if job is None:
             raise UsageError("nothing to run", mend="Name a checkpoint, or a run with --resume.")
         folder = Path(job.checkpoint)
-        if not folder.is_dir():
+        if not _is_text(job.checkpoint):
+            raise UsageError(f"the path {job.checkpoint!r} is not UTF-8, so no run can keep it", mend="Rename it.")
+        if not _is_folder(folder):
             raise UsageError(f"the checkpoint {folder} is not a folder", mend="Name the folder that holds config.json.")
         located = load_target(job.target, overrides)
         python = target_python(located.target)
@@ -66,15 +70,20 @@ def run_job(
                 "inputs": inputs,
                 "versions": versions,
                 "target": to_plain(located.target),
+                # An editable plugin changes without its version changing.
+                "roots": [to_plain(state) for state in root_states(located.target)],
             }
             if resume is not None:
-                run.append("inputs", common)
+                run.append("inputs", {**common, "target": redact_target(common["target"])})
             observer.begun(run.run_id)
             context = Context(job, located.target, session, scratch, observer)
             return _all_steps(run, context, common, began)
     finally:
         if run is not None:
             run.close()
+        elif scratch is not None:
+            # No run began: what its preparation wrote is nobody's evidence.
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float) -> Ended:
@@ -87,7 +96,14 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
         for step in job.steps():
             inputs = _hash({**common, "step": step, "tp": job.tp, "max_model_len": job.max_model_len})
             before = kept.get(step)
-            is_reused = before is not None and before.inputs == inputs and not blocked_by and run.is_whole(before)
+            # Only what proved something is kept: a failure may have had a cause that no input shows (a driver, a port).
+            is_reused = (
+                before is not None
+                and before.outcome.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE)
+                and before.inputs == inputs
+                and not blocked_by
+                and run.is_whole(before)
+            )
             if before is not None and is_reused:
                 stored = before
                 reused.append(step)
@@ -114,6 +130,21 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
     shutil.rmtree(context.scratch, ignore_errors=True)
     report = write_report(run)
     return Ended(finished=finished, steps=done, folder=str(run.folder), report=str(report))
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _not_run(step: str, blocked_by: str) -> StepResult:

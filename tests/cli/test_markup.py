@@ -1,0 +1,31 @@
+"""Text from outside (paths, log lines, progress) is never read as markup of the terminal."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from seatrial.cli.run import Watcher
+
+
+def test_progress_with_brackets_does_not_end_a_run():
+    watcher = Watcher(Console(file=io.StringIO(), force_terminal=True))
+    watcher.step_begun("dry")
+    try:
+        watcher.say("reading [/weights] of [/]")
+    finally:
+        watcher.stop()
+
+
+@pytest.mark.parametrize("words", [["engine", "list"], ["runs", "list"], ["runs", "verify"]])
+def test_a_folder_with_brackets_is_shown_as_it_is(tmp_path, monkeypatch, words):
+    place = tmp_path / "[" / "x]"
+    place.mkdir(parents=True)
+    monkeypatch.setenv("SEATRIAL_CACHE", str(place))
+    shown = subprocess.run([sys.executable, "-m", "seatrial", *words], capture_output=True, text=True, cwd=place)
+    assert "Traceback" not in shown.stderr
+    assert str(place) in shown.stdout

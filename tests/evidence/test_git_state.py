@@ -1,0 +1,35 @@
+"""The state of a checkout: its commit, what is changed, and a hash that moves whenever a changed file does."""
+
+from __future__ import annotations
+
+import subprocess
+
+from seatrial.evidence.manifest import git_state
+
+
+def git(folder, *words):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True)
+
+
+def test_a_folder_outside_any_checkout_has_no_state(tmp_path):
+    assert git_state(tmp_path) is None
+
+
+def test_every_edit_of_a_dirty_checkout_changes_its_hash(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "plugin.py").write_text("a = 1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    clean = git_state(tmp_path)
+    assert (clean.is_dirty, clean.changes) == (False, "")
+    (tmp_path / "plugin.py").write_text("a = 2\n")
+    first = git_state(tmp_path)
+    (tmp_path / "plugin.py").write_text("a = 3\n")
+    second = git_state(tmp_path)
+    (tmp_path / "ünder stood.py").write_text("new")
+    third = git_state(tmp_path)
+    assert first.dirty == second.dirty == ("plugin.py",)
+    assert third.dirty == ("plugin.py", "ünder stood.py")
+    assert len({clean.changes, first.changes, second.changes, third.changes}) == 4
+    assert clean.commit == third.commit
