@@ -128,3 +128,12 @@ def test_nonsense_in_a_tower_is_named_as_what_lacks(wrong):
     assert _qwen(TOWER)
     with pytest.raises(Lacking, match="vision_config"):
         _qwen({**TOWER, **wrong})
+
+
+@pytest.mark.parametrize(
+    "option", [("--memory", "nan"), ("--memory", "inf"), ("--memory", "1e308"), ("--margin", "nan"), ("--ttft", "inf")]
+)
+def test_a_number_that_is_not_finite_is_a_usage_error(folder, option):
+    done = run("plan", folder, "--memory", "64", *option)
+    assert done.returncode == 2, done.stderr
+    assert option[0] in done.stderr

@@ -129,3 +129,9 @@ def test_a_config_that_is_a_fifo_is_not_waited_for(seatrial, tmp_path):
 
     assert read_model(folder).config == {}
     assert not has_chat_template(folder)
+
+
+def test_a_checkpoint_that_is_not_there_is_a_usage_error(seatrial):
+    done = seatrial("gate", "nowhere", "--target", "stand-in")
+    assert done.returncode == 2, done.stderr
+    assert "nowhere is not a folder" in done.stderr

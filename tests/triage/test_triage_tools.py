@@ -217,3 +217,10 @@ def test_a_log_that_opens_but_cannot_be_read_is_a_note_not_a_traceback():
     result = run("/proc/self/mem", "--json")
     assert result.exit_code == 3
     assert "cannot be read" in json.loads(result.output)["sources"][0]["dropped"]
+
+
+def test_a_bundle_in_a_folder_that_is_not_there_is_a_usage_error(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+    with pytest.raises(UsageError, match="not a folder"):
+        run(str(log), "--bundle", str(tmp_path / "none" / "x.zip"))
