@@ -1,7 +1,8 @@
 """One gate: start the server, wait until it is truly ready, ask it, stop it, and say what was proven.
 
-In: a checkpoint, a target, an interpreter. Out: a `StepResult` with `GateFacts`. Raises UsageError for what the user
-can mend before any model is involved (a taken port, a command that cannot run). On every way out the server is stopped.
+In: a checkpoint, a target, an interpreter. Out: a `StepResult` with `GateFacts`. Raises EngineError for what the user
+can mend before any model is involved (a taken port, a command that cannot run), UsageError for no checkpoint.
+On every way out the server is stopped.
 A little over 250 lines: one gate is one story, and half of the file is records being filled in.
 """
 
