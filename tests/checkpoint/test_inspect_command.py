@@ -103,3 +103,14 @@ def test_a_checkpoint_does_not_differ_from_itself(tmp_path):
 @pytest.mark.parametrize("name", ["inspect", "inspect-tensors", "inspect-diff"])
 def test_the_schemas_are_valid_schemas(name):
     Draft202012Validator.check_schema(schema(name).schema)
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b"null", b""])
+def test_a_difference_from_a_config_that_cannot_be_read_is_inconclusive(tmp_path, content):
+    folder = tiny(tmp_path / "good")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    if content is not None:
+        (broken / "config.json").write_bytes(content)
+    for pair in ((folder, broken), (broken, folder)):
+        assert run(pair[0], "--diff", pair[1]).exit_code == 3

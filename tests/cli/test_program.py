@@ -68,3 +68,12 @@ def test_options_are_frozen_in_the_generated_page():
     """The page is compared in `make check`; here only that nobody deletes it."""
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert "`--target TEXT`" in page
+
+
+@pytest.mark.parametrize("ranks", ["0-99999999999999", "9-1", "-1", "x", ""])
+def test_ranks_that_make_no_list_are_refused(ranks):
+    from seatrial.cli.dry import parse_ranks
+
+    with pytest.raises(click.BadParameter):
+        parse_ranks(ranks)
+    assert parse_ranks("0-2,5") == [0, 1, 2, 5]

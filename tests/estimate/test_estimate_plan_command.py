@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,51 @@ def test_a_faulty_axis_is_refused(folder, axis):
     done = run("plan", folder, "--hardware", "nvidia-h20", "--what-if", axis)
     assert done.returncode == 2
     assert "--what-if" in done.stderr
+
+
+@pytest.mark.parametrize("axis", ["tp=inf", "tp=1e30", "accept=2", "accept=nan", "ep=5", "batch=0"])
+def test_a_value_of_what_if_out_of_range_is_a_usage_error(folder, axis):
+    done = run("plan", folder, "--hardware", "nvidia-h20", "--what-if", axis)
+    assert done.returncode == 2, done.stderr
+    assert "out of range" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens but does not read")
+def test_a_calibration_file_that_cannot_be_read_is_one_line(folder):
+    done = run("plan", folder, "--memory", "64", "--calibration", "/proc/self/mem")
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert "cannot be read" in done.stderr
+
+
+def test_a_bar_never_grows_past_the_device():
+    from seatrial.cli._plan_show import _bar
+
+    assert _bar(1.0, 2.0) == "#" * 20
+    assert _bar(10**60, 2.0) == "#" * 40 + ">"
+    assert _bar(-1.0, 2.0) == ""
+
+
+TOWER = {
+    "hidden_size": 64, "depth": 2, "intermediate_size": 128, "out_hidden_size": 64, "in_channels": 3,
+    "temporal_patch_size": 2, "patch_size": 16, "spatial_merge_size": 2, "num_position_embeddings": 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [{"deepstack_visual_indexes": 1.5}, {"depth": 2**64}])
+def test_nonsense_in_a_tower_is_named_as_what_lacks(wrong):
+    from seatrial.estimate.matrices_towers import _qwen
+    from seatrial.estimate.model import Lacking
+
+    assert _qwen(TOWER)
+    with pytest.raises(Lacking, match="vision_config"):
+        _qwen({**TOWER, **wrong})
+
+
+@pytest.mark.parametrize(
+    "option", [("--memory", "nan"), ("--memory", "inf"), ("--memory", "1e308"), ("--margin", "nan"), ("--ttft", "inf")]
+)
+def test_a_number_that_is_not_finite_is_a_usage_error(folder, option):
+    done = run("plan", folder, "--memory", "64", *option)
+    assert done.returncode == 2, done.stderr
+    assert option[0] in done.stderr

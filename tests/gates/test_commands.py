@@ -116,3 +116,22 @@ def test_serve_reports_a_server_that_does_not_come_up(seatrial, checkpoint, aliv
     assert "with exit code 7" in done.stdout
     assert alive() == []
     assert "ended with exit code 7" in seatrial("serve", "status").stdout
+
+
+def test_a_config_that_is_a_fifo_is_not_waited_for(seatrial, tmp_path):
+    folder = tmp_path / "piped"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
+        os.mkfifo(folder / name)
+    assert seatrial("gate", str(folder), "--target", "ascend-a3", "--plan-only").returncode == 0
+    from seatrial.gates.plan import read_model
+    from seatrial.gates.requests import has_chat_template
+
+    assert read_model(folder).config == {}
+    assert not has_chat_template(folder)
+
+
+def test_a_checkpoint_that_is_not_there_is_a_usage_error(seatrial):
+    done = seatrial("gate", "nowhere", "--target", "stand-in")
+    assert done.returncode == 2, done.stderr
+    assert "nowhere is not a folder" in done.stderr

@@ -187,3 +187,40 @@ def test_an_installed_table_of_error_codes_is_used(tmp_path, monkeypatch):
 )
 def test_the_literals_of_a_pattern(pattern, literals):
     assert anchors(pattern) == literals
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000], ids=["empty", "binary"])
+def test_a_log_of_which_nothing_was_read_is_inconclusive_not_clean(tmp_path, content):
+    log = tmp_path / "a.log"
+    log.write_bytes(content)
+    result = run(str(log), "--json")
+    answer = json.loads(result.output)
+    assert result.exit_code == 3
+    assert not answer["healthy"]
+    assert "a.log" in answer["explanation"]
+
+
+def test_a_folder_without_a_file_is_inconclusive(tmp_path):
+    result = run(str(tmp_path), "--json")
+    assert result.exit_code == 3
+    assert "no file was found" in json.loads(result.output)["explanation"]
+
+
+def test_a_readable_clean_log_beside_an_empty_one_is_clean(tmp_path):
+    (tmp_path / "a.log").write_text("INFO 11-20 all is well\n")
+    (tmp_path / "b.log").touch()
+    assert run(str(tmp_path)).exit_code == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens but does not read")
+def test_a_log_that_opens_but_cannot_be_read_is_a_note_not_a_traceback():
+    result = run("/proc/self/mem", "--json")
+    assert result.exit_code == 3
+    assert "cannot be read" in json.loads(result.output)["sources"][0]["dropped"]
+
+
+def test_a_bundle_in_a_folder_that_is_not_there_is_a_usage_error(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+    with pytest.raises(UsageError, match="not a folder"):
+        run(str(log), "--bundle", str(tmp_path / "none" / "x.zip"))

@@ -48,6 +48,13 @@ def say(console: Console, text: str) -> None:
     console.print(text, markup=False)
 
 
+def _bar(value: float, total: float | None) -> str:
+    """40 marks are the whole device; one more, and an arrow, stand for whatever is beyond it."""
+    if not total:
+        return ""
+    return "#" * round(40 * max(value, 0) / total) if value <= total else "#" * 40 + ">"
+
+
 def _buckets(console: Console, plan: Plan) -> None:
     if plan.memory is None:
         return
@@ -57,11 +64,11 @@ def _buckets(console: Console, plan: Plan) -> None:
         if value is None:
             say(console, f"  {bucket.name:<12} {'unknown':>12}  {bucket.amount.note}")
             continue
-        bar = "#" * round(40 * value / total) if total else ""
+        bar = _bar(value, total)
         say(console, f"  {bucket.name:<12} {value / GIB:>8.2f} GiB  {bar:<40} {bucket.how}")
     room = plan.memory.for_kv
     if room is not None:
-        bar = "#" * round(40 * max(room, 0) / total) if total else ""
+        bar = _bar(room, total)
         say(console, f"  {'left for KV':<12} {room / GIB:>8.2f} GiB  {bar}")
 
 

@@ -20,6 +20,9 @@ from seatrial.estimate.recommend import Recommendation, overlay, recommend
 from seatrial.estimate.roofline import Speed, speed
 from seatrial.estimate.whatif import Axes, Table, what_if
 
+# Of a value of --what-if: no cluster, batch or prompt comes near it.
+MOST = 1_000_000_000
+
 
 class Found(Record):
     """`unknown` says why a part that was asked for is not there."""
@@ -124,8 +127,13 @@ def parse_axes(given: tuple[str, ...], layout: Layout, options: dict[str, Any]) 
         except ValueError:
             raise UsageError(f"--what-if {text!r}: not numbers", mend="Write numbers, such as tp=1,2,4.") from None
         least = 0 if name in ("ep", "spec", "accept") else 1
-        if any(v < least or v != v or (name != "accept" and v != int(v)) for v in numbers):
-            raise UsageError(f"--what-if {text!r}: out of range", mend=f"Whole numbers from {least} (accept: 0 to 1).")
+        most = 1 if name in ("ep", "accept") else MOST
+        # Written so that not-a-number is out of range too.
+        if any(not least <= v <= most or (name != "accept" and v != int(v)) for v in numbers):
+            raise UsageError(
+                f"--what-if {text!r}: out of range",
+                mend=f"{'Numbers' if name == 'accept' else 'Whole numbers'} from {least} to {most}.",
+            )
         found[name] = tuple(v if name == "accept" else bool(v) if name == "ep" else int(v) for v in numbers)
     return Axes(**found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,16 @@ STYLES = {
 def json_option(function: F) -> F:
     """Adds `--json` as the parameter `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")(function)
+
+
+class FiniteRange(click.FloatRange):
+    """A range that not-a-number and infinity are outside of; click lets NaN through every bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def out() -> Console:

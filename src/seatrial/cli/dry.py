@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from seatrial.core.step import StepResult
     from seatrial.dryrun import DryAccount
 
+# Beyond any server; a list is made of every rank.
+MOST_RANKS = 100_000
+
 
 def parse_ranks(text: str) -> list[int] | None:
     """`all` is None; `0,3` and `0-3` are lists of ranks."""
@@ -25,7 +28,10 @@ def parse_ranks(text: str) -> list[int] | None:
     try:
         for part in text.split(","):
             low, dash, high = part.partition("-")
-            ranks.extend(range(int(low), int(high) + 1) if dash else [int(low)])
+            span = range(int(low), int(high) + 1) if dash else range(int(low), int(low) + 1)
+            if not span or span.stop > MOST_RANKS:
+                raise ValueError(part)
+            ranks.extend(span)
     except ValueError as exc:
         raise click.BadParameter("give all, or ranks such as 0,3 or 0-3", param_hint="--ranks") from exc
     return ranks

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from seatrial.cli.common import json_option, leave, out, print_json
+from seatrial.cli.common import err, json_option, leave, out, print_json
+from seatrial.core.verdict import Verdict
 
 
 @click.command()
@@ -20,10 +21,12 @@ def command(checkpoint: Path, other: Path | None, with_tensors: bool, as_json: b
     """Say what CHECKPOINT (a local folder) is, and check that it is whole. No weight is loaded, no code of it run.
 
     Exits with 0 when nothing is wrong, 1 when something is, 3 when what matters cannot be known (no weights).
+    With --diff: 0 when both could be read, however much differs; 3 when a config.json could not.
     """
     import gc
 
     from seatrial.checkpoint import compare, judge, read_card, read_checkpoint
+    from seatrial.core.finding import errors
 
     # A short-lived process: collecting a million small objects that hold no cycles would cost more than reading them.
     gc.disable()
@@ -33,13 +36,20 @@ def command(checkpoint: Path, other: Path | None, with_tensors: bool, as_json: b
         leave(judge(whole.card).verdict)
     card = read_card(checkpoint)
     if other is not None:
-        difference = compare(read_card(other), card)
+        before = read_card(other)
+        difference = compare(before, card)
         if as_json:
             print_json(difference)
         else:
             from seatrial.cli._inspect_view import show_difference
 
             show_difference(out(), difference)
+        # Of a config.json that cannot be read nothing is known: every fact would look like a difference.
+        unread = [(c, f) for c in (before, card) for f in errors(c.findings) if f.place == "config.json"]
+        for one, finding in unread:
+            err().print(f"note: {one.folder}: {finding.one_line()}: the differences prove nothing", markup=False)
+        if unread:
+            leave(Verdict.INCONCLUSIVE)
         return
     outcome = judge(card)
     if as_json:

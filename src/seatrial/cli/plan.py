@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
-from seatrial.cli.common import json_option, leave, out, print_json
+from seatrial.cli.common import FiniteRange, json_option, leave, out, print_json
 
 AIMS = ("longest-context", "most-throughput", "fewest-cards")
+
+# --memory in GiB: above any device.
+MOST_GIB = 1 << 20
 
 
 @click.command()
@@ -18,7 +21,9 @@ AIMS = ("longest-context", "most-throughput", "fewest-cards")
     "--target", default="cpu", show_default=True, help="Whose engine and platform; see `seatrial targets list`."
 )
 @click.option("--hardware", help="The device, by name or .toml file; see `seatrial hardware list`.")
-@click.option("--memory", "memory_gib", type=click.FloatRange(0, min_open=True), help="Device memory in GiB instead.")
+@click.option(
+    "--memory", "memory_gib", type=FiniteRange(0, MOST_GIB, min_open=True), help="Device memory in GiB instead."
+)
 @click.option("--tp", default=1, show_default=True, type=click.IntRange(1), help="Tensor-parallel size.")
 @click.option("--pp", default=1, show_default=True, type=click.IntRange(1), help="Pipeline-parallel size.")
 @click.option("--dp", default=1, show_default=True, type=click.IntRange(1), help="Data-parallel size.")
@@ -28,18 +33,16 @@ AIMS = ("longest-context", "most-throughput", "fewest-cards")
 @click.option(
     "--max-num-batched-tokens", type=click.IntRange(1), help="Tokens per step; the engine's default if left out."
 )
-@click.option("--gpu-memory-utilization", "utilization", default=0.9, show_default=True, type=click.FloatRange(0.01, 1))
+@click.option("--gpu-memory-utilization", "utilization", default=0.9, show_default=True, type=FiniteRange(0.01, 1))
 @click.option("--kv-cache-memory-bytes", "kv_bytes", type=click.IntRange(1), help="KV cache per device, set outright.")
 @click.option("--kv-cache-dtype", "kv_dtype", default="auto", show_default=True)
 @click.option("--block-size", type=click.IntRange(1), help="Tokens per block; the platform's default if left out.")
 @click.option("--no-prefix-caching", is_flag=True)
 @click.option("--enforce-eager", "eager", is_flag=True)
 @click.option("--spec-tokens", default=0, show_default=True, type=click.IntRange(0), help="Drafted tokens per step.")
-@click.option("--accept", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Their acceptance rate.")
+@click.option("--accept", default=0.0, show_default=True, type=FiniteRange(0, 1), help="Their acceptance rate.")
 @click.option("--ask-engine", is_flag=True, help="Let the target's engine build the model: exact for any it knows.")
-@click.option(
-    "--margin", default=0.03, show_default=True, type=click.FloatRange(0, 0.5), help="Share of the device kept."
-)
+@click.option("--margin", default=0.03, show_default=True, type=FiniteRange(0, 0.5), help="Share of the device kept.")
 @click.option("--prompt", type=click.IntRange(1), help="Prompt tokens: gives bounds of TTFT, TPOT and throughput.")
 @click.option("--output", default=256, show_default=True, type=click.IntRange(1), help="Output tokens, for the bounds.")
 @click.option("--measured", type=click.Path(path_type=Path), help="metrics.json of a run: gives MFU and MBU.")
@@ -54,8 +57,8 @@ AIMS = ("longest-context", "most-throughput", "fewest-cards")
 )
 @click.option("--recommend", "aim", type=click.Choice(AIMS), help="Propose flags for this aim, as a target overlay.")
 @click.option("--devices", type=click.IntRange(1), help="How many may be used; a server's if left out.")
-@click.option("--ttft", type=click.FloatRange(0, min_open=True), help="Limit in seconds, for --recommend.")
-@click.option("--tpot", type=click.FloatRange(0, min_open=True), help="Limit in seconds, for --recommend.")
+@click.option("--ttft", type=FiniteRange(0, min_open=True), help="Limit in seconds, for --recommend.")
+@click.option("--tpot", type=FiniteRange(0, min_open=True), help="Limit in seconds, for --recommend.")
 @json_option
 def command(checkpoint: Path, target: str, as_json: bool, **options: Any) -> None:
     """Plan how CHECKPOINT would be served, without touching a device.

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from seatrial.core.atomic import write_atomic
+from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record, from_json, to_json
 
 
@@ -61,4 +62,10 @@ def forget_calibration(file: Path, target: str) -> bool:
 def _read(file: Path) -> CalibrationFile:
     if not file.is_file():
         return CalibrationFile()
-    return from_json(CalibrationFile, file.read_bytes(), where=str(file))
+    try:
+        data = file.read_bytes()
+    except OSError as exc:
+        raise FileFormatError(
+            f"{file}: cannot be read: {exc.strerror}", mend="Name another --calibration file."
+        ) from exc
+    return from_json(CalibrationFile, data, where=str(file))

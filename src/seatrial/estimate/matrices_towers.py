@@ -8,6 +8,9 @@ from typing import Any
 from seatrial.estimate.matrices import Matrix, Split
 from seatrial.estimate.model import Lacking, Model, NotModelled
 
+# Far above any tower; a count beyond it is a broken file, and one list entry is made of each layer.
+MOST_LAYERS = 100_000
+
 
 def tower_matrices(model: Model) -> list[Matrix]:
     """The tower and what joins it to the language model; raises NotModelled for a family without a formula."""
@@ -50,6 +53,8 @@ def _place(
         part="projector" if projector else "vision", module=module, rows=(rows,), cols=cols, split=split, bias=bias,
         tokens="image" if cols > 1 else "none", stage="every", prefix="visual.",
     )  # fmt: skip
+    if layers > MOST_LAYERS:
+        raise Lacking("vision_config", f"{module}: {layers} layers are no tower")
     return [one] * max(1, layers)
 
 
@@ -65,9 +70,10 @@ def _qwen(vision: dict[str, Any]) -> list[Matrix]:
     merged = hidden * _size(vision, "spatial_merge_size") ** 2
     made = _place("patch_embed.proj", hidden, patch)
     made += _place("pos_embed", _size(vision, "num_position_embeddings") * hidden, 1, bias=False)
-    for name, wide, norm in [("merger", 1, hidden)] + [("deepstack_merger_list", 1, merged)] * len(
-        vision.get("deepstack_visual_indexes") or ()
-    ):
+    deep = vision.get("deepstack_visual_indexes") or []
+    if not isinstance(deep, list):
+        raise Lacking("vision_config.deepstack_visual_indexes", "is no list in config.json")
+    for name, wide, norm in [("merger", 1, hidden)] + [("deepstack_merger_list", 1, merged)] * len(deep):
         made += _place(f"{name}.norm", norm, 1, bias=True)
         made += _place(f"{name}.linear_fc1", merged * wide, merged, "rows", projector=True)
         made += _place(f"{name}.linear_fc2", out, merged * wide, "cols", projector=True)

@@ -78,6 +78,8 @@ def read_model(checkpoint: Path) -> Model:
         if index.is_file() and index.stat().st_size < 256 << 20:
             names |= set(json.loads(index.read_bytes()).get("weight_map", {}))
         for shard in [] if names else sorted(checkpoint.glob("*.safetensors"))[:64]:
+            if not shard.is_file():
+                continue
             with shard.open("rb") as stream:
                 (length,) = struct.unpack("<Q", stream.read(8))
                 if length < 256 << 20:
@@ -144,7 +146,8 @@ def installed_version(python: Path, module: str) -> str:
 def _config(checkpoint: Path) -> dict[str, Any] | None:
     file = checkpoint / "config.json"
     try:
-        if file.stat().st_size > 16 << 20:
+        # Only a regular file: opening a FIFO would wait for a writer.
+        if not file.is_file() or file.stat().st_size > 16 << 20:
             return None
         document = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

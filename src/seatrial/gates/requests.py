@@ -70,7 +70,7 @@ def has_chat_template(checkpoint: Path) -> bool:
         return True
     file = checkpoint / "tokenizer_config.json"
     try:
-        if file.stat().st_size > 64 << 20:
+        if not file.is_file() or file.stat().st_size > 64 << 20:
             return False
         document = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,7 +1,8 @@
 """One gate: start the server, wait until it is truly ready, ask it, stop it, and say what was proven.
 
 In: a checkpoint, a target, an interpreter. Out: a `StepResult` with `GateFacts`. Raises EngineError for what the user
-can mend before any model is involved (a taken port, a command that cannot run). On every way out the server is stopped.
+can mend before any model is involved (a taken port, a command that cannot run), UsageError for no checkpoint.
+On every way out the server is stopped.
 A little over 250 lines: one gate is one story, and half of the file is records being filled in.
 """
 
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
-from seatrial.core.errors import EngineError, UsageError, WorkspaceError
+from seatrial.core.errors import UsageError, WorkspaceError
 from seatrial.core.finding import Finding
 from seatrial.core.record import to_json
 from seatrial.core.step import Attachment, StepResult
@@ -159,7 +160,7 @@ class _Gate:
     def _prepare(self) -> Path:
         """Make the folders; the working directory is the target's, else an empty one, so the user's stays clean."""
         if not self.checkpoint.is_dir():
-            raise EngineError(f"the checkpoint {self.checkpoint} is not a folder", mend="Name a checkpoint's folder.")
+            raise UsageError(f"the checkpoint {self.checkpoint} is not a folder", mend="Name a checkpoint's folder.")
         cwd = Path(self.plan.command.cwd) if self.plan.command.cwd else self.folder / "cwd"
         self.folder.mkdir(parents=True, exist_ok=True)
         cwd.mkdir(exist_ok=True)

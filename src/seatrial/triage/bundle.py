@@ -37,6 +37,10 @@ def write_bundle(path: Path, answer: Diagnosis, command: str) -> Written:
     """Write the archive next to nothing else: `path` must not exist."""
     if path.exists():
         raise UsageError(f"{path} exists already", mend="Choose another name for --bundle.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent} is not a folder", mend="Name an existing folder for --bundle.")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path.parent} cannot be written", mend="Choose another place for --bundle.")
     redacted = 0
     versions: set[str] = set()
     files = 0

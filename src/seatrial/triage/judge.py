@@ -188,7 +188,9 @@ def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fa
     failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
     first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
-    healthy = first is None and not wrappers and not fatal
+    silent = first is None and not wrappers and not fatal
+    # A log of which nothing was read says nothing: it must not count as a clean one.
+    healthy = silent and any(source.lines for source in material.sources)
     if hints and first is not None and hints[0].signature:
         why = (
             f"Not certain enough for an answer. The place of the failure hints at {hints[0].signature.category}: "
@@ -204,6 +206,10 @@ def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fa
         )
     elif wrappers:
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
+    elif not healthy:
+        why = "There was nothing to read: " + ("; ".join(
+            f"{s.file}: {s.dropped or 'is empty'}" for s in material.sources[:MENTIONS]
+        ) or "no file was found") + "."  # fmt: skip
     else:
         why = "Nothing in the log looks like a failure."
     if healthy:

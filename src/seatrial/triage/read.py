@@ -62,8 +62,11 @@ class LogFile:
         """Whether the bytes on disk are the text itself, so that the file can be read in parts."""
         if self.path is None or self.stream is not None or self.path.suffix.lower() in PACKED:
             return False
-        with self.path.open("rb") as handle:
-            head = handle.read(4096)
+        try:
+            with self.path.open("rb") as handle:
+                head = handle.read(4096)
+        except OSError:
+            return False  # `chunks` meets the same error and notes it as the reason
         return head[:2] not in BOMS and not _looks_binary(head)
 
     @property
