@@ -48,7 +48,15 @@ def test_a_command_file_imports_nothing_heavy_at_its_top(name):
 
 
 def test_an_unknown_command_option_or_target_is_a_usage_error_without_a_traceback(tmp_path):
-    for words in (["nope"], ["run", "--nope"], ["targets", "show", "nope"], ["run"], ["run", "x", "--stages", "wet"]):
+    for words in (
+        ["nope"],
+        ["run", "--nope"],
+        ["targets", "show", "nope"],
+        ["run"],
+        ["run", "x", "--stages", "wet"],
+        ["runs", "list", "--workspace", "missing"],
+        ["dry", ".", "--tp", "100000000"],
+    ):
         result = seatrial(*words, cwd=tmp_path)
         assert result.returncode == 2, words
         assert "Traceback" not in result.stderr

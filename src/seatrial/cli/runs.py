@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from seatrial.cli.common import STYLES, json_option, leave, out, print_json
+from seatrial.core.errors import UsageError
 from seatrial.core.verdict import Verdict, combine
 
 workspace_option = click.option(
@@ -26,6 +27,8 @@ def list_(workspace: str, as_json: bool) -> None:
     """List all runs, oldest first."""
     from seatrial.evidence import list_runs, open_workspace
 
+    if not Path(workspace).is_dir():
+        raise UsageError(f"--workspace {workspace} is not a folder", mend="Name the folder that has .seatrial.")
     rows = list_runs(open_workspace(Path(workspace), write=False))
     if as_json:
         print_json(rows)

@@ -27,6 +27,8 @@ from seatrial.engine.border import ProbeSession
 
 # Up to this many tensor loads in all, every rank is loaded; above it alike ranks are represented by two.
 FEW_LOADS = 20_000
+# Every rank is at least built, at some tenths of a second each.
+MOST_RANKS = 1024
 
 
 class NamedTensor(Protocol):
@@ -198,6 +200,8 @@ def choose_ranks(
     if tp < 1 or pp < 1:
         raise UsageError(f"a layout of tp {tp} and pp {pp} does not exist", mend="Both are 1 or more.")
     world = tp * pp
+    if world > MOST_RANKS:
+        raise UsageError(f"tp {tp} x pp {pp} is {world} ranks", mend=f"The dry run takes at most {MOST_RANKS}.")
     if ranks is not None:
         wrong = sorted({r for r in ranks if not 0 <= r < world})
         if wrong or not ranks:
