@@ -27,7 +27,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/docs.py --check
-	$(BIN)/python -m pytest -q -n 2 -m 'not engine and not browser and not hardware'
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not engine and not browser and not hardware'
 
 test: $(STAMP) engine browser
 	$(BIN)/python scripts/docs.py --check
