@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from seatrial.cli.triage import command
-from seatrial.core.errors import UsageError
+from seatrial.core.errors import EngineError, UsageError
 from seatrial.triage import cann, diagnose, diagnose_text
 from seatrial.triage.anchors import anchors
 from seatrial.triage.learn import fingerprint, learn
-from seatrial.triage.liveness import check
+from seatrial.triage.liveness import check, roots_of_target
 from seatrial.triage.page import render
 from seatrial.triage.redact import redact
 
@@ -224,3 +224,13 @@ def test_a_bundle_in_a_folder_that_is_not_there_is_a_usage_error(tmp_path):
     log.write_text(KNOWN)
     with pytest.raises(UsageError, match="not a folder"):
         run(str(log), "--bundle", str(tmp_path / "none" / "x.zip"))
+
+
+def test_a_target_whose_interpreter_has_no_vllm_is_named_with_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "seatrial.toml").write_text(
+        '[targets.here]\nextends = "cpu"\n[targets.here.engine]\nkind = "interpreter"\n'
+        f'interpreter = "{sys.executable}"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EngineError, match="site-packages holds no vllm"):
+        roots_of_target("here")

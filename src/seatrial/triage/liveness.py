@@ -92,20 +92,16 @@ def _sources(folders: Iterable[Path]) -> Iterable[Path]:
 
 def roots_of_target(name: str) -> list[Path]:
     """The source folders of a target: its declared roots, else where its interpreter finds vLLM and the plugins."""
+    from seatrial.engine.choose import target_python
+    from seatrial.engine.mends import site_packages
     from seatrial.targets import find_overrides, load_target
 
     target = load_target(name, find_overrides(Path.cwd())).target
     declared = [Path(r) for r in (target.roots.vllm, target.roots.plugin) if r and Path(r).is_dir()]
     if declared:
         return declared
-    interpreter = target.engine.interpreter
-    if not interpreter:
-        raise EngineError(
-            f"target {name!r} has no source roots and an embedded engine",
-            mend="Give the folder itself: seatrial triage signatures --check SITE-PACKAGES/vllm",
-        )
-    folder = Path(interpreter).parent.parent / "lib"
-    found = [p for p in folder.glob("python3*/site-packages/*") if p.name in OWNERS.values()]
+    folder = site_packages(target_python(target))
+    found = [p for p in folder.glob("*") if p.name in OWNERS.values()]
     if not found:
         raise EngineError(f"{folder} holds no vllm", mend="Set roots.vllm in the target, or give the folder itself.")
     return found
