@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from seatrial.core.errors import EngineError, UsageError
@@ -31,7 +34,7 @@ def fake_pip(monkeypatch):
         calls = 0
         dies = False
 
-    def run(argv, log, say):
+    def run(argv, log, say, lock):
         if "venv" in argv:
             python = Path(argv[-1]) / "bin" / "python"
             python.parent.mkdir(parents=True)
@@ -113,8 +116,8 @@ def test_an_unknown_engine_lists_the_known_ones():
 def test_pips_failure_is_one_line_with_its_last_error_and_the_log(tmp_path):
     log = tmp_path / "install.log"
     failing = [sys.executable, "-c", "print('ERROR: No matching distribution'); raise SystemExit(1)"]
-    with pytest.raises(EngineError) as caught:
-        install_module._run(failing, log, lambda _: None)
+    with (tmp_path / "lock").open("w") as lock, pytest.raises(EngineError) as caught:
+        install_module._run(failing, log, lambda _: None, lock.fileno())
     assert "No matching distribution" in caught.value.one_line()
     assert str(log) in caught.value.one_line()
     assert "ERROR: No matching" in log.read_text()
@@ -198,3 +201,25 @@ def test_a_relative_cache_folder_is_found_from_everywhere(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEATRIAL_CACHE", "cache")
     assert Path(install(kind(), "0.32.0", say=lambda _: None).python).is_absolute()
+
+
+def test_a_command_left_behind_by_a_kill_keeps_the_lock_until_it_ends(tmp_path):
+    """Otherwise the next installation would be made under the hands of the old pip."""
+    lock, started = tmp_path / ".lock", tmp_path / "started"
+    child = f"import time, pathlib; pathlib.Path({str(started)!r}).write_text(''); time.sleep(60)"
+    script = (
+        "import sys; from pathlib import Path; from seatrial.engine import install as i\n"
+        f"with i._only_one(Path({str(lock)!r}), print) as held:\n"
+        f"    i._run([sys.executable, '-c', {child!r}], Path({str(tmp_path / 'log')!r}), print, held)\n"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", script])
+    while not started.exists():
+        assert killed.poll() is None
+    [left] = psutil.Process(killed.pid).children()
+    killed.kill()
+    killed.wait()
+    with lock.open("w") as stream:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left.kill()
+        fcntl.flock(stream, fcntl.LOCK_EX)

@@ -80,7 +80,7 @@ def install(
             f"the cache folder {folder.parent} cannot be made: {exc.strerror}",
             mend="Set SEATRIAL_CACHE to a folder you can write.",
         ) from exc
-    with _only_one(folder.parent / f".{folder.name}.lock", say):
+    with _only_one(folder.parent / f".{folder.name}.lock", say) as lock:
         entry = read_entry(folder) if folder.exists() else None
         if entry is not None and entry.engine is not None and not force:
             return entry.engine
@@ -89,10 +89,10 @@ def install(
         if entry is not None:
             say(f"removing {folder} ({entry.reason or 'reinstall asked for'})")
             remove_engine(folder)
-        return _install(kind, version, folder, base, say)
+        return _install(kind, version, folder, base, say, lock)
 
 
-def _install(kind: EmbeddedKind, version: str, folder: Path, base: str, say: Say) -> InstalledEngine:
+def _install(kind: EmbeddedKind, version: str, folder: Path, base: str, say: Say, lock: int) -> InstalledEngine:
     began = time.monotonic()
     free = shutil.disk_usage(folder.parent).free
     if free < NEEDED_BYTES:
@@ -103,10 +103,10 @@ def _install(kind: EmbeddedKind, version: str, folder: Path, base: str, say: Say
     folder.mkdir()
     log = folder / "install.log"
     say(f"making an environment with {base}")
-    _run([base, "-m", "venv", str(folder / "venv")], log, say)
+    _run([base, "-m", "venv", str(folder / "venv")], log, say, lock)
     python = engine_python(folder)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    _run([*pip, f"{kind.distribution}=={version}"], log, say)
+    _run([*pip, f"{kind.distribution}=={version}"], log, say, lock)
     site = site_packages(python)
     mended = []
     for mend in kind.mends:
@@ -166,8 +166,11 @@ def _dotted(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-def _run(argv: list[str], log: Path, say: Say) -> None:
-    """Run one installation command; its output goes to `log`, news to `say`. Stops its group if we are stopped."""
+def _run(argv: list[str], log: Path, say: Say, lock: int) -> None:
+    """Run one installation command; its output goes to `log`, news to `say`. Stops its group if we are stopped.
+
+    It inherits the open lock file `lock`: if seatrial is killed, the next installer waits until this command has ended.
+    """
     with log.open("ab") as sink:
         sink.write(f"$ {' '.join(argv)}\n".encode())
         sink.flush()
@@ -177,6 +180,7 @@ def _run(argv: list[str], log: Path, say: Say) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(lock,),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         last_error = ""
@@ -211,8 +215,8 @@ def _news(line: str, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path, say: Say) -> Iterator[None]:
-    """Hold the lock of this engine; a second installer waits for the first."""
+def _only_one(lock: Path, say: Say) -> Iterator[int]:
+    """Hold the lock of this engine and give its file descriptor; a second installer waits for the first."""
     try:
         opened = lock.open("w")
     except OSError as exc:
@@ -226,4 +230,4 @@ def _only_one(lock: Path, say: Say) -> Iterator[None]:
         except BlockingIOError:
             say("another seatrial is installing this engine; waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        yield stream.fileno()
