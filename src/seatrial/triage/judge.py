@@ -215,7 +215,7 @@ def _unknown(unknown: list[Judged], judged: list[Judged], material: Material, fa
     if healthy:
         step = (
             "If the server misbehaves all the same, look at the content of its answers: "
-            "a log can be clean and the weights wrong."
+            "a log can be clean and the weights wrong. `seatrial dry CHECKPOINT` accounts for every weight."
         )
     else:
         step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
