@@ -196,10 +196,9 @@ def place_rank(config, request, rank):
 def size_of(group):
     import torch.distributed
 
-    try:
-        return torch.distributed.get_world_size(group)
-    except Exception:
-        return 1
+    # vLLM's StatelessProcessGroup carries its own size; torch knows that of all others.
+    size = getattr(group, "world_size", None)
+    return size if isinstance(size, int) else torch.distributed.get_world_size(group)
 
 
 def no_message_queues():
