@@ -46,6 +46,7 @@ def parse_ranks(text: str) -> list[int] | None:
 @click.option("--ranks", default="all", show_default=True, help="Ranks to load: all, 0,3 or 0-3.")
 @click.option("--dtype", default="", help="dtype of the model, if not the config's.")
 @click.option("--quantization", default="", help="Quantisation method, if not the config's.")
+@click.option("--plugin", default="", help="Folder with the plugin's sources, if it is not installed.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the engine run the checkpoint's own Python code.")
 @json_option
 def command(
@@ -57,6 +58,7 @@ def command(
     ranks: str,
     dtype: str,
     quantization: str,
+    plugin: str,
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
@@ -69,6 +71,7 @@ def command(
     from seatrial.dryrun import dry, dry_names
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
+    from seatrial.platforms.stubs import load_stubs
     from seatrial.targets import find_overrides, load_target
 
     wanted = parse_ranks(ranks)
@@ -91,6 +94,8 @@ def command(
                 "dtype": dtype,
                 "quantization": quantization,
                 "trust_remote_code": trust_remote_code,
+                "stubs": load_stubs(chosen.platform, target),
+                "plugin_root": plugin or root_of(chosen.roots.plugin),
                 "timeout_s": float(chosen.limits.probe_s.value or 600),
                 "progress": say if callable(say) else None,
             }
@@ -111,6 +116,11 @@ def command(
         if tail:
             click.echo(tail, err=True)
     leave(result.outcome.verdict)
+
+
+def root_of(folder: str) -> str:
+    """The plugin's sources, if they are on this machine; else it is looked for where it is installed."""
+    return folder if folder and Path(folder).is_dir() else ""
 
 
 def show(result: StepResult, console: Console) -> None:
@@ -162,6 +172,11 @@ def show_account(account: DryAccount, console: Console) -> None:
         console.print(escape(text))
     for group in account.rank_classes:
         console.print(escape(f"ranks {_range(group.ranks)}: loaded {_range(group.loaded)}; {group.why}"))
+    if account.stubs is not None and account.platform is not None:
+        console.print(
+            f"through {account.platform.class_}, plugin {account.stubs.plugin_version or 'of unknown version'}; "
+            f"stood in for: {', '.join(account.stubs.stubbed)}"
+        )
     if account.timing is not None and account.engine is not None:
         t = account.timing
         console.print(

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from seatrial.core.record import Record
-from seatrial.dryrun.raw import RawConfig, RawEngine, RawFailure, RawPlatform, SourcePlace
+from seatrial.dryrun.raw import RawConfig, RawEngine, RawFailure, RawPlatform, RawStubs, SourcePlace
 
 TensorState = Literal["loaded", "fused", "dropped", "partly read", "failed", "unexplained", "not reached"]
 ParameterState = Literal["filled", "partly filled", "tied", "initialised by design", "missing"]
@@ -214,4 +214,5 @@ class DryAccount(Record):
     engine: RawEngine | None = None
     platform: RawPlatform | None = None
     config: RawConfig | None = None
+    stubs: RawStubs | None = None
     timing: Timing | None = None

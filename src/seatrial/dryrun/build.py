@@ -11,7 +11,7 @@ from collections import defaultdict
 import msgspec
 
 from seatrial.dryrun.account import DryAccount, Sums, TensorLine, TensorState, TensorTrouble, Timing
-from seatrial.dryrun.extras import cache, casts, failures, overlaps
+from seatrial.dryrun.extras import cache, casts, failures, merged_stubs, overlaps
 from seatrial.dryrun.names import shard_of
 from seatrial.dryrun.parameters import parameters
 from seatrial.dryrun.raw import RawDrop, RawDry
@@ -92,6 +92,7 @@ class AccountBuilder:
             engine=raw.engine,
             platform=raw.platform,
             config=raw.config,
+            stubs=merged_stubs(raw),
             timing=Timing(
                 import_s=raw.import_s,
                 configure_s=raw.config_s,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from seatrial.dryrun.account import CacheLine, Cast, Failure, Overlap
 from seatrial.dryrun.dtypes import FLOATS, TORCH_DTYPES
+from seatrial.dryrun.raw import RawDry, RawStubs
 from seatrial.dryrun.readings import Readings
 from seatrial.dryrun.tensor import kind_of
 
@@ -124,3 +125,22 @@ def failures(readings: Readings) -> tuple[Failure, ...]:
             )
         )
     return tuple(found)
+
+
+def merged_stubs(raw: RawDry) -> RawStubs | None:
+    """What the stubs did in the parent and on all ranks together; None where none were used."""
+    told = [raw.stubs] if raw.stubs else []
+    told += [rank.stubs for rank in raw.ranks if rank.stubs]
+    if not told:
+        return None
+    calls: Counter[str] = Counter()
+    for one in told:
+        calls.update(one.calls)
+    return RawStubs(
+        stubbed=sorted({name for one in told for name in one.stubbed}),
+        lacks=list(dict.fromkeys(name for one in told for name in one.lacks)),
+        calls=dict(calls),
+        notes=list(dict.fromkeys(note for one in told for note in one.notes)),
+        plugin_version=told[0].plugin_version,
+        proven=told[0].proven,
+    )

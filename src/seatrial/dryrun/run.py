@@ -24,6 +24,7 @@ from seatrial.dryrun.rules import findings as find_all
 from seatrial.dryrun.rules import rules
 from seatrial.dryrun.tensor import HeaderTensor
 from seatrial.engine.border import ProbeSession
+from seatrial.platforms.stubs import Stubs
 
 # Up to this many tensor loads in all, every rank is loaded; above it alike ranks are represented by two.
 FEW_LOADS = 20_000
@@ -56,6 +57,8 @@ def dry(
     max_model_len: int = 0,
     trust_remote_code: bool = False,
     engine_args: dict[str, Any] | None = None,
+    stubs: Stubs | None = None,
+    plugin_root: str = "",
     names_only: bool = False,
     unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
@@ -65,6 +68,8 @@ def dry(
 
     `tensors` are taken in the given order, which should be the engine's (shard by shard). A pass means: every tensor
     and every parameter on every rank is accounted for. `engine_args` are further fields of vLLM's EngineArgs.
+    `stubs` (`platforms.stubs.load_stubs`) stand in for a device's packages, so that its plugin builds the model; the
+    plugin is installed beside the engine or lies in `plugin_root`.
     """
     clock = Stopwatch()
     with clock.span("read headers", "seatrial"):
@@ -84,6 +89,8 @@ def dry(
             max_model_len=max_model_len,
             trust_remote_code=trust_remote_code,
             engine_args=dict(engine_args or {}),
+            stubs=stubs,
+            plugin_root=plugin_root,
         )
     if not listed:
         raise UsageError(f"{folder} has no tensors to load", mend="Name a folder with a safetensors checkpoint.")

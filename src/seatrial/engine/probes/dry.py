@@ -37,15 +37,26 @@ def probe(request, progress):
     arrange.quiet_environment(request)
     if "vllm" not in sys.modules:
         progress("importing the engine")
-    platform = arrange.import_engine(request)
+    try:
+        platform = arrange.import_engine(request)
+    except Exception as exc:
+        gap = sibling("dry_stubs").lacking(exc)
+        if gap:
+            raise RuntimeError(f"the plugin cannot be imported: seatrial's stubs lack {gap}") from exc
+        raise
     imported = time.monotonic() - began
     answer = {"engine": arrange.engine_facts(), "platform": platform, "import_s": imported, "ranks": []}
+    stubs = sibling("dry_stubs")
+    if request.get("stubs"):
+        answer["stubs"] = stubs.facts(request["stubs"])
     try:
         config = arrange.engine_config(request)
         arrange.warm(config)
     except Exception as exc:
         errors = sibling("dry_errors")
         answer["config_error"] = errors.describe(exc, stage="configure")
+        if request.get("stubs"):
+            answer["stubs"] = stubs.facts(request["stubs"])
         answer["total_s"] = time.monotonic() - began
         return answer
     answer["config"] = arrange.config_facts(config)

@@ -54,6 +54,7 @@ def run(rank, how, request, config, progress):
         answer["errors"].append(errors.describe(exc, stage))
         answer["placeholders"] = arrange.PLACEHOLDERS
         answer["notes"] = arrange.NOTES
+        answer["stubs"] = stub_facts(request)
         return answer
     answer["built"] = True
     answer["build_s"] = time.monotonic() - began
@@ -63,7 +64,8 @@ def run(rank, how, request, config, progress):
     feed = Feed(request, watch, before)
     feed.load(model, config, feed.everything() if how == "full" else feed.sample(), answer["errors"])
     answer["load_s"] = time.monotonic() - began
-    answer.update(describe.parameters(model, watch, before))
+    optional = (request.get("stubs") or {}).get("optional", ())
+    answer.update(describe.parameters(model, watch, before, optional))
     answer["claimed"] = sorted(feed.claimed)
     answer["claims"] = feed.claims
     answer["fed"] = "all" if how == "full" else feed.sample()
@@ -84,8 +86,13 @@ def run(rank, how, request, config, progress):
     answer["ops"] = describe.operations(model)
     answer["placeholders"] = arrange.PLACEHOLDERS
     answer["notes"] = arrange.NOTES
+    answer["stubs"] = stub_facts(request)
     answer["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return answer
+
+
+def stub_facts(request):
+    return helper("dry_stubs").facts(request["stubs"]) if request.get("stubs") else None
 
 
 def build(config, watch):
