@@ -149,9 +149,20 @@ def install(stubs, plugin_root):
         module = importlib.import_module(name)
         fill_with(module, {kind: given for kind, given in listed.items() if kind != "values"})
         fill_with(module, {"values": {k: v for k, v in listed.get("values", {}).items() if not hasattr(module, k)}})
+    only_plugins()
     for name in stubs.get("torch_ops", ()):
         namespace, _, schema = name.partition("::")
         define(namespace, schema)
+
+
+def only_plugins():
+    """Beside a hardware plugin vLLM is built for no device; here it may be a CPU build, whose platform must not win."""
+    platforms = importlib.import_module("vllm.platforms")
+    table = getattr(platforms, "builtin_platform_plugins", None)
+    if table is None:
+        NOTES.append("vllm.platforms.builtin_platform_plugins is absent; vLLM's own platforms were not taken out")
+    else:
+        table.clear()
 
 
 def stay(torch, device):
