@@ -182,7 +182,7 @@ def judge(truth: Real, verdict: Verdict, account: DryAccount) -> str:
     """`agree` or `DIFFER`. Where the platform refuses a kernel after the load, the weights alone are compared."""
     sound = truth.verdict == "ok" or (truth.verdict == "refused" and truth.unfilled is not None)
     if truth.verdict == "refused" and truth.unfilled is None:
-        return "alone" if account.placeholders else "DIFFER"
+        return "agree" if any(f.raw.stage in ("configure", "build") for f in account.failures) else "DIFFER"
     if sound != (verdict is Verdict.PASS):
         return "DIFFER"
     if truth.unfilled is not None and truth.unfilled != {t.name for t in account.parameter_troubles}:

@@ -21,8 +21,8 @@ from pathlib import Path
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict
 from seatrial.dryrun import HeaderTensor, dry
-from seatrial.dryrun.rules.limits import is_limit
-from seatrial.dryrun.rules.limits import is_gap
+from seatrial.dryrun.raw import RawFailure
+from seatrial.dryrun.rules.limits import is_gap, is_limit
 from seatrial.engine.border import ProbeSession
 from seatrial.platforms.stubs import Stubs, load_stubs
 from seatrial.targets import load_target
@@ -44,14 +44,20 @@ def whose(result: StepResult) -> str:
         if refused[0].stage == "configure" and "processor" in refused[0].message:
             return "zoo"  # tokenizer and processor files, which only a real checkpoint has
         places = " ".join(p.file for p in refused[0].frames[-3:])
-        if any("_ascend/" in p.file or "_kunlun/" in p.file for p in refused[0].frames) or "npu" in refused[0].message:
-            return "plugin"
         drifted = "transformers/" in places and refused[0].type.endswith("AttributeError")
-        return "transformers" if drifted or "Strict" in refused[0].type else "engine"
+        if drifted or "Strict" in refused[0].type:
+            return "transformers"
+        return "plugin" if from_plugin(refused[0]) else "engine"
     unplaced = [t for t in account.tensor_troubles if t.state in ("failed", "unexplained")]
     if unplaced:
         return "transformers"
     return "engine"
+
+
+def from_plugin(failure: RawFailure) -> bool:
+    """Whether the plugin's own code raised, or called what raised (other than handing on to the class it extends)."""
+    last = [p for p in failure.frames[-2:] if ("_ascend/" in p.file or "_kunlun/" in p.file)]
+    return "not supported in npu" in failure.message or any(not p.source.startswith("super()") for p in last)
 
 
 def one(

@@ -210,6 +210,7 @@ class DryAccount(Record):
     cache: tuple[CacheLine, ...] = ()
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
+    missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     engine: RawEngine | None = None
     platform: RawPlatform | None = None

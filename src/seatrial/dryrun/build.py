@@ -88,6 +88,7 @@ class AccountBuilder:
             cache=cache(self.readings),
             ops={k: v for r in raw.ranks[:1] for k, v in r.ops.items()},
             placeholders={k: v for r in raw.ranks for k, v in r.placeholders.items()},
+            missing_ops={k: v for r in raw.ranks for k, v in r.missing_ops.items()},
             notes=tuple(dict.fromkeys(n for r in raw.ranks for n in r.notes)),
             engine=raw.engine,
             platform=raw.platform,

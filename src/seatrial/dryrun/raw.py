@@ -133,6 +133,7 @@ class RawRank(Record):
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
+    missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)
     stubs: RawStubs | None = None
 
     def move_rows(self) -> array[int]:

@@ -57,7 +57,8 @@ class OptionalParameter(Record):
 class Stubs(Record):
     """`proven`: versions of `distribution` with which a model was built and loaded through these stubs.
 
-    `modules` do not exist without the device; `added` are attributes of modules that do; `chips` are values by target.
+    `modules` do not exist without the device; `added` are attributes that it gives to modules that do, `replaced` those
+    that it changes; `pretends` is the device of torch whose name it goes by; `chips` are values by target.
     `torch_ops`: schemas of the plugin's compiled operators, `namespace::name(...) -> ...`.
     """
 
@@ -70,6 +71,8 @@ class Stubs(Record):
     worker: list[WorkerStep] = msgspec.field(default_factory=list)
     modules: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
     added: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
+    replaced: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
+    pretends: str = ""
     torch_ops: list[str] = msgspec.field(default_factory=list)
     optional: list[OptionalParameter] = msgspec.field(default_factory=list)
     chips: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)

@@ -139,6 +139,15 @@ def config_facts(config):
     }
 
 
+def default_dtype(dtype):
+    """vLLM's context of a default dtype; it moved after 0.11."""
+    try:
+        from vllm.utils.torch_utils import set_default_torch_dtype
+    except ImportError:
+        from vllm.model_executor.model_loader.utils import set_default_torch_dtype
+    return set_default_torch_dtype(dtype)
+
+
 def place_rank(config, request, rank):
     """Give the configuration and torch's (fake) process group this rank of tp x pp; runs in the forked child."""
     import torch
@@ -230,6 +239,7 @@ class Placeholder:
 
     def __init__(self, what):
         self._what = what
+        self.__name__ = what  # a chooser of kernel types answers a class
 
     def __getattr__(self, name):
         if name.startswith("__"):

@@ -1,12 +1,14 @@
 """One rank, in a forked child: build the model on meta, feed it the checkpoint's tensors, answer what went where."""
 
 import base64
+import re
 import resource
 import sys
 import time
 from array import array
 
 MAX_FAILURES = 400
+MISSING_OPS = {}  # namespace::operator that the engine asks for while it builds and its library lacks -> where
 ALIKE = 8  # after so many failures of one kind at one line, the rest of the kind is not tried
 
 DTYPES = {
@@ -49,7 +51,7 @@ def run(rank, how, request, config, progress):
         stage = "parallel"
         config.model_config.verify_with_parallel_config(config.parallel_config)
         stage = "build"
-        model = build(config, watch)
+        model = build_anyway(config, watch)
     except Exception as exc:
         answer["errors"].append(errors.describe(exc, stage))
         answer["placeholders"] = arrange.PLACEHOLDERS
@@ -86,6 +88,7 @@ def run(rank, how, request, config, progress):
     answer["ops"] = describe.operations(model)
     answer["placeholders"] = arrange.PLACEHOLDERS
     answer["notes"] = arrange.NOTES
+    answer["missing_ops"] = MISSING_OPS
     answer["stubs"] = stub_facts(request)
     answer["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return answer
@@ -93,6 +96,27 @@ def run(rank, how, request, config, progress):
 
 def stub_facts(request):
     return helper("dry_stubs").facts(request["stubs"]) if request.get("stubs") else None
+
+
+def build_anyway(config, watch):
+    """Build; where the engine's compiled library lacks an operator, note it, let it be and build again.
+
+    Which one is missing is known only when it is asked for: a stand-in for any would spoil the engine's own hasattr().
+    """
+    import torch
+
+    stubs = helper("dry_stubs")
+    while True:
+        try:
+            return build(config, watch)
+        except AttributeError as exc:
+            found = re.search(r"'_OpNamespace' '(\w+)' object has no attribute '(\w+)'", str(exc))
+            if found is None or "::".join(found.groups()) in MISSING_OPS:
+                raise
+            name = "::".join(found.groups())
+            MISSING_OPS[name] = helper("dry_errors").describe(exc, "build")["at"]
+            setattr(getattr(torch.ops, found[1]), found[2], stubs.StubCall(f"torch.ops.{found[1]}.{found[2]}"))
+            config.compilation_config.static_forward_context.clear()
 
 
 def build(config, watch):
@@ -107,12 +131,11 @@ def build(config, watch):
     torch.Tensor.tolist = tolist
     from vllm.config import set_current_vllm_config
     from vllm.model_executor.model_loader.utils import initialize_model
-    from vllm.utils.torch_utils import set_default_torch_dtype
 
     watch.building = True
     try:
         with (
-            set_default_torch_dtype(config.model_config.dtype),
+            helper("dry_arrange").default_dtype(config.model_config.dtype),
             torch.device("meta"),
             watch,
             set_current_vllm_config(config, check_compile=False),

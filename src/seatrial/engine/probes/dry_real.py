@@ -72,7 +72,6 @@ def load(request, scratch):
     from vllm.distributed import parallel_state
     from vllm.model_executor.model_loader import get_model_loader
     from vllm.model_executor.model_loader.utils import initialize_model, process_weights_after_loading
-    from vllm.utils.torch_utils import set_default_torch_dtype
 
     torch.set_num_threads(1)  # a forked process has none of its parent's threads to wait for
     stage = "configure"
@@ -87,7 +86,7 @@ def load(request, scratch):
                 world_size=1, rank=0, local_rank=0, distributed_init_method=f"file://{scratch}/group", backend="gloo"
             )
             parallel_state.initialize_model_parallel(1, 1)
-            with set_default_torch_dtype(config.model_config.dtype), torch.device("cpu"):
+            with sibling("dry_arrange").default_dtype(config.model_config.dtype), torch.device("cpu"):
                 sibling("dry_arrange").answer_kernels()
                 model = initialize_model(config)
                 designs = mark(model)

@@ -149,10 +149,14 @@ def install(stubs, plugin_root):
         module = importlib.import_module(name)
         fill_with(module, {kind: given for kind, given in listed.items() if kind != "values"})
         fill_with(module, {"values": {k: v for k, v in listed.get("values", {}).items() if not hasattr(module, k)}})
-    only_plugins()
+    for name, listed in stubs.get("replaced", {}).items():
+        fill_with(importlib.import_module(name), listed)
+    if stubs.get("pretends"):
+        stay(importlib.import_module("torch"), stubs["pretends"])
     for name in stubs.get("torch_ops", ()):
         namespace, _, schema = name.partition("::")
         define(namespace, schema)
+    only_plugins()
 
 
 def only_plugins():
@@ -163,10 +167,13 @@ def only_plugins():
         NOTES.append("vllm.platforms.builtin_platform_plugins is absent; vLLM's own platforms were not taken out")
     else:
         table.clear()
+    # Now, and not in the middle of the import of a module that the plugin's registration looks into.
+    getattr(platforms, "current_platform", None)
 
 
 def stay(torch, device):
-    """`tensor.to(device)` leaves it where it is: torch looks for the device's own library before any dispatch."""
+    """`tensor.to(device)` leaves it where it is, and what is made from data is made on the host: torch looks for the
+    device's own library before any dispatch."""
     move = torch.Tensor.to
 
     def is_device(value):
@@ -179,7 +186,13 @@ def stay(torch, device):
         kwargs = {key: self.device if is_device(value) else value for key, value in kwargs.items()}
         return move(self, *args, **kwargs)
 
+    make = torch.tensor
+
+    def tensor(*args, **kwargs):
+        return make(*args, **{key: "cpu" if is_device(value) else value for key, value in kwargs.items()})
+
     torch.Tensor.to = to
+    torch.tensor = tensor
 
 
 def define(namespace, schema):
