@@ -14,7 +14,8 @@ from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
-from seatrial.dryrun.account import DryAccount, Mend
+from seatrial.dryrun import modelslim
+from seatrial.dryrun.account import DryAccount, Mend, SlimCheck
 from seatrial.dryrun.build import AccountBuilder
 from seatrial.dryrun.derive import derive
 from seatrial.dryrun.mends import mapper_code, propose, renamed
@@ -24,7 +25,7 @@ from seatrial.dryrun.rules import findings as find_all
 from seatrial.dryrun.rules import rules
 from seatrial.dryrun.tensor import HeaderTensor
 from seatrial.engine.border import ProbeSession
-from seatrial.platforms.stubs import Stubs
+from seatrial.platforms.stubs import StubbedModule, Stubs
 
 # Up to this many tensor loads in all, every rank is loaded; above it alike ranks are represented by two.
 FEW_LOADS = 20_000
@@ -124,7 +125,8 @@ def dry(
     if any(m.kind == "prefix" for m in mends):
         with clock.span("try the renames", "engine"):
             mends = try_mends(mends, request, session, timeout_s)
-    account = _with(account, mends=mends, names_only=names_only, unshaped=unshaped)
+    slim = description(folder, listed, session.python, stubs, plugin_root)
+    account = _with(account, mends=mends, names_only=names_only, unshaped=unshaped, modelslim=slim)
     with clock.span("rules", "seatrial"):
         found = find_all(account)
     return StepResult(
@@ -137,6 +139,19 @@ def dry(
         attachments=attachments,
         timeline=clock.spans(),
     )
+
+
+def description(
+    folder: Path, tensors: Sequence[HeaderTensor], python: Path, stubs: Stubs | None, plugin_root: str
+) -> SlimCheck | None:
+    """The static check of a ModelSlim description, where there is one."""
+    tables = None
+    if stubs is not None:
+        places = [Path(plugin_root)] if plugin_root else sorted(python.parent.parent.glob("lib/python3*/site-packages"))
+        chip = str(stubs.modules.get(f"{stubs.plugin}._build_info", StubbedModule()).values.get("__device_type__", ""))
+        found = (modelslim.read_tables(place / stubs.plugin, chip) for place in places)
+        tables = next((t for t in found if t is not None), None)
+    return modelslim.check(folder, modelslim.model_type(folder), tensors, tables)
 
 
 def _everything(request: DryRequest) -> DryRequest:
