@@ -179,8 +179,13 @@ def main() -> None:
 
 
 def judge(truth: Real, verdict: Verdict, account: DryAccount) -> str:
-    """`agree` or `DIFFER`. Where the platform refuses a kernel after the load, the weights alone are compared."""
+    """`agree`, `DIFFER`, or `alone`. Where the platform refuses a kernel after the load, the weights are compared.
+
+    `alone`: an operator is missing in the engine's library, the real load ends there, and the dry run says so (D023).
+    """
     sound = truth.verdict == "ok" or (truth.verdict == "refused" and truth.unfilled is not None)
+    if truth.verdict == "refused" and "_OpNamespace" in truth.reason:
+        return "alone" if account.missing_ops else "DIFFER"
     if truth.verdict == "refused" and truth.unfilled is None:
         return "agree" if any(f.raw.stage in ("configure", "build") for f in account.failures) else "DIFFER"
     if sound != (verdict is Verdict.PASS):

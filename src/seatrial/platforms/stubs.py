@@ -58,7 +58,8 @@ class Stubs(Record):
     """`proven`: versions of `distribution` with which a model was built and loaded through these stubs.
 
     `modules` do not exist without the device; `added` are attributes that it gives to modules that do, `replaced` those
-    that it changes; `pretends` is the device of torch whose name it goes by; `chips` are values by target.
+    that it changes; `pretends` is the device of torch whose name it goes by; `backend` are the
+    methods of a process group's backend and what they answer; `chips` are values by target.
     `torch_ops`: schemas of the plugin's compiled operators, `namespace::name(...) -> ...`.
     """
 
@@ -73,6 +74,7 @@ class Stubs(Record):
     added: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
     replaced: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
     pretends: str = ""
+    backend: dict[str, Any] = msgspec.field(default_factory=dict)
     torch_ops: list[str] = msgspec.field(default_factory=list)
     optional: list[OptionalParameter] = msgspec.field(default_factory=list)
     chips: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)

@@ -144,6 +144,7 @@ def install(stubs, plugin_root):
         torch.utils.rename_privateuse1_backend(device)
         torch._register_device_module(device, module)
         stay(torch, device)
+        collectives(torch, device, stubs.get("backend", {}))
     for name, listed in stubs.get("added", {}).items():
         # What the device's package adds to modules that are really there.
         module = importlib.import_module(name)
@@ -193,6 +194,14 @@ def stay(torch, device):
 
     torch.Tensor.to = to
     torch.tensor = tensor
+
+
+def collectives(torch, device, answers):
+    """A process group's backend for the device, of which a plugin may ask the name of its communicator."""
+    group = torch.distributed.ProcessGroup
+    real = group._get_backend
+    backend = types.SimpleNamespace(**{name: (lambda v: lambda *a, **k: v)(value) for name, value in answers.items()})
+    group._get_backend = lambda self, on: backend if on.type == device else real(self, on)
 
 
 def define(namespace, schema):
