@@ -26,8 +26,10 @@ def overlaps(readings: Readings) -> tuple[Overlap, ...]:
         kinds = frozenset(kind[t] for t in tensors)
         alike[kind_of(name)].append(kinds if len(kinds) == len(tensors) else frozenset())
     meant = {k for k, sets in alike.items() if len(sets) == len(filled[k]) > 1 and len(set(sets)) == 1 and sets[0]}
+    # MTP layers lie beside the target's own tensors, and share embedding and head with it: both are handed over.
+    beside = bool(readings.request.target) and readings.request.target == readings.request.folder
     return tuple(
-        Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=kind_of(name) in meant)
+        Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=beside or kind_of(name) in meant)
         for name, tensors in found.items()
     )
 

@@ -28,6 +28,8 @@ class DryRequest(Record):
     """`ranks` are loaded in full, `sample_ranks` built and given one tensor of each kind; ranks count pp x tp.
 
     `stubs` stand in for the device's packages; `plugin_root` is a folder with the plugin's sources ("": installed).
+    `target`: the folder of the model that this one drafts for ("": it is no draft; its own: its MTP layers);
+    `draft_method` is vLLM's word for the kind of draft ("": it finds out).
     """
 
     folder: str
@@ -45,6 +47,8 @@ class DryRequest(Record):
     engine_args: dict[str, Any] = msgspec.field(default_factory=dict)
     stubs: Stubs | None = None
     plugin_root: str = ""
+    target: str = ""
+    draft_method: str = ""
 
 
 def columns(tensors: Sequence[HeaderTensor]) -> TensorColumns:

@@ -60,6 +60,8 @@ def dry(
     engine_args: dict[str, Any] | None = None,
     stubs: Stubs | None = None,
     plugin_root: str = "",
+    target: Path | None = None,
+    draft_method: str = "",
     names_only: bool = False,
     unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
@@ -70,7 +72,9 @@ def dry(
     `tensors` are taken in the given order, which should be the engine's (shard by shard). A pass means: every tensor
     and every parameter on every rank is accounted for. `engine_args` are further fields of vLLM's EngineArgs.
     `stubs` (`platforms.stubs.load_stubs`) stand in for a device's packages, so that its plugin builds the model; the
-    plugin is installed beside the engine or lies in `plugin_root`.
+    plugin is installed beside the engine or lies in `plugin_root`. With `target`, the model in `folder` is loaded as
+    the draft of the one there (`draft_method`: eagle, eagle3, ...); a target that is `folder` itself means its MTP
+    layers.
     """
     clock = Stopwatch()
     with clock.span("read headers", "seatrial"):
@@ -92,6 +96,8 @@ def dry(
             engine_args=dict(engine_args or {}),
             stubs=stubs,
             plugin_root=plugin_root,
+            target=str(target) if target is not None else "",
+            draft_method=draft_method,
         )
     if not listed:
         raise UsageError(f"{folder} has no tensors to load", mend="Name a folder with a safetensors checkpoint.")

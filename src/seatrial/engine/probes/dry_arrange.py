@@ -116,6 +116,14 @@ def engine_config(request):
             arguments[key] = request[key]
     if request.get("ep"):
         arguments["enable_expert_parallel"] = True
+    if request.get("target"):
+        # A draft is configured beside its target; an MTP draft is the last layers of the target's own checkpoint.
+        own = os.path.realpath(request["target"]) == os.path.realpath(request["folder"])
+        draft = {"method": "mtp"} if own else {"model": request["folder"]}
+        if request.get("draft_method"):
+            draft["method"] = request["draft_method"]
+        arguments.update(model=request["target"], tokenizer=request["target"])
+        arguments["speculative_config"] = {**draft, "num_speculative_tokens": 1}
     arguments.update(request.get("engine_args") or {})
     made = EngineArgs(**arguments)
     try:
@@ -127,8 +135,14 @@ def engine_config(request):
         return made.create_engine_config()
 
 
+def built_model(config):
+    """The configuration of the model that is built: the draft's, where the request names a target."""
+    speculative = config.speculative_config
+    return config.model_config if speculative is None else speculative.draft_model_config
+
+
 def config_facts(config):
-    model = config.model_config
+    model = built_model(config)
     return {
         "architecture": str(getattr(model, "architecture", "") or (model.architectures or [""])[0]),
         "dtype": str(model.dtype).replace("torch.", ""),
@@ -216,7 +230,7 @@ def warm(config):
     import torch
     from vllm.model_executor.model_loader.utils import get_model_architecture
 
-    get_model_architecture(config.model_config)
+    get_model_architecture(built_model(config))
     answer_kernels()
     with torch.device("meta"):
         one = torch.empty(4, 4)

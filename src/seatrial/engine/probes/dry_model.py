@@ -43,7 +43,9 @@ def design_of(module, method, tensor, leaf, optional=()):
 
     inner = getattr(method, "quant_method", None)  # a plugin's adapter around its own scheme
     for entry in optional:
-        if entry["parameter"] == leaf and entry["method"] in (type(method).__name__, type(inner).__name__):
+        makers = (type(method).__name__, type(inner).__name__)
+        owner = entry.get("owner")
+        if entry["parameter"] == leaf and (entry.get("method") in makers or owner == type(module).__name__):
             return entry["why"]
 
     try:

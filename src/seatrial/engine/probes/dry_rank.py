@@ -8,6 +8,15 @@ import time
 from array import array
 
 MAX_FAILURES = 400
+# vLLM's proposer gives a draft without them the target's (`_maybe_share_embeddings`, `_maybe_share_lm_head`).
+SHARED_WITH_TARGET = [
+    {
+        "parameter": "weight",
+        "owner": owner,
+        "why": "the target's is shared with a draft that has none (vLLM's proposer)",
+    }
+    for owner in ("VocabParallelEmbedding", "ParallelLMHead")
+]
 MISSING_OPS = {}  # namespace::operator that the engine asks for while it builds and its library lacks -> where
 ALIKE = 8  # after so many failures of one kind at one line, the rest of the kind is not tried
 
@@ -67,6 +76,8 @@ def run(rank, how, request, config, progress):
     feed.load(model, config, feed.everything() if how == "full" else feed.sample(), answer["errors"])
     answer["load_s"] = time.monotonic() - began
     optional = (request.get("stubs") or {}).get("optional", ())
+    if request.get("target"):
+        optional = [*optional, *SHARED_WITH_TARGET]
     answer.update(describe.parameters(model, watch, before, optional))
     answer["claimed"] = sorted(feed.claimed)
     answer["claims"] = feed.claims
@@ -140,7 +151,7 @@ def build(config, watch):
             watch,
             set_current_vllm_config(config, check_compile=False),
         ):
-            return initialize_model(config)
+            return initialize_model(config, model_config=helper("dry_arrange").built_model(config))
     finally:
         watch.building = False
 
