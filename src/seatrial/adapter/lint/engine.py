@@ -1,0 +1,76 @@
+"""What the rules ask of one vLLM's source: does a name exist, what arguments has a function, where has a name gone."""
+
+from __future__ import annotations
+
+import ast
+from functools import cached_property
+from pathlib import Path
+
+from seatrial.core.errors import FileFormatError
+from seatrial.support.compat.names import Names
+from seatrial.support.compat.relocate import Relocations
+from seatrial.support.compat.truth import Truth
+from seatrial.support.modules import Module, Package
+from seatrial.support.registry_engine import engine_version
+from seatrial.support.source import Trees, open_source
+
+
+class EngineFacts:
+    """One vLLM, modules parsed as they are asked for. `plugin` is the package whose version tests are decided."""
+
+    def __init__(self, trees: Trees, version: str = "", plugin: Package | None = None) -> None:
+        self.package = Package("vllm", trees)
+        if not self.package:
+            raise FileFormatError(
+                f"{trees.label}: no package vllm in it", mend="Name a vLLM source tree, sdist, wheel or environment."
+            )
+        self.version = version or engine_version(trees)
+        self.names = Names(self.package)
+        self._truth = Truth(self.names, self.version, plugin or self.package)
+
+    @classmethod
+    def open(cls, source: Path, plugin: Package | None = None) -> EngineFacts:
+        """Raises SeatrialError for a source that cannot be opened or holds no vLLM."""
+        return cls(open_source(source), plugin=plugin)
+
+    def missing(self, module: str, name: str) -> bool:
+        """Whether `from module import name` (or `import module`) surely fails."""
+        if not self.names.has_module(module):
+            return True
+        return bool(name) and name != "*" and self.names.resolve(module, name).status in ("missing", "no-module")
+
+    def parameters(self, module: str, name: str) -> list[str] | None:
+        """Argument names of a function; None if it is not there, not readable or takes `**kwargs`."""
+        node = self.names.resolve(module, name).node
+        if not isinstance(node, ast.FunctionDef) or node.args.kwarg is not None:
+            return None
+        return [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+
+    def methods(self, module: str, name: str) -> set[str]:
+        """Names of a class's own methods; empty if it is not there."""
+        node = self.names.resolve(module, name).node
+        if not isinstance(node, ast.ClassDef):
+            return set()
+        return {n.name for n in node.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+
+    def truth(self, test: ast.expr, module: Module) -> bool | None:
+        """The value of a version test on this vLLM, None where only a run can say."""
+        return self._truth.of(test, module)
+
+    def moved(self, module: str, name: str) -> tuple[str, ...]:
+        """Where a missing name (or module, if `name` is empty) may be now, likeliest first, as `module.name`."""
+        if name:
+            return Relocations(self.package, [name], []).of_name(module, name)
+        return Relocations(self.package, [], [module.rpartition(".")[2]]).of_module(module)
+
+    @cached_property
+    def architectures(self) -> frozenset[str]:
+        """Names in the model registry's tables; empty if they cannot be read."""
+        module = self.package.get("vllm.model_executor.models.registry")
+        found: set[str] = set()
+        for node in ast.walk(module.tree) if module is not None and module.tree is not None else ():
+            if isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(value, ast.Tuple):
+                        found.add(key.value)
+        return frozenset(found)
