@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,25 @@ from seatrial.support.compat.truth import Truth
 from seatrial.support.modules import Module, Package
 from seatrial.support.registry_engine import engine_version
 from seatrial.support.source import Trees, open_source
+
+
+DEFINED = re.compile(
+    rb"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)|^([A-Za-z_]\w*)[ \t]*(?::[^\n=]*)?=(?!=)", re.MULTILINE
+)
+
+
+class Places(Relocations):
+    """The relocation index for every name at once: one pass over the source, however many names are asked."""
+
+    def __init__(self, engine: Package) -> None:
+        super().__init__(engine, (), ())
+        for module, text in engine.texts():
+            for match in DEFINED.finditer(text):
+                places = self._defined.setdefault((match.group(1) or match.group(2)).decode(), [])
+                if module not in places:
+                    places.append(module)
+        for module in engine.names():
+            self._modules.setdefault(module.rpartition(".")[2], []).append(module)
 
 
 class EngineFacts:
@@ -59,9 +79,11 @@ class EngineFacts:
 
     def moved(self, module: str, name: str) -> tuple[str, ...]:
         """Where a missing name (or module, if `name` is empty) may be now, likeliest first, as `module.name`."""
-        if name:
-            return Relocations(self.package, [name], []).of_name(module, name)
-        return Relocations(self.package, [], [module.rpartition(".")[2]]).of_module(module)
+        return self._places.of_name(module, name) if name else self._places.of_module(module)
+
+    @cached_property
+    def _places(self) -> Relocations:
+        return Places(self.package)
 
     @cached_property
     def architectures(self) -> frozenset[str]:
