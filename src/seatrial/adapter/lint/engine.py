@@ -15,7 +15,6 @@ from seatrial.support.modules import Module, Package
 from seatrial.support.registry_engine import engine_version
 from seatrial.support.source import Trees, open_source
 
-
 DEFINED = re.compile(
     rb"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)|^([A-Za-z_]\w*)[ \t]*(?::[^\n=]*)?=(?!=)", re.MULTILINE
 )
