@@ -39,9 +39,9 @@ def imports(path: Path, relative: str) -> set[tuple[str, str]]:
     package = relative.split("/")[0]
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            if node.module.split(".")[0] in ("vllm", package):
-                found.update((node.module, alias.name) for alias in node.names)
+        module = node.module or "" if isinstance(node, ast.ImportFrom) and not node.level else ""
+        if module.split(".")[0] in ("vllm", package):
+            found.update((module, alias.name) for alias in node.names)
     return found
 
 
@@ -105,7 +105,7 @@ def main() -> int:
         old, new = imports(before[path], path), imports(after[path], path)
         places = {name: module for module, name in new}
         for module, name in old - new:
-            if module.startswith("vllm.") and not facts.missing(module, name):
+            if module.split(".")[0] == "vllm" and not facts.missing(module, name):
                 unneeded += 1
                 continue
             gone[path, module, name] = places.get(name, "")
@@ -139,7 +139,7 @@ def main() -> int:
     first = [k for k, places in proposed.items() if places and places[0] == f"{replaced[k]}.{k[2]}"]
     same = [k for k, places in proposed.items() if places and _same(facts, places[0], replaced[k], k[2])]
     print(
-        f"first proposal is the module people chose: {len(first)}/{len(proposed)}; or defines the same thing: {len(same)}"
+        f"first proposal is the module people chose: {len(first)}/{len(proposed)}; or the same definition: {len(same)}"
     )
     print(f"lint took {lint_s:.1f} s")
     for title, rows in (

@@ -36,9 +36,30 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
     elif file.plugin.has(top) and ".ops." in f".{module}.":
         gone = [a.name for a in node.names if not has_name(file.plugin, module, a.name)]
         upstream = UPSTREAM.get(module.rpartition(".")[2], "")
-        if gone and upstream:
+        lost = _lost(module, file)
+        if not gone and lost and file.engine is not None and all(a.name in CLASSES for a in node.names):
+            places = file.engine.moved(module, node.names[0].name)
+            now = places[0].rpartition(".")[0] if places else ""
+            said = f"; vLLM's {now} serves the platform" if now else ""
+            yield Hit(
+                node,
+                f"{module} itself fails to import on this vLLM ({lost}){said}",
+                _swap(node, now, file) if now else (),
+            )
+        elif gone and upstream:
             edits = _swap(node, upstream, file) if len(gone) == len(node.names) else ()
             yield Hit(node, f"{module} has no {', '.join(gone)} any more; vLLM's {upstream} serves the platform", edits)
+
+
+def _lost(module: str, file: LintFile) -> str:
+    """A name that a module of the plugin takes from vLLM at its top level, unguarded, and that this vLLM lacks."""
+    tree = file.plugin.tree(file.plugin.file_of(module)) if file.plugin.file_of(module) else None
+    for node in tree.body if tree is not None and file.engine is not None else ():
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "vllm":
+            for alias in node.names:
+                if file.engine is not None and file.engine.missing(node.module or "", alias.name):
+                    return f"{node.module}.{alias.name}"
+    return ""
 
 
 def has_name(plugin: PluginFacts, module: str, name: str) -> bool:
@@ -102,7 +123,13 @@ _USERS = {
 _ACTIVATION = {"vllm_kunlun/ops/activation.py": "class SiluAndMul(nn.Module):\n    def forward(self, x): ...\n"}
 
 
-def _case(line: str, hits: tuple[int, ...] = (), fixed: str = "", more: dict[str, str] | None = None) -> Case:
+def _case(
+    line: str,
+    hits: tuple[int, ...] = (),
+    fixed: str = "",
+    more: dict[str, str] | None = None,
+    engine: dict[str, str] | None = None,
+) -> Case:
     rest = "\n\n\nclass Layer(nn.Module):\n    pass\n"
     return Case(
         code=line + rest,
@@ -110,9 +137,15 @@ def _case(line: str, hits: tuple[int, ...] = (), fixed: str = "", more: dict[str
         fixed=fixed + rest if fixed else "",
         path="vllm_kunlun/models/thing.py",
         others={**_OPS, **(more or {})},
+        engine=engine or {},
     )
 
 
+_ENGINE = {"vllm/attention/layer.py": "class Attention: ...\n", "vllm/model_executor/layers/activation.py": ""}
+_STALE = {
+    "vllm_kunlun/ops/attention/layer.py": "from vllm.attention import Attention as VllmAttention\n\n\n"
+    "class Attention(VllmAttention):\n    def forward(self, q): ...\n"
+}
 _OURS = "from vllm_kunlun.ops.attention.layer import Attention"
 _VLLM = "from vllm.attention.layer import Attention"
 
@@ -130,6 +163,7 @@ RULE = Rule(
     good=(
         _case(_OURS, more=_USERS),
         _case(_VLLM),
+        _case(_OURS, engine=_ENGINE),
         _case("from vllm_kunlun.ops.activation import SiluAndMul", more=_ACTIVATION),
         _case("from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding"),
         _case("from vllm.model_executor.layers.layernorm import RMSNorm", more=_USERS),
@@ -147,5 +181,6 @@ RULE = Rule(
             "from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead",
         ),
         _case("from vllm_kunlun.ops.activation import GeluAndMul, SiluAndMul", (1,), more=_ACTIVATION),
+        _case(_OURS, (1,), _VLLM, more=_STALE, engine=_ENGINE),
     ),
 )
