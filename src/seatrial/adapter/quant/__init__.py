@@ -66,5 +66,5 @@ def render(name: str, model_type: str = "") -> bytes:
             f"{name} needs the model's type, not {model_type!r}",
             mend="Give model_type of config.json: --model-type NAME.",
         )
-    text = resources.files(__name__).joinpath("templates", f"{template.file}.txt").read_text(encoding="utf-8")
+    text = (resources.files(__name__) / "templates" / f"{template.file}.txt").read_text(encoding="utf-8")
     return text.replace("@MODEL_TYPE@", model_type).encode()

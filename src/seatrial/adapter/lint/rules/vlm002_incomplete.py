@@ -28,7 +28,7 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
         parts.setdefault(str(merged.value), []).extend(ids)
         first.setdefault(str(merged.value), entry)
     for merged_name, ids in parts.items():
-        lacking = _lacking(ids)
+        lacking = _lacking(merged_name, ids)
         if lacking:
             yield Hit(
                 first[merged_name], f"{merged_name!r} is put together of {_list(ids)}; {_list(lacking)} is never loaded"
@@ -44,9 +44,10 @@ def _ids(node: ast.expr) -> list[object] | None:
     return None
 
 
-def _lacking(ids: list[object]) -> list[object]:
+def _lacking(name: str, ids: list[object]) -> list[object]:
     if {"q", "k", "v"} & {i for i in ids if isinstance(i, str)}:
-        return [p for p in ("q", "k", "v") if p not in ids]
+        without_q = "kv" in name and "qkv" not in name  # cross attention keeps its q apart
+        return [p for p in ("q", "k", "v") if p not in ids and not (p == "q" and without_q)]
     numbers = [i for i in ids if isinstance(i, int)]
     if not numbers or len(numbers) != len(ids):
         return []
@@ -83,6 +84,7 @@ RULE = Rule(
         Case(code=_mapping(_Q, _K, _V, _G, _U)),
         Case(code=_mapping(_Q, _K, _V)),
         Case(code=_mapping('("in_proj_qkvz", "in_proj_qkv", (0, 1, 2))', '("in_proj_qkvz", "in_proj_z", 3)')),
+        Case(code=_mapping('("encoder_attn.kv_proj", "k_proj", "k")', '("encoder_attn.kv_proj", "v_proj", "v")')),
         Case(code="stacked_params_mapping = [(a, b, c) for a, b, c in table]\n"),
         Case(code=_mapping('("fused_qkv_a_proj", "q_a_proj", 0)', '("fused_qkv_a_proj", "kv_a_proj_with_mqa", 1)')),
     ),

@@ -23,6 +23,8 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
     if isinstance(node, ast.Attribute):
         if node.attr != NAME or not isinstance(node.ctx, ast.Load) or "envs" not in file.origin(node.value):
             return
+        if any(isinstance(a, ast.JoinedStr) for a in file.ancestors(node)):
+            return  # a message, not a decision
     elif not (isinstance(node, ast.Constant) and node.value == NAME and _is_read(node, file)):
         return
     yield Hit(
@@ -49,6 +51,7 @@ RULE = Rule(
     check=check,
     needles=(NAME.encode(),),
     good=(
+        Case(code='import vllm.envs as envs\n\nprint(f"{envs.VLLM_USE_V1 = }")\n'),
         Case(code='import os\n\nos.environ["VLLM_USE_V1"] = "1"\n'),
         Case(code='import os\n\nos.environ.setdefault("VLLM_USE_V1", "1")\n'),
         Case(code='NAMES = ["VLLM_USE_V1", "VLLM_PORT"]\n'),
