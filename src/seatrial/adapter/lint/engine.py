@@ -20,6 +20,9 @@ DEFINED = re.compile(
 )
 
 
+IMPORTED = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(vllm(?:\.\w+)+)", re.MULTILINE)
+
+
 class Places(Relocations):
     """The relocation index for every name at once: one pass over the source, however many names are asked."""
 
@@ -55,8 +58,16 @@ class EngineFacts:
     def missing(self, module: str, name: str) -> bool:
         """Whether `from module import name` (or `import module`) surely fails."""
         if not self.names.has_module(module):
-            return True
+            return module not in self._imported_by_itself
         return bool(name) and name != "*" and self.names.resolve(module, name).status in ("missing", "no-module")
+
+    @cached_property
+    def _imported_by_itself(self) -> frozenset[str]:
+        """Modules that vLLM itself imports: if one is not there, another build of this version has it."""
+        found: set[str] = set()
+        for _module, text in self.package.texts():
+            found.update(match.decode() for match in IMPORTED.findall(text))
+        return frozenset(found)
 
     def parameters(self, module: str, name: str) -> list[str] | None:
         """Argument names of a function; None if it is not there, not readable or takes `**kwargs`."""
