@@ -3,9 +3,9 @@
     ENGINE_PYTHON bench/_import_each.py < request.json > answer.json
 
 Request: {"modules": [...], "built": [...], "base": [...], "bare": bool}. Libraries that are not installed (device
-runtimes) and the modules a build of the plugin makes (`built`) are stood in for by objects that give an object for every
-attribute; vLLM and the plugin are real. `base` is imported once before the children split off; `bare` leaves the code of
-the plugin's top `__init__` out. Answer: per module [kind, text, file, line] of the innermost place in the plugin, with
+runtimes) and the modules a build of the plugin makes (`built`) are stood in for by objects that give one for every
+attribute; vLLM and the plugin are real. `base` is imported once before the children split off; `bare` leaves out the
+plugin's top `__init__`. Answer: per module [kind, text, file, line] of the innermost place in the plugin, with
 kind "there", "missing" (something vLLM or the plugin itself does not have), "order" (a cycle of imports) or "not known"
 (it failed by a stand-in or by a device that is not here).
 """

@@ -85,7 +85,8 @@ def main() -> int:
     hit, false, missed = tally["hit"], tally["false"], tally["missed"]
     precision = hit / (hit + false) if hit + false else None
     recall = hit / (hit + missed) if hit + missed else None
-    print(f"{report.plugin_name} {report.plugin_version} x vLLM {report.engine_version}: {len(answers)} modules imported "
+    pair = f"{report.plugin_name} {report.plugin_version} x vLLM {report.engine_version}"
+    print(f"{pair}: {len(answers)} modules imported "
           f"in {time.perf_counter() - began:.0f} s, {tally['unknown']} the stand-ins cannot answer")  # fmt: skip
     print(f"right alarms {hit} ({tally['named']} name what the import names), false {false}, missed {missed}, right "
           f"silence {tally['silent']}; precision {precision if precision is None else round(precision, 4)}, "
