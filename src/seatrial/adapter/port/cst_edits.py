@@ -1,4 +1,4 @@
-"""Edits of a registration that keep every other byte of the file. Import this only where LibCST is known to be there."""
+"""Edits of a registration that keep every other byte of the file. Import only where LibCST is known to be."""
 
 from __future__ import annotations
 

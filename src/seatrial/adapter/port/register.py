@@ -9,6 +9,8 @@ an entry point of `vllm.general_plugins`, and one whose registration has none of
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from seatrial.adapter.port.cst import cst
@@ -17,13 +19,13 @@ from seatrial.support.modules import Package
 from seatrial.support.registry_plugin import read_plugin
 from seatrial.support.registry_read import plugin_distribution, plugin_package
 from seatrial.support.registry_records import Registered
-from seatrial.support.source import Distribution, Trees
+from seatrial.support.source import Distribution, open_source
 
 GROUP = "vllm.general_plugins"
 
 
 class Registration(NamedTuple):
-    """`path` relative to the source's root; `text` is None where the plugin registers it so already."""
+    """`path` below the plugin's root; `text` is None where the plugin registers it so already."""
 
     path: str
     text: str | None
@@ -31,9 +33,22 @@ class Registration(NamedTuple):
 
 
 class PluginSource:
-    """A plugin's sources, opened: its distribution, its package and what it registers."""
+    """A plugin's source folder, opened: its distribution, its package and what it registers.
 
-    def __init__(self, trees: Trees) -> None:
+    `texts` holds files that were changed since, by path below the source, so that several edits add up. Raises
+    UsageError if the folder is no plugin's root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir() or (root / "__init__.py").is_file():
+            raise UsageError(
+                f"{root} is not the root of a plugin's source",
+                mend="Name the folder that holds its pyproject.toml or setup.py; `seatrial scaffold plugin` makes one.",
+            )
+        self.root = root
+        self.texts: dict[str, str] = {}
+        self.last = ""
+        trees = open_source(root)
         self.label = trees.label
         self.distribution: Distribution = plugin_distribution(trees)
         self.package: Package = plugin_package(trees, self.distribution)
@@ -41,6 +56,27 @@ class PluginSource:
             m.architecture: m
             for m in read_plugin(self.package, self.distribution.name, self.distribution.plugins()).models
         }
+
+    def below(self, path: str) -> str:
+        """A path of the package as it is below the root: the package may lie under `src`."""
+        top = self.package.path(self.package.name)
+        return f"src/{path}" if not (self.root / top).is_file() and (self.root / "src" / top).is_file() else path
+
+    def path_of(self, module: str) -> str:
+        """Where a module of the plugin lies, or would, below the root."""
+        top = self.package.path(self.package.name).rpartition("/")[0]
+        return self.below(top + module[len(self.package.name) :].replace(".", "/") + ".py")
+
+    def source(self, file: str) -> str:
+        """The text of one of the package's files, changes included."""
+        if file in self.texts:
+            return self.texts[file]
+        for name in self.package.names():
+            if self.package.path(name) == file:
+                module = self.package.get(name)
+                if module is not None and module.source is not None:
+                    return module.source.decode("utf-8")
+        raise UsageError(f"{file} is not in {self.label}")
 
     def models_package(self) -> str:
         """The package that most of the registered model files lie in; `PACKAGE.models` where there are none."""
@@ -53,9 +89,34 @@ class PluginSource:
         return min(counts, key=lambda p: (-counts[p], len(p))) if counts else f"{self.package.name}.models"
 
 
+def register_all(plugin: PluginSource, classes: Mapping[str, str], module: str) -> list[Registration]:
+    """Several architectures (to their class's name) of one module, in this order; the last text of a file counts."""
+    rows = list(classes.items())
+    style = ""
+    done: list[Registration] = []
+    for name, class_name in rows[:1]:
+        done.append(register(plugin, name, module, class_name))
+        style = done[0].style
+    # Each call is put directly below the same neighbour, so the order of the rest turns round.
+    rest = reversed(rows[1:]) if style == "call" else rows[1:]
+    if style == "call" and len(rows) > 1 and done[0].text is not None:
+        plugin.texts.pop(plugin.last, None)
+        done = []
+        rest = reversed(rows)
+    done += [register(plugin, name, module, class_name) for name, class_name in rest]
+    return done
+
+
 def register(plugin: PluginSource, architecture: str, module: str, class_name: str) -> Registration:
-    """Where and how `architecture` is registered as `module:class_name`."""
-    path = f"{module}:{class_name}"
+    """Where and how `architecture` is registered as `module:class_name`; the text is kept in `plugin.texts`."""
+    made = _registration(plugin, architecture, f"{module}:{class_name}")
+    if made.text is not None:
+        plugin.texts[made.path] = made.text
+        plugin.last = made.path
+    return made._replace(path=plugin.below(made.path))
+
+
+def _registration(plugin: PluginSource, architecture: str, path: str) -> Registration:
     known = plugin.registered.get(architecture)
     if known is not None and known.class_path == path:
         return Registration(known.place.rpartition(":")[0], None, "already registered")
@@ -74,15 +135,6 @@ def register(plugin: PluginSource, architecture: str, module: str, class_name: s
     return _first(plugin, architecture, path)
 
 
-def _source(plugin: PluginSource, file: str) -> str:
-    for name in plugin.package.names():
-        if plugin.package.path(name) == file:
-            module = plugin.package.get(name)
-            if module is not None and module.source is not None:
-                return module.source.decode("utf-8")
-    raise UsageError(f"{file} is not in {plugin.label}")
-
-
 def _by_hand(plugin: PluginSource, architecture: str, path: str, why: str) -> UsageError:
     return UsageError(
         f"{plugin.label}: the registration cannot be added by program: {why}",
@@ -93,7 +145,7 @@ def _by_hand(plugin: PluginSource, architecture: str, path: str, why: str) -> Us
 def _beside(plugin: PluginSource, file: str, line: int, architecture: str, path: str) -> Registration:
     """After the call at `line`, in its form; or in the table that it goes through."""
     libcst = cst()
-    source = _source(plugin, file)
+    source = plugin.source(file)
     call = _call_at(ast.parse(source), line)
     if call is None:
         raise _by_hand(plugin, architecture, path, f"no call was found at {file}:{line}")
@@ -137,7 +189,7 @@ def _first(plugin: PluginSource, architecture: str, path: str) -> Registration:
         if point.group != GROUP or not plugin.package.has(module) or not function:
             continue
         file = plugin.package.path(module)
-        source = _source(plugin, file)
+        source = plugin.source(file)
         edit = AddToFunction(function, architecture, path)
         text = cst().parse_module(source).visit(edit).code
         if edit.done:

@@ -139,7 +139,7 @@ def _fields(reader: _Reader) -> None:
     for word in ("hidden", "heads", "layers", "vocab", "eps", "act", "positions"):
         if not reader.of[word]:
             names = " or ".join(FIELDS[word])
-            near = sorted(k for k in reader.config if word in k or "eps" in k and word == "eps")[:4]
+            near = sorted(k for k in reader.config if word in k)[:4]
             reader.ask(f"config.json has no {names}.", f"It has {', '.join(near) or 'nothing like it'}.")
     activation = reader.config.get(reader.of["act"]) if reader.of["act"] else None
     if activation is not None and activation != "silu":

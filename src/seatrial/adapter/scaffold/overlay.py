@@ -74,7 +74,10 @@ def _unnamed(kinds: list[str], words: float | None, because: str) -> list[Open]:
         mine = [k for k in kinds if word in k.split(".")]
         if mine:
             found.append(
-                Open(question=f"What is {word}?", evidence=(f"The relative names no such weight: {', '.join(mine[:3])}.",))
+                Open(
+                    question=f"What is {word}?",
+                    evidence=(f"The relative names no such weight: {', '.join(mine[:3])}.",),
+                )
             )
     return found
 

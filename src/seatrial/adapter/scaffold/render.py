@@ -23,7 +23,10 @@ def _environment() -> Environment:
 
     # The output is Python and TOML, not HTML.
     return Environment(
-        loader=FunctionLoader(load), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False  # noqa: S701
+        loader=FunctionLoader(load),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
     )
 
 

@@ -12,7 +12,9 @@ import re
 from pathlib import Path
 
 from seatrial import __version__
+from seatrial.adapter.port.cst import cst
 from seatrial.adapter.port.register import PluginSource, register
+from seatrial.adapter.port.table import PLATFORMS
 from seatrial.adapter.scaffold.choose import Plan, choose
 from seatrial.adapter.scaffold.facts import DecoderFacts, decoder_facts
 from seatrial.adapter.scaffold.overlay import overlay
@@ -54,9 +56,12 @@ class Scaffold(Record):
 
 
 def scaffold(
-    checkpoint: Path, engine: Path, root: Path, *, base: str = "", fork: bool = False, registration: bool = True
+    checkpoint: Path, engine: Path, root: Path, *, base: str = "", fork: bool = False, platform: str = "cpu"
 ) -> Scaffold:
-    """Files for the checkpoint's first architecture. `fork`: also where the engine has a class for it."""
+    """Files for the checkpoint's first architecture. `fork`: also where the engine has a class for it.
+
+    `platform`: its table of swaps is tried on the imports, as `port` does. Raises SeatrialError subclasses.
+    """
     whole = read_checkpoint(checkpoint)
     config = documents.read(Folder(checkpoint), "config.json").data or {}
     names = whole.card.architecture.architectures
@@ -69,7 +74,7 @@ def scaffold(
     package = Package("vllm", trees)
     table = read_registry(engine)
     _refuse_known(arch, table, fork)
-    plugin = PluginSource(open_source(root))
+    plugin = PluginSource(root)
     module = f"{plugin.models_package()}.{module_name(arch)}"
     relatives = _relatives(whole, config, trees, table, arch)
     text = next((config[s] for s in TEXT if isinstance(config.get(s), dict)), config)
@@ -82,13 +87,15 @@ def scaffold(
     else:
         made = overlay(arch, whole, plan, table, package)
         body, questions = made.text, made.open
-    files = {_path(plugin, module): body}
-    findings = [_open(_path(plugin, module), place) for place in questions]
+    if platform in PLATFORMS:
+        body = _swapped(body, engine, root, platform)
+    files = {plugin.path_of(module): body}
+    findings = [_open(plugin.path_of(module), place) for place in questions]
     if plan.kind == "template":
-        findings += [_note("F002", _path(plugin, module), f"assumed: {line}") for line in facts.assumed]
+        findings += [_note("F002", plugin.path_of(module), f"assumed: {line}") for line in facts.assumed]
     findings += _tests(files, plugin, module, arch, config, facts, plan)
-    if registration:
-        findings += _registration(files, plugin, module, arch, trees, config)
+    _refuse_edited(root, files)
+    findings += _registration(files, plugin, module, arch, trees, config)
     return Scaffold(
         schema_version=SCHEMA_VERSION,
         architecture=arch,
@@ -99,6 +106,25 @@ def scaffold(
         engine_version=table.engine_version,
         relatives=relatives,
     )
+
+
+def _refuse_edited(root: Path, files: dict[str, str]) -> None:
+    """What is there and is not what would be written has been edited; it is not written over."""
+    for path, text in files.items():
+        place = root / path
+        if place.is_file() and place.read_text(encoding="utf-8", errors="replace") != text:
+            raise UsageError(
+                f"{path} is there and is not as it would be written", mend="Keep it, or move it to have it written anew."
+            )
+
+
+def _swapped(body: str, engine: Path, root: Path, platform: str) -> str:
+    """The text with its imports from the plugin where the platform's table says so, and it is true."""
+    cst()
+    from seatrial.adapter.port.ground import Ground
+    from seatrial.adapter.port.rewrite import rewrite
+
+    return rewrite(body, "scaffold", False, Ground(engine, root, platform)).source
 
 
 def _refuse_known(arch: str, table: RegistryTable, fork: bool) -> None:
@@ -154,12 +180,6 @@ def _has(symbols: Symbols, name: str) -> bool:
     return any(symbols.has(m, name) for m in ("vllm.model_executor.layers.fused_moe",)) or name == "FusedMoE"
 
 
-def _path(plugin: PluginSource, module: str) -> str:
-    """Where a module lies below the plugin's root: beside its package, which may be under `src`."""
-    top = plugin.package.path(plugin.package.name).rpartition("/")[0]
-    return top + module[len(plugin.package.name) :].replace(".", "/") + ".py"
-
-
 def _tests(
     files: dict[str, str],
     plugin: PluginSource,
@@ -207,9 +227,8 @@ def _registration(
     files: dict[str, str], plugin: PluginSource, module: str, arch: str, trees: Trees, config: dict[str, object]
 ) -> list[Finding]:
     done = register(plugin, arch, module, arch)
-    path = plugin_path(plugin, done.path)
     if done.text is not None:
-        files[path] = done.text
+        files[done.path] = done.text
     model_type = str(config.get("model_type") or "")
     known = knows_model_type(trees, model_type)
     if known is None:
@@ -217,33 +236,24 @@ def _registration(
         return [_note("F004", "config.json", message)]
     if known:
         return []
-    from seatrial.adapter.port.cst import cst
     from seatrial.adapter.port.register_config import AddConfig
 
     name = f"configuration_{module_name(arch)}"
     parent = module.rpartition(".")[0]
     class_name = f"{class_prefix(arch)}Config"
-    files[_path(plugin, f"{parent}.{name}")] = render(
+    files[plugin.path_of(f"{parent}.{name}")] = render(
         "configuration.py.jinja", model_type=model_type, p=class_prefix(arch)
     )
     point = next(p for p in plugin.distribution.entry_points if p.group == "vllm.general_plugins")
     where, _, function = (part.strip() for part in point.target.partition(":"))
-    entry = plugin_path(plugin, plugin.package.path(where))
-    source = files.get(entry)
-    if source is None:
-        loaded = plugin.package.get(where)
-        source = (loaded.source or b"").decode() if loaded is not None else ""
+    file = plugin.package.path(where)
+    entry = plugin.below(file)
     edit = AddConfig(function, model_type, f"{parent}.{name}", class_name)
-    files[entry] = cst().parse_module(source).visit(edit).code
+    files[entry] = cst().parse_module(plugin.source(file)).visit(edit).code
     if not edit.done:
         message = f"add by hand to {point.target}: AutoConfig.register({model_type!r}, {class_name}, exist_ok=True)"
         return [_note("F005", entry, message, Severity.WARNING)]
     return []
-
-
-def plugin_path(plugin: PluginSource, path: str) -> str:
-    """A path of the plugin's package as it lies below the root the user named (`path` is relative to its own tree)."""
-    return path
 
 
 def knows_model_type(trees: Trees, model_type: str) -> bool | None:

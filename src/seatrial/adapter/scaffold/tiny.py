@@ -18,7 +18,7 @@ HIDDEN, HEADS, HEAD_DIM, INTERMEDIATE, EXPERTS, EXPERT_WIDTH, VOCABULARY = 64, 4
 
 
 class Tiny(Record):
-    """`config` is the shrunken config.json; `shapes` maps each tensor to its shape; `left_out` are kinds without one."""
+    """`config` is the shrunken config.json; `shapes` maps each tensor to its shape; `left_out` are kinds without."""
 
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
