@@ -99,7 +99,8 @@ def port(
     ground = ground or Ground(engine, root, platform)
     data = module.source or b""
     classes = _classes(source, module, architectures)
-    strategy = decide(classes, engine, plugin, fork, because)
+    target = f"{plugin.models_package()}.{module.name.removeprefix(f'{MODELS}.').replace('.', '_')}"
+    strategy = decide(classes, engine, plugin, target, fork=fork, because=because)
     try:
         made = rewrite(data.decode("utf-8"), module.name, module.is_package, ground)
     except (libcst.ParserSyntaxError, UnicodeDecodeError) as exc:
@@ -110,7 +111,6 @@ def port(
     )
     text = put(made.source, provenance)
     ast.parse(text)
-    target = f"{plugin.models_package()}.{module.name.removeprefix(f'{MODELS}.').replace('.', '_')}"
     path = plugin.path_of(target)
     _refuse_other(root / path, path, provenance, text)
     files = {path: text}

@@ -24,10 +24,11 @@ class Strategy(Record):
     reason: str
 
 
-def recommend(classes: Mapping[str, str], engine: Path, plugin: PluginSource) -> Strategy:
-    """The road for these architectures, from both registries."""
+def recommend(classes: Mapping[str, str], engine: Path, plugin: PluginSource, target: str) -> Strategy:
+    """The road for these architectures, from both registries; what `target`, the port itself, registers is left out."""
     table = read_registry(engine)
-    own = [f"{a} ({plugin.registered[a].class_path})" for a in classes if a in plugin.registered]
+    held = {a: e for a, e in plugin.registered.items() if e.module != target}
+    own = [f"{a} ({held[a].class_path})" for a in classes if a in held]
     if classes and len(own) == len(classes):
         return Strategy(recommended="reuse", reason=f"{plugin.distribution.name} has {', '.join(own)}")
     served = [a for a in classes if a in table.supported()]
@@ -39,9 +40,11 @@ def recommend(classes: Mapping[str, str], engine: Path, plugin: PluginSource) ->
     return Strategy(recommended="fork with provenance", reason=f"vLLM {table.engine_version} does not serve {names}")
 
 
-def decide(classes: Mapping[str, str], engine: Path, plugin: PluginSource, fork: bool, because: str) -> Strategy:
+def decide(
+    classes: Mapping[str, str], engine: Path, plugin: PluginSource, target: str, *, fork: bool, because: str
+) -> Strategy:
     """The strategy with the reason that is recorded; raises UsageError where a fork is not called for."""
-    found = recommend(classes, engine, plugin)
+    found = recommend(classes, engine, plugin, target)
     if found.recommended == "fork with provenance":
         return Strategy(recommended=found.recommended, reason=because or found.reason)
     if not fork:

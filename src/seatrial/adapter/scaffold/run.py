@@ -81,16 +81,18 @@ def scaffold(
     facts = decoder_facts(text, whole.tensors)
     plan = choose(whole.card, facts, relatives, base)
     symbols = Symbols(package)
+    findings: list[Finding] = []
     if plan.kind == "template":
         body = _decoder(arch, whole, facts, symbols, table.engine_version)
         questions: tuple[Open, ...] = (*facts.open, *facts.inline)
     else:
         made = overlay(arch, whole, plan, table, package)
         body, questions = made.text, made.open
+        findings.append(_same_numbers(module, plan))
     if platform in PLATFORMS:
         body = _swapped(body, engine, root, platform)
     files = {plugin.path_of(module): body}
-    findings = [_open(plugin.path_of(module), place) for place in questions]
+    findings += [_open(plugin.path_of(module), place) for place in questions]
     if plan.kind == "template":
         findings += [_note("F002", plugin.path_of(module), f"assumed: {line}") for line in facts.assumed]
     findings += _tests(files, plugin, module, arch, config, facts, plan)
@@ -108,13 +110,25 @@ def scaffold(
     )
 
 
+def _same_numbers(module: str, plan: Plan) -> Finding:
+    name = plan.relative.architecture if plan.relative is not None else ""
+    return Finding(
+        code="F011",
+        severity=Severity.WARNING,
+        place=module,
+        message=f"every weight may find its place in {name} and the numbers still be wrong: it computes as {name} does",
+        next_step="Compare its answers with those of the model's own reference code.",
+    )
+
+
 def _refuse_edited(root: Path, files: dict[str, str]) -> None:
     """What is there and is not what would be written has been edited; it is not written over."""
     for path, text in files.items():
         place = root / path
         if place.is_file() and place.read_text(encoding="utf-8", errors="replace") != text:
             raise UsageError(
-                f"{path} is there and is not as it would be written", mend="Keep it, or move it to have it written anew."
+                f"{path} is there and is not as it would be written",
+                mend="Keep it, or move it to have it written anew.",
             )
 
 
