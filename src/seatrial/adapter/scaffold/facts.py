@@ -84,7 +84,7 @@ class DecoderFacts(Record):
 class _Reader:
     def __init__(self, config: Mapping[str, Any], tensors: list[NamedTensor]) -> None:
         self.config = config
-        self.of = {word: next((n for n in names if n in config), "") for word, names in FIELDS.items()}
+        self.of = {word: next((n for n in names if config.get(n) is not None), "") for word, names in FIELDS.items()}
         self.open: list[Open] = []
         self.assumed: list[str] = []
         layers = self.number("layers")
