@@ -98,7 +98,7 @@ def test_the_command_writes_the_merge_and_can_take_it_back(vllm, newer, plugin, 
     assert done.exit_code == 1  # the file as it was asks for cdiv where it is no more
     assert "Write vllm.utils.math_utils.cdiv." in done.output
     again = CliRunner().invoke(
-        command, argv[:-4] + ["--base", str(newer), "--engine", str(newer)], catch_exceptions=False
+        command, [*argv[:-4], "--base", str(newer), "--engine", str(newer)], catch_exceptions=False
     )
     assert (again.exit_code, "Nothing to change" in again.output) == (0, True), again.output
     CliRunner().invoke(command, ["--undo", "--into", str(plugin)], catch_exceptions=False)
@@ -123,7 +123,7 @@ NEW_API = {
     **{k: v for k, v in ENGINE.items() if "alpha" not in k},
     "vllm/layers/__init__.py": "",
     "vllm/layers/mla.py": "class LatentWrapper: ...\nclass Lateral: ...\n",
-    "vllm/layers/rope.py": "def get_rope(head, max_position, is_neox_style=True, rope_parameters=None, dtype=None): ...\n",
+    "vllm/layers/rope.py": "def get_rope(head, max_position, is_neox_style=True, rope_parameters=None): ...\n",
     "vllm/experts.py": "class Experts:\n    @classmethod\n    def mapping(cls, model, gate, count): ...\n",
     "vllm/new/__init__.py": "",
     "vllm/new/helpers.py": "def helper(): ...\n",

@@ -297,3 +297,14 @@ def test_no_names_or_fields_make_the_facts_fail(shapes, config):
     tensors = [Tensor(name=n, dtype="BF16", shape=tuple(s), nbytes=0, shard="x") for n, s in shapes.items()]
     facts = decoder_facts(config, tensors)
     assert sum(k.count for k in facts.kinds) == len(shapes)
+
+
+@pytest.mark.parametrize("field", ["hidden_size", "vocab_size", "intermediate_size", "num_experts"])
+def test_a_missing_field_is_a_question_where_it_would_be_read(tmp_path, vllm, plugin, field):
+    config = {k: v for k, v in {**CONFIG, **MOE}.items() if k != field}
+    folder = checkpoint(tmp_path / "c", config, sparse(dense_layers=1))
+    result = scaffold(folder, vllm, plugin)
+    text = result.files["vllm_harbour/models/harbour_moe.py"]
+    ast.parse(text)
+    assert any(field in ast.unparse(call) for call in calls(text, "undecided"))
+    assert any(field in q for q in questions(result))

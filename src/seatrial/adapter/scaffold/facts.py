@@ -53,12 +53,14 @@ MOE_READ = {
 
 
 class DecoderFacts(Record):
-    """`of` maps a word of FIELDS to the config's own field name ("" if it has none). Expressions are Python text.
+    """`of` maps a word of FIELDS to the config's own field name ("" if it has none), `expr` to the Python expression
+    that reads it; other expressions are Python text too.
 
     `open` are places at the top of the model's `__init__`, `inline` those that stand in an expression.
     """
 
     of: dict[str, str]
+    expr: dict[str, str]
     kinds: tuple[Kind, ...]
     open: tuple[Open, ...]
     head_dim: str
@@ -96,6 +98,12 @@ class _Reader:
         value = self.config.get(self.of[word]) if self.of[word] else None
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
+    def expression(self, word: str) -> str:
+        """Python that reads the field; where the config has none, the question."""
+        if self.of[word]:
+            return f"config.{self.of[word]}"
+        return f'undecided("config.json has no {" or ".join(FIELDS[word])}")'
+
     def has(self, target: str) -> bool:
         return target in self.by_target
 
@@ -114,12 +122,15 @@ def decoder_facts(config: Mapping[str, Any], tensors: Iterable[NamedTensor]) -> 
     qk_norm = _norms(reader)
     moe = any("mlp.experts." in t for t in reader.by_target)
     more = _moe(reader) if moe else {}
+    if not reader.of["intermediate"] and (not moe or more["dense_test"] or not reader.of["moe_intermediate"]):
+        reader.ask(f"config.json has no {' or '.join(FIELDS['intermediate'])}.")
     windows = _windows(reader)
     _weights(reader, moe)
     off = _unread(reader, moe, windows)
     layer = "model.layers.*."
     return DecoderFacts(
         of=reader.of,
+        expr={word: reader.expression(word) for word in FIELDS},
         kinds=reader.kinds,
         head_dim=_head_dim(reader),
         qk_norm=qk_norm,
@@ -151,8 +162,8 @@ def _head_dim(reader: _Reader) -> str:
     heads, hidden = reader.number("heads"), reader.number("hidden")
     rows = (reader.shape("model.layers.*.self_attn.q_proj.weight") or (0,))[0]
     if reader.of["head_dim"]:
-        return f"config.{reader.of['head_dim']}"
-    by_hidden = f"config.{reader.of['hidden']} // config.{reader.of['heads']}"
+        return reader.expression("head_dim")
+    by_hidden = f"{reader.expression('hidden')} // {reader.expression('heads')}"
     if heads and hidden and rows and rows != hidden:
         return str(rows // heads)
     return by_hidden
