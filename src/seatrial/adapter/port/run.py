@@ -8,6 +8,7 @@ where vLLM's own class would do, without `fork`; a file of that name that is no 
 from __future__ import annotations
 
 import ast
+from functools import cached_property
 from pathlib import Path
 
 from seatrial.adapter.port.cst import cst
@@ -21,6 +22,7 @@ from seatrial.core.record import Record
 from seatrial.support.modules import Module, Package
 from seatrial.support.registry_engine import engine_version
 from seatrial.support.registry_read import read_registry
+from seatrial.support.registry_records import RegistryTable
 from seatrial.support.source import open_source
 
 SCHEMA_VERSION = 1
@@ -61,6 +63,11 @@ class Upstream:
         if not self.package:
             raise UsageError(f"{source}: no package vllm in it", mend="Name a vLLM tree, sdist, wheel or environment.")
 
+    @cached_property
+    def registry(self) -> RegistryTable:
+        """What this vLLM registers, read once."""
+        return read_registry(self.source)
+
     def module(self, name: str) -> Module:
         """By `qwen3`, `vllm:qwen3` or the whole dotted name; raises UsageError with the nearest names."""
         short = name.removeprefix("vllm:")
@@ -88,19 +95,22 @@ def port(
     because: str = "",
     ground: Ground | None = None,
     plugin: PluginSource | None = None,
+    source: Upstream | None = None,
 ) -> Port:
-    """`ground` and `plugin` may be handed in by a caller that ports many files (a plugin's edits then add up)."""
+    """`ground`, `plugin` and `source` (the upstream, opened) may be handed in by a caller that ports many files; the
+    edits of a plugin then add up in `plugin.texts`."""
     libcst = cst()
     from seatrial.adapter.port.rewrite import rewrite
 
-    source = Upstream(upstream)
+    source = source or Upstream(upstream)
     module = source.module(name)
     plugin = plugin or PluginSource(root)
     ground = ground or Ground(engine, root, platform)
     data = module.source or b""
     classes = _classes(source, module, architectures)
     target = f"{plugin.models_package()}.{module.name.removeprefix(f'{MODELS}.').replace('.', '_')}"
-    strategy = decide(classes, engine, plugin, target, fork=fork, because=because)
+    table = source.registry if engine == upstream else read_registry(engine)
+    strategy = decide(classes, table, plugin, target, fork=fork, because=because)
     try:
         made = rewrite(data.decode("utf-8"), module.name, module.is_package, ground)
     except (libcst.ParserSyntaxError, UnicodeDecodeError) as exc:
@@ -134,7 +144,7 @@ def port(
 
 def _classes(source: Upstream, module: Module, wanted: tuple[str, ...]) -> dict[str, str]:
     """Architectures that the upstream registry serves from this module, to their class."""
-    entries = read_registry(source.source).supported().values()
+    entries = source.registry.supported().values()
     found = {e.architecture: e.class_name for e in entries if e.module == module.name}
     if wanted:
         missing = [a for a in wanted if a not in found]

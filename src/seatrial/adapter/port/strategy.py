@@ -8,13 +8,12 @@ fork where the plugin has a class, or where vLLM's own serves the architecture w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from seatrial.adapter.port.register import PluginSource
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
-from seatrial.support.registry_read import read_registry
+from seatrial.support.registry_records import RegistryTable
 
 
 class Strategy(Record):
@@ -24,9 +23,8 @@ class Strategy(Record):
     reason: str
 
 
-def recommend(classes: Mapping[str, str], engine: Path, plugin: PluginSource, target: str) -> Strategy:
+def recommend(classes: Mapping[str, str], table: RegistryTable, plugin: PluginSource, target: str) -> Strategy:
     """The road for these architectures, from both registries; what `target`, the port itself, registers is left out."""
-    table = read_registry(engine)
     held = {a: e for a, e in plugin.registered.items() if e.module != target}
     own = [f"{a} ({held[a].class_path})" for a in classes if a in held]
     if classes and len(own) == len(classes):
@@ -41,10 +39,10 @@ def recommend(classes: Mapping[str, str], engine: Path, plugin: PluginSource, ta
 
 
 def decide(
-    classes: Mapping[str, str], engine: Path, plugin: PluginSource, target: str, *, fork: bool, because: str
+    classes: Mapping[str, str], table: RegistryTable, plugin: PluginSource, target: str, *, fork: bool, because: str
 ) -> Strategy:
     """The strategy with the reason that is recorded; raises UsageError where a fork is not called for."""
-    found = recommend(classes, engine, plugin, target)
+    found = recommend(classes, table, plugin, target)
     if found.recommended == "fork with provenance":
         return Strategy(recommended=found.recommended, reason=because or found.reason)
     if not fork:
