@@ -2,9 +2,9 @@
 
     python bench/port_files.py ENGINE_SRC PLUGIN_ROOT PLATFORM [--python PYTHON] [--limit N]
 
-ENGINE_SRC is a vLLM tree or environment, PLUGIN_ROOT a checkout of the plugin (read only). With --python, an interpreter
+ENGINE_SRC is a vLLM tree or environment, PLUGIN_ROOT a checkout of the plugin (read only). With --python, a Python
 that can import that vLLM (its tree is put first on its path), every port and its upstream file are imported there,
-device libraries and the plugin stubbed: a port is good if it imports wherever the original does. The files are the first N
+device libraries and the plugin stubbed: a port is good if it imports wherever the original does. Files: the first N
 registered ones by the hash of their name. Must hold: every column is full.
 """
 
@@ -138,7 +138,7 @@ def main() -> None:
         except SeatrialError as exc:
             refused.append(f"{name}: {exc.one_line()}")
             continue
-        path, text = next(iter(made.files.items()))
+        _, text = next(iter(made.files.items()))
         original = (source.module(name).source or b"").decode()
         counts["ported"] += 1
         ast.parse(text)

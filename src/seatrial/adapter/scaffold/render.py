@@ -1,38 +1,12 @@
-"""Templates to text. Every Python file that comes out has been parsed; one that does not parse is a fault of ours."""
+"""The scaffold's own templates."""
 
 from __future__ import annotations
 
-import ast
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-FOLDER = "templates"
+from seatrial.adapter.render import render as render_any
 
 
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    def load(name: str) -> str | None:
-        file = resources.files("seatrial.adapter.scaffold") / FOLDER / name
-        return file.read_text(encoding="utf-8") if file.is_file() else None
-
-    # The output is Python and TOML, not HTML.
-    return Environment(
-        loader=FunctionLoader(load),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701
-    )
-
-
-def render(template: str, **values: Any) -> str:
+def render(template: str, /, **values: Any) -> str:
     """The template's text; Python is parsed before it is handed out."""
-    text = _environment().get_template(template).render(**values)
-    if template.endswith(".py.jinja"):
-        ast.parse(text)
-    return text
+    return render_any("seatrial.adapter.scaffold", template, **values)
