@@ -1,6 +1,6 @@
 """Ports model files of a vLLM into a plugin: do they parse, import, register, stay the same, and change only imports?
 
-    python bench/port_files.py ENGINE_SRC PLUGIN_ROOT PLATFORM [--python PYTHON] [--limit N]
+    python bench/port_files.py ENGINE_SRC PLUGIN_ROOT PLATFORM [--python PYTHON [--path FOLDER]] [--limit N]
 
 ENGINE_SRC is a vLLM tree or environment, PLUGIN_ROOT a checkout of the plugin (read only). With --python, a Python
 that can import that vLLM (its tree is put first on its path), every port and its upstream file are imported there,
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("plugin", type=Path)
     parser.add_argument("platform")
     parser.add_argument("--python", type=Path)
+    parser.add_argument("--path", help="Folder with what that vLLM imports and PYTHON has not.")
     parser.add_argument("--limit", type=int, default=50)
     given = parser.parse_args()
     from seatrial.adapter.port.ground import Ground
@@ -175,6 +176,7 @@ def inside(given: argparse.Namespace, rows: list[dict], scratch: Path) -> None:
     (scratch / "inside.py").write_text(INSIDE)
     argv = [str(given.python), str(scratch / "inside.py"), str(scratch / "rows.json"), str(scratch / "out.json")]
     tree = [str(given.engine)] if given.engine.is_dir() else []
+    tree += [given.path] if given.path else []
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(tree)}, capture_output=True, text=True)
     if not (scratch / "out.json").is_file():
         print(f"  the interpreter gave no answer: {done.stderr[-800:]}")

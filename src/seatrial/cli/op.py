@@ -126,11 +126,8 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
 
 def _show(verdict: Verdict, reason: str, rows: list[tuple[str, int, str, str]]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     console = out()
     console.print(f"[{STYLES[verdict]}]{verdict.value}[/] {escape(reason)}")
-    table = Table("op", "modules", "state", "run by")
     for op, count, state, by in rows:
-        table.add_row(escape(op), str(count), state, escape(by))
-    console.print(table)
+        console.print(f"{count:>4} {state:<8} {op}\n              by {by}", markup=False)

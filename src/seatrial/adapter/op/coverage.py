@@ -50,7 +50,10 @@ def coverage(ops: Mapping[str, int], engine: Path, platform: str, plugin: Path |
     table: dict[str, str] = {}
     if source is not None:
         read = read_plugin(source.package, source.distribution.name, source.distribution.plugins())
-        table = {op.op: f"{op.class_name} ({op.place})" for op in read.ops}
+        # One op may have several classes, of which the plugin takes one by the device it finds.
+        for op in read.ops:
+            known = table.get(op.op)
+            table[op.op] = f"{known} or {op.class_name}" if known else f"{op.class_name} ({op.place})"
     lines = tuple(_line(op, count, platform, classes, table) for op, count in sorted(ops.items()))
     missing = [line.op for line in lines if line.state == "missing"]
     unknown = [line.op for line in lines if line.state == "unknown"]
