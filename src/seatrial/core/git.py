@@ -14,8 +14,9 @@ SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "c
 TIMEOUT_S = 120.0
 
 
-def git(folder: Path, *words: str, stdin: bytes | None = None) -> bytes | None:
-    """Standard output of `git words` in `folder`; None if git is absent, fails or takes over two minutes."""
+def git(folder: Path, *words: str, stdin: bytes | None = None, fine: tuple[int, ...] = (0,)) -> bytes | None:
+    """Standard output of `git words` in `folder`; None if git is absent, takes over two minutes, or ends otherwise
+    than with a code in `fine`."""
     quiet = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     quiet.update(GIT_TERMINAL_PROMPT="0", GIT_OPTIONAL_LOCKS="0", GIT_PAGER="cat", LC_ALL="C")
     try:
@@ -28,7 +29,7 @@ def git(folder: Path, *words: str, stdin: bytes | None = None) -> bytes | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return result.stdout if result.returncode == 0 else None
+    return result.stdout if result.returncode in fine else None
 
 
 def git_folder(folder: Path) -> Path | None:
