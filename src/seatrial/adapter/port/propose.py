@@ -14,7 +14,14 @@ from seatrial.adapter.port.ground import Ground
 from seatrial.core.record import Record
 from seatrial.support.compat.check_calls import check_calls
 from seatrial.support.compat.check_imports import check_attributes, check_imports
-from seatrial.support.compat.records import Hit
+from seatrial.support.compat.records import (
+    MISSING_ARGUMENT,
+    NO_MODULE,
+    NO_NAME,
+    OWN_GONE,
+    UNKNOWN_ARGUMENT,
+    Hit,
+)
 from seatrial.support.compat.signature import signature
 
 
@@ -48,18 +55,18 @@ def proposals(ground: Ground, hits: list[Hit], file: str = "") -> tuple[Proposal
 
 def _propose(ground: Ground, hit: Hit) -> Proposal:
     new, why = "", hit.message
-    if hit.code in ("K001", "K002"):
+    if hit.code in (NO_MODULE, NO_NAME):
         new, why = _import(ground, hit)
-    elif hit.code == "K013":
+    elif hit.code == OWN_GONE:
         new, why = _own(ground, hit)
-    elif hit.code in ("K004", "K005"):
+    elif hit.code in (UNKNOWN_ARGUMENT, MISSING_ARGUMENT):
         new, why = _call(ground, hit)
     return Proposal(file=hit.file, line=hit.line, code=hit.code, old=hit.symbol, new=new, why=why)
 
 
 def _import(ground: Ground, hit: Hit) -> tuple[str, str]:
     """A module or a name of vLLM that is not there. Of a missing module the asked-for names are looked up."""
-    if hit.code == "K002":
+    if hit.code == NO_NAME:
         module, _, name = hit.symbol.rpartition(".")
         return _named(ground, module, name)
     names = _asked(ground, hit)
@@ -138,7 +145,7 @@ def _call(ground: Ground, hit: Hit) -> tuple[str, str]:
     sign = signature(node, bound=bool(node.args.args) and node.args.args[0].arg in ("self", "cls"))
     parameters = [*sign.positional, *sign.keyword_only]
     quoted = re.findall(r"'(\w+)'", hit.message)
-    if hit.code == "K005":
+    if hit.code == MISSING_ARGUMENT:
         return f"{name}({', '.join(f'{q}=...' for q in quoted)})", f"it takes ({', '.join(parameters)})"
     given = _keywords(ground, hit)
     free = [p for p in parameters if p not in given]
