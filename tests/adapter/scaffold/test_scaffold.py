@@ -308,3 +308,29 @@ def test_a_missing_field_is_a_question_where_it_would_be_read(tmp_path, vllm, pl
     ast.parse(text)
     assert any(field in ast.unparse(call) for call in calls(text, "undecided"))
     assert any(field in q for q in questions(result))
+
+
+EVIL = '"""\nimport os; os.abort()\n"""\\'
+
+
+def test_hostile_names_and_fields_stay_text(tmp_path, vllm, plugin):
+    shapes = {**dense(), f'model.layers.0.{EVIL}"]: print(1), ["x': [4], EVIL: [4]}
+    config = {"model_type": f'x"); import os; os.abort() #{EVIL}', f"odd{EVIL}": None, f"on{EVIL}": 3.5}
+    result = made(tmp_path, vllm, plugin, config, shapes)
+    for path, text in result.files.items():
+        tree = ast.parse(text)
+        names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+        if path == MODEL or "configuration" in path:
+            assert "os" not in names, path
+        assert not calls(text, "os.abort")
+        assert not calls(text, "print")
+    written = ast.parse(result.files["vllm_harbour/models/configuration_harbour.py"])
+    value = next(n for n in ast.walk(written) if isinstance(n, ast.Assign)).value
+    assert ast.literal_eval(value) == config["model_type"]
+    assert len(questions(result)) == 3
+
+
+def test_an_overlay_keeps_hostile_names_as_text(tmp_path, vllm, plugin):
+    result = made(tmp_path, vllm, plugin, shapes={**dense(), EVIL: [4]}, base="LatentForCausalLM")
+    assert EVIL in weights(result.files[MODEL])
+    assert not calls(result.files[MODEL], "os.abort")

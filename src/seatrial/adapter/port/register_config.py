@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import libcst as cst
 
 
@@ -26,12 +28,14 @@ class AddConfig(cst.CSTTransformer):
             return updated_node
         self.done = True
         text = cst.Module([]).code_for_node(updated_node)
-        if f"AutoConfig.register({self.model_type!r}".replace("'", '"') in text:
+        if f"AutoConfig.register({json.dumps(self.model_type)}," in text:
             return updated_node
         new = [
             cst.parse_statement("from transformers import AutoConfig\n"),
             cst.parse_statement(f"from {self.module} import {self.class_name}\n"),
-            cst.parse_statement(f'AutoConfig.register("{self.model_type}", {self.class_name}, exist_ok=True)\n'),
+            cst.parse_statement(
+                f"AutoConfig.register({json.dumps(self.model_type)}, {self.class_name}, exist_ok=True)\n"
+            ),
         ]
         for place in (0, 1, 2):
             new[place] = new[place].with_changes(leading_lines=[cst.EmptyLine(indent=False)])

@@ -8,6 +8,7 @@ is none. What the checkpoint does not decide is a finding F001 and a place in th
 from __future__ import annotations
 
 import json
+import keyword
 import re
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def scaffold(
     whole = read_checkpoint(checkpoint)
     config = documents.read(Folder(checkpoint), "config.json").data or {}
     names = whole.card.architecture.architectures
-    if not names or not names[0].isidentifier():
+    if not names or not names[0].isidentifier() or keyword.iskeyword(names[0]):
         raise FileFormatError(
             f"{checkpoint}/config.json: `architectures` names no class", mend="Add the model class's name."
         )
