@@ -1,8 +1,9 @@
 """A model as a subclass of its nearest relative, with an explicit weight mapping.
 
 In: the checkpoint, the plan, the registry, the engine's sources. Out: `Overlay`. The mapping names every kind of the
-checkpoint's tensors; each starts as its own name, and the dry run says which the relative does not load. What the
-relative's own file never names is open. A multimodal class gets the relative's processor, found at its decorator.
+checkpoint's tensors; each starts as its own name, and the dry run says which the relative does not load: a name may be
+known to a layer that the relative uses, so nothing is called unknown here. Words that the relative's own files never
+say are marked beside the names, as a hint. A multimodal class gets the relative's processor, found at its decorator.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from seatrial import __version__
 from seatrial.adapter.scaffold.choose import Plan
 from seatrial.adapter.scaffold.render import render
 from seatrial.adapter.scaffold.roles import NUMBER
-from seatrial.adapter.scaffold.undecided import Open
 from seatrial.checkpoint import Checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
@@ -25,11 +25,18 @@ from seatrial.support.registry_records import RegistryTable
 PROCESSOR = "MULTIMODAL_REGISTRY.register_processor"
 
 
+class Row(Record):
+    """A line of the mapping; `hint` are its words that the relative's own files never say."""
+
+    kind: str
+    hint: str
+
+
 class Overlay(Record):
-    """The file's text and what is open in it."""
+    """The file's text; `hints` are words of weight names that the relative's own files never say."""
 
     text: str
-    open: tuple[Open, ...]
+    hints: tuple[str, ...]
 
 
 def overlay(arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engine: Package) -> Overlay:
@@ -43,7 +50,7 @@ def overlay(arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engi
     if entry.class_name == arch:
         raise UsageError(f"{arch} is the relative itself", mend="Name another one by --base.")
     kinds = sorted({NUMBER.sub("*", t.name) for t in whole.tensors})
-    questions = tuple(_unnamed(kinds, relative.words, relative.because))
+    hints = _hints(relative.because)
     decorator = _processor(module.tree, entry.class_name, entry.module)
     text = render(
         "overlay.py.jinja",
@@ -52,34 +59,20 @@ def overlay(arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engi
         relative_class=entry.class_name,
         module=entry.module,
         because=[plan.because, *relative.because.split("; ")],
-        kinds=kinds,
-        open=questions,
+        kinds=[Row(kind=k, hint=", ".join(w for w in hints if w in k.split("."))) for k in kinds],
         processors=decorator,
         seatrial=__version__,
         checkpoint=Path(whole.card.folder).name,
         tensors=len(whole.tensors),
         vllm=table.engine_version,
     )
-    return Overlay(text=text, open=questions)
+    return Overlay(text=text, hints=hints)
 
 
-def _unnamed(kinds: list[str], words: float | None, because: str) -> list[Open]:
-    """Kinds with a word in them that the relative's files do not have."""
-    if words is None or words == 1.0:
-        return []
+def _hints(because: str) -> tuple[str, ...]:
+    """The words that the relative's score names as not known."""
     match = re.search(r"it does not know: ([^;]+)", because)
-    lost = [w.strip() for w in match[1].split(",")] if match else []
-    found = []
-    for word in lost:
-        mine = [k for k in kinds if word in k.split(".")]
-        if mine:
-            found.append(
-                Open(
-                    question=f"What is {word}?",
-                    evidence=(f"The relative names no such weight: {', '.join(mine[:3])}.",),
-                )
-            )
-    return found
+    return tuple(w.strip() for w in match[1].split(",") if " " not in w.strip()) if match else ()
 
 
 def _processor(tree: ast.Module, class_name: str, module: str) -> str:

@@ -88,8 +88,13 @@ def scaffold(
         questions: tuple[Open, ...] = (*facts.open, *facts.inline)
     else:
         made = overlay(arch, whole, plan, table, package)
-        body, questions = made.text, made.open
+        body, questions = made.text, ()
         findings.append(_same_numbers(module, plan))
+        if made.hints:
+            message = (
+                f"the relative's own files never say {', '.join(made.hints)}; the dry run shows whether it loads them"
+            )
+            findings.append(_note("F013", module, message))
     if platform in PLATFORMS:
         body = _swapped(body, engine, root, platform)
     files = {plugin.path_of(module): body}
