@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from seatrial.core.record import Record
-from seatrial.core.step import Attachment, Span, StepResult
+from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.gates.client import Client
 from seatrial.gates.facts import GateFacts
@@ -27,6 +27,7 @@ from seatrial.gates.first_error import lines_of
 from seatrial.gates.liveness import living, source_roots
 from seatrial.gates.plan import PLUGINS, installed_version, read_model, takes_images
 from seatrial.gates.runner import gate
+from seatrial.gates.timeline import spans_of
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
 
@@ -99,7 +100,7 @@ def matrix(
         facts=facts,
         commands=tuple(r.commands[0] for r in work.starts.values()),
         attachments=work.attachments(),
-        timeline=work.timeline(),
+        timeline=spans_of(work.starts),
     )
 
 
@@ -251,22 +252,6 @@ class _Matrix:
         return tuple(
             Attachment(name=f"{name}-{a.name}", path=a.path) for name, r in self.starts.items() for a in r.attachments
         )
-
-    def timeline(self) -> tuple[Span, ...]:
-        spans: list[Span] = []
-        offset = 0.0
-        for name, result in self.starts.items():
-            for span in result.timeline:
-                spans.append(
-                    Span(
-                        name=f"{name}: {span.name}",
-                        start_s=offset + span.start_s,
-                        duration_s=span.duration_s,
-                        whose=span.whose,
-                    )
-                )
-            offset += max((s.start_s + s.duration_s for s in result.timeline), default=0.0)
-        return tuple(spans)
 
 
 def _row(feature: Feature, status: Status, reason: str, **more: Any) -> FeatureResult:
