@@ -7,7 +7,8 @@ models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N an
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
 flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
 the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
-batch-drift and batch-fault (another token when requests overlap: by a hair, or by far),
+batch-drift and batch-fault (another token when requests overlap: by a hair, or by far), graph-fault (another token
+without --enforce-eager), never-compiles (says so in its configuration), secret (logs its command line),
 nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does).
 """
 
@@ -153,13 +154,17 @@ class Handler(BaseHTTPRequestHandler):
             choice["logprobs"]["top_logprobs"] = top
             if "batch-drift" in FAULTS and BUSY[1] > 1:
                 choice["logprobs"]["tokens"] = [*tokens[:2], " other", *tokens[3:]]
-            if "batch-fault" in FAULTS and BUSY[1] > 1:
+            graph_fault = "graph-fault" in FAULTS and "--enforce-eager" not in sys.argv
+            if graph_fault or ("batch-fault" in FAULTS and BUSY[1] > 1):
                 choice["logprobs"]["tokens"] = [*tokens[:2], " wrong", *tokens[3:]]
         return {"choices": [{**choice, "finish_reason": "stop"}], "usage": {"completion_tokens": len(tokens)}}
 
 
 def main():
-    log("INFO 11-20 00:00:00 [core.py:1] Initializing a V1 LLM engine (stand-in)")
+    config = " compilation_config={'mode': <CompilationMode.NONE: 0>}" if "never-compiles" in FAULTS else ""
+    log("INFO 11-20 00:00:00 [core.py:1] Initializing a V1 LLM engine (stand-in)" + config)
+    if "secret" in FAULTS:
+        log(f"ValueError: non-default args: {sys.argv[1:]}")
     if "--enable-expert-parallel" in sys.argv:
         log("(Worker pid=1) INFO 11-20 00:00:00 [x.py:250] [EP Rank 0/2] Expert parallelism is enabled. Expert linear")
     if "deaf" in FAULTS:

@@ -17,6 +17,7 @@ from seatrial.gates.loaded import LoadedPackage
 from seatrial.gates.ports import listens
 from seatrial.gates.readiness import Readiness
 from seatrial.gates.server import Departure
+from seatrial.gates.source_memory import MemoryRead
 from seatrial.platforms import LaunchPlan
 
 
@@ -46,6 +47,7 @@ class Seen(Record):
     log_bytes: int
     deaths: tuple[str, ...] = ()
     sources: tuple[LoadedPackage, ...] = ()
+    worker_sources: MemoryRead = MemoryRead(refused="not looked at")
 
 
 def account(seen: Seen) -> GateFacts:
@@ -97,6 +99,7 @@ def account(seen: Seen) -> GateFacts:
         log_bytes=seen.log_bytes,
         resolved=seen.resolved,
         sources=seen.sources,
+        worker_sources=seen.worker_sources,
         deviations=seen.plan.deviations,
         notes=(*seen.plan.notes, *seen.readiness.notes),
     )

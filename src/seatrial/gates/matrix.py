@@ -131,6 +131,8 @@ class _Matrix:
             # On the CPU a rank is a group of cores.
             devices=cores if target.platform == "cpu" else int(target.devices.count.value or 1),
             eager=bool(args.get("enforce-eager")),
+            checkpoint=str(checkpoint.absolute()),
+            scratch=str((scratch / "made").absolute()),
         )
         self.starts: dict[str, StepResult] = {}
         self.alive: dict[str, bool] = {}
@@ -190,6 +192,7 @@ class _Matrix:
             waiting = [f for f in waiting if f.name not in answers]
 
     def _own(self, feature: Feature, rows: dict[str, FeatureResult]) -> None:
+        feature.prepare(self.model, self.situation)
         switch = feature.switch(self.model, self.situation) or Switch()
         answers: list[Asked] = []
         self.say(f"trying {feature.title}")
@@ -236,6 +239,8 @@ class _Matrix:
             status, reason = "unsupported", result.outcome.reason or "the server did not survive it"
         elif against:
             status, reason = "unsupported", against
+        elif asked.unsure:
+            status, reason = "inconclusive", asked.unsure
         elif not feature.positive:
             status, reason = ("supported", "") if proofs else ("inconclusive", "nothing was seen that decides")
         elif any(line.pattern in seen for line in feature.positive):
@@ -245,7 +250,9 @@ class _Matrix:
         elif proofs:
             status, reason = "inconclusive", "it answered, but the engine never logged that the feature is on"
         else:
-            status, reason = feature.absence, "the engine never logged it, though it could have"
+            status, reason = feature.absence(self.model), "the engine never logged it, though it could have"
+            if status == "inconclusive":
+                reason = "the engine printed none of its lines, and does not always print one"
         return _row(feature, status, reason, proofs=proofs, switch=switch, start=start, silent=silent)
 
     def attachments(self) -> tuple[Attachment, ...]:

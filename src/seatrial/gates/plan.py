@@ -16,6 +16,7 @@ from typing import Any, Literal
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.gates.features.base import Model
 from seatrial.gates.ports import demand_free, free_port
+from seatrial.gates.requests import Medium
 from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
 from seatrial.targets import Target
 
@@ -87,9 +88,33 @@ def read_model(checkpoint: Path) -> Model:
     return Model(config=_config(checkpoint) or {}, tensors=frozenset(names))
 
 
+# By the families vLLM 0.32 serves: a field that a model has only if it takes the medium.
+DECLARES: dict[Medium, tuple[str, ...]] = {
+    "image": ("vision_config", "vit_config", "vision_tower_config"),
+    "video": ("video_token_id", "video_token_index", "video_start_token_id", "video_context_token_id"),
+    "audio": ("audio_config", "audio_tower_config", "audio_token_id", "audio_token_index", "sound_config"),
+}
+
+
+def media_of(config: dict[str, Any]) -> dict[Medium, str]:
+    """The media config.json declares, each with the field that says so; nested parts (a thinker) count too."""
+    levels = [config, *(v for k, v in config.items() if isinstance(v, dict) and k.endswith("_config"))]
+    found: dict[Medium, str] = {}
+    for medium, names in DECLARES.items():
+        field = next((n for n in names for level in levels if level.get(n) is not None), None)
+        if field is not None:
+            found[medium] = field
+    return found
+
+
 def takes_images(checkpoint: Path) -> bool:
-    """Does config.json declare an image tower? (Names used by the families vLLM 0.32 serves.)"""
-    return any(key in (_config(checkpoint) or {}) for key in ("vision_config", "vit_config", "vision_tower_config"))
+    """Does config.json declare an image tower?"""
+    return "image" in media_of(_config(checkpoint) or {})
+
+
+def takes_media(checkpoint: Path) -> tuple[Medium, ...]:
+    """What config.json declares beside text, in the order it is asked for."""
+    return tuple(media_of(_config(checkpoint) or {}))
 
 
 def shrink(checkpoint: Path, layers: int) -> tuple[str, ...]:

@@ -28,11 +28,12 @@ from seatrial.gates.exchange import Exchange, exchange
 from seatrial.gates.facts import Milestone, RequestFacts
 from seatrial.gates.loaded import LoadedPackage, about_sources, loaded_packages
 from seatrial.gates.log_watch import LogWatch
-from seatrial.gates.plan import gate_plan, served_name, shrink
+from seatrial.gates.plan import gate_plan, served_name, shrink, takes_media
 from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.requests import Question, has_chat_template, questions
 from seatrial.gates.server import Departure, Server
+from seatrial.gates.source_memory import MemoryRead, packages_of, read_sources
 from seatrial.platforms import LaunchPlan
 from seatrial.targets import Target
 
@@ -117,6 +118,7 @@ class _Gate:
         self.pids: tuple[int, ...] = ()
         self.alive = ""
         self.sources: tuple[LoadedPackage, ...] = ()
+        self.worker_sources = MemoryRead(refused="the server did not get ready")
 
     def run(self) -> StepResult:
         with self.clock.span("prepare", "seatrial"):
@@ -147,6 +149,8 @@ class _Gate:
             self.pids = tuple(server.pids())
             self.sources = loaded_packages(self.pids)
             if readiness.ending is None:
+                with self.clock.span("look which sources the workers run", "seatrial"):
+                    self.worker_sources = read_sources(self.pids, packages_of(self.target))
                 self._ask(server)
             self.say("stopping the engine")
             with self.clock.span("shutdown", "engine"):
@@ -170,7 +174,9 @@ class _Gate:
 
     def _ask(self, server: Server) -> None:
         chat = has_chat_template(self.checkpoint)
-        for question in questions(self.model, chat=chat, multimodal=self.multimodal):
+        # A model whose config declares no medium we know is still asked with an image, if it is said to be multimodal.
+        media = (takes_media(self.checkpoint) or ("image",)) if self.multimodal else ()
+        for question in questions(self.model, chat=chat, media=media):
             self.say(f"asking: {question.name}")
             if not self._send(server, question):
                 break
@@ -293,11 +299,12 @@ class _Gate:
                 log_bytes=watch.size,
                 deaths=tuple(watch.deaths),
                 sources=self.sources,
+                worker_sources=self.worker_sources,
             )
         )
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
         self.findings.extend(about_the_class(watch.resolved))
-        self.findings.extend(about_sources(self.sources, self.target.roots))
+        self.findings.extend(about_sources(self.sources, self.worker_sources, self.target.roots))
         self.clock.add("read the log and judge", begun, self.clock.now() - begun, "seatrial")
         return StepResult(
             step=self.stage,
