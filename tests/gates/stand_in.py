@@ -56,7 +56,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def refused(self):
+        """Like vLLM: everything below /v1 wants the key, /health and /metrics do not."""
+        key = option("--api-key")
+        if key and self.path.startswith("/v1") and self.headers.get("Authorization") != f"Bearer {key}":
+            self.answer(401, {"error": "Unauthorized"})
+            return True
+        return False
+
     def do_GET(self):
+        if self.refused():
+            return None
         if self.path == "/health":
             if "no-health" in FAULTS:
                 return self.answer(404, {"detail": "Not Found"})
@@ -80,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def post(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.refused():
+            return None
         crash = "crash-on-request" in FAULTS or FAULTS.get("crash-with", "?") in sys.argv
         if "once" in FAULTS and not Path(FAULTS["once"]).exists():
             Path(FAULTS["once"]).touch()

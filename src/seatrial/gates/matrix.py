@@ -28,6 +28,7 @@ from seatrial.gates.liveness import living, source_roots
 from seatrial.gates.plan import PLUGINS, installed_version, read_model, takes_images
 from seatrial.gates.runner import gate
 from seatrial.gates.timeline import spans_of
+from seatrial.gates.veil import Veil
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
 
@@ -224,7 +225,8 @@ class _Matrix:
         self, feature: Feature, result: StepResult, asked: Asked, start: str, switch: Switch | None, *, died: bool
     ) -> FeatureResult:
         log = Path(next(a.path for a in result.attachments if a.name == "server.log"))
-        seen = _matches(log, (*feature.positive, *feature.negative))
+        veil = Veil((*self.extra_args, *_words(self.target.serve.args)), {**os.environ, **self.target.launch.env})
+        seen = _matches(log, (*feature.positive, *feature.negative), veil)
         silent = tuple(line.source for line in feature.positive if not self.alive.get(line.source, False))
         more = feature.facts(result.facts, self.model)
         proofs = (
@@ -265,7 +267,12 @@ def _row(feature: Feature, status: Status, reason: str, **more: Any) -> FeatureR
     return FeatureResult(name=feature.name, title=feature.title, status=status, reason=reason, **more)
 
 
-def _matches(log: Path, wanted: Sequence[Line]) -> dict[str, Proof]:
+def _words(args: dict[str, Any]) -> tuple[str, ...]:
+    """The target's arguments as words of a command line."""
+    return tuple(f"--{name}={value}" for name, value in args.items())
+
+
+def _matches(log: Path, wanted: Sequence[Line], veil: Veil) -> dict[str, Proof]:
     """The first line of the log for each pattern that has one; the log is streamed once."""
     found: dict[str, Proof] = {}
     patterns = {line.pattern: re.compile(line.pattern) for line in wanted}
@@ -274,7 +281,7 @@ def _matches(log: Path, wanted: Sequence[Line]) -> dict[str, Proof]:
     for number, text in enumerate(lines_of(log), 1):
         for pattern in [p for p in patterns if p not in found]:
             if patterns[pattern].search(text):
-                found[pattern] = Proof(where=f"server.log line {number}", says=text.strip()[:400])
+                found[pattern] = Proof(where=f"server.log line {number}", says=veil.text(text.strip()[:400]))
         if len(found) == len(patterns):
             break
     return found

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.gates.features.base import Model
 from seatrial.gates.ports import demand_free, free_port
@@ -69,6 +71,16 @@ def gate_plan(
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
     )
     return launch_plan(target.platform, request)
+
+
+def api_key(command: Command) -> str:
+    """The key the server will ask for: the first of its flag, else vLLM's variable; "" for none."""
+    argv = command.argv
+    for place, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name == "--api-key":
+            return value if equals else argv[place + 1] if place + 1 < len(argv) else ""
+    return command.env.get("VLLM_API_KEY") or os.environ.get("VLLM_API_KEY") or ""
 
 
 def read_model(checkpoint: Path) -> Model:

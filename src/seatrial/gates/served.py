@@ -28,6 +28,7 @@ from seatrial.core.record import Record, from_json, to_json
 from seatrial.engine.border import describe_exit
 from seatrial.gates.exchange import exchange
 from seatrial.gates.log_watch import LogWatch
+from seatrial.gates.plan import api_key
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.server import Server, sweep, with_token
 from seatrial.platforms import LaunchPlan
@@ -131,7 +132,9 @@ def start(
             )
             write_atomic(folder / "server.json", to_json(record, indent=2))
             watch = LogWatch(folder / "server.log", server.started_at)
-            readiness = wait_ready(server, watch, host=host, port=port, model=model, limits=limits, say=say)
+            readiness = wait_ready(
+                server, watch, host=host, port=port, model=model, limits=limits, say=say, key=api_key(plan.command)
+            )
             if readiness.ending is None:
                 server.detach()
         return look(record), readiness
