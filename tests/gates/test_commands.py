@@ -65,6 +65,14 @@ def test_a_plan_is_printed_and_nothing_is_started(seatrial, checkpoint, alive):
     assert alive() == []
 
 
+def test_a_plan_for_a_checkpoint_that_is_not_here_says_so(seatrial, checkpoint):
+    words = ("--target", "ascend-a3", "--stage", "real", "--plan-only")
+    elsewhere = seatrial("gate", "/on/another/machine/model", *words)
+    assert elsewhere.returncode == 0
+    assert "no config.json can be seen at /on/another/machine/model" in elsewhere.stdout
+    assert "no config.json" not in seatrial("gate", str(checkpoint), *words).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -16,12 +16,17 @@ from typing import Any, Literal
 
 from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.record import replace
 from seatrial.gates.features.base import Model
 from seatrial.gates.ports import demand_free, free_port
 from seatrial.gates.requests import Medium
 from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
 from seatrial.targets import Target
 
+UNSEEN = (
+    "no config.json can be seen at {checkpoint}: the plan is that of any model there, without what hangs on its "
+    "architecture (experts, latent attention)"
+)
 PLUGINS = {"ascend": "vllm_ascend", "kunlun": "vllm_kunlun"}
 
 
@@ -52,6 +57,7 @@ def gate_plan(
                 f"the work dir {target.roots.work_dir} of target {target.name!r} does not exist",
                 mend="Set roots.work_dir of the target in seatrial.toml.",
             )
+    known = (checkpoint / "config.json").is_file()
     request = LaunchRequest(
         checkpoint=str(checkpoint.absolute()),
         served_name=served_name(checkpoint),
@@ -70,7 +76,8 @@ def gate_plan(
         vllm_version=installed_version(python, "vllm"),
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
     )
-    return launch_plan(target.platform, request)
+    plan = launch_plan(target.platform, request)
+    return plan if known else replace(plan, notes=(*plan.notes, UNSEEN.format(checkpoint=checkpoint)))
 
 
 def api_key(command: Command) -> str:
