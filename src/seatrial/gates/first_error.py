@@ -27,8 +27,8 @@ NATIVE = re.compile(
     r"Segfault encountered|Fatal Python error|Segmentation fault|core dumped|std::bad_alloc|Out of memory"
 )
 # A line without any of these, outside a traceback, is none of the below: most of a log is passed over by this alone.
-HINTS = (b"rror", b"Exception", b"Exit", b"Interrupt", b"Warning", b"Failure", b"Fault", b"egfault", b"tion fault",
-         b"ERROR", b"CRITICAL", b"Traceback", b"core dumped", b"bad_alloc", b"Out of memory")  # fmt: skip
+HINTS = (b"rror: ", b"Traceback", b"ERROR", b"CRITICAL", b"egfault", b"Fatal Python", b"egmentation fault",
+         b"core dumped", b"bad_alloc", b"Out of memory")  # fmt: skip
 BLOCK = 4 << 20
 DIED = re.compile(r"died unexpectedly")
 # Lines that only pass another process's failure on (vLLM 0.11 to 0.32).
