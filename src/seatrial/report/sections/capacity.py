@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.report.blocks import Block, Cell, Column, Notice, Pairs, Table
+from seatrial.report.blocks import Block, Cell, Column, Pairs, Table
 from seatrial.report.charts import Lane, Lanes, LogScale, Mark, Tick
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
@@ -21,25 +21,26 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     declared, longest, most = facts.whole("declared_context"), facts.whole("longest"), facts.whole("most_sequences")
     served, cause = facts.flag("baseline_served"), facts.text("root_cause")
     trials = facts.objects("trials")
-    found: list[Block] = []
-    if served is False:
-        title = f"The baseline of {_n(context)} tokens by {_n(sequences)} sequences does not serve"
-        found.append(Notice(tone="fail", title=title, text=f"Root cause: {cause}"))
-    found.append(
+    found: list[Block] = [
         Pairs(
             rows=(
                 pair("weights", facts.text("stage") or None, "not recorded"),
-                pair("baseline", f"{_n(context)} tokens by {_n(sequences)} sequences"),
+                pair("baseline", f"{_n(context)} tokens by {_n(sequences)} sequences", note=_outcome(served)),
+                pair("root cause", "none is needed: it serves" if served else cause or None, "not recorded"),
                 pair("the model's own bound", declared, "config.json declares none", "tokens, config.json"),
                 pair("longest context served", longest, "no trial served", "tokens, with the baseline's sequences"),
                 pair("most sequences served", most, "no trial served", "at that context"),
             )
         )
-    )
+    ]
     if chart := _chart(trials, context, declared):
         found.append(chart)
     found.append(_table(trials, step))
     return [*found, *leftover(facts)]
+
+
+def _outcome(served: bool | None) -> str:
+    return "not recorded" if served is None else "served" if served else "not served"
 
 
 def _n(number: int | None) -> str:
@@ -91,6 +92,9 @@ def _table(trials: list[dict[str, Any]], step: StepFacts) -> Table:
         running, answered, sent = together.whole("most_running"), together.whole("answered"), together.whole("sent")
         whole = one.child("whole_context")
         took = whole.number("seconds")
+        for load in (whole, together):
+            for key in load:
+                load.take(key)  # the rest of it is in the facts file, and the table says so
         log = attached(step.stored, f"{context}x{sequences}-server.log")
         rows.append(
             (
@@ -109,5 +113,6 @@ def _table(trials: list[dict[str, Any]], step: StepFacts) -> Table:
     titles = ("context", "sequences", "outcome", "ready after", "KV cache tokens", "whole context", "together", "log")
     numbers = {"context", "sequences", "ready after", "KV cache tokens", "whole context"}
     left = f"{len(trials) - MAX_ROWS} more are in the facts file" if len(trials) > MAX_ROWS else ""
+    left = left or "more of each trial's requests (slowest answer, tokens) is in the facts file"
     columns = tuple(Column(title=t, is_number=t in numbers) for t in titles)
     return Table(title="Trials, in the order they were made", columns=columns, rows=tuple(rows), left_out=left)

@@ -61,8 +61,9 @@ def _matrix(rows: list[dict[str, Any]], stored: StoredStep) -> Table:
     for row in rows[:MAX_ROWS]:
         one = Facts(row)
         status = one.text("status")
-        proofs = [Cell(text=str(p.get("says"))[:400], note=str(p.get("where"))) for p in one.objects("proofs")]
         reason, start = one.text("reason"), one.text("start")
+        proofs = [f"{p.get('where')}: {str(p.get('says'))[:400]}" for p in one.objects("proofs")]
+        said = reason or (proofs.pop(0) if proofs else "")
         log = attached(stored, f"{start}-server.log") if start else None
         silent = one.texts("silent")
         words = f"log lines this engine no longer has: {', '.join(silent)}" if silent and status != "supported" else ""
@@ -70,8 +71,8 @@ def _matrix(rows: list[dict[str, Any]], stored: StoredStep) -> Table:
             (
                 Cell(text=one.text("title"), note=one.text("name")),
                 Cell(text=status, tone=TONES.get(status, "unknown")),
-                Cell(text=_switch(one.take("switch"), start)),
-                Cell(text=reason, note="; ".join(filter(None, [words, rest_note(one)])), more=tuple(proofs)),
+                _switch(one.take("switch"), start),
+                Cell(text=said, note="; ".join(filter(None, [*proofs, words, rest_note(one)]))),
                 Cell(text=log.text.removeprefix(f"{start}-"), href=log.href, note=start) if log else Cell(text="–"),
             )
         )
@@ -80,16 +81,16 @@ def _matrix(rows: list[dict[str, Any]], stored: StoredStep) -> Table:
     return Table(title="Matrix", columns=columns, rows=tuple(shown), left_out=left)
 
 
-def _switch(switch: Any, start: str) -> str:
+def _switch(switch: Any, start: str) -> Cell:
     """What was added to the base run, as one would type it; secrets are no part of a switch, but are looked for."""
     if not isinstance(switch, dict):
-        return "on in the base run" if start else "–"
+        return Cell(text="on in the base run" if start else "–")
     args = tuple(str(a) for a in switch.get("args") or ())
     env = {str(k): str(v) for k, v in (switch.get("env") or {}).items()}
-    words = [shell(Command(purpose="", argv=args, env=env))] if args or env else []
-    words += [f"tensor parallel {switch['tp']}"] if switch.get("tp") else []
+    typed = shell(Command(purpose="", argv=args, env=env)) if args or env else ""
+    words = [f"tensor parallel {switch['tp']}"] if switch.get("tp") else []
     words += [f"without --{name}" for name in switch.get("drop") or ()]
-    return ", ".join(words) or "–"
+    return Cell(text=typed, note=", ".join(words), is_code=True) if typed else Cell(text=", ".join(words) or "–")
 
 
 def _starts(starts: Facts, stored: StoredStep) -> Fold:

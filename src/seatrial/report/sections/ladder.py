@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.report.blocks import Block, Cell, Column, Notice, Table
+from seatrial.report.blocks import Block, Cell, Column, Paragraph, Table
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of
@@ -23,14 +23,13 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     facts = Facts(step.facts)
     working = facts.take("working")
     layers = ", ".join(facts.texts("isolated_to"))
-    conclusion = facts.text("conclusion")
+    facts.take("conclusion")  # The step's reason says it.
     found: list[Block] = []
     if isinstance(working, dict):
         text = "The gate above stays failed: what serves is another way to start, not the one that was asked for."
-        found.append(Notice(tone="info", title=f"It serves with one change: {working.get('change')}", text=text))
-    else:
-        text = f"Isolated to {layers}: that is where the fault lies, and no mend." if layers else ""
-        found.append(Notice(tone="inconclusive", title=conclusion, text=text))
+        found.append(Paragraph(text=text))
+    elif layers:
+        found.append(Paragraph(text=f"Isolated to {layers}: that is where the fault lies, and no mend."))
     found.append(_rungs(facts.objects("climbed"), step))
     facts.take("signature")
     return [*found, *leftover(facts)]
