@@ -1,8 +1,8 @@
 """FlashComm1 of vllm-ascend, for models with experts; the plugin dropped it, so everything hangs on the version.
 
 The plugin says that it is on ("sequence parallelism", its other name there) only where it makes a layer of shared
-experts: from the release that brought FlashComm1 to 0.23 in the sources read. For a model without shared experts the
-log says nothing either way, and a true answer is none.
+experts (0.23.0, and excerpts of earlier and later sources). For a model without shared experts its log says nothing
+either way, and the status stays inconclusive.
 """
 
 from __future__ import annotations
