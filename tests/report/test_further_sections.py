@@ -94,6 +94,19 @@ def test_a_divergence_is_called_rounding_or_a_fault(shown):
     assert "2.5000</span> <small>a fault</small>" in told
 
 
+def test_a_gate_names_the_sources_its_workers_ran(shown):
+    good = recorded("good")
+    seen = {"name": "vllm", "folder": "/opt/engine/vllm", "files": 49, "pid": 7, "process": "VLLM::Worker_TP0"}
+    good["real"]["facts"]["worker_sources"] = {"seen": [seen], "refused": "", "read_bytes": 200 << 20}
+    good["real"]["facts"]["sources"] = [{"name": "vllm", "folder": "/opt/engine/vllm", "processes": 1}]
+    told = section(shown({"real": good["real"]})[0], "real").replace("<wbr>", "")
+    assert "VLLM::Worker_TP0 (7)" in told
+    assert "49 source files named in memory" in told
+    assert "1 process<" in told
+    good["real"]["facts"]["worker_sources"] = {"seen": [], "refused": "Operation not permitted", "read_bytes": 0}
+    assert "Operation not permitted" in section(shown({"real": good["real"]})[0], "real")
+
+
 def test_markup_in_the_facts_stays_text(shown):
     further = copy.deepcopy(FURTHER)
     further["features"]["facts"]["rows"][0]["reason"] = "<script>alert(1)</script>"
