@@ -106,6 +106,25 @@ def test_serve_starts_shows_logs_and_stops(seatrial, checkpoint, alive):
     assert seatrial("serve", "stop", "tiny-model").returncode == 2
 
 
+def test_a_server_that_stays_keeps_no_key_in_its_record(seatrial, checkpoint, tmp_path, alive):
+    words = (
+        "serve",
+        "start",
+        str(checkpoint),
+        "--target",
+        "stand-in",
+        "--arg=--api-key",
+        "--arg=bosuns-whistle",
+        "--json",
+    )
+    started = seatrial(*words)
+    assert json.loads(started.stdout)["server"]["state"] == "serving"
+    record = (tmp_path / "state" / "servers" / "tiny-model" / "server.json").read_text()
+    assert "bosuns-whistle" not in record + started.stdout
+    assert seatrial("serve", "stop", "tiny-model").returncode == 0
+    assert alive() == []
+
+
 def test_serve_finds_what_a_killed_keeper_left_and_ends_it_when_told(seatrial, checkpoint, alive):
     words = ("serve", "start", str(checkpoint), "--target", "stand-in", "--json")
     record = json.loads(seatrial(*words, fault="grandchild").stdout)["server"]["record"]

@@ -25,6 +25,7 @@ from seatrial.core.atomic import write_atomic
 from seatrial.core.command import Command
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import Record, from_json, to_json
+from seatrial.core.secrets import without_secrets
 from seatrial.engine.border import describe_exit
 from seatrial.gates.exchange import exchange
 from seatrial.gates.log_watch import LogWatch
@@ -122,7 +123,7 @@ def start(
                 target=target,
                 host=host,
                 port=port,
-                command=plan.command,
+                command=without_secrets(plan.command),
                 token=server.token,
                 keeper_pid=server.keeper_pid,
                 keeper_born=psutil.Process(server.keeper_pid).create_time(),
