@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.core.verdict import Verdict
+from seatrial.core.step import Attachment, StepResult
+from seatrial.core.verdict import Verdict, failed
 from seatrial.gates import gate, takes_images
-from seatrial.gates.ladder import climb
+from seatrial.gates.ladder_run import ladder
 from seatrial.gates.matrix import matrix
 from seatrial.targets import load_target
 
@@ -55,7 +56,6 @@ def test_a_damaged_checkpoint_dies_with_its_own_error_first(tiny, engine_python,
     ("family", "tp", "names"),
     [
         ("qwen3", 2, ["text", "second"]),
-        ("qwen3_moe", 1, ["text", "second"]),
         ("llava", 1, ["text", "image", "second"]),
         ("qwen3_next", 1, ["text", "second"]),
         ("deepseek_v3", 1, ["text", "second"]),
@@ -79,46 +79,41 @@ def test_every_family_serves_its_real_weights(tiny, engine_python, cpu, tmp_path
     assert alive() == []
 
 
-def test_experts_in_parallel_are_false_ready_the_ladder_finds_the_switch_and_the_matrix_shows_it(
+@pytest.mark.timeout(900)  # four starts
+def test_experts_in_parallel_are_false_ready_the_matrix_shows_it_and_the_ladder_finds_the_switch(
     tiny, engine_python, cpu, tmp_path, alive
 ):
-    extra = ("--enable-expert-parallel",)
-
-    def start(name, args, **more):
-        more.setdefault("tp", 2)
-        return gate(
-            tiny("qwen3_moe"),
-            cpu,
-            python=engine_python,
-            stage="real",
-            scratch=tmp_path / name,
-            max_model_len=512,
-            extra_args=args,
-            **more,
-        )
-
-    first = start("first", extra)
-    assert first.facts.ending == "false-ready"
-    assert "false-ready" in first.outcome.reason
-    assert [m.name for m in first.facts.milestones if m.name == "model-listed"]
-    assert "Segfault" in first.facts.first_error.text
-    result = climb(first, extra, lambda rung: start(rung.name, () if rung.without else extra))
-    assert result.facts.working.name == "without-enable-expert-parallel"
-    assert result.summary == "it serves with one change: without --enable-expert-parallel"
-    # The rung that works is the same model on two ranks.
-    assert result.commands[-1].argv[result.commands[-1].argv.index("--tensor-parallel-size") + 1] == "2"
-    shown = matrix(
-        tiny("qwen3_moe"),
-        cpu,
-        python=engine_python,
-        stage="real",
-        scratch=tmp_path / "matrix",
-        max_model_len=512,
-        only=("expert-parallel",),
-    )
+    checkpoint = tiny("qwen3_moe")
+    words = {"python": engine_python, "stage": "real", "max_model_len": 512}
+    shown = matrix(checkpoint, cpu, scratch=tmp_path / "matrix", only=("expert-parallel",), **words)
+    assert shown.outcome.verdict is Verdict.PASS, shown.outcome.reason
+    assert [q.status for q in shown.facts.starts["base"].requests] == [200, 200]
     [row] = shown.facts.rows
-    assert (row.status, shown.outcome.verdict) == ("unsupported", Verdict.PASS)
+    assert row.status == "unsupported"
     assert row.reason.startswith("false-ready")
     assert "Segfault" in row.reason
     assert any("[EP Rank 0/2]" in proof.says for proof in row.proofs)
+    facts = shown.facts.starts["expert-parallel"]
+    assert (facts.ending, facts.tp) == ("false-ready", 2)
+    assert [m.name for m in facts.milestones if m.name == "model-listed"]
+    assert "Segfault" in facts.first_error.text
+
+    log = next(a for a in shown.attachments if a.name == "expert-parallel-server.log")
+    failure = StepResult(
+        step="real",
+        outcome=failed(row.reason),
+        summary=row.reason,
+        facts=facts,
+        attachments=(Attachment(name="server.log", path=log.path),),
+    )
+    extra = ("--enable-expert-parallel",)
+    result = ladder(failure, checkpoint, cpu, scratch=tmp_path / "ladder", tp=2, extra_args=extra, **words)
+    assert [(c.rung.name, c.ending) for c in result.facts.climbed] == [
+        ("repeat", "false-ready"),
+        ("without-enable-expert-parallel", "ready"),
+    ]
+    assert result.facts.climbed[0].same_signature
+    assert result.summary == "it serves with one change: without --enable-expert-parallel"
+    # The rung that works is the same model on two ranks.
+    assert result.commands[-1].argv[result.commands[-1].argv.index("--tensor-parallel-size") + 1] == "2"
     assert alive() == []
