@@ -232,3 +232,18 @@ def test_flashcomm_by_what_the_plugin_says(run, monkeypatch, said, config, statu
     monkeypatch.setattr(module._Matrix, "__init__", init)
     _, rows = run(f"say={said.replace(',', ';')}", ("flashcomm1",), {**MOE, **config}, source=words)
     assert rows["flashcomm1"].status == status
+
+
+def test_flashcomms_successor_takes_over_where_the_plugin_dropped_it():
+    import msgspec
+
+    feature, model = features().get("sequence-parallel-moe"), Model(config=MOE, tensors=frozenset())
+    newer = msgspec.structs.replace(HERE, plugin_version="0.27.1", vllm_version="0.27.0", tp=8)
+    assert "FlashComm1 in its place" in feature.not_applicable(model, HERE)
+    assert feature.not_applicable(model, newer) == feature.not_attempted(model, newer) == ""
+    switch = feature.switch(model, newer)
+    assert switch.tp == 4
+    assert switch.args[-2:] == ("--additional-config", '{"enable_flashcomm1": true}')
+    assert "expert" in feature.not_applicable(Model(config=DENSE, tensors=frozenset()), newer)
+    assert "4 devices" in feature.not_attempted(model, msgspec.structs.replace(newer, devices=2))
+    assert "all2all" in feature.not_attempted(model, msgspec.structs.replace(newer, vllm_version="0.11.0"))

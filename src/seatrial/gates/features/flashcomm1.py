@@ -13,16 +13,16 @@ from seatrial.gates.features.base import Feature, Line, Model, Situation, Switch
 from seatrial.platforms.ascend.launch import FLASHCOMM, FLASHCOMM_GONE
 from seatrial.platforms.base import at_least
 
+ON = Line(
+    pattern=r"Sequence parallelism is enabled, shared experts are replicated",
+    source="Sequence parallelism is enabled, shared experts are replicated",
+)
+
 
 class FlashComm1(Feature):
     name = "flashcomm1"
     title = "FlashComm1"
-    positive = (
-        Line(
-            pattern=r"Sequence parallelism is enabled, shared experts are replicated",
-            source="Sequence parallelism is enabled, shared experts are replicated",
-        ),
-    )
+    positive = (ON,)
     negative = (Line(pattern=r"FlashComm is deprecated", source="FlashComm is deprecated"),)
 
     def not_applicable(self, model: Model, situation: Situation) -> str:
