@@ -191,10 +191,12 @@ def _times(column: Any, header: str) -> tuple[np.ndarray, np.ndarray]:
     """A column of decimal text in the unit its header names, as nanoseconds, and which of them are numbers."""
     found = re.search(r"\((\w+)\)", header)
     places = UNITS.get(found.group(1).lower(), 3) if found else 3
-    texts = column.to_list()
-    if not texts:
+    if not len(column):
         return np.empty(0, np.int64), np.empty(0, np.bool_)
-    parsed = parse("\n".join(texts).encode("utf-8", "replace"), places)
+    text = "\n".join(column.to_list())
+    if text.count("\n") != len(column) - 1:
+        text = "\n".join(cell.replace("\n", "") for cell in column.to_list())
+    parsed = parse(text.encode("utf-8", "replace"), places)
     return parsed.value, parsed.good
 
 
@@ -202,10 +204,12 @@ def _codes(column: Any) -> tuple[np.ndarray, list[str]]:
     """Dictionary codes of a text column and its dictionary, blanks at the ends removed."""
     import polars as pl
 
-    stripped = column.str.strip_chars()
-    words = stripped.unique(maintain_order=True)
-    number = stripped.replace_strict(words, pl.Series(range(len(words)), dtype=pl.Int32), return_dtype=pl.Int32)
-    return number.to_numpy().astype(np.int32), words.to_list()
+    # Most columns hold few words: numbering them first and stripping the words is a pass less over the rows.
+    words = column.unique(maintain_order=True)
+    number = column.replace_strict(words, pl.Series(range(len(words)), dtype=pl.Int32), return_dtype=pl.Int32)
+    joint: dict[str, int] = {}
+    again = np.array([joint.setdefault(word.strip(), len(joint)) for word in words.to_list()] or [0], np.int32)
+    return again[number.to_numpy()], list(joint)
 
 
 def _kinds(name: np.ndarray, names: list[str]) -> np.ndarray:
