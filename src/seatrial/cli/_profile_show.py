@@ -8,6 +8,7 @@ from seatrial.cli.common import out
 from seatrial.core.finding import Severity
 
 if TYPE_CHECKING:
+    from seatrial.measure.profile.diff import Diff, DiffRow
     from seatrial.measure.profile.records import DeviceReport, ProfileReport, RankReport
 
 STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
@@ -170,3 +171,35 @@ def _across(report: ProfileReport) -> None:
         _line(f"    slow rank: {across.slow_rank}, because of {across.because}", "bold")
     else:
         _line(f"    slow rank: none ({across.why})")
+
+
+def show_diff(diff: Diff, top: int) -> None:
+    """Families, then kernels, then what only one side has."""
+    ratio = f"{diff.busy_ratio:.3f}" if diff.busy_ratio is not None else "unknown"
+    _line(f"B against A, {diff.basis}; steps {diff.steps_a} and {diff.steps_b}; busy ratio {ratio}", "bold")
+
+    def cells(row: DiffRow) -> tuple[str, ...]:
+        return (
+            f"{row.delta_ns / 1e3:+,.1f}",
+            f"{row.ratio:.3f}" if row.ratio is not None else "-",
+            f"{row.a.calls:,}" if row.a else "-",
+            f"{row.b.calls:,}" if row.b else "-",
+            row.family,
+            row.name[:90],
+        )
+
+    head = ("delta us", "ratio", "calls A", "calls B", "family", "name")
+    for title, rows in (
+        ("families", diff.families),
+        ("kernels", diff.kernels),
+        ("only in A", diff.only_a),
+        ("only in B", diff.only_b),
+    ):
+        _table(title, head, [cells(r) for r in rows[:top]])
+    p = diff.prediction
+    if p is not None:
+        measured = f"{p.measured:.3f}" if p.measured is not None else "unknown"
+        verdict = f"{p.outcome.verdict.value} {p.outcome.reason}".rstrip()
+        _line(f"prediction for {p.pattern!r}: {p.predicted:g}, measured {measured}: {verdict}")
+    for finding in diff.findings:
+        _line(f"{finding.severity.value:<8}{finding.one_line()}", STYLE[finding.severity])

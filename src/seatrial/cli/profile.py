@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seatrial.cli.common import json_option, out, print_json
+from seatrial.cli.common import FiniteRange, err, json_option, leave, out, print_json
 from seatrial.core.errors import EXIT_INCONCLUSIVE, EXIT_PASS, UsageError
 
 if TYPE_CHECKING:
@@ -118,3 +118,122 @@ def families_command(as_json: bool) -> None:
         return
     for family in FAMILIES:
         out().print(f"{family.name:<18}{family.about}", markup=False)
+
+
+@command.command("diff")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--target", metavar="REGEX", help="The kernels that the change was meant for.")
+@click.option("--predict", type=FiniteRange(min=0.0), help="Their time in B as a part of that in A, as predicted.")
+@click.option("--tolerance", type=FiniteRange(min=0.0), default=0.1, show_default=True, help="Of the predicted ratio.")
+@click.option("--top", type=click.IntRange(1, 100_000), default=15, show_default=True, help="Rows per table.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the columnar cache beside the trace.")
+@json_option
+def diff_command(
+    a: Path,
+    b: Path,
+    target: str | None,
+    predict: float | None,
+    tolerance: float,
+    top: int,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """What changed from A to B, per step where both have steps.
+
+    With --target and --predict the exit code is the prediction's: 0 as predicted, 1 not, 3 it cannot be told.
+    """
+    if (target is None) != (predict is None):
+        raise UsageError("--target and --predict go together", mend="For example: --target MatMulV3 --predict 0.8")
+    pattern = _pattern(target, "--target")
+    sides = [_open((path,), not no_cache) for path in (a, b)]
+    from seatrial.cli._profile_show import show_diff
+    from seatrial.measure.profile.analyse import analyse
+    from seatrial.measure.profile.diff import compare
+
+    reports = [analyse(traces, top=1_000_000) for traces in sides]
+    found = compare(reports[0], reports[1], target=pattern, predicted=predict, tolerance=tolerance)
+    if as_json:
+        print_json(found)
+    else:
+        show_diff(found, top)
+    if found.prediction is not None:
+        leave(found.prediction.outcome.verdict)
+
+
+@command.command("collect")
+@click.option("--service", required=True, metavar="URL", help="http://HOST:PORT of a vLLM started with a profiler.")
+@click.option(
+    "--traces", required=True, type=click.Path(file_okay=False, path_type=Path), help="The server's torch_profiler_dir."
+)
+@click.option("--requests", type=click.IntRange(1, 10_000), default=2, show_default=True, help="Within the window.")
+@click.option("--warmup", type=click.IntRange(0, 10_000), default=1, show_default=True, help="Before the window.")
+@click.option("--max-tokens", type=click.IntRange(1, 1_000_000), default=16, show_default=True)
+@click.option("--prompt", default=None, help="The text to go on with; ours if left out.")
+@click.option(
+    "--wait", "wait_s", type=FiniteRange(min=1.0), default=300.0, show_default=True, help="For the traces, s."
+)
+@json_option
+def collect_command(
+    service: str,
+    traces: Path,
+    requests: int,
+    warmup: int,
+    max_tokens: int,
+    prompt: str | None,
+    wait_s: float,
+    as_json: bool,
+) -> None:
+    """Collect torch traces from a running vLLM; a capture that is not whole is inconclusive (exit code 3)."""
+    from seatrial.core.atomic import write_atomic
+    from seatrial.core.record import to_json
+    from seatrial.measure.profile.extra import require
+
+    require("numpy", "msgspec")
+    from seatrial.measure.profile.collect import Workload, collect, judged
+
+    work = Workload(requests=requests, warmup=warmup, max_tokens=max_tokens, trace_s=wait_s)
+    if prompt is not None:
+        from seatrial.core.record import replace
+
+        work = replace(work, prompt=prompt)
+    console = err()
+    capture = collect(service, traces, work, lambda text: console.print(text, markup=False))
+    if capture.traces:
+        from seatrial.measure.profile.whole import faults
+
+        capture = judged(capture, faults([Path(t) for t in capture.traces]))
+        write_atomic(traces / "capture.seatrial.json", to_json(capture, indent=2))
+    if as_json:
+        print_json(capture)
+    else:
+        head = f"{capture.outcome.verdict.value}  {capture.model or 'no model'}  {capture.answered} answered"
+        out().print(head, markup=False)
+        for reason in capture.reasons:
+            out().print(f"  {reason}", markup=False)
+        for trace in capture.traces:
+            out().print(f"  {trace}", markup=False)
+        if capture.traces:
+            out().print(f"next: seatrial profile read {traces}", markup=False)
+    leave(capture.outcome.verdict)
+
+
+@command.command("attach-plan")
+@click.option("--pid", required=True, type=click.IntRange(min=1), help="The service's parent process.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("profiling"), show_default=True)
+@json_option
+def attach_plan_command(pid: int, output: Path, as_json: bool) -> None:
+    """How to attach msprof to a running service on Ascend: preconditions as seen here, and the commands."""
+    from seatrial.measure.profile.msprof_plan import attach_plan
+
+    plan = attach_plan(pid, output)
+    if as_json:
+        print_json(plan)
+    else:
+        for check in plan.preconditions:
+            mark = {True: "met", False: "not met", None: "unknown"}[check.met]
+            out().print(f"{mark:<9}{check.name}: {check.why}", markup=False)
+        for step in plan.commands:
+            out().print(f"# {step.purpose}\n{step.shell()}", markup=False)
+        out().print("in the session: " + "; ".join(plan.session), markup=False)
+    leave(plan.outcome.verdict)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-import pytest
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-np = pytest.importorskip("numpy")
 
 from seatrial.measure.profile.readers.decimals import FLOAT_LIMIT, from_floats, parse
 

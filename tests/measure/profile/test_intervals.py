@@ -7,8 +7,6 @@ import random
 import numpy as np
 import pytest
 
-pytest.importorskip("numpy")
-
 from seatrial.measure.profile.analyse import works_of
 from seatrial.measure.profile.events import EventTable, Kind, Track
 from seatrial.measure.profile.intervals import covered, gaps, overlap, union

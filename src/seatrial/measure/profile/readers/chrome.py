@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from seatrial.measure.profile.readers.columns import DTYPES, Columns, Part, merg
 from seatrial.measure.profile.readers.packed import PACKED, open_packed
 
 WINDOW = 4 << 20
+PIECE = 1 << 16
 # Below this a helper's start-up costs more than it saves.
 PARALLEL_FROM = 48 << 20
 MOST_HELPERS = 7
@@ -75,12 +77,17 @@ def _stream(stream: IO[bytes], path: Path) -> Read:
 
     def more(count: int) -> bytes:
         nonlocal cut_short
+        pieces: list[bytes] = []
         try:
-            return stream.read(count)
-        except EOFError:
-            # A packed file whose end is missing: what was unpacked before is used.
+            # In small pieces: the one in which a packed file turns out to be torn is lost whole.
+            while count > 0 and not cut_short and (piece := stream.read(min(count, PIECE))):
+                pieces.append(piece)
+                count -= len(piece)
+        except (EOFError, zlib.error) as exc:
+            if isinstance(exc, zlib.error) and not pieces:
+                raise FileFormatError(f"{path.name}: {exc}") from exc
             cut_short = True
-            return b""
+        return b"".join(pieces)
 
     head, tail = chunks.read_stream(more, columns, path.name)
     return Read(

@@ -103,7 +103,8 @@ class Columns:
         args = e.args
         if e.ph == "M":
             if len(self._meta) < METADATA_LIMIT:
-                self._meta.append([e.name, e.pid, e.tid, args.name if args is not None else None])
+                value = None if args is None else args.labels if e.name == "process_labels" else args.name
+                self._meta.append([e.name, e.pid, e.tid, value])
             else:
                 self.count("metadata events beyond the limit")
         elif e.name == "[memory]" and args is not None and isinstance(args.allocated, int):

@@ -18,6 +18,7 @@ class Args(msgspec.Struct, gc=False):
     connection: Any = msgspec.field(default=None, name="connection_id")
     shapes: Any = msgspec.field(default=None, name="Input Dims")
     name: Any = None
+    labels: Any = None
     allocated: Any = msgspec.field(default=None, name="Total Allocated")
     reserved: Any = msgspec.field(default=None, name="Total Reserved")
     device: Any = msgspec.field(default=None, name="Device Id")
@@ -73,7 +74,11 @@ def odd(element: Any) -> TextEvent | None:
     if isinstance(found, dict):
         correlation = found.get("correlation")
         whole = isinstance(correlation, int) and abs(correlation) < 1 << 62
-        args = Args(correlation=int(correlation) if whole and correlation is not None else -1, name=found.get("name"))
+        args = Args(
+            correlation=int(correlation) if whole and correlation is not None else -1,
+            name=found.get("name"),
+            labels=found.get("labels"),
+        )
     return TextEvent(
         ph=text("ph"),
         cat=text("cat"),
