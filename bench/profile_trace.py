@@ -3,7 +3,8 @@
 Usage: python bench/profile_trace.py OUT.json [--mb 500] [--absolute] [--gap-us 20]
 
 About 235 bytes an event and one kernel in five events, as in the traces this was modelled on: per launch a CPU
-operator, a runtime call, a kernel and the two ends of the arrow between them. Deterministic. `--absolute` writes Unix
+operator, a runtime call, a kernel and the two ends of the arrow between them; per step vLLM's annotation and that of
+torch's profiling schedule. Deterministic. `--absolute` writes Unix
 microseconds, which no float64 holds to the nanosecond.
 """
 
@@ -96,7 +97,13 @@ def make(target: Path, size: int, *, absolute: bool = False, gap_us: float = 20.
                 f'    "ts": {at(begin)}, "dur": {(host - begin - 250_000) / 1000:.3f},\n    "args": {{\n'
                 f'      "External id": {link}\n    }}\n  }}'
             )
-            events += 1
+            lines.append(
+                f',\n  {{\n    "ph": "X", "cat": "user_annotation", "name": "ProfilerStep#{step}", '
+                f'"pid": 1, "tid": 1,\n'
+                f'    "ts": {at(begin)}, "dur": {(host - begin - 1000) / 1000:.3f},\n    "args": {{\n'
+                f'      "External id": {link}\n    }}\n  }}'
+            )
+            events += 2
             step += 1
             written += out.write("".join(lines))
         out.write('\n  ],\n  "traceName": "generated"\n}\n')

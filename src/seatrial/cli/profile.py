@@ -66,6 +66,7 @@ def _boundary(text: str | None) -> tuple[str, str] | None:
     "--thresholds", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file in place of ours."
 )
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the columnar cache beside the trace.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page with the timeline.")
 @json_option
 def read_command(
     traces: tuple[Path, ...],
@@ -74,6 +75,7 @@ def read_command(
     boundary: str | None,
     thresholds: Path | None,
     no_cache: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Say what the TRACES (files or folders, one per rank or all in one) hold."""
@@ -87,7 +89,7 @@ def read_command(
 
     limits = load_thresholds(thresholds) if thresholds is not None else load_thresholds()
     key = "" if no_cache else answers.key(traces, (top, marker, pair, limits))
-    report = answers.load(traces, key) if key else None
+    report = answers.load(traces, key) if key and html is None else None
     opened: list[Trace] = []
     if report is None:
         from seatrial.measure.profile.analyse import analyse
@@ -96,6 +98,12 @@ def read_command(
         report = analyse(opened, top=top, marker=marker, boundary=pair, limits=limits)
         if key:
             answers.save(traces, key, report)
+    if html is not None:
+        from seatrial.core.atomic import write_atomic
+        from seatrial.measure.profile.view import page
+
+        write_atomic(html, page(report, opened).encode())
+        err().print(f"page: {html}", markup=False)
     if as_json:
         print_json(report)
     else:

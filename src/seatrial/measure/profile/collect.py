@@ -40,7 +40,6 @@ class Workload(Record):
 class Capture(Record):
     """`profiler_attached` is true whenever the profiler was started: such a run is no measure of performance."""
 
-    schema_version: int = 1
     profiler_attached: bool
     service: str
     model: str
@@ -51,6 +50,7 @@ class Capture(Record):
     answered: int
     reasons: tuple[str, ...]
     commands: tuple[Command, ...]
+    schema_version: int = 1
 
 
 def address(service: str) -> tuple[str, int]:

@@ -50,8 +50,6 @@ class Prediction(Record):
 class Diff(Record):
     """`basis` is "per step" or "whole capture": what deltas and ratios compare."""
 
-    schema_version: int = 1
-    profiler_attached: bool = True
     basis: str
     steps_a: int
     steps_b: int
@@ -62,6 +60,8 @@ class Diff(Record):
     only_b: tuple[DiffRow, ...]
     prediction: Prediction | None
     findings: tuple[Finding, ...]
+    profiler_attached: bool = True
+    schema_version: int = 1
 
 
 def compare(

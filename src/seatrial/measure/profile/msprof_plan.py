@@ -30,12 +30,12 @@ class Precondition(Record):
 class AttachPlan(Record):
     """The plan passes only if every precondition is met. `session` are the words typed into the attached msprof."""
 
-    schema_version: int = 1
     pid: int
     outcome: Outcome
     preconditions: tuple[Precondition, ...]
     commands: tuple[Command, ...]
     session: tuple[str, ...]
+    schema_version: int = 1
 
 
 def attach_plan(pid: int, output: Path) -> AttachPlan:
