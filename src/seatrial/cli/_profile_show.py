@@ -10,6 +10,7 @@ from seatrial.core.finding import Severity
 if TYPE_CHECKING:
     from seatrial.measure.profile.diff import Diff, DiffRow
     from seatrial.measure.profile.records import DeviceReport, ProfileReport, RankReport
+    from seatrial.measure.profile.roofline import Join
 
 STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
@@ -203,3 +204,30 @@ def show_diff(diff: Diff, top: int) -> None:
         _line(f"prediction for {p.pattern!r}: {p.predicted:g}, measured {measured}: {verdict}")
     for finding in diff.findings:
         _line(f"{finding.severity.value:<8}{finding.one_line()}", STYLE[finding.severity])
+
+
+def show_join(join: Join) -> None:
+    """Measured beside the bound, per phase and component."""
+
+    def number(value: float | None, scale: float = 1.0, form: str = ",.1f") -> str:
+        return format(value * scale, form) if value is not None else "-"
+
+    _table(
+        f"measured against the plan's bound, a step (rank {join.rank}, {join.context_tokens} cached tokens)",
+        ("measured us", "bound us", "of bound", "MFU", "MBU", "binds", "phase", "component"),
+        [
+            (
+                number(r.measured_s, 1e6),
+                number(r.bound_s, 1e6),
+                number(r.of_bound, 1, ".1%"),
+                number(r.mfu, 1, ".1%"),
+                number(r.mbu, 1, ".1%"),
+                r.binding,
+                r.phase,
+                r.component + (f": {r.why}" if r.why else ""),
+            )
+            for r in join.rows
+        ],
+    )
+    for text in join.unknown:
+        _line(f"unknown  {text}", "yellow")

@@ -245,3 +245,82 @@ def attach_plan_command(pid: int, output: Path, as_json: bool) -> None:
             out().print(f"# {step.purpose}\n{step.shell()}", markup=False)
         out().print("in the session: " + "; ".join(plan.session), markup=False)
     leave(plan.outcome.verdict)
+
+
+@command.command("cut")
+@TRACES
+@click.option(
+    "--out", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
+)
+@click.option(
+    "--from", "first_ms", type=FiniteRange(min=0.0), default=0.0, show_default=True, help="ms after the start."
+)
+@click.option("--to", "last_ms", type=FiniteRange(min=0.0), required=True, help="In ms after the start.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the columnar cache beside the trace.")
+@json_option
+def cut_command(
+    traces: tuple[Path, ...], file: Path, first_ms: float, last_ms: float, no_cache: bool, as_json: bool
+) -> None:
+    """Write a window of the TRACES as Chrome JSON, which ui.perfetto.dev opens; ranks aligned."""
+    if last_ms <= first_ms:
+        raise UsageError(f"--to {last_ms:g} is not after --from {first_ms:g}", mend="Both are milliseconds.")
+    opened = sorted(_open(traces, not no_cache), key=lambda t: (t.rank, t.sources))
+    from seatrial.measure.profile.cut import write_cut
+    from seatrial.measure.profile.ranks import align
+    from seatrial.measure.profile.thresholds import load_thresholds
+
+    offsets = align(opened, load_thresholds().ranks).offsets if len(opened) > 1 else [0]
+    many = write_cut(opened, offsets, int(first_ms * 1e6), int(last_ms * 1e6), file)
+    if as_json:
+        print_json({"file": str(file), "events": many})
+    else:
+        out().print(f"{file}: {many:,} events", markup=False)
+    raise SystemExit(EXIT_PASS if many else EXIT_INCONCLUSIVE)
+
+
+@command.command("roofline")
+@TRACES
+@click.option("--checkpoint", required=True, type=click.Path(exists=True, path_type=Path), help="What was served.")
+@click.option("--hardware", required=True, help="The device, by name or .toml file; see `seatrial hardware list`.")
+@click.option("--context", required=True, type=click.IntRange(0), help="Mean cached tokens of a decoding request.")
+@click.option("--tp", default=1, show_default=True, type=click.IntRange(1), help="Tensor-parallel size.")
+@click.option("--dp", default=1, show_default=True, type=click.IntRange(1), help="Data-parallel size.")
+@click.option("--ep", is_flag=True, help="Whole experts were spread over the ranks.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the columnar cache beside the trace.")
+@json_option
+def roofline_command(
+    traces: tuple[Path, ...],
+    checkpoint: Path,
+    hardware: str,
+    context: int,
+    tp: int,
+    dp: int,
+    ep: bool,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """The TRACES beside the plan's lower bounds: time, MFU and MBU per component and phase."""
+    from seatrial.estimate import Layout, Serving, engine_rules, read_model
+    from seatrial.estimate.compute import lay_out
+    from seatrial.estimate.model import Lacking, NotModelled
+    from seatrial.targets.hardware import load_hardware
+
+    device = load_hardware(hardware)
+    layout = Layout(tp=tp, dp=dp, ep=ep)
+    try:
+        work = lay_out(read_model(checkpoint), layout, Serving(), engine_rules(device.platform))
+    except Lacking as exc:
+        raise UsageError(f"{checkpoint}: {exc.field}: {exc.why}", mend="The plan has no bound without it.") from exc
+    except NotModelled as exc:
+        raise UsageError(f"{checkpoint}: no formula for {exc}", mend="See docs/plan.md for what is modelled.") from exc
+    opened = _open(traces, not no_cache)
+    from seatrial.cli._profile_show import show_join
+    from seatrial.measure.profile.analyse import analyse
+    from seatrial.measure.profile.roofline import join
+
+    found = join(analyse(opened), work, device, context)
+    if as_json:
+        print_json(found)
+    else:
+        show_join(found)
+    raise SystemExit(EXIT_PASS if found.rows else EXIT_INCONCLUSIVE)

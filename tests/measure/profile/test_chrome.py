@@ -86,7 +86,7 @@ def test_a_killed_profiler_costs_its_last_event_and_is_said(write, keep):
     whole = len(write(events).read_text())
     cut = int(whole * keep)
     (trace,) = open_traces([write(events, name="cut.json", cut=cut)])
-    assert "P001" in codes_of([trace])
+    assert "T001" in codes_of([trace])
     expected = int(300 * keep)
     assert abs(len(trace.events) - expected) <= 4
     assert set(rows(trace)) <= set(plain(events))
@@ -97,7 +97,7 @@ def test_a_torn_gzip_keeps_what_was_unpacked(write, tmp_path):
     packed = tmp_path / "torn.json.gz"
     packed.write_bytes(data[: len(data) // 2])
     (trace,) = open_traces([packed])
-    assert "P001" in codes_of([trace])
+    assert "T001" in codes_of([trace])
     assert 5000 < len(trace.events) < 20_000
 
 
@@ -108,7 +108,7 @@ def test_damage_in_the_middle_is_stepped_over(write):
     path.write_text(text[:middle] + '"{{[' + text[middle:])
     (trace,) = open_traces([path])
     assert len(trace.events) >= 395
-    assert "P002" in codes_of([trace])
+    assert "T002" in codes_of([trace])
 
 
 def test_a_bare_array_without_its_end_is_read(tmp_path):
@@ -117,7 +117,7 @@ def test_a_bare_array_without_its_end_is_read(tmp_path):
     (trace,) = open_traces([path])
     assert trace.events.start.tolist() == [1763600000000050501]
     assert trace.events.dur.tolist() == [2500]
-    assert "P001" in codes_of([trace])
+    assert "T001" in codes_of([trace])
 
 
 def test_odd_types_are_counted_and_the_others_kept(tmp_path):
@@ -127,14 +127,14 @@ def test_odd_types_are_counted_and_the_others_kept(tmp_path):
     path.write_text(json.dumps({"traceEvents": [good, *odd, good]}))
     (trace,) = open_traces([path])
     assert len(trace.events) == 3
-    assert "P002" in codes_of([trace])
+    assert "T002" in codes_of([trace])
 
 
 def test_an_event_ten_years_away_is_set_aside_and_the_span_stays(write, answer):
     ten_years = 10 * 365 * 86400 * 10**9
     events = [*kernels(40), ("gemm_9", "kernel", 0, 7, T0 + ten_years, 100), ("gemm_9", "kernel", 0, 7, T0, ten_years)]
     report = answer(write(events))
-    assert {"P004"} <= {f.code for f in report.findings}
+    assert {"T004"} <= {f.code for f in report.findings}
     assert report.ranks[0].devices[0].times.span_ns < 50_000
 
 
@@ -146,7 +146,7 @@ def test_a_trace_of_the_year_2036_as_a_whole_is_just_read(write):
 
 def test_nanoseconds_written_as_microseconds_are_doubted(write, answer):
     events = [("gemm", "kernel", 0, 7, (T0 + i * 10**6) * 1000, 400_000 * 1000) for i in range(40)]
-    assert "P005" in {f.code for f in answer(write(events)).findings}
+    assert "T005" in {f.code for f in answer(write(events)).findings}
 
 
 def test_a_file_that_is_no_trace_is_refused_by_name(tmp_path):
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_trace_is_refused_by_name(tmp_path):
 
 def test_an_empty_trace_says_that_nothing_can_be_said(write, answer):
     report = answer(write([]))
-    assert "P006" in {f.code for f in report.findings}
+    assert "T006" in {f.code for f in report.findings}
     assert report.ranks[0].devices == ()
 
 

@@ -92,7 +92,7 @@ def test_warm_up_lies_before_the_window_and_the_workload_within(service):
         ("no-profiler", "without a profiler", False),
         ("fails", "HTTP 500", True),
         ("no-trace", "no new trace", True),
-        ("torn", "P001", True),
+        ("torn", "T001", True),
         ("no-steps", "no engine step", True),
     ],
 )

@@ -65,7 +65,7 @@ def server(tmp_path):
         *given,
     ]
     try:
-        started = seatrial(*words)
+        started = seatrial(*words, *given)
         assert started.returncode == 0, started.stderr
         yield f"http://127.0.0.1:{json.loads(started.stdout)['server']['record']['port']}", traces
     finally:

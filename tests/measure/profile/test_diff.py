@@ -55,7 +55,7 @@ def test_a_prediction_is_held_against_the_measurement(diff, predicted, verdict):
 )
 def test_an_unfair_pair_is_said_and_proves_no_prediction(diff, a, b, word):
     found = diff(a, b, target="MatMul", predicted=1.0)
-    assert [f.code for f in found.findings] == ["P015"]
+    assert [f.code for f in found.findings] == ["T015"]
     assert word in found.findings[0].message
     assert found.prediction.outcome.verdict is Verdict.INCONCLUSIVE
 

@@ -28,7 +28,7 @@ def reports(write, answer, *ranks, world=None):
 def test_clocks_are_aligned_at_the_collectives(write, answer):
     report = reports(write, answer, rank_events(), rank_events(offset=7_000_000_000), rank_events(offset=-3_000_000))
     assert [r.offset_ns for r in report.ranks] == [0, -7_000_000_000, 3_000_000]
-    assert [f.code for f in report.findings].count("P009") == 2
+    assert [f.code for f in report.findings].count("T009") == 2
     assert report.across.slow_rank is None
     assert all(r.late_longest_ns == 0 for r in report.across.rows)
 
@@ -44,22 +44,30 @@ def test_the_slow_rank_is_named_with_its_reason(write, answer):
 
 def test_missing_and_doubled_ranks_are_said_and_the_rest_analysed(write, answer):
     report = reports(write, answer, rank_events(), rank_events(), world=4)
-    assert "P008" in {f.code for f in report.findings}
+    assert "T008" in {f.code for f in report.findings}
     assert len(report.ranks) == 2
     one, two = (write(rank_events(), name=f"{n}.pt.trace.json", rank=0, world=1) for n in "ab")
     report = answer(one, two)
-    assert "P010" in {f.code for f in report.findings}
+    assert "T010" in {f.code for f in report.findings}
 
 
 def test_uneven_numbers_of_collectives_are_said(write, answer):
     report = reports(write, answer, rank_events(), rank_events(steps=15))
-    assert "P011" in {f.code for f in report.findings}
+    assert "T011" in {f.code for f in report.findings}
     assert report.across.matched == 15
+
+
+def test_an_empty_trace_beside_others_is_left_out_and_said(write, answer):
+    full = write(rank_events(), name="all/rank0.pt.trace.json")
+    write([], name="all/async_llm.pt.trace.json")
+    report = answer(full.parent)
+    assert len(report.ranks) == 1
+    assert [f.code for f in report.findings] == ["T017", "T014"]
 
 
 def test_one_broken_file_of_a_folder_does_not_hide_the_others(write, answer):
     good = write(rank_events(), name="all/rank0.pt.trace.json", rank=0, world=2)
     (good.parent / "rank1.pt.trace.json").write_text("not json at all")
     report = answer(good.parent)
-    assert {"P013"} <= {f.code for f in report.findings}
+    assert {"T013"} <= {f.code for f in report.findings}
     assert len(report.ranks) == 1

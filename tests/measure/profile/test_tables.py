@@ -45,7 +45,7 @@ def test_kernel_details_are_exact_and_every_kind_is_known(tmp_path, answer):
     assert trace.rank == 5
     assert trace.events.start.tolist()[:2] == [1763600000000050501, 1763600000000055501]
     assert trace.events.dur.tolist()[0] == 10_002
-    (finding,) = [f for f in trace.findings if f.code == "P012"]
+    (finding,) = [f for f in trace.findings if f.code == "T012"]
     assert "Moon Phase" in finding.message
     assert "Wait" not in finding.message
     (device,) = answer(path).ranks[0].devices
@@ -78,7 +78,7 @@ def test_rows_without_a_time_are_dropped_and_counted(tmp_path):
     path = put(tmp_path, "kernel_details.csv", KERNEL_DETAILS + ",2,1,3,62,Cast,Cast,N/A,AIV,N/A,1.0,0,0,N/A,x\n")
     (trace,) = open_traces([path])
     assert len(trace.events) == 4
-    assert "P002" in {f.code for f in trace.findings}
+    assert "T002" in {f.code for f in trace.findings}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_database_gives_kernels_collectives_and_host_calls(tmp_path, answer):
     assert rank.rank == 3
     assert (t.compute_ns, t.communication_ns, t.overlap_ns, t.busy_ns) == (1000, 1500, 500, 2000)
     assert device.dispatch.queued_median_ns == 400
-    assert "P002" in {f.code for f in report.findings}
+    assert "T002" in {f.code for f in report.findings}
 
 
 def test_a_file_that_is_no_database_or_has_no_events_is_refused(tmp_path):

@@ -132,8 +132,11 @@ def _host_stretches(table: EventTable, windows: Segments) -> list[tuple[I64, Inn
     """
     rows = np.flatnonzero(table.of(Kind.CPU_OP, Kind.RUNTIME, Kind.PYTHON))
     rows = rows[covered(windows, table.start[rows], table.start[rows] + table.dur[rows]) > 0]
+    # The thread that runs operators and launches comes first: a thread that only waits covers every bubble too.
+    active = np.bincount(table.track[table.of(Kind.CPU_OP, Kind.RUNTIME)], minlength=len(table.tracks))
+    tracks = sorted(np.unique(table.track[rows]).tolist(), key=lambda track: -int(active[track]))
     out: list[tuple[I64, Innermost]] = []
-    for track in np.unique(table.track[rows]).tolist():
+    for track in tracks:
         mine = rows[table.track[rows] == track]
         nested = nest(table.start[mine], table.dur[mine], table.track[mine])
         out.append((mine, innermost(table.start[mine], table.dur[mine], nested)))
@@ -141,13 +144,13 @@ def _host_stretches(table: EventTable, windows: Segments) -> list[tuple[I64, Inn
 
 
 def _host_doing(table: EventTable, host: list[tuple[I64, Innermost]], window: Segments) -> tuple[Doing, ...]:
-    """The busiest host thread within the windows, by innermost event."""
+    """The first of the host's threads that did anything within the windows, by innermost event."""
     whole = window.total()
     best: np.ndarray | None = None
     for rows, stretches in host:
-        spent = share_out(stretches, table.name[rows], window.start, window.end, len(table.names))
-        if best is None or int(spent.sum()) > int(best.sum()):
-            best = spent
+        best = share_out(stretches, table.name[rows], window.start, window.end, len(table.names))
+        if best.any():
+            break
     if best is None or not whole:
         return ()
     top = [int(i) for i in np.argsort(-best, kind="stable")[:SHOWN] if best[i] > 0]

@@ -10,7 +10,7 @@ def torn(place: str, lost_bytes: int) -> Finding:
         f"; {lost_bytes} bytes of the last event could not be used" if lost_bytes else "; no event was lost in reading"
     )
     return Finding(
-        code="P001",
+        code="T001",
         severity=Severity.WARNING,
         place=place,
         message=f"the file ends before its event array does (the profiler was killed, or the disk was full){lost}",
@@ -20,7 +20,7 @@ def torn(place: str, lost_bytes: int) -> Finding:
 
 def dropped(place: str, what: str, many: int) -> Finding:
     return Finding(
-        code="P002",
+        code="T002",
         severity=Severity.WARNING,
         place=place,
         message=f"{many} dropped: {what}",
@@ -31,7 +31,7 @@ def dropped(place: str, what: str, many: int) -> Finding:
 def unknown_categories(place: str, names: list[str]) -> Finding:
     shown = ", ".join(repr(n[:60]) for n in names[:8])
     return Finding(
-        code="P003",
+        code="T003",
         severity=Severity.INFO,
         place=place,
         message=f"categories that no reader here knows, left out of every table: {shown}",
@@ -40,7 +40,7 @@ def unknown_categories(place: str, names: list[str]) -> Finding:
 
 def broken_clock(place: str, many: int, seconds: float) -> Finding:
     return Finding(
-        code="P004",
+        code="T004",
         severity=Severity.WARNING,
         place=place,
         message=f"{many} events are longer than {seconds:g} s, or that far from where most events are: set aside",
@@ -50,7 +50,7 @@ def broken_clock(place: str, many: int, seconds: float) -> Finding:
 
 def wrong_unit(place: str, median_ns: int, guess: str) -> Finding:
     return Finding(
-        code="P005",
+        code="T005",
         severity=Severity.WARNING,
         place=place,
         message=f"the median event lasts {median_ns:,} ns: the times look like {guess}; shares hold, times may not",
@@ -60,7 +60,7 @@ def wrong_unit(place: str, median_ns: int, guess: str) -> Finding:
 
 def nothing(place: str) -> Finding:
     return Finding(
-        code="P006",
+        code="T006",
         severity=Severity.ERROR,
         place=place,
         message="no event with a duration is in it, so nothing can be said",
@@ -70,7 +70,7 @@ def nothing(place: str) -> Finding:
 
 def no_device(place: str) -> Finding:
     return Finding(
-        code="P007",
+        code="T007",
         severity=Severity.INFO,
         place=place,
         message="no device events: the operators of the host are taken as the work (as on the CPU backend)",
@@ -81,7 +81,7 @@ def missing_ranks(found: list[int], world: int) -> Finding:
     absent = sorted(set(range(world)) - set(found))
     shown = ", ".join(map(str, absent[:16])) + (", ..." if len(absent) > 16 else "")
     return Finding(
-        code="P008",
+        code="T008",
         severity=Severity.WARNING,
         place=f"ranks of {world}",
         message=f"{len(absent)} of {world} ranks have no trace: {shown}; skew and the slow rank are of the others only",
@@ -91,7 +91,7 @@ def missing_ranks(found: list[int], world: int) -> Finding:
 
 def clock_offset(rank: int, offset_ns: int, collectives: int) -> Finding:
     return Finding(
-        code="P009",
+        code="T009",
         severity=Severity.INFO,
         place=f"rank {rank}",
         message=f"its clock was moved by {offset_ns:+,} ns to the first rank's (median of {collectives} collectives)",
@@ -100,7 +100,7 @@ def clock_offset(rank: int, offset_ns: int, collectives: int) -> Finding:
 
 def same_rank(rank: int, sources: list[str]) -> Finding:
     return Finding(
-        code="P010",
+        code="T010",
         severity=Severity.WARNING,
         place=f"rank {rank}",
         message=f"{len(sources)} traces say they are this rank: {', '.join(sources[:4])}; each is reported by itself",
@@ -111,7 +111,7 @@ def same_rank(rank: int, sources: list[str]) -> Finding:
 def uneven_collectives(name: str, counts: dict[int, int]) -> Finding:
     said = ", ".join(f"rank {rank}: {many}" for rank, many in sorted(counts.items())[:8])
     return Finding(
-        code="P011",
+        code="T011",
         severity=Severity.WARNING,
         place=name,
         message=f"the ranks recorded different numbers of it ({said}); the captures do not cover the same steps",
@@ -121,7 +121,7 @@ def uneven_collectives(name: str, counts: dict[int, int]) -> Finding:
 
 def unknown_columns(place: str, columns: list[str]) -> Finding:
     return Finding(
-        code="P012",
+        code="T012",
         severity=Severity.INFO,
         place=place,
         message=f"columns not used: {', '.join(columns[:24])}{', ...' if len(columns) > 24 else ''}",
@@ -130,7 +130,7 @@ def unknown_columns(place: str, columns: list[str]) -> Finding:
 
 def unreadable(place: str, why: str) -> Finding:
     return Finding(
-        code="P013",
+        code="T013",
         severity=Severity.WARNING,
         place=place,
         message=f"could not be read: {why}",
@@ -140,7 +140,7 @@ def unreadable(place: str, why: str) -> Finding:
 
 def no_steps(place: str, why: str) -> Finding:
     return Finding(
-        code="P014",
+        code="T014",
         severity=Severity.INFO,
         place=place,
         message=f"steps were not found: {why}",
@@ -150,7 +150,7 @@ def no_steps(place: str, why: str) -> Finding:
 
 def not_a_fair_pair(place: str, what: str) -> Finding:
     return Finding(
-        code="P015",
+        code="T015",
         severity=Severity.WARNING,
         place=place,
         message=f"not a fair pair: {what}",
@@ -159,4 +159,13 @@ def not_a_fair_pair(place: str, what: str) -> Finding:
 
 
 def cache_not_written(place: str, why: str) -> Finding:
-    return Finding(code="P016", severity=Severity.INFO, place=place, message=f"the cache was not written: {why}")
+    return Finding(code="T016", severity=Severity.INFO, place=place, message=f"the cache was not written: {why}")
+
+
+def left_out(place: str) -> Finding:
+    return Finding(
+        code="T017",
+        severity=Severity.INFO,
+        place=place,
+        message="no event with a duration is in it (an API server's own trace has none): left out beside the others",
+    )

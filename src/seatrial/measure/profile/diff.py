@@ -1,7 +1,7 @@
 """Two profiles side by side: calls, time, ratio, what is only in one, families, and whether the target moved as said.
 
 In: two reports. Out: a `Diff`. Times per step are compared where both sides have steps, since two captures seldom hold
-the same number; what makes the pair unfair is a finding (P015) and never hidden in a ratio.
+the same number; what makes the pair unfair is a finding (T015) and never hidden in a ratio.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def open_traces(
 ) -> list[Trace]:
     """Every trace found in the files and folders, one per rank or file.
 
-    A file of a folder that cannot be read is a finding (P013) of the others; if nothing at all could be read, the
+    A file of a folder that cannot be read is a finding (T013) of the others; if nothing at all could be read, the
     first error is raised. Raises UsageError for a path that does not exist or holds no profile.
     """
     chosen = limits or load_thresholds()
@@ -51,6 +51,11 @@ def open_traces(
             broken.append(codes.unreadable(str(source.path), str(exc)))
     if not traces:
         raise first or UsageError("no trace was given", mend="Name a trace file or folder.")
+    full = [t for t in traces if len(t.events)]
+    if full and len(full) < len(traces):
+        # vLLM's API server writes a trace of its own beside the workers', and it holds nothing.
+        broken += [codes.left_out(t.sources[0]) for t in traces if not len(t.events)]
+        traces = full
     traces[0].findings.extend(broken)
     return traces
 

@@ -1,8 +1,8 @@
 """The page of a profile: one self-contained HTML file with tables, a zoomable timeline, an icicle and a rank heat map.
 
 In: the report and the traces it is of. Out: text. The timeline holds rows of events that do not overlap, as typed
-arrays in base64 (16 bytes an event); the page draws only what a pixel can show, so a million events pan smoothly. If there are
-more events than `most`, the shortest are left out of the timeline (not of the tables) and the page says how many.
+arrays in base64 (16 bytes an event); the page draws only what a pixel can show, so a million events pan smoothly. If
+there are more events than `most`, the shortest are left out of the timeline (not of the tables), and the page says so.
 """
 
 from __future__ import annotations
