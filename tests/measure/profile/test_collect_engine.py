@@ -88,8 +88,8 @@ def test_a_fresh_trace_is_collected_and_says_what_torch_says(server):
     (rank,) = [r for r in report.ranks if r.pipeline.steps]
     # Each request is one prefill step, which gives the first token, and one decode step for each further one.
     assert {p.phase: p.steps for p in rank.pipeline.phases} == {"prefill": REQUESTS, "decode": REQUESTS * (TOKENS - 1)}
-    (said,) = folder.glob("*profiler_out*.txt")
-    theirs = table(said.read_text())
+    # The API server writes a table too, of nothing but its own few calls.
+    theirs = max((table(f.read_text()) for f in folder.glob("*profiler_out*.txt")), key=len)
     assert len(theirs) >= 20
     ours = {r.name: r for r in rank.operators}
     for name, (self_us, calls) in list(theirs.items())[:10]:
