@@ -1,4 +1,4 @@
-"""One measured run of a service: gate, load, figures. From a service and a workload to a `StepResult` with a `BenchRun`.
+"""One measured run of a service: gate, load, figures; from a service and a workload to a `BenchRun` in a `StepResult`.
 
 A run that ends early keeps what it saw; its outcome is inconclusive and its figures are never compared.
 """
