@@ -1,10 +1,11 @@
 """A fast stand-in server of the OpenAI API that writes down its own times; asyncio and the standard library only.
 
-`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...]` prints its port
-on the first line. Every answer has `max_tokens` tokens. GET /times gives, by MD5 of each request's body, when it was
+`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...]` prints its
+port on the first line.
+Every answer has `max_tokens` tokens. GET /times gives, by MD5 of each request's body, when it was
 read whole, when the first byte was handed to the kernel, and when the last (CLOCK_MONOTONIC). `slots`: at most so many
 requests are worked on at once, the others wait. Faults: die-after=N, close-after=N (each connection after N answers),
-error-in-stream, http-500, no-usage, no-done, empty, garbage, silent-after=N, not-http, coarse (all tokens in one piece).
+error-in-stream, http-500, no-usage, no-done, empty, garbage, silent-after=N, not-http, coarse (all in one piece).
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 import time
+from typing import ClassVar
 
 
 def option(name, default):
@@ -38,7 +40,7 @@ PIECE = piece(
 
 class Server(asyncio.Protocol):
     busy = 0
-    waiting = []
+    waiting: ClassVar[list] = []
 
     def connection_made(self, transport):
         self.transport, self.buffer, self.answered = transport, b"", 0
@@ -82,7 +84,8 @@ class Server(asyncio.Protocol):
         if path == "/metrics" and KIND == "sglang":
             return self.plain(200, b'sglang:spec_accept_length{model_name="m"} 2.5\nsglang:num_running_reqs 0.0\n')
         if path == "/vars" and KIND == "xllm":
-            text = f"speculative_num_accepted_tokens_total : {ANSWERED[3]}\nspeculative_num_draft_tokens_total : {ANSWERED[2]}\n"
+            pairs = {"accepted": ANSWERED[3], "draft": ANSWERED[2]}
+            text = "".join(f"speculative_num_{name}_tokens_total : {value}\n" for name, value in pairs.items())
             return self.plain(200, text.encode())
         self.plain(404, {"detail": "Not Found"})
 

@@ -11,7 +11,7 @@ from seatrial.cli.common import json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict
 
 if TYPE_CHECKING:
-    from seatrial.measure.history import Cards, Found
+    from seatrial.measure.history import Card, Cards, Found
 
 workspace_option = click.option(
     "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
@@ -168,7 +168,8 @@ def import_command(files: tuple[Path, ...], framework: str, family: str, workspa
     from seatrial.measure.history import read_dossier
 
     cards = _cards(workspace, write=True)
-    kept, dropped = [], []
+    kept: list[Card] = []
+    dropped: list[str] = []
     for file in files:
         try:
             if file.stat().st_size > 16 << 20:

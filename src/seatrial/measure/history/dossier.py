@@ -1,7 +1,7 @@
 """Cards from Markdown dossiers as people keep them: a table of pull requests, or sections with `key: value` lines.
 
-In: a text and what it is about. Out: draft cards and the parts that gave none, each with a reason. Nothing is guessed: an
-outcome is taken only from the words that say it (revert, rollback, 回退, failed, no improvement), else it is open.
+In: a text and what it is about. Out: draft cards and the parts that gave none, each with a reason. Nothing is guessed:
+an outcome is taken only from the words that say it (revert, rollback, 回退, failed, no improvement), else it is open.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def read_dossier(text: str, *, source: str, framework: str, family: str) -> Impo
     """Every table row with a pull request or a date, and every section with one of the known fields."""
     cards: dict[str, Card] = {}
     dropped: list[str] = []
-    title, lines, start = "", [], 1
+    title, start = "", 1
+    lines: list[str] = []
     sections: list[tuple[str, list[str], int]] = []
     for number, line in enumerate(text.splitlines(), 1):
         heading = HEADING.match(line)
@@ -50,7 +51,7 @@ def read_dossier(text: str, *, source: str, framework: str, family: str) -> Impo
             lines.append(line)
     sections.append((title, lines, start))
     for title, lines, start in sections:
-        found = [c for c in _rows(title, lines, source, framework, family)]
+        found = list(_rows(title, lines, source, framework, family))
         whole = _section(title, lines, source, framework, family)
         if whole is not None:
             found.append(whole)

@@ -68,19 +68,21 @@ def launch_facts(command: Command, target: Target, version: str, reading: Device
 
 
 def parse_flags(argv: tuple[str, ...]) -> dict[str, str]:
-    """`--name value`, `--name=value` and bare `--name` of a command, by name without dashes; repeats are joined."""
+    """`--name value …`, `--name=value` and bare `--name` of a command, by name without dashes.
+
+    The last of several wins, as it does in the engine.
+    """
     found: dict[str, str] = {}
-    words = list(argv)
-    for number, word in enumerate(words):
-        if not word.startswith("--") or len(word) == 2:
-            continue
-        name, equals, value = word[2:].partition("=")
-        following = words[number + 1] if number + 1 < len(words) else ""
-        if not equals:
-            value = "true" if not following or following.startswith("--") else following
-        name = name.replace("_", "-")
-        found[name] = f"{found[name]} {value}" if name in found else value
-    return found
+    current: str | None = None
+    for word in argv:
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            name = name.replace("_", "-")
+            found[name] = value if equals else ""
+            current = None if equals else name
+        elif current is not None:
+            found[current] = f"{found[current]} {word}".strip()
+    return {name: value or "true" for name, value in found.items()}
 
 
 def declared_facts(pairs: tuple[str, ...]) -> dict[str, Fact]:

@@ -205,13 +205,12 @@ class _Generator:
                 signal.signal(number, before)
 
     async def _watch(self) -> None:
-        """Once a second: does the service live, and does the file take what was measured?"""
+        """Once a second: does the service live?"""
         while True:
             await asyncio.sleep(1.0)
             if not self.alive():
                 self._stop(f"the service died after {len(self.records)} requests")
                 return
-            self._guarded(Sink.flush)
 
     def _guarded(self, act: Callable[[Sink], None]) -> None:
         """Something with the file of records; a disk that is full ends the run, not the program."""
@@ -220,6 +219,7 @@ class _Generator:
         try:
             act(self.sink)
         except OSError as exc:
+            self.sink.close()
             self.sink = None
             self._stop(f"the records cannot be written any more: {exc.strerror or exc}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record, from_json, to_json
@@ -44,16 +44,19 @@ class RequestRecord(Record):
 
 
 class Sink:
-    """Appends records to a file as they come; `close` flushes. An OSError (full disk) reaches the caller."""
+    """Appends records to a file as they come, each handed to the system at once: a kill loses none that was added.
+
+    An OSError (full disk) reaches the caller, with at most half a line of the failing record in the file.
+    """
 
     def __init__(self, file: Path) -> None:
-        self._stream: IO[bytes] = file.open("wb")
+        self._stream = file.open("wb", buffering=0)
 
     def add(self, record: RequestRecord) -> None:
-        self._stream.write(to_json(record) + b"\n")
-
-    def flush(self) -> None:
-        self._stream.flush()
+        line = to_json(record) + b"\n"
+        if (written := self._stream.write(line)) < len(line):
+            # The rest says why the first part was all that fitted.
+            self._stream.write(line[written:])
 
     def close(self) -> None:
         self._stream.close()

@@ -127,6 +127,7 @@ Event = Goal | Baseline | Evidence | Patch | Accuracy | Performance | Lesson | L
 def read_event(data: object, where: str) -> Event:
     """An event from plain data; raises FileFormatError naming `where`."""
     try:
-        return msgspec.convert(data, type=Event)
+        found: Event = msgspec.convert(data, type=Event)
+        return found
     except msgspec.ValidationError as exc:
         raise FileFormatError(f"{where}: {exc}") from exc
