@@ -18,12 +18,18 @@ from typing import ClassVar
 
 
 def option(name, default):
-    return type(default)(sys.argv[sys.argv.index(name) + 1]) if name in sys.argv else default
+    """The last value of a flag, as argparse has it."""
+    words = [part for word in sys.argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    places = [i for i, word in enumerate(words) if word == name]
+    return type(default)(words[places[-1] + 1]) if places else default
 
 
 TTFT, GAP, SLOTS = option("--ttft", 0.0), option("--gap", 0.0), option("--slots", 10**9)
-KIND, MODEL = option("--kind", "vllm"), option("--model", "stand-in")
-FAULTS = dict(part.partition("=")[::2] for part in option("--fault", "").split(",") if part)
+KIND, MODEL = option("--kind", "vllm"), option("--served-model-name", "stand-in")
+# As a stand-in for `vllm serve` its faults come from the environment, and its slots from the real flag.
+FAULTS = dict(p.partition("=")[::2] for p in option("--fault", os.environ.get("STAND_IN", "")).split(",") if p)
+TTFT = TTFT or float(os.environ.get("STAND_IN_TTFT", "0"))
+SLOTS = option("--max-num-seqs", SLOTS)
 TIMES = {}
 ANSWERED = [0, 0, 0, 0]  # requests, drafts, draft tokens, accepted tokens
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -170,6 +170,39 @@ def test_percentiles_that_vllm_was_not_asked_for_are_unknown(tmp_path):
     assert judge_sla(seen, TTFT_P99).verdict is Verdict.INCONCLUSIVE
 
 
+def test_the_files_that_evalscope_1_14_wrote():
+    (found,) = read_results(DATA / "evalscope-1.14")
+    seen = found.metrics
+    assert (seen.tool, seen.total, seen.success, seen.warmup, seen.concurrency, seen.rate) == (
+        "evalscope",
+        20,
+        20,
+        2,
+        4,
+        None,
+    )
+    assert seen.ttft_ms.avg == 21.68
+    assert seen.ttft_ms.p99 == pytest.approx(28.7437)
+    assert seen.e2e_ms.p50 == pytest.approx(45.4)
+    assert seen.unknown == {}
+
+
+def test_the_file_that_guidellm_0_8_wrote():
+    (found,) = read_results(DATA / "guidellm-0.8.json")
+    seen = found.metrics
+    assert (seen.tool, seen.tool_version, seen.total, seen.success, seen.concurrency) == (
+        "guidellm",
+        "0.8.1",
+        20,
+        20,
+        4,
+    )
+    assert seen.ttft_ms.p99 == pytest.approx(17.697, abs=1e-3)
+    assert seen.tpot_ms.avg == pytest.approx(2.8789, abs=1e-3)
+    assert seen.e2e_ms.p50 == pytest.approx(35.487, abs=1e-3)
+    assert seen.output_tokens == 160
+
+
 def distribution(mean, count=20):
     percentiles = {"p50": mean, "p90": mean * 1.1, "p99": mean * 1.2}
     base = {"mean": mean, "median": mean, "min": mean * 0.9, "max": mean * 1.3, "count": count}

@@ -400,7 +400,7 @@ class _Bench:
                 verdict, reason = Verdict.FAIL, self.broken
         else:
             verdict = combine(s.outcome.verdict for s in self.stored)
-            reason = next((s.outcome.reason for s in self.stored if s.outcome.verdict is verdict), "")
+            reason = self.broken or next((s.outcome.reason for s in self.stored if s.outcome.verdict is verdict), "")
         if self.broken and verdict is Verdict.PASS:
             verdict, reason = Verdict.INCONCLUSIVE, self.broken
         run.append(

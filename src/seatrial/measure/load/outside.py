@@ -2,6 +2,7 @@
 
 Only what a tool can be told is asked of it: a workload it cannot express is refused (UsageError) with the field that
 stands in the way, since a tool that silently does something else is compared with nothing.
+Command lines are those of vllm 0.32, evalscope 1.14.1, guidellm 0.8.1 and aiperf 0.13.0.
 """
 
 from __future__ import annotations
@@ -144,15 +145,26 @@ def _evalscope(python: Path, workload: Workload, url: str, model: str, tokenizer
 
 def _guidellm(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
     load, dataset = workload.load, workload.dataset
+    if dataset.prefix_tokens:
+        raise UsageError(
+            "guidellm is driven here without a shared prefix", mend="Set dataset.prefix_tokens = 0 for it."
+        )
     if load.warmup:
         raise UsageError("guidellm cannot be told a number of warm-up requests", mend="Set load.warmup = 0 for it.")
-    data = {"prompt_tokens": dataset.input_tokens, "output_tokens": dataset.output_tokens}
-    argv = [str(python.with_name("guidellm")), "benchmark", "run", "--target", url, "--model", model]
-    argv += ["--processor", tokenizer, "--data", json.dumps(data), "--random-seed", str(load.seed)]
-    argv += ["--max-requests", str(load.requests), "--output-path", str(out / "benchmarks.json"), "--disable-console"]
+    path = "/v1/chat/completions" if load.api == "chat" else "/v1/completions"
+    argv = [str(python.with_name("guidellm")), "run", "--disable-console"]
+    argv += ["--backend", f"kind=openai_http,target={url},model={model},request_format={path}"]
+    argv += [
+        "--tokenizer",
+        f"kind=hf_auto,model={tokenizer}",
+        "--constraint",
+        f"kind=max_requests,count={load.requests}",
+    ]
+    lengths = f"prompt_tokens={dataset.input_tokens},output_tokens={dataset.output_tokens}"
+    argv += ["--data", f"kind=synthetic_text,{lengths}", "--output", f"kind=json,path={out / 'benchmarks.json'}"]
     if load.concurrency:
-        return [*argv, "--rate-type", "concurrent", "--rate", str(load.concurrency)]
-    return [*argv, "--rate-type", "poisson", "--rate", str(load.rate)]
+        return [*argv, "--profile", f"kind=concurrent,streams={load.concurrency}"]
+    return [*argv, "--profile", f"kind=poisson,rate={load.rate}"]
 
 
 def _aiperf(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:

@@ -43,7 +43,7 @@ def _one(run: dict[str, Any], version: str) -> Metrics:
         total_throughput=number(_good(metrics, "tokens_per_second"), "mean"),
         concurrency=whole(strategy, "streams", "max_concurrency"),
         rate=number(strategy, "rate"),
-        warmup=None,
+        warmup=_warmup(run),
         ttft_ms=_latency(metrics, "time_to_first_token_ms", 1.0),
         tpot_ms=_latency(metrics, "inter_token_latency_ms", 1.0),
         itl_ms=None,
@@ -57,6 +57,15 @@ def _strategy(run: dict[str, Any]) -> Any:
     for place in (run.get("config"), run.get("args"), run.get("scheduler"), run):
         if isinstance(place, dict) and isinstance(place.get("strategy"), dict):
             return place["strategy"]
+    return None
+
+
+def _warmup(run: dict[str, Any]) -> int | None:
+    """0 where the configuration says there was none; how many requests a share or a time came to is not in the file."""
+    config = run.get("config")
+    table = config.get("warmup") if isinstance(config, dict) else None
+    if isinstance(table, dict) and table.get("percent") is None and table.get("value") is None:
+        return 0
     return None
 
 
