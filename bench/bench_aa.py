@@ -8,10 +8,7 @@ the simulation, printed); the naive rule has no such bound.
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import numpy as np
 
 from seatrial.measure.compare import statistics as s

@@ -11,12 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
 
 from seatrial.engine.choose import target_python
 from seatrial.measure.compare.statistics import compare

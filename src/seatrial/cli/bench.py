@@ -1,4 +1,7 @@
-"""Measure a service fairly: load, figures, comparison of two sides, search, reports."""
+"""Measure a service fairly: load, figures, comparison of two sides, search, reports.
+
+More than 250 lines: a third of it is options, which a reader wants beside the command they belong to.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seatrial.cli._bench_search import highest_command, search_command, workload_option, workspace_option
 from seatrial.cli.common import STYLES, FiniteRange, err, json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict
 
@@ -15,12 +19,6 @@ if TYPE_CHECKING:
     from seatrial.measure.compare import BenchRun, Judged
     from seatrial.workflow.bench import BenchEnded
 
-workspace_option = click.option(
-    "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
-)
-workload_option = click.option(
-    "--workload", required=True, type=click.Path(path_type=Path), help="The workload's TOML file."
-)
 under_test_option = click.option(
     "--under-test", "under_test", multiple=True, metavar="FIELD", help="A field that may differ (flag.max-num-seqs)."
 )
@@ -33,6 +31,10 @@ fact_option = click.option(
 @click.group()
 def command() -> None:
     """Measure services so that the figures can be compared, and refuse to compare those that cannot."""
+
+
+command.add_command(search_command)
+command.add_command(highest_command)
 
 
 @command.command("run")

@@ -2,6 +2,7 @@
 
 The order of a comparison is A B A B …; accuracy is looked at before any figure is measured. A run that ends early keeps
 what it has: the step is partial, the run's verdict inconclusive.
+More than 250 lines: one bench is one story with one state (services, plans, results, what broke), told in its order.
 """
 
 from __future__ import annotations
