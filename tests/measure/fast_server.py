@@ -67,6 +67,9 @@ class Server(asyncio.Protocol):
         method, path = head.split(b" ", 2)[:2]
         if method == b"GET":
             return self.get(path.decode())
+        if method != b"POST":
+            self.transport.write(b"HTTP/1.1 405 X\r\nContent-Length: 0\r\n\r\n")
+            return
         self.post(rest[:length], at, path.decode())
 
     def plain(self, status, document):

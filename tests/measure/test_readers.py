@@ -203,6 +203,20 @@ def test_the_file_that_guidellm_0_8_wrote():
     assert seen.output_tokens == 160
 
 
+def test_the_file_that_aiperf_0_13_wrote():
+    # It has a schema_version and an is_complete of its own, and is not taken for ours.
+    (found,) = read_results(DATA / "aiperf-0.13.json")
+    seen = found.metrics
+    assert (seen.tool, seen.tool_version, seen.success, seen.failed) == ("aiperf", "0.13.0", 20, 0)
+    assert (seen.warmup, seen.concurrency) == (2, 4)
+    assert seen.ttft_ms.p50 > 10
+    assert seen.itl_ms is not None
+    # Three tokens of its tokenizer for each that the server counted: said, not passed on in silence.
+    assert seen.output_tokens == 480
+    assert any("the server 160" in d for d in seen.doubts)
+    assert seen.is_complete
+
+
 def distribution(mean, count=20):
     percentiles = {"p50": mean, "p90": mean * 1.1, "p99": mean * 1.2}
     base = {"mean": mean, "median": mean, "min": mean * 0.9, "max": mean * 1.3, "count": count}

@@ -47,7 +47,10 @@ def outside_command(
     if tool not in maker:
         raise UsageError(f"unknown tool {tool!r}", mend=f"Known: builtin, {', '.join(TOOLS)}.")
     argv = maker[tool](python, workload, url, model, tokenizer, out)
-    env = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1,localhost"}
+    env = {"DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1,localhost"}
+    if tool != "aiperf":
+        # aiperf 0.13 takes a tokenizer's folder for a repository's name when it is told to stay offline.
+        env["HF_HUB_OFFLINE"] = "1"
     return Command(purpose=f"load by {tool}", argv=tuple(argv), env=env)
 
 

@@ -51,7 +51,8 @@ def _candidates(path: Path) -> list[Path]:
         files = [f for f in sorted(path.rglob("*.json")) if f.is_file() and not f.is_symlink()]
         # Beside the summary lie files of the same run that only its reader looks into.
         inner = {"benchmark_percentile.json", "benchmark_args.json"}
-        return [f for f in files if f.name not in inner]
+        # aiperf keeps the figures of single phases, its warm-up among them, beside those of the whole.
+        return [f for f in files if f.name not in inner and "phases" not in f.relative_to(path).parts]
     if not path.is_file():
         raise FileFormatError(f"{path}: is not there", mend="Name the tool's output file or folder.")
     return [path]

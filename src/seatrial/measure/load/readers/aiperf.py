@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.measure.load.metrics import Metrics, Spread
-from seatrial.measure.load.readers.base import assemble, number, scaled, spread
+from seatrial.measure.load.readers.base import assemble, number, scaled, spread, whole
 
 TO_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3, "seconds": 1e3, "milliseconds": 1.0}
 FIGURES = {
@@ -33,8 +33,12 @@ def read(file: Path, data: Any) -> list[Metrics]:
     if bad is None and isinstance(data.get("error_summary"), list):
         bad = sum(int(e.get("count") or 0) for e in data["error_summary"] if isinstance(e, dict))
     cancelled = data.get("was_cancelled") is True or data.get("is_complete") is False
-    loadgen = (data.get("input_config") or {}).get("loadgen") if isinstance(data.get("input_config"), dict) else None
+    warmup, load = _phases(data)
     units = [f"{key}: unknown unit {data[key].get('unit')!r}" for key in FIGURES.values() if _unit(data, key) is None]
+    counted, usage = _count(data, "total_osl", "total_output_tokens"), _count(data, "total_usage_completion_tokens")
+    if counted is not None and usage is not None and abs(counted - usage) > 0.01 * max(1, usage):
+        # It encodes the answers' text again; TPOT and token throughput rest on that count.
+        units.append(f"it counted {counted} output tokens, the server {usage}: TPOT and tokens/s follow its own count")
     latencies: dict[str, Any] = {name: _latency(data, key) for name, key in FIGURES.items()}
     return [
         assemble(
@@ -46,17 +50,32 @@ def read(file: Path, data: Any) -> list[Metrics]:
             failed=bad,
             duration_s=scaled(_value(data, "benchmark_duration"), _seconds(data, "benchmark_duration")),
             input_tokens=_count(data, "total_isl"),
-            output_tokens=_count(data, "total_osl", "total_output_tokens"),
+            output_tokens=counted,
             request_throughput=_value(data, "request_throughput"),
             output_throughput=_value(data, "output_token_throughput"),
             total_throughput=_value(data, "total_token_throughput"),
-            concurrency=int(c) if (c := number(loadgen, "concurrency")) else None,
-            rate=number(loadgen, "request_rate"),
-            warmup=int(w) if (w := number(loadgen, "warmup_request_count")) is not None else None,
+            concurrency=whole(load, "concurrency") or None,
+            rate=number(load, "request_rate", "rate"),
+            warmup=warmup,
             doubts=units,
+            notes=("output tokens are counted by AIPerf's tokenizer",),
             **latencies,
         )
     ]
+
+
+def _phases(data: dict[str, Any]) -> tuple[int | None, Any]:
+    """The warm-up's number of requests and the measured phase's settings: `phases` (0.13), `loadgen` before that."""
+    config = data.get("input_config")
+    if not isinstance(config, dict):
+        return None, None
+    if isinstance(config.get("phases"), list):
+        phases = [p for p in config["phases"] if isinstance(p, dict)]
+        warm = [whole(p, "requests") for p in phases if p.get("kind") == "warmup"]
+        load = next((p for p in phases if p.get("kind") == "profiling"), None)
+        return (None if None in warm else sum(w or 0 for w in warm)), load
+    loadgen = config.get("loadgen")
+    return whole(loadgen, "warmup_request_count"), loadgen
 
 
 def _value(data: dict[str, Any], name: str) -> float | None:

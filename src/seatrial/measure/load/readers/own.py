@@ -11,7 +11,7 @@ from seatrial.measure.load.metrics import SCHEMA_VERSION, Metrics
 
 
 def knows(file: Path, data: Any) -> bool:
-    return isinstance(data, dict) and "schema_version" in data and "is_complete" in data
+    return isinstance(data, dict) and isinstance(data.get("schema_version"), int) and "tool_version" in data
 
 
 def read(file: Path, data: Any) -> list[Metrics]:

@@ -16,9 +16,7 @@ MARKS = {"output_tps", "evalscope_spec_accept_rate", "server_accept_rate", "requ
 
 
 def knows(file: Path, data: Any) -> bool:
-    return (
-        isinstance(data, dict) and bool(MARKS & set(data)) and "schema_version" not in data and "duration" not in data
-    )
+    return isinstance(data, dict) and bool(MARKS & set(data)) and "tool_version" not in data and "duration" not in data
 
 
 def read(file: Path, data: Any) -> list[Metrics]:
