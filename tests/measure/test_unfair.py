@@ -91,6 +91,17 @@ def test_what_changes_the_question_cannot_be_declared(field):
     assert "cannot be declared" in next(d.why for d in found.differences if d.field == field)
 
 
+@pytest.mark.parametrize("field", ["model", "dtype", "devices", "workload.order", "profiling", "engine.version"])
+def test_two_unknowns_are_not_the_same(field):
+    changes = {field.replace(".", "__"): None}
+    judged = judge(
+        side(A, **changes), side(B, label="B", **changes, **{"flag.max-num-seqs": "8"}), under_test=UNDER_TEST
+    )
+    assert judged.answer == "inconclusive"
+    assert [d.field for d in judged.fairness.forbidden()] == [field]
+    assert "both sides" in judged.fairness.forbidden()[0].why
+
+
 def test_the_declared_difference_alone_is_fair():
     judged = judge(side(A), side(B, label="B", **{"flag.max-num-seqs": "8"}), under_test=UNDER_TEST)
     assert judged.fairness.is_fair
@@ -204,6 +215,16 @@ def test_records_that_cannot_carry_a_claim_are_doubted(records, words):
     run = LoadRun(records=tuple(records), planned=len(records), duration_s=1.0, partial="")
     seen = measure(run, concurrency=1, rate=0.0, stream=True, exact_length=True, speculative=None)
     assert any(words in doubt for doubt in seen.doubts)
+
+
+def test_latency_runs_from_when_a_request_was_due_and_not_from_when_it_was_sent():
+    late = record(intended_s=1.0, sent_s=1.5, first_s=1.6, end_s=1.8, chunks_s=(1.6, 1.8))
+    run = LoadRun(records=(late,), planned=1, duration_s=1.0, partial="")
+    seen = measure(run, concurrency=0, rate=1.0, stream=True, exact_length=True, speculative=None)
+    assert seen.ttft_ms.p50 == pytest.approx(600)
+    assert seen.e2e_ms.p50 == pytest.approx(800)
+    assert seen.tpot_ms.p50 == pytest.approx(200)
+    assert seen.request_throughput == pytest.approx(1 / 0.8)
 
 
 def test_a_late_or_busy_generator_is_doubted():
