@@ -1,0 +1,1 @@
+"""Measuring a served model: accuracy, load and the time it takes."""
