@@ -1,7 +1,7 @@
 """What an accuracy run leaves: requests' settings, questions' origin, predictions, failed cases, and the score.
 
-Each is a document of its own beside the others in the run's folder (`run.py` writes and reads them). A score knows how
-much was asked: a handful of prompts (L0 to L2) is never a conclusion about a data set, and the record refuses to be one.
+Each is a document of its own beside the others in the run's folder (`run.py` writes and reads them). A score knows
+how much was asked: a handful of prompts (L0 to L2) is never a conclusion about a data set, and the record refuses it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class RequestConfig(Record):
 class DatasetConfig(Record):
     """Which questions. `total` is the size of the source (None: unknown), `asked` what was meant to be asked.
 
-    `sha256` is that of the question file's bytes, empty where the tool keeps its questions to itself; `questions_sha256`
-    that of the asked questions' ids and prompts in order: two runs are comparable question by question when it is equal.
+    `sha256` is that of the question file's bytes, empty where the tool keeps its questions to itself;
+    `questions_sha256` that of the asked questions' ids and prompts in order: equal, two runs can be compared.
     """
 
     schema_version: int = SCHEMA_VERSION
