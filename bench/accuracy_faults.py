@@ -387,7 +387,11 @@ def faults(family: str) -> list[Fault]:
             r"q_norm$",
             patch=patch(EPSILON, TAIL="layers.0.self_attn.q_norm", VALUE="0.1"),
         )
-        act = Fault("activation gelu (config)", r"down_proj@in", config=set_config(hidden_act="gelu"))
+        act = Fault(
+            "activation cut off (patch)",
+            r"layers\.1\.mlp\.down_proj@in",
+            patch=patch(OUTPUT, TAIL="layers.1.mlp.act_fn", CHANGE="(lambda y: y.clamp(max=0.5))"),
+        )
         return [*common(), *dense(32, 4, 2), *qk, eps, act]
     if family == "qwen2":
         square = [
@@ -453,7 +457,11 @@ def faults(family: str) -> list[Fault]:
     return [
         *common(),
         *dense(32, 4, 2),
-        Fault("activation gelu (config)", r"down_proj@in", config=set_config(hidden_act="gelu")),
+        Fault(
+            "activation cut off (patch)",
+            r"layers\.1\.mlp\.down_proj@in",
+            patch=patch(OUTPUT, TAIL="layers.1.mlp.act_fn", CHANGE="(lambda y: y.clamp(max=0.5))"),
+        ),
     ]
 
 
@@ -549,7 +557,7 @@ def one(
         row |= {
             "verdict": result.outcome.verdict.value,
             "amplitudes": [b.worst for b in result.facts.bands],
-            "beyond": [b.beyond for b in result.facts.bands],
+            "far": [(b.far, b.noise_far) for b in result.facts.bands],
             "sigma": result.facts.sigma,
             "agreement": result.facts.agreement,
             "codes": [f.code for f in result.findings],

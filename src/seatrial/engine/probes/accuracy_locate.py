@@ -40,6 +40,12 @@ def probe(request, progress):
     reference = sibling("accuracy_reference")
     row = {k: request[k] for k in ("prompt_ids", "text", "image")}
     row["tokens"] = request["tokens"]
+    if not row["prompt_ids"]:
+        # A dump does not say what was asked: the reference's own tokens of the text are taken.
+        tokenizer = transformers.AutoTokenizer.from_pretrained(request["checkpoint"])
+        row["prompt_ids"] = [int(t) for t in tokenizer(row["text"])["input_ids"]]
+    for record in request["engine"]:
+        record["key"] = record["key"] or sibling("accuracy_watch").key_of(record["module"])
     chosen = sorted({r for record in request["engine"] for r in record["rows"]})
     prepare, _ = reference._inputs({"checkpoint": request["checkpoint"], "rows": [row]})
     seen, weights = {}, {}
@@ -110,6 +116,9 @@ def read(record):
     import numpy
 
     width = min(record["width"], sibling("accuracy_watch").WIDTH)
+    if record["file"].endswith(".npy"):
+        whole = numpy.load(record["file"], allow_pickle=False, mmap_mode="r")
+        return numpy.asarray(whole.reshape(-1, record["width"])[:, :width], dtype="float64")
     return numpy.fromfile(record["file"], dtype="<f4").reshape(-1, width).astype("float64")
 
 
@@ -135,6 +144,7 @@ def compare(request, truth, rough, weights, config):
     true, low = by_key(truth), by_key(rough)
     aliases = {"logits_processor": "lm_head"}
     rows, unmatched, done = [], [], set()
+    ties, strayed = set(), set()
     eps = EPS[request["dtype"]]
     for record in request["engine"]:
         if record["rank"]:
@@ -154,13 +164,28 @@ def compare(request, truth, rough, weights, config):
             continue
         if "#rope" in key:
             mine = unleaved(mine, theirs, head_width(config))
-        size = float(numpy.linalg.norm(theirs)) or 1e-30
-        relative = float(numpy.linalg.norm(mine - theirs)) / size
-        band = float(numpy.linalg.norm(noise - theirs)) / size
-        norms = float(numpy.linalg.norm(mine)) * size
-        by_token = numpy.linalg.norm(mine - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
+        at = [t for t in head["rows"] if t in true[key]["rows"]]
+        # Tokens that a router sent elsewhere for a near-tie, here or in an earlier layer, are no evidence.
+        ties |= near_ties(key, at, true, low, config)
+        clear = numpy.array([(step, t) not in strayed for t in at])
+        if ".experts" in key or key.endswith(".mlp"):
+            clear &= numpy.array([t not in ties for t in at])
+        if not clear.any():
+            continue
+        each = numpy.linalg.norm(mine - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
+        limits = BAND * numpy.linalg.norm(noise - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
+        size = float(numpy.linalg.norm(theirs[clear])) or 1e-30
+        relative = float(numpy.linalg.norm((mine - theirs)[clear])) / size
+        band = float(numpy.linalg.norm((noise - theirs)[clear])) / size
+        norms = float(numpy.linalg.norm(mine)) * float(numpy.linalg.norm(theirs))
         limit = max(BAND * band, 2 * eps)
+        if strayed:
+            # What strayed tokens say reaches the later ones through attention: only the middle token is judged.
+            relative, limit = float(numpy.median(each[clear])), 2 * max(float(numpy.median(limits[clear])), 2 * eps)
         out = not relative <= limit or bool(head["bad"])
+        wide = numpy.maximum(limits, 2 * limit)
+        if not out and ".experts" in key:
+            strayed |= {(step, t) for t, e, w in zip(at, each, wide, strict=True) if t in ties and not e <= w}
         rows.append(
             {
                 "key": key,
@@ -176,8 +201,9 @@ def compare(request, truth, rough, weights, config):
                 "cosine": float((mine * theirs).sum()) / norms if norms else 0.0,
                 "ulps": float(numpy.median(numpy.abs(mine - theirs) / (numpy.abs(theirs) * eps + 1e-30))),
                 "bad": int(head["bad"]),
-                "tokens": [int(r) for r in head["rows"]],
-                "tokens_out": [int(r) for r, e in zip(head["rows"], by_token, strict=False) if not e <= 2 * limit],
+                "tokens": [int(t) for t in at],
+                "strayed": sorted(int(t) for s, t in strayed if s == step),
+                "tokens_out": [int(t) for t, e in zip(at, each, strict=True) if not e <= 2 * limit],
                 "suspects": [],
             }
         )
@@ -211,6 +237,31 @@ def excused(key, outside, judged):
         if parent in judged:
             return parent not in outside
     return False
+
+
+def near_ties(key, tokens, true, low, config):
+    """Tokens whose choice of experts hangs on less than the router's own rounding; empty away from experts."""
+    import numpy
+
+    gate = key.rsplit(".experts", 1)[0].removesuffix(".mlp") + (".gate" if ".experts" in key else ".mlp.gate")
+    if gate not in true or gate not in low or not (".experts" in key or key.endswith(".mlp")):
+        return set()
+    picked = [true[gate]["rows"].index(t) for t in tokens if t in true[gate]["rows"]]
+    logits, rough = read(true[gate])[picked], read(low[gate])[[low[gate]["rows"].index(t) for t in tokens]]
+    slack = 4 * numpy.abs(rough - logits).max(axis=1)
+    count = int(getattr(config, "num_experts_per_tok", 0) or 1)
+    groups = int(getattr(config, "n_group", 0) or 1)
+    gaps = numpy.diff(-numpy.sort(-logits, axis=1), axis=1)
+    # With groups the border may lie elsewhere in the order: every gap among the better half counts.
+    border = gaps[:, count - 1 : count] if groups == 1 else gaps[:, : max(1, logits.shape[1] // 2)]
+    near = (-border).min(axis=1) < slack
+    if groups > 1:
+        chances = 1 / (1 + numpy.exp(-logits))
+        best = -numpy.sort(-chances.reshape(len(logits), groups, -1), axis=2)[:, :, :2].sum(axis=2)
+        edge = int(getattr(config, "topk_group", 1) or 1)
+        ordered = -numpy.sort(-best, axis=1)
+        near |= ordered[:, edge - 1] - ordered[:, edge] < slack
+    return {t for t, tie in zip(tokens, near, strict=True) if tie}
 
 
 def same_rows(head, mine, other, theirs, rough, noise):

@@ -19,9 +19,9 @@ from seatrial.core.record import Record
 QUANTILES = (0.5, 0.75, 0.9)
 # Amplitude in units of noise beyond which it is no rounding: bench/accuracy_faults.py shows what good engines measure.
 LIMIT = 1.8
-# In the far tail, where noise itself has outliers (a router that flips), only this much and at least twice.
-TAIL_LIMIT = 5.0
-TAIL_COUNT = 2
+# A position is *far* beyond this many times the noise's 90 % quantile (amplitude). A router's near-tie that falls the
+# other way makes a position far without any fault, in the noise as in the engine; so their numbers are compared.
+FAR = 5.0
 SMALLEST = 1e-15  # below this a KL is the rounding of our own sums
 FEWEST = 20  # positions; with fewer the quantiles say nothing
 
@@ -30,7 +30,7 @@ class Band(Record):
     """The distances of one part (`prefill`, `decode`). `engine` and `noise` are KL at QUANTILES and the largest.
 
     `amplitudes`: engine over noise at QUANTILES, each against the noise's quantile two standard errors of rank higher.
-    `beyond`: positions beyond TAIL_LIMIT times the noise's largest.
+    `far`, `noise_far`: positions FAR from the truth, of the engine and of the noise.
     """
 
     part: str
@@ -38,7 +38,8 @@ class Band(Record):
     engine: tuple[float, ...]
     noise: tuple[float, ...]
     amplitudes: tuple[float, ...]
-    beyond: int
+    far: int
+    noise_far: int
 
     @property
     def worst(self) -> float:
@@ -51,7 +52,12 @@ class Band(Record):
     @property
     def out(self) -> bool:
         """Is it more than rounding?"""
-        return self.judged and (self.worst > LIMIT or self.beyond >= TAIL_COUNT)
+        return self.judged and (self.worst > LIMIT or self.far_is_more)
+
+    @property
+    def far_is_more(self) -> bool:
+        """More far positions than chance would make of the noise's number (three Poisson deviations, and three)."""
+        return self.far > self.noise_far + 3 * math.sqrt(self.noise_far + 1) + max(3.0, 0.02 * self.positions)
 
 
 def kl(truth: Sequence[float], other: Sequence[float]) -> float:
@@ -73,20 +79,21 @@ def band(part: str, engine: Sequence[float], noise: Sequence[float]) -> Band:
     """Judge KLs of the same positions."""
     count = len(engine)
     if not count:
-        return Band(part=part, positions=0, engine=(), noise=(), amplitudes=(), beyond=0)
+        return Band(part=part, positions=0, engine=(), noise=(), amplitudes=(), far=0, noise_far=0)
     e, n = sorted(engine), sorted(noise)
     amplitudes = []
     for share in QUANTILES:
         higher = min(1.0, share + 2 * math.sqrt(share * (1 - share) / count))
         amplitudes.append(_amplitude(_at(e, share), _at(n, higher)))
-    largest = max(n[-1], SMALLEST)
+    border = max(_at(n, 0.9), SMALLEST) * FAR**2
     return Band(
         part=part,
         positions=count,
         engine=(*(_at(e, share) for share in QUANTILES), e[-1]),
         noise=(*(_at(n, share) for share in QUANTILES), n[-1]),
         amplitudes=tuple(amplitudes),
-        beyond=sum(x > largest * TAIL_LIMIT**2 for x in e),
+        far=sum(x > border for x in e),
+        noise_far=sum(x > border for x in n),
     )
 
 

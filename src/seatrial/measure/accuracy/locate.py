@@ -35,6 +35,7 @@ class ModuleRow(Record):
     """One output. `relative`, `noise` and `limit` are |difference| / |truth|; `step` 0 is prefill, 1 the decode step.
 
     `excused`: it is outside the band but what encloses it is inside, so it means something else on the two sides.
+    `strayed`: tokens left out because a router's near-tie sent them elsewhere.
     """
 
     key: str
@@ -53,6 +54,7 @@ class ModuleRow(Record):
     bad: int
     tokens: tuple[int, ...]
     tokens_out: tuple[int, ...]
+    strayed: tuple[int, ...]
     suspects: tuple[Suspect, ...]
 
 

@@ -28,6 +28,8 @@ SENTENCES = (
     "Fuel, noise and vibration are within the contract.",
     "One gauge in the engine room shows nothing at all.",
 )
+# With a picture; the placeholder is LLaVA's, the family's own template is the reader's business.
+IMAGE = "<image>\nWhat is in this picture?"
 
 
 def chosen(count: int, seed: int = 0) -> tuple[str, ...]:

@@ -31,7 +31,6 @@ Status = Literal["correct", "wrong", "not-extracted", "no-answer"]
 class RequestConfig(Record):
     """How every request was made. `sampled` is true when anything but greedy decoding was asked for."""
 
-    schema_version: int = SCHEMA_VERSION
     api_url: str
     model: str
     temperature: float = 0.0
@@ -44,6 +43,7 @@ class RequestConfig(Record):
     num_fewshot: int | None = None
     concurrency: int = 1
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def sampled(self) -> bool:
@@ -57,7 +57,6 @@ class DatasetConfig(Record):
     `questions_sha256` that of the asked questions' ids and prompts in order: equal, two runs can be compared.
     """
 
-    schema_version: int = SCHEMA_VERSION
     name: str
     source: str
     sha256: str = ""
@@ -68,6 +67,7 @@ class DatasetConfig(Record):
     asked: int | None = None
     answer_pattern: str = ""
     template: str = ""
+    schema_version: int = SCHEMA_VERSION
 
 
 class Prediction(Record):
@@ -113,7 +113,6 @@ class AccuracyScore(Record):
     `conclusive` (L4 and L5, complete, without a limit) says whether it may be quoted as the score of that task.
     """
 
-    schema_version: int = SCHEMA_VERSION
     run_id: str
     model: str
     task: str
@@ -131,6 +130,7 @@ class AccuracyScore(Record):
     higher_is_better: bool = True
     num_fewshot: int | None = None
     limit: int | None = None
+    schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         if self.complete == bool(self.partial_reason):
@@ -147,7 +147,6 @@ class AccuracyScore(Record):
 class Score(Record):
     """`score.json`. `status`: `complete`, `partial` (with a reason), `smoke` (L0 to L2: never a conclusion)."""
 
-    schema_version: int = SCHEMA_VERSION
     run_id: str
     level: Level
     status: Literal["complete", "partial", "smoke"]
@@ -158,6 +157,7 @@ class Score(Record):
     num_no_answer: int
     subsets: tuple[SubsetScore, ...] = ()
     scores: tuple[AccuracyScore, ...] = ()
+    schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         if (self.level in SMOKE) != (self.status == "smoke"):
