@@ -489,8 +489,6 @@ def main() -> None:
             ):
                 run(family, root, engine, reference, given, rows)
     table(rows)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
 
 
 def run(family: str, root: Path, engine: ProbeSession, reference: ProbeSession, given: Any, rows: list[Any]) -> None:
@@ -509,6 +507,7 @@ def run(family: str, root: Path, engine: ProbeSession, reference: ProbeSession, 
         # Half of the clean runs on other weights, all on other prompts.
         folder = good if number % 2 == 0 else made(number)
         one(family, Fault(f"clean {number}", ""), folder, folder, settings, number, engine, reference, rows, root)
+        save(given.json, rows)
     for fault in faults(family):
         if not re.search(given.fault, fault.name):
             continue
@@ -526,6 +525,7 @@ def run(family: str, root: Path, engine: ProbeSession, reference: ProbeSession, 
                 fault.config(config)
                 (broken / "config.json").write_text(json.dumps(config))
         one(family, fault, good, broken, {**settings, **fault.args}, 0, engine, reference, rows, root)
+        save(given.json, rows)
 
 
 def one(
@@ -561,6 +561,7 @@ def one(
             "sigma": result.facts.sigma,
             "agreement": result.facts.agreement,
             "codes": [f.code for f in result.findings],
+            "reason": result.outcome.reason,
         }
         row["parity_s"] = time.monotonic() - began
         began = time.monotonic()
@@ -591,6 +592,12 @@ def one(
     rows.append(row)
     sys.stdout.write(show(row) + "\n")
     sys.stdout.flush()
+
+
+def save(file: Path | None, rows: list[dict[str, Any]]) -> None:
+    """After every row: a run that is stopped has still measured something."""
+    if file is not None:
+        file.write_text(json.dumps(rows, indent=1))
 
 
 def show(row: dict[str, Any]) -> str:

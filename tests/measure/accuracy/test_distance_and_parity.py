@@ -119,3 +119,22 @@ def test_too_few_positions_are_inconclusive():
     short = Answered(asked=engine.asked, prompt_ids=(1,) * 3, tokens=engine.tokens[:2], top=engine.top[:5])
     reference["prompt_ids"] = [[1] * 3]
     assert verdict(short, reference).outcome.verdict is Verdict.INCONCLUSIVE
+
+
+def test_two_wide_divergences_of_six_prompts_do_not_make_each_other_a_fault():
+    engine, reference = answers(0.01)
+    for kind in reference["dtypes"].values():
+        kind[:] = [{k: list(v) for k, v in kind[0].items()} for _ in range(6)]
+    reference["prompt_ids"] *= 6
+    for number in range(2):
+        truth = reference["dtypes"]["float32"][number]
+        truth["best"][35], truth["best_logprob"][35] = IDS[1], math.log(0.3) + 1.0
+    facts = judge("c", [engine] * 6, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e")
+    result = conclude(facts)
+    assert [f.code for f in result.findings] == ["A103", "A103"]
+    assert result.outcome.verdict is Verdict.PASS
+    for number in range(2, 5):
+        truth = reference["dtypes"]["float32"][number]
+        truth["best"][35], truth["best_logprob"][35] = IDS[1], math.log(0.3) + 1.0
+    facts = judge("c", [engine] * 6, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e")
+    assert conclude(facts).outcome.verdict is Verdict.FAIL

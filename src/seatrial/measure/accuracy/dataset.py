@@ -19,8 +19,15 @@ from seatrial.core.record import Record
 LARGEST = 256 << 20
 # The answer is what stands behind the last of these words, else the last number, letter choice or whole line.
 MARKED = re.compile(r"(?:answer(?: is)?|答案(?:是|为)?|####)\s*[:：]?\s*(.+)", re.IGNORECASE)
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-CHOICE = re.compile(r"\b([A-J])\b")
+NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+CHOICE = re.compile(r"[A-J]")
+# A letter in brackets, before a dot or bracket, else alone; "I" and "A" alone are words.
+CHOSEN = (
+    re.compile(r"\(([A-J])\)"),
+    re.compile(r"\b([A-J])[.):]"),
+    re.compile(r"\b([B-HJ])\b"),
+    re.compile(r"^\W*([A-J])\W*$"),
+)
 
 
 class Question(Record):
@@ -113,9 +120,10 @@ def extract(text: str, expected: str, pattern: str = "") -> str | None:
         return None
     if CHOICE.fullmatch(expected.strip()):
         for part in ([marked[-1]] if marked else []) + [text]:
-            letters = CHOICE.findall(part)
-            if letters:
-                return str(letters[0])
+            for pattern_ in CHOSEN:
+                letters = pattern_.findall(part)
+                if letters:
+                    return str(letters[0])
         return None
     if marked:
         return str(marked[-1]).strip()

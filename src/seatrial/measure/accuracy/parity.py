@@ -8,6 +8,7 @@ spoil the positions behind it. Refuses (EngineError): a reference that cannot be
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -119,7 +120,7 @@ def judge(
     """The facts from the engine's answers and the reference probe's; no process is involved."""
     positions: list[Position] = []
     divergences: list[Divergence] = []
-    squares: list[float] = []
+    off: list[float] = []
     overlaps: list[float] = []
     truths, noises = reference["dtypes"][truth_dtype], reference["dtypes"][dtype]
     for number, (answer, truth, noise) in enumerate(zip(answers, truths, noises, strict=True)):
@@ -130,7 +131,7 @@ def judge(
             seen = list(candidates.values())
             true, rough = truth["at"][place], noise["at"][place]
             ranked = sorted(range(len(ids)), key=lambda i: -true[i])[:BEST]
-            squares += [(true[i] - rough[i]) ** 2 for i in ranked]
+            off += [abs(true[i] - rough[i]) for i in ranked]
             mine = {ids[i] for i in sorted(range(len(ids)), key=lambda i: -seen[i])[:BEST]}
             overlaps.append(len(mine & {ids[i] for i in ranked}) / max(1, len(mine)))
             first = max(candidates, key=lambda t: candidates[t])
@@ -145,7 +146,8 @@ def judge(
                 )
             )
         divergences += _divergence(number, answer, truth)
-    sigma = math.sqrt(sum(squares) / len(squares)) if squares else 0.0
+    # From the median, so that the few positions of a router's near-tie do not widen it.
+    sigma = 1.4826 * statistics.median(off) if off else 0.0
     divergences = [_tied(d, sigma) for d in divergences]
     parts = [
         band(part, [p.engine for p in positions if p.part == part], [p.noise for p in positions if p.part == part])
@@ -217,12 +219,12 @@ def conclude(facts: ParityFacts) -> StepResult:
     wide = [d for d in facts.divergences if not d.near_tie]
     # One answer may part for a router's near-tie, which no margin of tokens shows; half of them do not.
     many = len(wide) >= 2 and 2 * len(wide) > facts.prompts
+    alone = not found and not many
     for d in wide[:3]:
         message = (
             f"token {d.place} of the answer is {d.engine_token}, the reference says {d.reference_token}, "
             f"{d.margin:.3f} nats apart (a near-tie here is {TIE_SIGMAS * facts.sigma:.3f})"
         )
-        alone = not found and not many
         found.append(
             Finding(
                 code="A103",
