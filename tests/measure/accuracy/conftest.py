@@ -60,11 +60,12 @@ def tiny(engine_python, tmp_path_factory):
 @pytest.fixture(scope="session")
 def lm_eval_python(engine_python):
     """An environment with lm-eval beside the engine's, made once; skips where it cannot be installed."""
-    folder = engine_python.parent.parent.parent / "lm-eval-0.4.13"
+    folder = engine_python.absolute().parents[4] / "tools" / "lm-eval-0.4.13"
     python = folder / "bin" / "python"
     done = folder / "complete"
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         steps = (
             [sys.executable, "-m", "venv", str(folder)],
             [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "lm_eval[api]==0.4.13"],

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class StandIn:
-    """`reply(prompt, number)` gives a text, None for HTTP 500; `born(number)` the process start time at that request."""
+    """`reply(prompt, number)` gives a text, None for HTTP 500; `born(number)` the process start time then."""
 
     def __init__(self, reply, born=lambda number: 1.0):
         stand_in = self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 
@@ -114,9 +115,15 @@ def test_a_server_that_is_gone_gives_no_score_at_all(sums, tmp_path):
 
 def test_the_smoke_levels_pass_on_a_sane_server_and_name_what_fails(tmp_path):
     answers = {
-        "17 + 25": "42", "12 times": "144", "capital": "Paris", "北京": "北京是中国的首都。", "sea in one": "The sea is wide.",
-        "in words": "one, two, three, four, ", "1 to 100": " ".join("123456789") + " 10 11", "letters": "a b c d e",
-    }  # fmt: skip
+        "17 + 25": "42",
+        "12 times": "144",
+        "capital": "Paris",
+        "北京": "北京是中国的首都。",
+        "sea in one": "The sea is wide.",
+        "in words": "one, two, three, four, ",
+        "1 to 100": "1 2 3 4 5 6 7 8 9 10 11",
+        "letters": "a b c d e",
+    }
 
     def sane(prompt, _):
         return next((a for key, a in answers.items() if key in prompt), "Hello, crew!")
@@ -193,10 +200,9 @@ def test_extraction_never_raises(text, expected):
 def test_a_hostile_data_set_is_refused_or_read(tmp_path_factory, data):
     file = tmp_path_factory.mktemp("d") / "d.jsonl"
     file.write_bytes(data)
-    try:
+    # Anything else that is raised here is a fault.
+    with contextlib.suppress(UsageError, FileFormatError):
         assert read_questions(file).chosen
-    except (UsageError, FileFormatError) as exc:
-        assert exc.one_line()
 
 
 @pytest.mark.parametrize(
