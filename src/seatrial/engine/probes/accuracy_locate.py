@@ -57,7 +57,8 @@ def probe(request, progress):
             seen[name] = watched(model, prepare(row, dtype), os.path.join(request["folder"], name), chosen)
         kind = type(model).__name__
         if name == "truth":
-            weights = {n: p.detach() for n, p in model.named_parameters() if p.dim() <= 2}
+            named = (*model.named_parameters(), *model.named_buffers())
+            weights = {n: p.detach() for n, p in named if p.dim() <= 2}
             config = model.config.get_text_config()
         del model
         gc.collect()
@@ -166,7 +167,7 @@ def compare(request, truth, rough, weights, config):
             mine = unleaved(mine, theirs, head_width(config))
         at = [t for t in head["rows"] if t in true[key]["rows"]]
         # Tokens that a router sent elsewhere for a near-tie, here or in an earlier layer, are no evidence.
-        ties |= near_ties(key, at, true, low, config)
+        ties |= near_ties(key, at, true, low, weights, config)
         clear = numpy.array([(step, t) not in strayed for t in at])
         if ".experts" in key or key.endswith(".mlp"):
             clear &= numpy.array([t not in ties for t in at])
@@ -239,7 +240,7 @@ def excused(key, outside, judged):
     return False
 
 
-def near_ties(key, tokens, true, low, config):
+def near_ties(key, tokens, true, low, weights, config):
     """Tokens whose choice of experts hangs on less than the router's own rounding; empty away from experts."""
     import numpy
 
@@ -248,19 +249,23 @@ def near_ties(key, tokens, true, low, config):
         return set()
     picked = [true[gate]["rows"].index(t) for t in tokens if t in true[gate]["rows"]]
     logits, rough = read(true[gate])[picked], read(low[gate])[[low[gate]["rows"].index(t) for t in tokens]]
+    bias = next((w for n, w in weights.items() if n.endswith(gate + ".e_score_correction_bias")), None)
+    groups = int(getattr(config, "n_group", 0) or 1)
+    if bias is not None or groups > 1:
+        # Chosen by the sigmoid and a bias (DeepSeek-V3's rule).
+        more = bias.to("cpu").double().numpy() if bias is not None else 0.0
+        logits, rough = 1 / (1 + numpy.exp(-logits)) + more, 1 / (1 + numpy.exp(-rough)) + more
     slack = 4 * numpy.abs(rough - logits).max(axis=1)
     count = int(getattr(config, "num_experts_per_tok", 0) or 1)
-    groups = int(getattr(config, "n_group", 0) or 1)
-    gaps = numpy.diff(-numpy.sort(-logits, axis=1), axis=1)
+    gaps = -numpy.diff(-numpy.sort(-logits, axis=1), axis=1)
     # With groups the border may lie elsewhere in the order: every gap among the better half counts.
     border = gaps[:, count - 1 : count] if groups == 1 else gaps[:, : max(1, logits.shape[1] // 2)]
-    near = (-border).min(axis=1) < slack
+    near = border.min(axis=1) < slack
     if groups > 1:
-        chances = 1 / (1 + numpy.exp(-logits))
-        best = -numpy.sort(-chances.reshape(len(logits), groups, -1), axis=2)[:, :, :2].sum(axis=2)
+        best = -numpy.sort(-logits.reshape(len(logits), groups, -1), axis=2)[:, :, :2].sum(axis=2)
         edge = int(getattr(config, "topk_group", 1) or 1)
         ordered = -numpy.sort(-best, axis=1)
-        near |= ordered[:, edge - 1] - ordered[:, edge] < slack
+        near |= ordered[:, edge - 1] - ordered[:, edge] < 2 * slack
     return {t for t, tie in zip(tokens, near, strict=True) if tie}
 
 

@@ -73,6 +73,12 @@ def test(row, engine, true, read, weights, config):
     heads(row, mine, theirs, config, offer)
     if "#rope" in key:
         rope(row, common, mine, theirs, ref, config, offer)
+        width = int(getattr(config, "qk_rope_head_dim", 0) or 0)
+        if width and row["width"] % width == 0:
+            # Latent attention: the engine keeps the pairs side by side, the reference moves them to halves.
+            folded = mine.reshape(mine.shape[0], -1, width)
+            moved = numpy.concatenate([folded[..., 0::2], folded[..., 1::2]], axis=-1).reshape(mine.shape)
+            rope(row, common, moved, theirs, ref, config, offer)
     transposed(key, mine, theirs, weights, offer)
     late(row, found)
     experts(row, common, ref, found)
