@@ -103,12 +103,22 @@ def run_level(
             fewshot=fewshot,
             chat=with_chat,
         )
+        born = client.number(ladder.BIRTH)
         outside.run_tool(argv, log=made / "tool.log", cwd=made, timeout_s=TOOL_S, say=say)
+        restarted = born is not None and client.number(ladder.BIRTH) not in (born, None)
         found = read_lm_eval(made, task)
         request = RequestConfig(
             api_url=place.url, model=place.model, chat_template=with_chat, num_fewshot=found.num_fewshot
         )
-        return outside.keep(output, found, request=request, level=level, limit=limit, source=f"lm-eval task {task}")
+        return outside.keep(
+            output,
+            found,
+            request=request,
+            level=level,
+            limit=limit,
+            source=f"lm-eval task {task}",
+            partial="the server was restarted in the middle" if restarted else "",
+        )
 
     if url:
         place = serving.address(url, model or checkpoint.absolute().name)

@@ -1,4 +1,4 @@
-"""Evaluation tools in an environment of their own: lm-eval and evalscope driven against the server, AISBench read.
+"""Evaluation tools in an environment of their own: lm-eval is driven against the server, what it leaves is kept.
 
 In: the tool's interpreter, an address, a task. Out: the five files and a `Score`. Nothing is fetched: the tool runs
 with the hub switched off. Refuses (EngineError): a tool that is not installed there or that ends with an error (its
