@@ -82,7 +82,7 @@ def deliver(
         else:
             repo.stage({f.path: f.text for f in plan.files}, order.include)
             made, state = "", "staged"
-    delivered = _record(view, repo, base, order, plan, made, scored.files)
+    delivered = _record(view, repo, base, order, plan, made)
     _write_bundle(bundle, plan, delivered)
     return Result(state=state, delivered=delivered, bundle=str(bundle))
 
@@ -143,15 +143,7 @@ def _is_staged(repo: Repository, plan: Plan, changed: list[str]) -> bool:
     return all(repo.git("show", f":{f.path}", check=False) == f.text for f in plan.files)
 
 
-def _record(
-    view: EvidenceView,
-    repo: Repository,
-    base: Repository,
-    order: Order,
-    plan: Plan,
-    commit: str,
-    scores: dict[str, str],
-) -> Delivered:
+def _record(view: EvidenceView, repo: Repository, base: Repository, order: Order, plan: Plan, commit: str) -> Delivered:
     included = tuple(
         FileSum(path=p, what="included", sha256=_file_hash(repo.top / p))
         for p in order.include
@@ -168,7 +160,6 @@ def _record(
         branch=order.branch_name if commit else "",
         commit=commit,
         order=order,
-        scores=scores,
         files=(*(_sum(f.path, f.what, f.text) for f in plan.files), *included),
         bundle=tuple(_sum(f.path, f.what, f.text) for f in plan.bundle),
         dropped=plan.dropped,

@@ -14,7 +14,7 @@ from seatrial.delivery.repository import Repository
 MODELS = "tutorials/models"
 TEMPLATE = "_templates/Model-Deployment-Tutorial-Template.md"
 HEADING = re.compile(r"^(##+) +(.+?)\s*$")
-IMAGE = re.compile(r"quay\.io/ascend/vllm-ascend:[^\s`\"'\\]+")
+IMAGE = re.compile(r"quay\.io/ascend/vllm-ascend:(?:\{\{ *\w+ *\}\}|[^\s`\"'\\{}])+")
 OLD_SECTIONS = (
     "Introduction", "Supported Features", "Environment Preparation", "Deployment", "Functional Verification",
     "Accuracy Evaluation", "Performance",

@@ -14,7 +14,7 @@ Kind = Literal["ascend", "kunlun", "generic"]
 Language = Literal["zh", "en"]
 What = Literal[
     "accuracy-yaml", "registration", "tutorial", "index", "support-matrix", "readme", "adapter-registration",
-    "analysis", "runbook", "comment", "checklist", "included",
+    "analysis", "runbook", "comment", "checklist", "included", "score",
 ]  # fmt: skip
 PLATFORM = {"ascend": "ascend", "kunlun": "kunlun", "generic": ""}
 
@@ -69,10 +69,7 @@ class FileSum(Record):
 
 
 class Delivered(Record):
-    """`delivery.json` of a bundle. `commit` is empty when nothing was committed.
-
-    `scores`: file to SHA-256 of what was read.
-    """
+    """`delivery.json` of a bundle. `commit` is empty when nothing was committed."""
 
     schema_version: int
     run_id: str
@@ -84,7 +81,6 @@ class Delivered(Record):
     branch: str
     commit: str
     order: Order
-    scores: dict[str, str]
     files: tuple[FileSum, ...]
     bundle: tuple[FileSum, ...]
     dropped: tuple[Dropped, ...]

@@ -64,7 +64,7 @@ def make_plan(repo: Repository, view: EvidenceView, order: Order, scored: Scored
                 path = f"docs/adaptations/{order.model}/{what}.{language}.md"
                 files.append(Outgoing(path=path, text=text, what=what))
     new = [f for f in files if f.path not in repo.files() or repo.read(f.path) != f.text]
-    return Plan(files=tuple(new), bundle=tuple(_bundle(values, order, view, new)), dropped=tuple(dropped))
+    return Plan(files=tuple(new), bundle=tuple(_bundle(values, order, view, scored, new)), dropped=tuple(dropped))
 
 
 def _documents(
@@ -159,13 +159,18 @@ def _mend(mend: Any) -> str:
     return ", ".join(f"{k}: {v}" for k, v in mend.items() if isinstance(v, (str, int, bool)) and v != "")
 
 
-def _bundle(values: dict[str, Any], order: Order, view: EvidenceView, files: list[Outgoing]) -> list[Outgoing]:
+def _bundle(
+    values: dict[str, Any], order: Order, view: EvidenceView, scored: Scored, files: list[Outgoing]
+) -> list[Outgoing]:
     base = f"../../runs/{view.run_id}/"
     found = []
     for language in order.languages:
         for what in ("analysis", "runbook"):
             text = render(f"{what}.{language}.md.j2", **values, base=base)
             found.append(Outgoing(path=f"{what}.{language}.md", text=text, what=what))
+    # The results a delivery quotes go along, so that it can be checked without the place they came from.
+    for number, document in enumerate(scored.documents, start=1):
+        found.append(Outgoing(path=f"score-{number}.json", text=document, what="score"))
     branch = order.branch_name
     comment = render("comment.md.j2", **values, files=files, branch=branch)
     found.append(Outgoing(path="comment.md", text=comment, what="comment"))

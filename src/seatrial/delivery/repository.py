@@ -152,6 +152,8 @@ class Repository:
                 env=_quiet(),
             ).stdout
         if patch:
+            # A copied checkout's index has old times in it, which apply takes for changes.
+            self.git("update-index", "-q", "--refresh", check=False)
             done = subprocess.run(
                 ["git", "-C", str(self.top), "apply", "--index", "--whitespace=nowarn"],
                 input=patch,

@@ -6,7 +6,6 @@ dropped with its reason. The document is the accuracy run's own; fields this ver
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +51,18 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scored(Record):
-    """`quoted` may be delivered. `files`: path to SHA-256 of what was read."""
+    """`quoted` may be delivered. `documents`: what was read, in order, to go along with the delivery."""
 
     quoted: tuple[Any, ...] = ()
     refused: tuple[str, ...] = ()
-    files: dict[str, str] = msgspec.field(default_factory=dict)
+    documents: tuple[str, ...] = ()
 
 
 def read_scores(paths: tuple[Path, ...]) -> Scored:
     """Raises FileFormatError for a file that is no score document."""
     quoted: list[Score] = []
     refused: list[str] = []
-    files: dict[str, str] = {}
+    documents: list[str] = []
     for path in paths:
         try:
             if path.stat().st_size > LARGEST:
@@ -71,13 +70,13 @@ def read_scores(paths: tuple[Path, ...]) -> Scored:
             data = path.read_bytes()
         except OSError as exc:
             raise FileFormatError(f"{path} cannot be read: {exc.strerror}", mend="Name a score.json.") from exc
-        files[str(path)] = hashlib.sha256(data).hexdigest()
+        documents.append(data.decode("utf-8", "replace"))
         for score in _scores(data, str(path)):
             if score.refusal:
                 refused.append(score.refusal)
             else:
                 quoted.append(score)
-    return Scored(quoted=tuple(quoted), refused=tuple(refused), files=files)
+    return Scored(quoted=tuple(quoted), refused=tuple(refused), documents=tuple(documents))
 
 
 def _scores(data: bytes, where: str) -> list[Score]:

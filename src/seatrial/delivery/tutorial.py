@@ -34,7 +34,7 @@ def tutorial(
 ) -> str:
     """The whole page."""
     gate = view.gate("real")
-    here = {name: f"../../{path}" for name, path in LINKS.items() if f"{docs.root}/{path}" in repo.files()}
+    here = {name: f"../../{path}" if f"{docs.root}/{path}" in repo.files() else "" for name, path in LINKS.items()}
     return render(
         "tutorial.md.j2",
         docs=docs,

@@ -16,7 +16,7 @@ from seatrial.delivery.serve import flags_of, serving_of
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 OPEN = re.compile(r"^(:{3,})\{(tab-set|tab-item)\}")
 PLACEHOLDER = re.compile(
-    r"\b(TODO|TBD|FIXME|XXX)\b|<(?:model|path|version|value|fill)[^>]*>|\{\{ *(?!vllm_ascend_version)"
+    r"\b(TODO|TBD|FIXME|XXX)\b|<(?:model|path|version|value|fill)[^>]*>|\{\{(?!\s*vllm_ascend_version\s*\}\})"
 )
 EXTRA = {"--port", "--host"}
 

@@ -12,7 +12,7 @@ from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_json
 from seatrial.core.verdict import Verdict
-from seatrial.delivery.check.bundle_rules import bundle
+from seatrial.delivery.check.bundle_rules import bundle, scores_of
 from seatrial.delivery.check.case import Case, warning
 from seatrial.delivery.check.commits import commits, readable, scope
 from seatrial.delivery.check.docs_rules import figures, links, placeholders, tutorials
@@ -55,7 +55,7 @@ def check_delivery(folder: Path, workspace: Workspace, *, run: str = "", base: s
     delivered = kept.delivered if kept is not None else None
     name = run or (delivered.run_id if delivered is not None else "")
     view = EvidenceView(Run.read(workspace.run_folder(name))) if name else None
-    scored = _scores(view, delivered)
+    scored = _scores(view, kept)
     base_repo = _base(repo, base, delivered)
     case = Case(
         repo=repo,
@@ -101,14 +101,12 @@ def _record_for(repo: Repository, workspace: Workspace) -> _Kept | None:
     return max(mine, key=lambda f: f[0])[1] if mine else None
 
 
-def _scores(view: EvidenceView | None, delivered: Delivered | None) -> Scored:
-    paths: list[Path] = []
-    if view is not None:
-        refs = (view.artifact(step, "score.json") for step in view.gathered.steps)
-        paths = [view.run.artifact(ref) for ref in refs if ref is not None]
-    if delivered is not None:
-        paths += [Path(p) for p in delivered.scores if Path(p) not in paths and Path(p).is_file()]
-    return read_scores(tuple(paths))
+def _scores(view: EvidenceView | None, kept: _Kept | None) -> Scored:
+    """Those that went along with the delivery, or are attached to the run."""
+    if kept is not None:
+        return read_scores(scores_of(Path(kept.folder), kept.delivered))
+    refs = (view.artifact(step, "score.json") for step in view.gathered.steps) if view is not None else ()
+    return read_scores(tuple(view.run.artifact(ref) for ref in refs if ref is not None and view is not None))
 
 
 def _base(repo: Repository, named: str | None, delivered: Delivered | None) -> Repository | None:
