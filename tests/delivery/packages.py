@@ -26,7 +26,8 @@ options, _ = command.parse_args(["--no-deps", "-d", folder, name])
 with command.main_context():
     session = command.get_default_session(options)
     finder = command._build_package_finder(options=options, session=session)
-    found = [c for c in finder.find_all_candidates(name) if str(c.version) == version and c.link.is_wheel == (binary == "1")]
+    all_of_it = finder.find_all_candidates(name)
+    found = [c for c in all_of_it if str(c.version) == version and c.link.is_wheel == (binary == "1")]
     if not found:
         sys.exit(f"no {name} {version} in the index")
     link = found[0].link
