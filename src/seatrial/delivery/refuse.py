@@ -1,6 +1,6 @@
 """What must be proven before anything is handed over: the list of what is missing, each with the way to mend it.
 
-In: a run's evidence, what the author explained, the files of the delivery. Out: findings Y001…Y008, empty if none.
+In: a run's evidence, what the author explained, the files of the delivery. Out: findings Y001…Y007, empty if none.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ def _whole(view: EvidenceView) -> list[Finding]:
 def _real(view: EvidenceView) -> list[Finding]:
     gate = view.gate("real")
     again = f"seatrial run {view.manifest.checkpoint} --target {view.target} (with the stage real)"
+    if gate is None and view.passed("real"):
+        why = "the facts of the real gate cannot be read by this version of seatrial"
+        return [_refusal("Y002", "real", why, "Deliver with the version that made the run, or run again.")]
     if gate is None or not view.passed("real"):
         stored = view.stored("real")
         why = stored.outcome.reason if stored is not None else "no start with the checkpoint's weights is recorded"

@@ -37,7 +37,8 @@
   };
 
   const compare = () => {
-    const ids = picked();
+    // Run names begin with their time: the older one stands on the left.
+    const ids = picked().sort();
     const place = section.querySelector(".scroll");
     const lead = section.querySelector("[data-said]");
     place.replaceChildren();
