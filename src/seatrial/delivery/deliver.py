@@ -52,7 +52,7 @@ def deliver(
     refused = refusals(view, explained=order.explained, repo=repo.top, included=order.include)
     if refused:
         return Result(state="refused", refused=refused)
-    scored = read_scores((*scores, *_attached(view)))
+    scored = read_scores((*scores, *_attached(view)), models=(*view.model_names(), *_published(order)))
     before = _delivered_before(repo, branch, order)
     base = Repository(repo.top, before.base) if before is not None else repo
     plan = make_plan(base, view, order, scored)
@@ -85,6 +85,10 @@ def deliver(
     delivered = _record(view, repo, base, order, plan, made)
     _write_bundle(bundle, plan, delivered)
     return Result(state=state, delivered=delivered, bundle=str(bundle))
+
+
+def _published(order: Order) -> tuple[str, ...]:
+    return (order.model_id, order.model_id.rsplit("/", 1)[-1]) if order.model_id else ()
 
 
 class _Before(Record):

@@ -87,6 +87,12 @@ class EvidenceView:
         except FileFormatError:
             return None
 
+    def model_names(self) -> tuple[str, ...]:
+        """What the run's model may be called: as it was served, its folder and that folder's name."""
+        gate = self.gate("real")
+        served = (gate.served_model,) if gate is not None else ()
+        return (*served, self.manifest.checkpoint, self.checkpoint_name)
+
     def passed(self, step: str) -> bool:
         return self.verdict(step) == Verdict.PASS.value
 

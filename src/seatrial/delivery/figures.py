@@ -26,7 +26,7 @@ DROPPED = (
     re.compile(r"\b\d{8}-\d{6}\b"),
 )
 # Units a recorded number may be shown in: bytes, seconds, fractions, counts.
-SCALES = (1.0, 1e3, 1e-3, 1e-6, 1e-9, 1e-12, 100.0, 1 / 60, 1 / 2**10, 1 / 2**20, 1 / 2**30, 1 / 2**40)
+SCALES = (1.0, 1e3, 1e-3, 1e-6, 1e-9, 1e-12, 100.0, 1 / 2**10, 1 / 2**20, 1 / 2**30, 1 / 2**40)
 # Constants of the field that texts of ours name, with their source.
 CONSTANTS = {
     8000.0: "vLLM's default port",

@@ -34,6 +34,28 @@ ZH = {
     "the repository has no such file": "仓库中没有该文件",
     "the repository has no tutorials of models built by Sphinx or MkDocs": "仓库中没有 Sphinx 或 MkDocs 模型教程",
 }
+FEATURES_ZH = {
+    "attention-backend": "注意力后端",
+    "chunked-prefill": "分块预填充（chunked prefill）",
+    "data-parallel": "数据并行",
+    "expert-parallel": "专家并行",
+    "flashcomm1": "FlashComm1",
+    "graph-mode": "图捕获与回放",
+    "logprobs": "对数概率",
+    "lora": "LoRA",
+    "mtp": "多 token 预测（MTP）",
+    "multimodal": "图像输入",
+    "video": "视频输入",
+    "audio": "音频输入",
+    "pipeline-parallel": "流水线并行",
+    "prefix-cache": "前缀缓存",
+    "quantisation": "量化",
+    "speculative-ngram": "投机解码（n-gram）",
+    "streaming": "流式输出",
+    "structured-output": "结构化输出（JSON schema）",
+    "tensor-parallel": "张量并行",
+    "tool-calls": "工具调用",
+}
 STEPS = ("inspect", "engine", "support", "dry", "dummy", "real", "features", "capacity", "ladder", "soak", "agreement")
 ALWAYS = STEPS[:6]
 TITLES = "docs/hooks/nav_titles.py"
@@ -115,7 +137,7 @@ def _values(
     ]
     mends = view.facts("dry").get("mends")
     rows = view.features()
-    reasons = [f"{r.title}: {r.status}, {r.reason}" for r in rows if r.status in ("unsupported", "checkpoint-missing")]
+    limits = [r for r in rows if r.status in ("unsupported", "checkpoint-missing")]
     return {
         "view": view,
         "order": order,
@@ -134,7 +156,8 @@ def _values(
         "capacity": view.facts("capacity"),
         "ladder": view.facts("ladder"),
         "false_ready": [s for s in view.starts() if s.ending == "false-ready"],
-        "limits": reasons,
+        "limits": limits,
+        "titles": FEATURES_ZH,
         "request": first_request(view),
         "signed": view.gathered.finished.get("signed_off") is True,
         "reason": str(view.gathered.finished.get("reason") or ""),

@@ -58,8 +58,10 @@ class Scored(Record):
     documents: tuple[str, ...] = ()
 
 
-def read_scores(paths: tuple[Path, ...]) -> Scored:
-    """Raises FileFormatError for a file that is no score document."""
+def read_scores(paths: tuple[Path, ...], *, models: tuple[str, ...] = ()) -> Scored:
+    """`models`: the names the run's model goes by; a score of another one is refused. Raises FileFormatError for a file
+    that is no score document.
+    """
     quoted: list[Score] = []
     refused: list[str] = []
     documents: list[str] = []
@@ -72,8 +74,10 @@ def read_scores(paths: tuple[Path, ...]) -> Scored:
             raise FileFormatError(f"{path} cannot be read: {exc.strerror}", mend="Name a score.json.") from exc
         documents.append(data.decode("utf-8", "replace"))
         for score in _scores(data, str(path)):
-            if score.refusal:
-                refused.append(score.refusal)
+            named = score.model.rstrip("/").rsplit("/", 1)[-1]
+            other = f"{score.task} {score.metric}: the score is of the model {score.model!r}" if models else ""
+            if score.refusal or (other and named not in models and score.model not in models):
+                refused.append(score.refusal or other)
             else:
                 quoted.append(score)
     return Scored(quoted=tuple(quoted), refused=tuple(refused), documents=tuple(documents))
