@@ -320,6 +320,36 @@ FORGED = {
 }  # fmt: skip
 
 
+SOAK = {"asked_for": 100, "sent": 100, "answered": 100, "troubles": {}, "died_at": None, "median_s": 0.1, "p99_s": 0.2,
+        "seconds": 12.5, "memory": [], "growth": None}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "code"),
+    [
+        ("pass", {}, None),
+        ("pass", {"answered": 99}, "Y214"),
+        ("pass", {"died_at": 40}, "Y214"),
+        ("fail", {}, "Y214"),
+        ("fail", {"answered": 3}, None),
+    ],
+)
+def test_a_soak_is_held_against_its_requests(verdict, changes, code, workspace):
+    from delivery_runs import make_run, recorded
+
+    what = recorded()
+    reason = "" if verdict == "pass" else "as said"
+    step = {
+        **what["steps"]["capacity"],
+        "outcome": {"verdict": verdict, "reason": reason},
+        "facts": {**SOAK, **changes},
+    }
+    what["steps"] = {"inspect": what["steps"]["inspect"], "soak": step}
+    what["manifest"]["arguments"]["stages"] = []
+    found = verify_bundle(make_run(workspace, what).folder).runs[0].findings
+    assert [f.code for f in found if f.severity is Severity.ERROR] == ([code] if code else [])
+
+
 @pytest.mark.parametrize("name", FORGED)
 def test_forged_evidence_whose_hashes_all_join_is_caught_by_deriving_the_verdict_again(name, run):
     change, code = FORGED[name]

@@ -55,6 +55,7 @@ CODES = {
     "Y211": "The capacity is not what the trials say.",
     "Y212": "The run's own verdict or seal is not what its steps come to.",
     "Y213": "Records are not in the order of time.",
+    "Y214": "The soak's verdict is not what its requests say.",
     "Y290": "A step whose verdict no rule derives again (a note, not a fault).",
 }
 

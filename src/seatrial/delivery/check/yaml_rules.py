@@ -28,16 +28,19 @@ def yaml_files(case: Case) -> Iterator[Finding]:
             yield error("Y110", path, "the file is no mapping", "Deliver again.")
             continue
         if dialect is not None:
-            yield from _keys(dialect, path, document)
+            yield from key_findings(dialect, path, document)
         yield from _metrics(case, path, document)
         yield from _serving(case, path, document)
         yield from _registered(case, path)
 
 
-def _keys(dialect: Dialect, path: str, document: dict[str, Any]) -> Iterator[Finding]:
+def key_findings(dialect: Dialect, path: str, document: dict[str, Any]) -> Iterator[Finding]:
+    """Keys that nothing reads, and keys that are read without a default and not there."""
     seen = set(_paths(document))
     for key in sorted(seen):
-        if not dialect.knows(key):
+        parent = key.rpartition(".")[0].removesuffix("[]")
+        # What is inside a dead key is told with it.
+        if not dialect.knows(key) and (not parent or dialect.knows(parent)):
             nested = dialect.place(key)
             hint = f"it is read as {nested}" if nested else "no test file reads it"
             code = "Y113" if nested else "Y112"

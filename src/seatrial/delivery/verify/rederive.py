@@ -225,6 +225,16 @@ def _capacity(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
             yield _error("Y211", place, "it is called served, and not every request was answered")
 
 
+def _soak(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
+    facts = view.facts("soak")
+    whole = facts.get("died_at") is None and facts.get("answered") == facts.get("asked_for") and facts.get("sent")
+    if stored.outcome.verdict is Verdict.PASS and not whole:
+        why = f"it passed with {facts.get('answered')} answers of {facts.get('asked_for')} requests"
+        yield _error("Y214", "soak", why if facts.get("died_at") is None else "it passed, and the server died")
+    if stored.outcome.verdict is Verdict.FAIL and whole:
+        yield _error("Y214", "soak", "it failed, and every request was answered")
+
+
 def _finished(view: EvidenceView) -> Iterator[Finding]:
     """The run's own verdict and seal, from those of its steps."""
     finished = view.gathered.finished
@@ -283,6 +293,7 @@ RULES: dict[str, Callable[[EvidenceView, StoredStep], Iterator[Finding]]] = {
     **dict.fromkeys(GATES, _gate),
     "features": _features,
     "capacity": _capacity,
+    "soak": _soak,
 }
 
 
