@@ -12,6 +12,7 @@ from seatrial.checkpoint import read_card
 from seatrial.cli.assess import command
 from seatrial.platforms import PLATFORMS
 from seatrial.support.by_source import relatives_of, support_by_source
+from seatrial.support.class_text import class_text
 from seatrial.support.platform_rules import attention_features, rules_of
 from seatrial.support.relatives import ModelFiles, fields_of
 from seatrial.support.source import open_source
@@ -133,6 +134,67 @@ def test_a_registered_architecture_is_inconclusive_when_only_sources_were_read(e
     assert gone.outcome.verdict.value == "fail"
 
 
+def test_a_plugins_class_that_cannot_import_fails_from_the_sources_alone_and_says_where(engine, tmp_path):
+    plugin = {
+        "plug/__init__.py": (
+            "from vllm.model_executor.models.registry import ModelRegistry\n"
+            "def register():\n"
+            "    ModelRegistry.register_model('LatentForCausalLM', 'plug.mine:Latent')\n"
+        ),
+        "plug/mine.py": "from vllm.gone import X\nclass Latent: pass\n",
+        "setup.py": (
+            "from setuptools import setup\n"
+            "setup(name='plug', entry_points={'vllm.general_plugins': ['plug = plug:register']})\n"
+        ),
+    }
+    source = write(tmp_path / "plug", plugin)
+    card = card_of(tmp_path / "c", LATENT, "LatentForCausalLM")
+    result = support_by_source(card, engine, (source,), "no engine here")
+    assert result.outcome.verdict.value == "fail"
+    assert "plug/mine.py:1 vLLM has no module vllm.gone" in result.outcome.reason
+    asked = ["--target", "ascend-a2", "--engine", str(engine), "--plugin", str(source), "--json"]
+    answer = json.loads(CliRunner().invoke(command, [str(tmp_path / "c"), *asked]).stdout)
+    assert answer["strategy"] == "backend patch"
+    assert any("plug/mine.py:1" in line for line in answer["work"])
+
+
+def test_a_classes_interfaces_are_read_through_its_bases_and_an_unseen_base_leaves_them_open(tmp_path):
+    models = "vllm/model_executor/models"
+    source = write(
+        tmp_path / "v",
+        {
+            "vllm/__init__.py": "",
+            "vllm/model_executor/__init__.py": "",
+            f"{models}/__init__.py": "",
+            f"{models}/interfaces.py": "class SupportsPP(Protocol): ...\nclass SupportsLoRA(Protocol): ...\n",
+            f"{models}/base.py": (
+                "from torch import nn\nfrom .interfaces import SupportsLoRA, SupportsPP\n"
+                "class Base(nn.Module, SupportsPP, SupportsLoRA):\n"
+                "    def forward(self, x, intermediate_tensors=None): ...\n"
+                "class Draft(Base):\n    def forward(self, x): ...\n"
+                "class Odd(make(), SupportsPP): ...\n"
+            ),
+        },
+    )
+    path = "vllm.model_executor.models.base"
+    base = class_text(f"{path}:Base", "A", source, ()).info
+    assert (base["supports_pp"], base["supports_lora"], base["supports_multimodal"]) == (True, True, False)
+    assert class_text(f"{path}:Draft", "A", source, ()).info["supports_pp"] is False
+    odd = class_text(f"{path}:Odd", "A", source, ()).info
+    assert (odd["supports_pp"], odd["supports_lora"]) == (True, None)
+    assert set(class_text(f"{path}:Gone", "A", source, ()).info.values()) == {None}
+
+
+def test_the_plan_holds_the_features_that_only_a_gate_can_try(engine, tmp_path):
+    card_of(tmp_path / "c", LATENT, "LatentForCausalLM")
+    asked = ["--target", "cpu", "--engine", str(engine), "--json"]
+    answer = json.loads(CliRunner().invoke(command, [str(tmp_path / "c"), *asked]).stdout)
+    plan = {f["name"]: f for f in answer["features"]}
+    assert plan["flashcomm1"]["expectation"] == "not-applicable"
+    assert plan["structured-output"]["expectation"] == "unknown"
+    assert len(plan) == len(answer["features"])
+
+
 def test_the_command_assesses_from_sources_without_any_interpreter(engine, tmp_path):
     card_of(tmp_path / "c", LATENT)
     asked = ["--target", "ascend-a2", "--engine", str(engine), "--json"]
@@ -143,7 +205,7 @@ def test_the_command_assesses_from_sources_without_any_interpreter(engine, tmp_p
     assert "LatentForCausalLM" in answer["work"][0]
     card_of(tmp_path / "k", LATENT, "LatentForCausalLM")
     known = json.loads(CliRunner().invoke(command, [str(tmp_path / "k"), *asked]).stdout)
-    assert (known["strategy"], known["relatives"]) == ("reuse", [])
+    assert (known["strategy"], known["relatives"]) == ("overlay", [])
     assert "no engine was asked" in known["reasons"][0]
 
 

@@ -222,6 +222,17 @@ def test_entry_points_hooks_and_patches_that_do_nothing_are_reported(measure):
     }
 
 
+def test_a_patch_that_wraps_a_name_the_engine_lacks_does_not_provide_it(measure):
+    files = {
+        "plug/wrap.py": "import vllm.utils as u\n_original = u.gone\ndef mine(): return _original()\nu.gone = mine\n",
+        "plug/user.py": "from vllm.utils import gone\n",
+    }
+    report = measure("import plug.wrap\nimport plug.user\n", files)
+    assert set(broken(report)) == {("K003", "vllm.utils.gone"), ("K002", "vllm.utils.gone")}
+    guarded = "import vllm.utils as u\n_original = getattr(u, 'gone', None)\nu.gone = lambda: _original\n"
+    assert broken(measure("import plug.wrap\nimport plug.user\n", {**files, "plug/wrap.py": guarded})) == []
+
+
 def test_a_module_that_an_import_hook_replaces_is_judged_by_its_replacement(measure):
     files = {
         "plug/hook.py": (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from seatrial.cli.targets import command
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.quantity import Source
 from seatrial.targets import find_overrides, load_target, target_names
@@ -109,3 +111,20 @@ def test_a_number_or_variable_that_cannot_be_is_refused_by_name(override, text, 
 def test_a_name_that_is_no_name_is_an_unknown_target(name):
     with pytest.raises(UsageError, match="unknown target"):
         load_target(name)
+
+
+def test_one_faulty_target_is_named_and_the_others_are_still_listed(tmp_path, monkeypatch):
+    (tmp_path / "seatrial.toml").write_text('[targets.mine]\nextends = "gone"\n[targets.fine]\nextends = "cpu"\n')
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(command, ["list"])
+    assert shown.exit_code == 2
+    assert "fine" in shown.stdout
+    assert "ascend-a2" in shown.stdout
+    assert "mine" in shown.stderr
+    assert "gone" in shown.stderr
+
+
+def test_an_override_that_is_a_folder_is_an_error_and_not_passed_over(tmp_path):
+    (tmp_path / "seatrial.toml").mkdir()
+    with pytest.raises(FileFormatError, match="is not a file"):
+        find_overrides(tmp_path)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seatrial.checkpoint import Card
     from seatrial.core.step import StepResult
     from seatrial.support.assess import Assessment
+    from seatrial.support.feature import Feature as Planned
     from seatrial.targets import Target
 
 
@@ -39,6 +40,7 @@ def command(checkpoint: Path, target: str, engine: Path | None, plugins: tuple[P
     """
     from seatrial.checkpoint import read_card
     from seatrial.core.errors import SeatrialError, UsageError
+    from seatrial.core.record import replace
     from seatrial.support import SupportFacts
     from seatrial.support.assess import assess
     from seatrial.support.by_source import relatives_of
@@ -62,11 +64,50 @@ def command(checkpoint: Path, target: str, engine: Path | None, plugins: tuple[P
         except SeatrialError as exc:
             note.print(f"relatives by name alone: {exc.one_line()}", style="dim", markup=False)
     done = assess(card, facts, result.outcome, chosen, relatives)
+    done = replace(done, features=(*done.features, *_tried_by_gates(checkpoint, chosen, facts.vllm_version)))
     if as_json:
         print_json(done)
     else:
         _print(done, result.summary)
     leave(done.outcome.verdict)
+
+
+# Features that the assessment itself judges, by their names in the matrix.
+JUDGED = {"pipeline-parallel", "lora", "multimodal", "mtp", "expert-parallel", "quantisation", "tensor-parallel"}
+
+
+def _tried_by_gates(checkpoint: Path, chosen: Target, vllm_version: str) -> list[Planned]:
+    """The other features of the matrix: which do not apply, and which the gates will try."""
+    from seatrial.gates.features import features
+    from seatrial.gates.features.base import Situation
+    from seatrial.gates.plan import read_model
+    from seatrial.support.feature import Feature as Planned
+
+    model = read_model(checkpoint)
+    situation = Situation(
+        platform=chosen.platform,
+        vllm_version=vllm_version,
+        plugin_version="",
+        tp=int(chosen.serve.args.get("tensor-parallel-size", 1)),
+        max_model_len=int(chosen.serve.args["max-model-len"]) if "max-model-len" in chosen.serve.args else None,
+        devices=int(chosen.devices.count.value or 1),
+        eager=bool(chosen.serve.args.get("enforce-eager")),
+    )
+    plan = []
+    for feature in features().values():
+        if feature.name in JUDGED:
+            continue
+        why = feature.not_applicable(model, situation)
+        missing = feature.missing(model)
+        skipped = feature.not_attempted(model, situation)
+        if why:
+            plan.append(Planned(name=feature.name, expectation="not-applicable", reason=why))
+        elif missing:
+            plan.append(Planned(name=feature.name, expectation="checkpoint-missing", reason=missing))
+        else:
+            reason = f"not tried here: {skipped}" if skipped else "nothing read speaks against it; `features` tries it"
+            plan.append(Planned(name=feature.name, expectation="unknown", reason=reason))
+    return plan
 
 
 def _support(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from seatrial.cli.common import json_option, out, print_json
+from seatrial.cli.common import err, json_option, out, print_json
 
 
 @click.group()
@@ -21,15 +21,25 @@ def command() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the known targets."""
+    from seatrial.core.errors import SeatrialError
     from seatrial.targets import find_overrides, load_target, target_names
 
     overrides = find_overrides(Path.cwd())
-    located = [load_target(name, overrides) for name in target_names(overrides)]
+    located, faulty = [], []
+    for name in target_names(overrides):
+        try:
+            located.append(load_target(name, overrides))
+        except SeatrialError as exc:
+            faulty.append((name, exc))
     if as_json:
         print_json(located)
-        return
-    for one in located:
-        out().print(f"{one.target.name:<14} {one.target.platform:<8} {one.target.description}", markup=False)
+    else:
+        for one in located:
+            out().print(f"{one.target.name:<14} {one.target.platform:<8} {one.target.description}", markup=False)
+    for name, error in faulty:
+        err().print(f"target {name}: {error.one_line()}", style="red", markup=False, highlight=False)
+    if faulty:
+        raise SystemExit(faulty[0][1].exit_code)
 
 
 @command.command()

@@ -20,6 +20,8 @@ from seatrial.targets import Target
 
 SCHEMA_VERSION = 1
 BUILT_IN = ("cpu", "cuda")  # platforms whose operators are vLLM's own
+Info = dict[str, bool | int | float | str | None]
+WORK_LINES = 5  # places listed one by one
 Strategy = Literal["reuse", "overlay", "fork with provenance", "backend patch", "undecided"]
 
 
@@ -102,10 +104,21 @@ def choose_road(facts: SupportFacts, target: Target, relatives: tuple[Relative, 
         why = "only vLLM's Transformers backend serves it: right as a start, slower than a native class"
         return Road(strategy="reuse", effort="small", reasons=(why,), work=("Run the gates; consider a native class.",))
     registered = next((s for s in facts.states if s.class_path), None)
+    if registered is not None and facts.road == "by-source" and registered.importable is False:
+        places = registered.error.split("; ")
+        why = f"{registered.class_path} is registered and cannot be imported with this vLLM, by the sources"
+        work = (
+            *places[:WORK_LINES],
+            *((f"… and {len(places) - WORK_LINES} more",) if len(places) > WORK_LINES else ()),
+        )
+        fix = "Run `seatrial compat` on these sources: it says where each name is now."
+        effort = "small" if len(places) <= WORK_LINES else "medium"
+        return Road(strategy="backend patch", effort=effort, reasons=(why,), work=(fix, *work))
     if registered is not None and facts.road == "by-source":
         why = f"{registered.class_path} is registered, by the text of the sources; no engine was asked"
         work = ("Ask the engine itself: whether the class imports was not tried.",)
-        return Road(strategy="reuse", effort="unknown", reasons=(why,), work=work)
+        strategy: Strategy = "overlay" if plugin and registered.owner == "vllm" else "reuse"
+        return Road(strategy=strategy, effort="unknown", reasons=(why,), work=work)
     if registered is not None:
         error = registered.platform_refusal or registered.error
         why = f"{registered.class_path} is registered and cannot be used: {error}"
@@ -151,11 +164,13 @@ def _demanded(card: Card, target: Target) -> set[str]:
 
 def feature_plan(card: Card, facts: SupportFacts, target: Target) -> tuple[Feature, ...]:
     """What to expect of each feature on this target."""
-    info = facts.served_by.info if facts.served_by is not None else {}
+    known = facts.served_by or next((s for s in facts.states if s.info), None)
+    info = known.info if known is not None else {}
+    says = "the sources say" if facts.road == "by-source" else "the engine says"
     return (
-        _by_class("pipeline parallel", info, "supports_pp"),
-        _by_class("LoRA", info, "supports_lora"),
-        _multimodal(card, info),
+        _by_class("pipeline parallel", info, "supports_pp", says),
+        _by_class("LoRA", info, "supports_lora", says),
+        _multimodal(card, info, says),
         _mtp(card),
         _experts(card),
         _quantisation(card, facts, target),
@@ -165,19 +180,19 @@ def feature_plan(card: Card, facts: SupportFacts, target: Target) -> tuple[Featu
     )
 
 
-def _by_class(name: str, info: dict[str, bool | int | float | str | None], key: str) -> Feature:
+def _by_class(name: str, info: Info, key: str, says: str) -> Feature:
     value = info.get(key)
     if value is None:
-        return Feature(name=name, expectation="unknown", reason=f"the engine did not say {key} of a class")
+        return Feature(name=name, expectation="unknown", reason=f"nothing said {key} of a class")
     expectation: Expectation = "expected" if value else "not-expected"
-    return Feature(name=name, expectation=expectation, reason=f"the engine says {key} = {value} of the class")
+    return Feature(name=name, expectation=expectation, reason=f"{says} {key} = {value} of the class")
 
 
-def _multimodal(card: Card, info: dict[str, bool | int | float | str | None]) -> Feature:
+def _multimodal(card: Card, info: Info, says: str) -> Feature:
     if card.multimodal is None:
         reason = "config.json has no section of another modality (vision_config, audio_config)"
         return Feature(name="multimodal", expectation="not-applicable", reason=reason)
-    return _by_class("multimodal", info, "supports_multimodal")
+    return _by_class("multimodal", info, "supports_multimodal", says)
 
 
 def _mtp(card: Card) -> Feature:

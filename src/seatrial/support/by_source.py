@@ -1,8 +1,9 @@
 """The step `support` where no engine can be asked: the registry read from the text of its sources.
 
 In: the checkpoint's architectures, the sources of vLLM and of plugins. Out: a StepResult like `support`'s, with the
-road "by-source". What only a running engine knows (does the class import, does the platform take it, is there a
-Transformers class to fall back on) stays open: a registered architecture is inconclusive here, never a pass.
+road "by-source". A plugin's class that by the sources cannot be imported fails. What only a running engine knows (does
+the class really import, does the platform take it, is there a Transformers class to fall back on) stays open: a
+registered architecture is inconclusive here at best, never a pass.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 from seatrial.checkpoint import Card, documents
 from seatrial.checkpoint.files import Folder
 from seatrial.core.finding import Finding, Severity
+from seatrial.core.record import replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive
 from seatrial.support.case import decide
+from seatrial.support.class_text import class_text
 from seatrial.support.engine_registry import ArchitectureState
 from seatrial.support.facts import SupportFacts
 from seatrial.support.registry_read import read_registry
@@ -30,7 +33,7 @@ def support_by_source(card: Card, engine: Path, plugins: Sequence[Path], why: st
     table = read_registry(engine, plugins)
     names = card.architecture.architectures
     supported = tuple(sorted(table.supported()))
-    states = tuple(_state(name, table.get(name)) for name in names)
+    states = tuple(_read_class(_state(name, table.get(name)), engine, plugins) for name in names)
     outcome = _outcome(states)
     facts = SupportFacts(
         architectures=names,
@@ -94,10 +97,29 @@ def _state(name: str, entry: Registered | None) -> ArchitectureState:
     )
 
 
+def _read_class(state: ArchitectureState, engine: Path, plugins: Sequence[Path]) -> ArchitectureState:
+    """The state with what the class's own text says: capabilities, and for a plugin's class whether it imports."""
+    if not state.registered:
+        return state
+    text = class_text(state.class_path, state.architecture, engine, plugins)
+    return replace(
+        state,
+        importable=False if text.importable is False else None,
+        error="; ".join(text.because),
+        info=dict(text.info),
+    )
+
+
 def _outcome(states: Sequence[ArchitectureState]) -> Outcome:
     if not states:
         return inconclusive("config.json names no architecture")
     for state in states:
+        if state.importable is False:
+            first, *rest = state.error.split("; ")
+            more = f", and {len(rest)} more" if rest else ""
+            return failed(
+                f"{state.architecture} is registered as {state.class_path}, which cannot import: {first}{more}"
+            )
         if state.registered:
             return inconclusive(
                 f"{state.architecture} is registered as {state.class_path}; whether it imports was not tried"

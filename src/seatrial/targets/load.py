@@ -33,10 +33,13 @@ class Located(Record):
 
 
 def find_overrides(start: Path) -> Path | None:
-    """The user's `seatrial.toml` in `start` or the nearest folder above it."""
+    """The user's `seatrial.toml` in `start` or the nearest folder above it. FileFormatError if it is no file."""
     for folder in (start, *start.parents):
-        if (folder / OVERRIDES).is_file():
-            return folder / OVERRIDES
+        file = folder / OVERRIDES
+        if file.is_file():
+            return file
+        if file.exists() or file.is_symlink():
+            raise FileFormatError(f"{file} is not a file", mend="Move it away or replace it by a TOML file.")
     return None
 
 

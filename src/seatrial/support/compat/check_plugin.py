@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from seatrial.core.finding import Severity
 from seatrial.support.compat.pair import Pair
 from seatrial.support.compat.records import Hit
-from seatrial.support.compat.walk import Site
+from seatrial.support.compat.walk import ATTRIBUTE_ERRORS, Site
 from seatrial.support.registry_records import ImportHook
 from seatrial.support.source import Distribution
 
@@ -111,6 +111,40 @@ def _patch(pair: Pair, name: str, site: Site, target: ast.expr, attribute: str) 
             missing = pair.member(ref, attribute).status == "missing"
             return [Patch(site, name, ref.path, attribute, missing)]
     return []
+
+
+def needs_original(pair: Pair, patches: list[Patch]) -> set[Patch]:
+    """Patches of a name the engine lacks that first read it, as a wrapper does: they fail before they set anything."""
+    found: set[Patch] = set()
+    for patch in patches:
+        if not patch.missing or patch.site.context.caught & ATTRIBUTE_ERRORS:
+            continue
+        for site in pair.sites[patch.module].attributes:
+            node = site.node
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr == patch.name
+                and isinstance(node.ctx, ast.Load)
+                and site.line < patch.site.line
+                and not site.context.caught & ATTRIBUTE_ERRORS
+                and site.context.function == patch.site.context.function
+                and _owner(pair, patch.module, site) == patch.owner
+            ):
+                found.add(patch)
+    return found
+
+
+def _owner(pair: Pair, module: str, site: Site) -> str:
+    """Dotted path of the engine module whose attribute is read at the site; empty if it is something else."""
+    node = site.node
+    place = pair.place(node.value, site.context, module) if isinstance(node, ast.Attribute) else None
+    if place is None or place.resolution.status != "found":
+        return ""
+    found = place.resolution
+    if isinstance(found.node, ast.ClassDef):
+        ref = pair.classes.find(found.module, found.name)
+        return ref.path if ref is not None else ""
+    return "" if found.name else found.module
 
 
 def check_patches(pair: Pair, patches: list[Patch]) -> Iterator[Hit]:

@@ -28,6 +28,7 @@ from seatrial.support.compat.check_plugin import (
     check_hooks,
     check_patches,
     find_patches,
+    needs_original,
     plain_hit,
 )
 from seatrial.support.compat.graph import Graph, broken_modules, functions_called
@@ -91,7 +92,8 @@ def open_pair(engine: Path, plugin: Path, version: str = "") -> Opened:
     pair.replaced = {h.module: h.replacement for h in registrations.hooks if own.has(h.replacement)}
     pair.read()
     patches = find_patches(pair)
-    pair.provided = {(p.owner, p.name) for p in patches} | _replaced_names(pair)
+    wanted = needs_original(pair, patches)
+    pair.provided = {(p.owner, p.name) for p in patches if p not in wanted} | _replaced_names(pair)
     pair.read_again()
     return Opened(pair, own, distribution, registrations, patches, said)
 
