@@ -1,6 +1,6 @@
 """A plugin's own accuracy configs held against what its test code reads: dead keys, missing keys.
 
-Run: PYTHONPATH=src python bench/deliver_dialect.py CHECKOUT (an unpacked vllm-ascend source archive will do). Each
+Run: PYTHONPATH=src python bench/deliver_dialect.py CHECKOUT (an unpacked vllm-ascend sdist will do). Each
 file there runs in the project's own CI, so each finding is a fault of theirs or of ours.
 """
 
