@@ -40,7 +40,7 @@ PLOG = re.compile(
 )
 # ATB and other spdlog writers: [2026-01-29 12:08:30.614896] [error] [439962] [tensor_check.cpp:28]
 SPDLOG = re.compile(
-    r"\[(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,:]\d{3,9})\]"
+    r"\[(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,:]\d{3,9})\] "
     r"\[(?P<level>trace|debug|info|warn|warning|error|fatal|critical)\] "
     r"\[(?P<pid>\d{1,10})\] \[(?P<logger>[\w./-]{1,80}:\d{1,6})\] ?"
 )
