@@ -14,7 +14,7 @@ from seatrial.adapter.lint import RULES, formats, lint
 from seatrial.adapter.lint.file import LintFile
 from seatrial.adapter.lint.fixes import apply
 from seatrial.adapter.lint.plugin import PluginFacts
-from seatrial.adapter.lint.run import check_file, choose
+from seatrial.adapter.lint.run import check_file, check_text, choose
 from seatrial.cli.lint import command
 from seatrial.core.errors import UsageError
 
@@ -317,6 +317,21 @@ def test_two_processes_find_what_one_finds(plugin):
     assert lint(plugin, RULES, jobs=1).report == lint(plugin, RULES, jobs=2).report
 
 
+def test_scripts_and_documents_are_looked_at_fixed_and_answered_for(plugin):
+    script = plugin / "start.sh"
+    script.write_text('serve --config \'{"splitting_ops": ["vllm.a"]}\'\n')
+    (plugin / "notes.md").write_text("No list here: splitting_ops, vllm.config.\n")
+    assert ("VLM013", 1) in [(p.code, p.line) for p in lint(plugin, RULES).report.problems if p.path == "start.sh"]
+    assert run(plugin, "--fix", "--allow-dirty").exit_code == 0
+    assert script.read_text() == 'serve --config \'{"splitting_ops": ["vllm::a"]}\'\n'
+    (plugin / "c.yaml").write_text(
+        "splitting_ops: [vllm.a]  # seatrial: ignore[VLM013] the vendor's fork splits at the dot\n"
+    )
+    report = lint(plugin, RULES).report
+    assert report.problems == ()
+    assert [i.path for i in report.ignored] == ["c.yaml"]
+
+
 PIECES = st.sampled_from(
     [c.code for r in RULES for c in (*r.good, *r.bad)] + ["@", "class X(", "\\\n", "\x00", "\ufeff", "\r", "match x:\n"]
 )
@@ -331,6 +346,7 @@ def test_no_text_makes_the_linter_crash_and_fixes_settle(text, platform):
     path = "vllm_kunlun/models/thing.py"
     plugin = PluginFacts([path], lambda _: source)
     rules = [r for r in RULES if r.check and (not r.platforms or platform in r.platforms)]
+    check_text("x.sh", source, rules, set())
     for _ in range(6):
         problems, _ignored = check_file(LintFile(path, source, plugin, None), rules, set())
         after = apply(source, problems)
@@ -356,3 +372,9 @@ def test_the_engines_own_models_parse_and_lack_nothing_of_themselves():
     assert found.count("VLM012") == 0
     # What is left is real: some upstream layers are built without a prefix.
     assert 0 < found.count("VLM001") < 40
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("filler", [b"\n", b" ", b"[", b"\\", b"\n-", b" \n", b"splitting_ops: ["])
+def test_a_long_hostile_document_costs_no_more_than_its_length(filler):
+    check_text("x.md", b"splitting_ops:" + filler * (300_000 // len(filler)), RULES, set())

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from seatrial.adapter.lint.record import Problem
 
 
-def apply(source: bytes, problems: Iterable[Problem]) -> bytes:
+def apply(source: bytes, problems: Iterable[Problem], *, python: bool = True) -> bytes:
     """The source with the fixes of as many problems as do not touch each other; equal edits are made once.
 
     A result that does not parse (where the source did) is refused: ValueError, which is a fault of the rule.
@@ -21,7 +21,7 @@ def apply(source: bytes, problems: Iterable[Problem]) -> bytes:
     out = source
     for start, end, text in sorted(chosen, reverse=True):
         out = out[:start] + text.encode("utf-8") + out[end:]
-    if out != source:
+    if python and out != source:
         try:
             ast.parse(out)
         except SyntaxError as exc:

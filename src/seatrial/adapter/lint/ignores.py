@@ -40,6 +40,17 @@ def read_ignores(source: bytes) -> list[Ignore]:
     return out
 
 
+def plain_ignores(data: bytes) -> list[Ignore]:
+    """The comments of a file that is no Python, line by line."""
+    out = []
+    for number, line in enumerate(data.split(b"\n") if MARK in data else (), 1):
+        match = FORM.search(line.decode("utf-8", "replace").rstrip("\r"))
+        if match is not None:
+            codes = tuple(c for c in re.split(r"[,\s]+", match.group(1) or "") if c)
+            out.append(Ignore(number, codes, match.group(2).strip(" \t-:.")))
+    return out
+
+
 def fault(ignore: Ignore, known: set[str]) -> str:
     """What is wrong with a comment's form; "" if nothing."""
     if not ignore.codes:

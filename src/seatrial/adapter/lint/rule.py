@@ -34,6 +34,15 @@ class Case(Record):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class TextHit(NamedTuple):
+    """In a file that is no Python: the bytes from `start` to `end`, what is wrong, and what they should be."""
+
+    start: int
+    end: int
+    message: str
+    text: str
+
+
 class Hit(NamedTuple):
     """What a rule's check yields: the node it is about, what is wrong there, and edits (start, end, text) if any."""
 
@@ -43,6 +52,7 @@ class Hit(NamedTuple):
 
 
 Check = Callable[[ast.AST, "LintFile"], Iterator[Hit]]
+TextCheck = Callable[[bytes], Iterator[TextHit]]
 # A commit and what is wrong with it; or, as a plain string, why nothing could be said.
 CommitCheck = Callable[[Path, str], "list[tuple[str, str]] | str"]
 
@@ -50,9 +60,10 @@ CommitCheck = Callable[[Path, str], "list[tuple[str, str]] | str"]
 class Rule(NamedTuple):
     """`check` sees every node of the types `nodes`, in files whose bytes hold one of `needles` (none: every file).
 
-    `commits` looks at the repository's history instead (folder, first revision left out). `platforms` empty: all.
-    `needs_engine`: not run without `--engine`. `off_because`: run only when selected, for this reason. `in_tests`: also
-    in test files. `mend` says what to do, `why` what goes wrong otherwise, with the source of that knowledge.
+    `texts` also looks at scripts, configurations and documents that hold a needle. `commits` looks at the repository's
+    history instead (folder, first revision left out). `platforms` empty: all. `needs_engine`: not run without
+    `--engine`. `off_because`: run only when selected, for this reason. `in_tests`: also in test files. `mend` says what
+    to do, `why` what goes wrong otherwise, with the source of that knowledge.
     """
 
     code: str
@@ -62,6 +73,7 @@ class Rule(NamedTuple):
     mend: str
     nodes: tuple[type[ast.AST], ...] = ()
     check: Check | None = None
+    texts: TextCheck | None = None
     commits: CommitCheck | None = None
     needles: tuple[bytes, ...] = ()
     platforms: tuple[str, ...] = ()

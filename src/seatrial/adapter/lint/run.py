@@ -18,7 +18,7 @@ from typing import NamedTuple
 from seatrial.adapter.lint.engine import EngineFacts
 from seatrial.adapter.lint.file import LintFile
 from seatrial.adapter.lint.fixes import apply
-from seatrial.adapter.lint.ignores import Ignore, fault, read_ignores
+from seatrial.adapter.lint.ignores import Ignore, fault, plain_ignores, read_ignores
 from seatrial.adapter.lint.plugin import PluginFacts
 from seatrial.adapter.lint.record import SCHEMA_VERSION, Edit, Ignored, LintReport, NotRun, Problem
 from seatrial.adapter.lint.rule import Rule
@@ -34,6 +34,7 @@ OWN = {
     UNPARSED: "a file that does not parse, so no rule has looked at it",
 }
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "build", "dist", "third_party", "venv", "site-packages"}
+TEXTS = {".sh", ".json", ".yaml", ".yml", ".toml", ".md", ".rst"}
 LARGEST = 8 * 2**20
 # Below this many files a second process costs more than it saves.
 PARALLEL_FROM = 60
@@ -80,12 +81,18 @@ def choose(
 
 def python_files(path: Path) -> list[Path]:
     """Python files below a folder (or the file itself), sorted; links are not followed, build folders left out."""
+    return _files(path, {".py"})
+
+
+def _files(path: Path, suffixes: set[str]) -> list[Path]:
     if path.is_file():
-        return [path]
+        return [path] if path.suffix in suffixes or (suffixes == {".py"} and path.suffix not in TEXTS) else []
     found: list[Path] = []
     for folder, names, files in os.walk(path):
         names[:] = sorted(n for n in names if n not in SKIPPED_FOLDERS and not n.startswith("."))
-        found.extend(Path(folder, f) for f in files if f.endswith(".py") and not Path(folder, f).is_symlink())
+        found.extend(
+            p for f in files if (p := Path(folder, f)).suffix in suffixes and not p.is_symlink() and p.is_file()
+        )
     return sorted(found)
 
 
@@ -129,6 +136,28 @@ def check_file(file: LintFile, rules: Sequence[Rule], known: set[str]) -> tuple[
                     )
     problems = sorted(set(problems), key=lambda p: (p.line, p.column, p.code, p.message))
     return silenced(problems, read_ignores(file.source), file.path, {r.code for r in rules}, known)
+
+
+def check_text(path: str, data: bytes, rules: Sequence[Rule], known: set[str]) -> tuple[list[Problem], list[Ignored]]:
+    """Problems of a script, configuration or document. A `#` comment at the line's end answers, as in Python."""
+    problems = []
+    ran = [r for r in rules if r.texts is not None and any(n in data for n in r.needles)]
+    for rule in ran:
+        for hit in rule.texts(data) if rule.texts is not None else ():
+            line = data.count(b"\n", 0, hit.start) + 1
+            before = data[data.rfind(b"\n", 0, hit.start) + 1 : hit.start]
+            problems.append(
+                Problem(
+                    code=rule.code,
+                    path=path,
+                    line=line,
+                    column=len(before.decode("utf-8", "replace")) + 1,
+                    end_line=line,
+                    message=hit.message,
+                    fix=(Edit(start=hit.start, end=hit.end, text=hit.text),),
+                )
+            )
+    return silenced(problems, plain_ignores(data) if ran else [], path, {r.code for r in ran}, known)
 
 
 def silenced(
@@ -190,6 +219,14 @@ class Work:
             self._engine = EngineFacts.open(self.engine_source, plugin=package)
         return self._engine
 
+    def judge_text(self, path: str) -> Result:
+        data = self.read(path) if (self.root / path).stat().st_size <= LARGEST else b""
+        problems, ignored = check_text(path, data, self.rules, self.known)
+        fixed = apply(data, problems, python=False) if self.fix else data
+        if fixed == data:
+            return Result(problems, ignored, None)
+        return Result(*check_text(path, fixed, self.rules, self.known), fixed)
+
     def judge(self, path: str) -> Result:
         source = self.read(path)
         problems, ignored = check_file(LintFile(path, source, self.plugin, self.engine), self.rules, self.known)
@@ -222,18 +259,20 @@ def lint(
     ignore: Sequence[str] = (),
     fix: bool = False,
     since: str = "",
-    jobs: int = 2,
+    jobs: int = 0,
 ) -> Linted:
     """Look at every Python file at `path`. `platform` "": told by the package's name, else only common rules.
 
     `since`: commits after this revision are looked at; by default those that the tracked branch does not have.
+    `jobs`: processes; 0 is one a core, at most four.
     """
     if not path.exists():
         raise UsageError(f"{path} does not exist", mend="Name a Python file or the folder of a plugin.")
     path = path.absolute()
     root = root_of(path)
     files = [f.relative_to(root).as_posix() for f in python_files(path)]
-    if not files:
+    texts = [f.relative_to(root).as_posix() for f in _files(path, TEXTS)]
+    if not files and not texts:
         raise UsageError(f"{path} holds no Python file", mend="Name a Python file or the folder of a plugin.")
     every = files if path == root else [f.relative_to(root).as_posix() for f in _package_files(root, files)]
     platform = platform or guess_platform(every)
@@ -241,7 +280,10 @@ def lint(
     known = {r.code for r in rules}
     work = Work(root, every, choice.rules, known, engine, fix)
     version = work.engine.version if work.engine is not None else ""
-    results = _all(work, files, jobs)
+    if any(r.texts is not None for r in choice.rules):
+        results = [*_all(work, files, jobs), *(work.judge_text(t) for t in texts)]
+    else:
+        results, texts = _all(work, files, jobs), []
     problems = [p for r in results for p in r.problems]
     not_run = list(choice.not_run)
     for rule in choice.rules:
@@ -260,13 +302,13 @@ def lint(
         platform=platform,
         engine=str(engine or ""),
         engine_version=version,
-        files=len(files),
+        files=len(files) + len(texts),
         rules=tuple(r.code for r in choice.rules if r.code not in {n.code for n in not_run}),
         problems=tuple(sorted(problems, key=lambda p: (p.path, p.line, p.column, p.code))),
         ignored=tuple(i for r in results for i in r.ignored),
         not_run=tuple(not_run),
     )
-    fixed = {name: r.fixed for name, r in zip(files, results, strict=True) if r.fixed is not None}
+    fixed = {name: r.fixed for name, r in zip([*files, *texts], results, strict=True) if r.fixed is not None}
     return Linted(report, fixed)
 
 
@@ -300,6 +342,7 @@ def _all(work: Work, files: Sequence[str], jobs: int) -> list[Result]:
     was = gc.isenabled()
     gc.disable()  # syntax trees: millions of objects, no garbage among them
     try:
+        jobs = jobs or min(4, os.cpu_count() or 1)
         if jobs < 2 or len(files) < PARALLEL_FROM or "fork" not in multiprocessing.get_all_start_methods():
             return [work.judge(f) for f in files]
         _set_up.append(work.judge)

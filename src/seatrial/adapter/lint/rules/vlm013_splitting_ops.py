@@ -7,8 +7,13 @@ import re
 from collections.abc import Iterator
 
 from seatrial.adapter.lint.file import LintFile, last, strings
-from seatrial.adapter.lint.rule import Case, Hit, Rule
+from seatrial.adapter.lint.rule import Case, Hit, Rule, TextHit
 
+# In a shell line, JSON or YAML: the list after the key, in brackets or as lines with dashes.
+LISTED = re.compile(
+    rb"""splitting_ops\\{0,4}["']?[ \t]{0,8}[:=][ \t]{0,8}(\[[^\[\]]{0,4000}\]|(?:[ \t]{0,8}\r?\n[ \t]{0,80}-[^\n]{0,400})+)"""
+)
+ITEM = re.compile(rb"""(?<![\w.:])([A-Za-z_]\w*)\.([A-Za-z_]\w*)(?![\w.:])""")
 DOTTED = re.compile(r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$")
 
 
@@ -25,6 +30,16 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
                 yield Hit(
                     item, f"{text!r} matches no operator: their names are spelt {text.replace('.', '::')!r}", edit
                 )
+
+
+def texts(data: bytes) -> Iterator[TextHit]:
+    for found in LISTED.finditer(data):
+        for item in ITEM.finditer(found.group(1)):
+            start, end = found.start(1) + item.start(), found.start(1) + item.end()
+            right = b"::".join(item.groups()).decode()
+            yield TextHit(
+                start, end, f"{item.group().decode()!r} matches no operator: their names are spelt {right!r}", right
+            )
 
 
 def _values(node: ast.AST) -> list[ast.expr]:
@@ -57,15 +72,32 @@ RULE = Rule(
     mend="Spell it with `::`.",
     nodes=(ast.Assign, ast.AnnAssign, ast.keyword, ast.Dict, ast.Call),
     check=check,
+    texts=texts,
     needles=(b"plitting_ops", b"PLITTING_OPS"),
     fixable=True,
     good=(
         Case(code='splitting_ops = ["vllm::unified_attention"]\n'),
+        Case(
+            code='--compilation-config \'{"splitting_ops": ["vllm::unified_attention"]}\' --port 80.80\n',
+            path="ci/start.sh",
+        ),
         Case(code='config.splitting_ops.extend(["vllm::mla_forward", "vllm::dsa_forward"])\n'),
         Case(code='c = CompilationConfig(splitting_ops=["vllm::unified_attention_with_output"])\n'),
         Case(code='c = {"splitting_ops": ["vllm::gdn_attention"], "model": "vllm.unified_attention"}\n'),
     ),
     bad=(
+        Case(
+            code='vllm serve m \\\n  --compilation-config \'{\\"splitting_ops\\": [\\"vllm.mamba_mixer2\\", \\"vllm::ok\\"]}\'\n',
+            hits=(2,),
+            fixed='vllm serve m \\\n  --compilation-config \'{\\"splitting_ops\\": [\\"vllm::mamba_mixer2\\", \\"vllm::ok\\"]}\'\n',
+            path="ci/start.sh",
+        ),
+        Case(
+            code="splitting_ops:\n  - vllm.unified_attention\n  - 'vllm::ok'\nother:\n  - a.b\n",
+            hits=(2,),
+            fixed="splitting_ops:\n  - vllm::unified_attention\n  - 'vllm::ok'\nother:\n  - a.b\n",
+            path="config.yaml",
+        ),
         Case(
             code='splitting_ops = ["vllm.unified_attention"]\n',
             hits=(1,),

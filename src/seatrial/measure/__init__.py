@@ -1,0 +1,1 @@
+"""What a running model does, measured: load, accuracy and profiles."""
