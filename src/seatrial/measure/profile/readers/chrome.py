@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
 import numpy as np
 
 from seatrial.core.errors import FileFormatError
 from seatrial.measure.profile.readers import chunks
-from seatrial.measure.profile.readers.columns import DTYPES, Columns, Part, merge
+from seatrial.measure.profile.readers.columns import DTYPES, NOT_JSON, Columns, Part, merge
 from seatrial.measure.profile.readers.packed import PACKED, open_packed
 
 WINDOW = 4 << 20
@@ -128,7 +127,7 @@ def _parallel(path: Path, size: int, helpers: int) -> Read | None:
                 columns.add(chunks.without_comma(_exactly(handle, *ranges[i])))
             parts = [columns.finish()]
             answers = [_receive(helper) for helper in running]
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return None
         finally:
             for helper in running:
@@ -206,7 +205,7 @@ def helper_main(work: dict[str, Any], out: IO[bytes]) -> None:
                 tail = chunks.read_tail(columns, data, separator)
             else:
                 columns.add(chunks.without_comma(data))
-    except (msgspec.DecodeError, FileFormatError):
+    except (*NOT_JSON, FileFormatError):
         out.write(b'{"failed": true}\n')
         return
     finally:
