@@ -17,8 +17,8 @@ MOST_DEPTH = 512
 def icicle(table: EventTable) -> dict[str, Any]:
     """Nodes as columns: parent (-1 for a root), name, total ns, calls; parents come before children.
 
-    Nodes below `LEAST_SHARE` of the whole, beyond `MOST_NODES` or deeper than `MOST_DEPTH` are left out: their time shows
-    as their parent's.
+    Nodes below `LEAST_SHARE` of the whole, beyond `MOST_NODES` or deeper than `MOST_DEPTH` are left out: their time
+    shows as their parent's.
     """
     rows = np.flatnonzero(table.of(Kind.CPU_OP, Kind.RUNTIME, Kind.PYTHON, Kind.ANNOTATION))
     part = table.take(rows)

@@ -61,13 +61,18 @@ def read(path: Path, *, processes: int | None = None) -> Read:
             with open_packed(path) as stream:
                 return _stream(stream, path)
         size = path.stat().st_size
-        share = processes if processes is not None else (os.cpu_count() or 1)
+        share = processes if processes is not None else _cores()
         if share > 1 and size >= PARALLEL_FROM:
             found = _parallel(path, size, min(share - 1, MOST_HELPERS))
             if found is not None:
                 return found
         with path.open("rb") as stream:
             return _stream(stream, path)
+
+
+def _cores() -> int:
+    """The cores this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stream(stream: IO[bytes], path: Path) -> Read:
