@@ -14,6 +14,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.measure.compare.statistics import compare
 from seatrial.measure.compare.verdict import figure
@@ -38,14 +39,21 @@ def main() -> None:
     workload = Workload(
         schema_version=1,
         name="both",
-        dataset=Dataset(input_tokens=32, output_tokens=16),
+        dataset=Dataset(input_tokens=32, output_tokens=16, form="text"),
         load=Load(requests=64, concurrency=4, warmup=8),
     )
+
+    def texts(lengths: list[int], seed: int) -> list[str]:
+        # Text, as vllm bench sends it: token numbers would spare the server the tokenizer.
+        with ProbeSession(python, log=Path(tempfile.gettempdir()) / "seatrial-bench-texts.log") as session:
+            request = {"folder": str(asked.checkpoint), "lengths": lengths, "seed": seed}
+            return list(session.call("exact_text", request, timeout_s=300).answer["texts"])
+
     sides: dict[str, list[Metrics]] = {"builtin": [], "vllm": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with started(asked.checkpoint, target, python=python, scratch=folder / "server", max_model_len=512) as service:
-            plan = make_plan(workload, service.model)
+            plan = make_plan(workload, service.model, texts)
             for number in range(asked.repeats):
                 run = drive(Service(url=service.url, model=service.model), plan, concurrency=4, timeout_s=120)
                 own = measure(run, concurrency=4, rate=0, stream=True, exact_length=True, speculative=None)
