@@ -1,4 +1,1 @@
-"""Measuring on a running service: load, comparison, search, the optimisation loop and its history.
-
-Each subfolder has its own door; nothing here stores or prints.
-"""
+"""What a running model does, measured: load, accuracy and profiles."""

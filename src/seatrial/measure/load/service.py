@@ -143,7 +143,7 @@ def smoke(running: Running, checkpoint: Path | None, timeout_s: float) -> Smoke:
     chat = has_chat_template(checkpoint) if checkpoint is not None else False
     texts: list[str] = []
     found: list[Finding] = []
-    for question in questions(running.model, chat=chat, multimodal=False):
+    for question in questions(running.model, chat=chat, media=()):
         reply = exchange(
             running.where.host,
             running.where.port,

@@ -1,0 +1,221 @@
+"""The usual suspects at a module whose output is wrong: changes that would turn one side's rows into the other's.
+
+`test(...)` gives those that explain the difference, best first: `{"name", "class", "says", "left"}`; `left` is the
+share of the error that remains once the suspect is allowed for (0: explains all of it). A suspect must leave under
+EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's, `theirs` the reference's.
+"""
+
+EXPLAINED = 0.15
+FEWEST = 4  # tokens; with fewer, one free number per feature explains anything
+
+
+def test(row, engine, true, read, weights, config):
+    import numpy
+
+    key = row["key"]
+    record = next(r for r in engine if r["key"] == row["engine_key"] and r["step"] == row["step"])
+    common = [t for t in record["rows"] if t in true[key]["rows"]]
+
+    def ref(name):
+        """The reference's rows of those tokens, None if it has none of that name."""
+        if name not in true or not set(common) <= set(true[name]["rows"]):
+            return None
+        return read(true[name])[[true[name]["rows"].index(t) for t in common]]
+
+    mine, theirs = read(record)[[record["rows"].index(t) for t in common]], ref(key)
+    if mine.shape != theirs.shape:
+        return []
+    if not numpy.isfinite(mine).all():
+        return [{"name": "not-a-number", "class": "kernel", "says": "the output holds NaN or infinity", "left": 0.0}]
+    error = float(numpy.linalg.norm(mine - theirs)) or 1e-30
+    found = []
+
+    def offer(name, kind, says, one, other=None):
+        """`one` is what the engine's rows would be without the fault; or `other` what the reference's with it."""
+        left = float(numpy.linalg.norm(one - (theirs if other is None else other))) / error
+        if left < EXPLAINED:
+            found.append({"name": name, "class": kind, "says": says, "left": left})
+
+    leaf = key.rsplit(".", 1)[-1]
+    # Swapped halves of a fused projection: the engine's gate is the reference's up.
+    for one, two in (("gate_proj", "up_proj"), ("q_proj", "k_proj"), ("k_proj", "v_proj"), ("q_proj", "v_proj")):
+        other = {one: two, two: one}.get(leaf)
+        sibling_key = key[: -len(leaf)] + (other or "")
+        across = ref(sibling_key) if other else None
+        if across is not None and across.shape == mine.shape:
+            says = f"the engine's {leaf} is the reference's {other}: the halves are swapped"
+            offer("swapped-halves", "weight load", says, mine, across)
+    scale = float((mine * theirs).sum() / ((mine * mine).sum() + 1e-30))
+    if scale:
+        says = (
+            f"one factor for all: the engine's output times {scale:.5g} is the reference's (missing or doubled scale)"
+        )
+        offer("scale", "weight load", says, mine * scale)
+    if len(common) >= FEWEST:
+        shift = (mine - theirs).mean(axis=0, keepdims=True)
+        says = "the same vector is missing or added at every token: a bias dropped, doubled or of another layer"
+        offer("bias", "weight load", says, mine - shift)
+        order(mine, theirs, offer)
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        if "norm" in leaf and len(common) >= FEWEST:
+            per_token = (mine * theirs).sum(axis=1, keepdims=True) / ((mine * mine).sum(axis=1, keepdims=True) + 1e-30)
+            least, most = float(per_token.min()), float(per_token.max())
+            says = f"one factor per token, from {least:.4g} to {most:.4g}: epsilon or the mean's formula"
+            offer("norm-epsilon", "kernel", says, mine * per_token)
+            width = weights_of(key, weights).shape[0] if weights_of(key, weights) is not None else row["width"]
+            if row["width"] % width == 0:
+                m, t = mine.reshape(-1, width), theirs.reshape(-1, width)
+                per_feature = (m * t).sum(axis=0) / ((m * m).sum(axis=0) + 1e-30)
+                says = (
+                    "one factor per feature, the same at every token: the norm's weight (missing, of another layer, +1)"
+                )
+                offer("norm-weight", "weight load", says, (m * per_feature).reshape(mine.shape))
+    heads(row, mine, theirs, config, offer)
+    if "#rope" in key:
+        rope(row, common, mine, theirs, ref, config, offer)
+        width = int(getattr(config, "qk_rope_head_dim", 0) or 0)
+        if width and row["width"] % width == 0:
+            # Latent attention: the engine keeps the pairs side by side, the reference moves them to halves.
+            folded = mine.reshape(mine.shape[0], -1, width)
+            moved = numpy.concatenate([folded[..., 0::2], folded[..., 1::2]], axis=-1).reshape(mine.shape)
+            rope(row, common, moved, theirs, ref, config, offer)
+    transposed(key, mine, theirs, weights, offer)
+    late(row, found)
+    experts(row, common, ref, found)
+    return sorted(found, key=lambda s: s["left"])
+
+
+def weights_of(key, weights):
+    found = [w for n, w in weights.items() if n.endswith(key + ".weight")]
+    return found[0] if found else None
+
+
+def heads(row, mine, theirs, config, offer):
+    """Head blocks in another order, or one of them twice."""
+    import numpy
+
+    width = int(getattr(config, "head_dim", 0) or config.hidden_size // config.num_attention_heads)
+    if not width or row["width"] % width or row["width"] // width < 2:
+        return
+    if "attn" not in row["key"]:
+        return
+    count = row["width"] // width
+    m, t = (a.reshape(a.shape[0], count, width) for a in (mine, theirs))
+    order = []
+    for i in range(count):
+        distances = [float(numpy.linalg.norm(m[:, i] - t[:, j])) for j in range(count)]
+        order.append(int(numpy.argmin(distances)))
+    if order == list(range(count)):
+        return
+    says = "heads " + " ".join(str(o) for o in order) + " where 0 1 2 … belong: order, or a duplicated or skipped head"
+    offer("head-order", "distributed", says, mine, t[:, order].reshape(theirs.shape))
+
+
+def order(mine, theirs, offer):
+    """The same features in another order (rows of a weight, shards, a vocabulary shifted by one)."""
+    import numpy
+
+    if mine.shape[1] > 4096:
+        return
+    apart = (mine**2).sum(axis=0)[:, None] + (theirs**2).sum(axis=0)[None, :] - 2 * mine.T @ theirs
+    place = apart.argmin(axis=1)
+    moved = numpy.flatnonzero(place != numpy.arange(len(place)))
+    if not len(moved):
+        return
+    first = int(moved[0])
+    says = f"{len(moved)} of {len(place)} features are in another place (first: {first} holds {place[first]})"
+    offer("feature-order", "layout", says, mine, theirs[:, place])
+
+
+def rope(row, common, mine, theirs, ref, config, offer):
+    """The rotation: other pairs, another position, another base."""
+    import numpy
+
+    width = int(getattr(config, "qk_rope_head_dim", 0) or getattr(config, "head_dim", 0) or 0)
+    if not width or row["width"] % width:
+        return
+    half = width // 2
+    letter = row["key"][-1]
+    attn = row["key"].split("#")[0]
+    named = (attn + f".{letter}_norm", attn + f".{letter}_proj")
+    raw = next((r for r in map(ref, named) if r is not None), None)
+    m = mine.reshape(mine.shape[0], -1, width)
+    t = theirs.reshape(theirs.shape[0], -1, width)
+    positions = numpy.array(common, dtype="float64")
+    parameters = getattr(config, "rope_parameters", None) or {}
+    base = float(parameters.get("rope_theta", 10000.0) or 10000.0) if isinstance(parameters, dict) else 10000.0
+    theta = base ** (-numpy.arange(half) * 2.0 / width)
+    a = m[..., :half] + 1j * m[..., half:]
+    b = t[..., :half] + 1j * t[..., half:]
+    turned = numpy.angle((a * b.conj()).sum(axis=1))  # [tokens, pairs]: the angle from the reference to the engine
+
+    def rotated(z, angle):
+        w = z * numpy.exp(1j * angle[:, None, :])
+        return numpy.concatenate([w.real, w.imag], axis=-1).reshape(theirs.shape)
+
+    for step in (-2, -1, 1, 2):
+        says = f"positions are shifted by {step}"
+        offer("position", "position", says, rotated(a, -numpy.ones((len(positions), 1)) * step * theta[None, :]))
+    slope = turned[positions == 1]
+    if slope.size:
+        new = theta + slope[0]
+        usable = (new > 0) & (numpy.arange(half) > 0)
+        if usable.any():
+            guess = float(numpy.median(-numpy.log(new[usable]) / (2.0 * numpy.arange(half)[usable] / width)))
+            other = numpy.exp(guess)
+            says = f"the rotation has base {other:.6g}, the configuration says {base:.6g}"
+            angle = positions[:, None] * (other ** (-numpy.arange(half) * 2.0 / width) - theta)[None, :]
+            offer("rope-base", "position", says, rotated(a, -angle))
+            factor = new[0] / theta[0]
+            says = f"all positions count {factor:.4g} fold: scaling of the rotation"
+            offer("rope-scaling", "position", says, rotated(a, -positions[:, None] * (factor - 1) * theta[None, :]))
+    if raw is not None and raw.shape == mine.shape:
+        says = "no rotation was applied"
+        offer("no-rope", "position", says, mine, raw)
+        r = raw.reshape(m.shape)
+        pairs = r[..., 0::2] + 1j * r[..., 1::2]
+        w = pairs * numpy.exp(1j * positions[:, None, None] * theta[None, None, :])
+        leaved = numpy.empty_like(r)
+        leaved[..., 0::2], leaved[..., 1::2] = w.real, w.imag
+        says = "pairs side by side were rotated instead of halves (rope style)"
+        offer("rope-style", "position", says, mine, leaved.reshape(theirs.shape))
+
+
+def transposed(key, mine, theirs, weights, offer):
+    """A square weight used the other way round; its input is solved for from the reference's output."""
+    import numpy
+
+    weight = weights_of(key, weights)
+    if weight is None or weight.dim() != 2 or weight.shape[0] != weight.shape[1]:
+        return
+    matrix = weight.to("cpu").double().numpy()
+    given = numpy.linalg.lstsq(matrix, theirs.T, rcond=None)[0].T
+    offer("transposed", "layout", "the weight is used transposed", mine, given @ matrix)
+
+
+def late(row, found):
+    """Only later tokens are wrong: something carried over (state, cache, chunk) or only far positions."""
+    good = [t for t in row["tokens"] if t not in row["tokens_out"]]
+    if row["tokens_out"] and good and min(row["tokens_out"]) > max(good) and len(good) > 1:
+        says = f"tokens up to {max(good)} agree, from {min(row['tokens_out'])} on they do not: state, cache or chunk"
+        found.append({"name": "late-tokens", "class": "KV cache", "says": says, "left": 0.1})
+
+
+def experts(row, common, ref, found):
+    """Exactly the tokens routed to one or two experts are wrong."""
+    import itertools
+
+    import numpy
+
+    logits = ref(row["key"].rsplit(".experts", 1)[0] + ".gate") if ".experts" in row["key"] else None
+    wrong = set(row["tokens_out"]) & set(common)
+    if logits is None or not wrong or len(wrong) == len(common):
+        return
+    for chosen in range(1, 9):
+        picked = {t: set(numpy.argsort(-logits[i])[:chosen].tolist()) for i, t in enumerate(common)}
+        for size in (1, 2):
+            for group in itertools.combinations(range(logits.shape[1]), size):
+                if {t for t, those in picked.items() if those & set(group)} == wrong:
+                    says = "wrong are exactly the tokens routed to expert " + " and ".join(map(str, group))
+                    found.append({"name": "expert", "class": "weight load", "says": says, "left": 0.05})
+                    return

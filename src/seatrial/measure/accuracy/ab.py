@@ -1,0 +1,174 @@
+"""One variable at a time: the same greedy prompts under a base setting and under each variant, and which one breaks.
+
+In: a checkpoint and a target. Out: a `StepResult` with `MatrixFacts`. Every variant is a start of its own; one that
+does not start is `not run` with the gate's reason, never a disagreement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from seatrial.core.errors import UsageError
+from seatrial.core.finding import Finding, Severity
+from seatrial.core.record import Record
+from seatrial.core.step import StepResult
+from seatrial.core.verdict import failed, inconclusive, passed
+from seatrial.gates.agree import ROUNDING, Agreement, Greedy, compare, greedy
+from seatrial.measure.accuracy.serving import during
+from seatrial.targets import Target
+
+
+class Variant(Record):
+    """`args` are added, `drop` left out of the target's; `at_once` requests in flight; `twice`: the second asking
+    counts (what a prefix cache answers). `cause` is the root-cause class that a disagreement points to.
+    """
+
+    name: str
+    says: str
+    cause: str
+    args: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    tp: int | None = None
+    at_once: int = 1
+    twice: bool = False
+
+
+VARIANTS = (
+    Variant(name="batch", says="8 requests at once instead of one", cause="kernel", at_once=8),
+    Variant(name="graph", says="graph mode instead of eager", cause="graph", drop=("enforce-eager",)),
+    Variant(
+        name="chunked",
+        says="prompts in chunks of 32 tokens",
+        cause="KV cache",
+        args=("--enable-chunked-prefill", "--max-num-batched-tokens", "32"),
+    ),
+    Variant(
+        name="prefix-cache",
+        says="the second asking, answered from the prefix cache",
+        cause="KV cache",
+        args=("--enable-prefix-caching",),
+        twice=True,
+    ),
+    Variant(name="tp2", says="two tensor-parallel ranks instead of one", cause="distributed", tp=2),
+    Variant(name="kv-fp8", says="a KV cache of 8-bit floats", cause="KV cache", args=("--kv-cache-dtype", "fp8")),
+    Variant(
+        name="mtp",
+        says="speculative decoding by the checkpoint's own draft layers",
+        cause="sampling",
+        args=("--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}'),
+    ),
+)
+
+
+class Cell(Record):
+    """`state`: agrees, rounding (near-ties only), breaks, not-run (with the reason)."""
+
+    variant: Variant
+    state: Literal["agrees", "rounding", "breaks", "not-run"]
+    reason: str
+    agreement: Agreement | None
+
+
+class MatrixFacts(Record):
+    checkpoint: str
+    cells: tuple[Cell, ...]
+
+
+def matrix(
+    checkpoint: Path,
+    target: Target,
+    *,
+    python: Path,
+    scratch: Path,
+    only: Sequence[str] = (),
+    max_model_len: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> StepResult:
+    """The base run (one request at a time, prefix cache off) against each variant."""
+    names = [v.name for v in VARIANTS]
+    for name in only:
+        if name not in names:
+            raise UsageError(f"there is no variant {name!r}", mend=f"Known: {', '.join(names)}.")
+    chosen = [v for v in VARIANTS if not only or v.name in only]
+
+    def answers(variant: Variant) -> tuple[list[Greedy], str]:
+        def ask(client: object, _: object) -> list[Greedy]:
+            first = greedy(client, at_once=variant.at_once)  # type: ignore[arg-type]
+            return greedy(client, at_once=variant.at_once) if variant.twice else first  # type: ignore[arg-type]
+
+        extra = () if variant.name == "prefix-cache" else ("--no-enable-prefix-caching",)
+        started = during(
+            checkpoint,
+            target,
+            ask,
+            python=python,
+            scratch=scratch / variant.name,
+            tp=variant.tp,
+            max_model_len=max_model_len,
+            extra_args=(*extra, *variant.args),
+            drop=variant.drop,
+            say=lambda text: say(f"{variant.name}: {text}"),
+        )
+        return (started[0], "") if started else ([], started.gate.outcome.reason or "the server was not asked")
+
+    base, why = answers(Variant(name="base", says="the target's setting, one request at a time", cause=""))
+    if not base:
+        facts = MatrixFacts(checkpoint=str(checkpoint), cells=())
+        return StepResult(
+            step="ab", outcome=inconclusive(f"the base run does not serve: {why}"), summary=why, facts=facts
+        )
+    cells = []
+    for variant in chosen:
+        mine, why = answers(variant)
+        cells.append(judge(variant, base, mine, why))
+    return conclude(MatrixFacts(checkpoint=str(checkpoint), cells=tuple(cells)))
+
+
+def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) -> Cell:
+    """One cell from the answers of both settings."""
+    if not mine:
+        return Cell(variant=variant, state="not-run", reason=why, agreement=None)
+    agreement = compare("base", variant.name, base, mine)
+    if agreement.troubles:
+        return Cell(variant=variant, state="not-run", reason="; ".join(agreement.troubles), agreement=agreement)
+    wide = agreement.beyond_rounding()
+    if wide:
+        d = wide[0]
+        apart = f"{d.margin:.3f} nats apart" if d.margin is not None else "not among the best five"
+        count = f"{len(wide)} of {agreement.prompts} prompts part"
+        reason = f"{count}, first at token {d.place} of prompt {d.prompt}: {apart}"
+        return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
+    if agreement.worst_logprob is not None and agreement.worst_logprob > 5 * ROUNDING:
+        reason = f"a log-probability differs by {agreement.worst_logprob:.3f}"
+        return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
+    state: Literal["agrees", "rounding"] = "rounding" if agreement.divergences else "agrees"
+    return Cell(variant=variant, state=state, reason="", agreement=agreement)
+
+
+def conclude(facts: MatrixFacts) -> StepResult:
+    """A401 for each variant that breaks: alone it is the smallest setting that does."""
+    broken = [c for c in facts.cells if c.state == "breaks"]
+    missing = [c for c in facts.cells if c.state == "not-run"]
+    ran = len(facts.cells) - len(missing)
+    found = tuple(
+        Finding(
+            code="A401",
+            severity=Severity.ERROR,
+            place=c.variant.name,
+            message=f"{c.variant.says}: {c.reason} (class: {c.variant.cause})",
+            next_step="This one switch alone breaks it: leave it off, and compare the layers with `accuracy locate`.",
+        )
+        for c in broken
+    )
+    summary = f"{ran} variants ran, {len(broken)} break, {len(missing)} could not run"
+    if broken:
+        outcome = failed(f"{', '.join(c.variant.name for c in broken)} alone breaks agreement: {broken[0].reason}")
+    elif not ran:
+        outcome = inconclusive("no variant ran: " + "; ".join(f"{c.variant.name}: {c.reason}" for c in missing)[:400])
+    elif missing:
+        outcome = inconclusive("not run: " + "; ".join(f"{c.variant.name}: {c.reason}" for c in missing)[:400])
+    else:
+        outcome = passed()
+    return StepResult(step="ab", outcome=outcome, summary=summary, facts=facts, findings=found)

@@ -1,0 +1,211 @@
+"""Locate: one prompt through engine and reference with hooks on both, and the first module outside the noise.
+
+In: a probe session and an `Engine`. Out: a `StepResult` with `LocateFacts`. One prefill and one decode step are
+watched; slices go to `scratch` one module at a time. Refuses (EngineError): a side that does not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seatrial.core.errors import EngineError
+from seatrial.core.finding import Finding, Severity
+from seatrial.core.record import Record, from_plain
+from seatrial.core.step import StepResult
+from seatrial.core.verdict import failed, inconclusive, passed
+from seatrial.engine.border import ProbeSession
+from seatrial.measure.accuracy.answers import Asked, Engine, in_process, plain
+from seatrial.measure.accuracy.parity import HIGHER
+
+SHARE = 0.3  # of the engine's outputs; with fewer matched than this nothing can be said
+
+
+class Suspect(Record):
+    """A cause that explains the difference up to `left` (a share of the error). `cause` is a root-cause class."""
+
+    name: str
+    cause: str
+    says: str
+    left: float
+
+
+class ModuleRow(Record):
+    """One output. `relative`, `noise` and `limit` are |difference| / |truth|; `step` 0 is prefill, 1 the decode step.
+
+    `excused`: it is outside the band but what encloses it is inside, so it means something else on the two sides.
+    `strayed`: tokens left out because a router's near-tie sent them elsewhere.
+    """
+
+    key: str
+    step: int
+    engine_key: str
+    module: str
+    kind: str
+    width: int
+    relative: float
+    noise: float
+    limit: float
+    out: bool
+    excused: bool
+    cosine: float
+    ulps: float
+    bad: int
+    tokens: tuple[int, ...]
+    tokens_out: tuple[int, ...]
+    strayed: tuple[int, ...]
+    suspects: tuple[Suspect, ...]
+
+
+class LocateFacts(Record):
+    """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round."""
+
+    checkpoint: str
+    prompt: str
+    prompt_tokens: int
+    serving_dtype: str
+    truth_dtype: str
+    reference: str
+    rows: tuple[ModuleRow, ...]
+    unmatched: tuple[str, ...]
+    only_reference: tuple[str, ...]
+    first: ModuleRow | None
+
+
+def locate(
+    session: ProbeSession,
+    engine: Engine,
+    asked: Asked,
+    *,
+    scratch: Path,
+    reference: ProbeSession | None = None,
+    reference_checkpoint: str = "",
+    keep: bool = False,
+    timeout_s: float = 600.0,
+    say: Callable[[str], None] | None = None,
+) -> StepResult:
+    """Both sides. Without a `reference` session of its own the engine's process is ended first, to free its memory.
+
+    `reference_checkpoint`: the reference reads these weights instead (the engine's may be a converted copy).
+    """
+    there = in_process(
+        session, engine, [asked], max_tokens=0, capture=scratch / "engine", keep=keep, timeout_s=timeout_s, say=say
+    )
+    if reference is None:
+        session.rest()
+    return against(
+        reference or session,
+        reference_checkpoint or engine.checkpoint,
+        asked,
+        modules=there.modules,
+        watched=there.watched,
+        dtype=there.dtype,
+        scratch=scratch,
+        keep=keep,
+        timeout_s=timeout_s,
+        say=say,
+    )
+
+
+def against(
+    session: ProbeSession,
+    checkpoint: str,
+    asked: Asked,
+    *,
+    modules: Any,
+    watched: dict[str, list[int]],
+    dtype: str,
+    scratch: Path,
+    keep: bool = False,
+    timeout_s: float = 600.0,
+    say: Callable[[str], None] | None = None,
+) -> StepResult:
+    """The reference's side against recorded slices (of the engine, or of a dump)."""
+    if dtype not in HIGHER:
+        raise EngineError(f"no reference for a model served in {dtype}", mend="Serve it in bfloat16 or float32.")
+    request = {
+        "checkpoint": checkpoint,
+        "truth": HIGHER[dtype],
+        "dtype": dtype,
+        "prompt_ids": watched["prompt_ids"],
+        # The last answered token was not read back by the model.
+        "tokens": watched["tokens"][:-1],
+        "engine": modules,
+        "folder": str(scratch / "reference"),
+        "keep": keep,
+        **plain(asked),
+    }
+    reply = session.call("accuracy_locate", request, timeout_s=timeout_s, progress=say)
+    if reply.status != "answered":
+        raise EngineError(
+            f"the reference did not run: {reply.trouble()}",
+            mend=f"Transformers must know the architecture; its log is {reply.log}.",
+        )
+    rows = tuple(_row(row) for row in reply.answer["rows"])
+    facts = LocateFacts(
+        checkpoint=checkpoint,
+        prompt=asked.text,
+        prompt_tokens=len(watched["prompt_ids"]),
+        serving_dtype=dtype,
+        truth_dtype=HIGHER[dtype],
+        reference=f"{reply.answer['class']} of transformers {reply.answer['transformers']}",
+        rows=rows,
+        unmatched=tuple(reply.answer["unmatched"]),
+        only_reference=tuple(reply.answer["only_reference"]),
+        first=next((r for r in rows if r.out and not r.excused), None),
+    )
+    return conclude(facts)
+
+
+def _row(row: dict[str, Any]) -> ModuleRow:
+    plain_row = {**row, "kind": row["class"]}
+    del plain_row["class"]
+    plain_row["suspects"] = [
+        {"name": s["name"], "cause": s["class"], "says": s["says"], "left": s["left"]} for s in row["suspects"]
+    ]
+    return from_plain(ModuleRow, plain_row, where="answer of probe 'accuracy_locate'")
+
+
+def conclude(facts: LocateFacts) -> StepResult:
+    """Verdict and findings A201 (the module) and A202 (what it looks like)."""
+    found: list[Finding] = []
+    matched = len(facts.rows)
+    first = facts.first
+    share = matched / max(1, matched + len(facts.unmatched))
+    if first is not None:
+        step = "in the decode step" if first.step else "in prefill"
+        place = f"{first.key} ({first.module})"
+        message = (
+            f"the first output outside the noise {step}: relative error {first.relative:.2g}, rounding is "
+            f"{first.noise:.2g} (limit {first.limit:.2g}), cosine {first.cosine:.4f}"
+        )
+        found.append(
+            Finding(
+                code="A201",
+                severity=Severity.ERROR,
+                place=place,
+                message=message,
+                next_step=_next(first),
+            )
+        )
+        for s in first.suspects[:3]:
+            says = f"{s.says} (class: {s.cause}; explains all but {100 * s.left:.1f} % of the error)"
+            found.append(Finding(code="A202", severity=Severity.INFO, place=place, message=says))
+        cause = f": {first.suspects[0].says}" if first.suspects else ""
+        outcome = failed(f"{first.key} is the first module that leaves the noise {step}{cause}")
+    elif share < SHARE or not matched:
+        outcome = inconclusive(f"only {matched} of {matched + len(facts.unmatched)} outputs have a counterpart")
+    else:
+        outcome = passed()
+    summary = outcome.reason or f"all {matched} matched outputs are within the noise of {facts.serving_dtype}"
+    return StepResult(step="locate", outcome=outcome, summary=summary, facts=facts, findings=tuple(found))
+
+
+def _next(first: ModuleRow) -> str:
+    what = first.key.split("@")[0].split("#")[0]
+    if "@in" in first.key:
+        return f"Look at what feeds {what}: its projections agree, the step between them and it does not."
+    if "#rope" in first.key:
+        return f"Look at the rotary embedding that {what} calls: base, style, positions, kernel."
+    return f"Look at the class {first.kind} and at how the weights of {what} are loaded."

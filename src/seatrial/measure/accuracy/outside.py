@@ -1,0 +1,175 @@
+"""Evaluation tools in an environment of their own: lm-eval is driven against the server, what it leaves is kept.
+
+In: the tool's interpreter, an address, a task. Out: the five files and a `Score`. Nothing is fetched: the tool runs
+with the hub switched off. Refuses (EngineError): a tool that is not installed there or that ends with an error (its
+last lines are in the message). Refuses (FileFormatError): an output that is not the tool's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from seatrial.core.errors import EngineError
+from seatrial.core.record import Record
+from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig, Level, Prediction, RequestConfig, Score
+from seatrial.measure.accuracy.run import RunWriter, tally
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "OPENAI_API_KEY": "none",
+}
+
+
+class Figure(Record):
+    """`value` in the metric's unit; `higher_is_better` as the tool says."""
+
+    task: str
+    metric: str
+    value: float
+    n: int | None = None
+    stderr: float | None = None
+    higher_is_better: bool = True
+
+
+class ToolOutput(Record):
+    """What a reader made of a tool's files. `total`: the task's size, None if not said."""
+
+    tool: str
+    version: str
+    task: str
+    predictions: tuple[Prediction, ...]
+    figures: tuple[Figure, ...]
+    num_fewshot: int | None = None
+    total: int | None = None
+
+
+def lm_eval_command(
+    python: Path,
+    url: str,
+    model: str,
+    *,
+    task: str,
+    output: Path,
+    include: Path | None = None,
+    limit: int | None = None,
+    fewshot: int | None = None,
+    chat: bool = False,
+    concurrency: int = 1,
+) -> tuple[str, ...]:
+    """lm-eval 0.4's command line against an OpenAI-compatible server; greedy unless the task says otherwise."""
+    path = "/v1/chat/completions" if chat else "/v1/completions"
+    kind = "local-chat-completions" if chat else "local-completions"
+    settings = f"model={model},base_url={url}{path},num_concurrent={concurrency},max_retries=1"
+    settings += ",tokenizer_backend=None,tokenized_requests=False"
+    argv = [str(python), "-m", "lm_eval", "--model", kind, "--model_args", settings, "--tasks", task]
+    argv += ["--output_path", str(output), "--log_samples", "--batch_size", "1"]
+    argv += ["--include_path", str(include)] if include is not None else []
+    argv += ["--limit", str(limit)] if limit is not None else []
+    argv += ["--num_fewshot", str(fewshot)] if fewshot is not None else []
+    argv += ["--apply_chat_template"] if chat else []
+    return tuple(argv)
+
+
+def run_tool(
+    argv: Sequence[str], *, log: Path, cwd: Path, timeout_s: float, say: Callable[[str], None] = lambda text: None
+) -> None:
+    """Run it to its end; raises EngineError with its last lines otherwise. Its group is killed on a time-out."""
+    say(f"running {Path(argv[2]).name if len(argv) > 2 else argv[0]}")
+    try:
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**os.environ, **OFFLINE},
+                start_new_session=True,
+            )
+    except OSError as exc:
+        raise EngineError(
+            f"the tool's interpreter {argv[0]} cannot be started: {exc.strerror or exc}",
+            mend="Give --tool-python of an environment with the tool (python -m venv …; pip install 'lm_eval[api]').",
+        ) from exc
+    try:
+        code = process.wait(timeout_s)
+    except subprocess.TimeoutExpired as exc:
+        raise EngineError(f"the tool did not end within {timeout_s:.0f} s", mend=f"See {log}.") from exc
+    finally:
+        if process.poll() is None:
+            _kill(process)
+    if code:
+        lines = [t for t in log.read_text(errors="replace").splitlines() if t.strip()]
+        last = lines[-1][:300] if lines else ""
+        raise EngineError(f"the tool ended with exit code {code}: {last}", mend=f"See {log}.")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    import contextlib
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def keep(
+    folder: Path,
+    found: ToolOutput,
+    *,
+    request: RequestConfig,
+    level: Level,
+    limit: int | None,
+    source: str,
+    partial: str = "",
+) -> Score:
+    """The five files from what a reader found. Predictions without an answer make the result partial."""
+    run_id = uuid.uuid4().hex[:12]
+    lost = [p for p in found.predictions if p.status == "no-answer"]
+    if lost:
+        reason = f"{len(lost)} of {len(found.predictions)} questions have no answer (first: {lost[0].id})"
+        partial = f"{partial}; {reason}" if partial else reason
+    scores = tuple(
+        AccuracyScore(
+            run_id=run_id,
+            model=request.model,
+            task=f.task,
+            dataset=f.task,
+            metric=f.metric,
+            value=f.value,
+            n=f.n or len(found.predictions),
+            level=level,
+            complete=not partial,
+            partial_reason=partial,
+            tool=found.tool,
+            tool_version=found.version,
+            request=request,
+            stderr=f.stderr,
+            higher_is_better=f.higher_is_better,
+            num_fewshot=found.num_fewshot,
+            limit=limit,
+        )
+        for f in found.figures
+        if f.n or found.predictions
+    )
+    dataset = DatasetConfig(
+        name=found.task,
+        source=source,
+        limit=limit,
+        total=found.total,
+        asked=len(found.predictions),
+        subsets=tuple(sorted({p.subset for p in found.predictions})),
+    )
+    with RunWriter(folder, request, dataset) as writer:
+        for row in found.predictions:
+            writer.add(row)
+        score = tally(run_id, level, found.predictions, partial=partial, scores=scores)
+        writer.finish(score)
+    return score

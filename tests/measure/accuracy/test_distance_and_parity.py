@@ -1,0 +1,140 @@
+"""The verdict of parity from numbers alone: rounding passes, more than rounding does not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seatrial.core.verdict import Verdict
+from seatrial.measure.accuracy.answers import Answered, Asked
+from seatrial.measure.accuracy.distance import FAR, LIMIT, band, kl
+from seatrial.measure.accuracy.parity import conclude, judge
+
+IDS = list(range(100, 110))
+
+
+def test_kl_of_equal_distributions_is_zero_and_of_broken_ones_infinite():
+    spoken = [math.log(x) for x in (0.5, 0.3, 0.1)]
+    assert kl(spoken, spoken) == 0
+    assert kl(spoken, [math.nan, -1.0, -2.0]) == math.inf
+    # By hand: 0.5 ln(0.5/0.25) + 0.5 ln(0.5/0.75), the second candidate being the rest.
+    assert kl([math.log(0.5)], [math.log(0.25)]) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3))
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=8), st.data())
+def test_kl_is_never_negative(weights, data):
+    others = data.draw(st.lists(st.floats(0.001, 1.0), min_size=len(weights), max_size=len(weights)))
+    one = [math.log(w / (sum(weights) + 0.1)) for w in weights]
+    two = [math.log(w / (sum(others) + 0.2)) for w in others]
+    assert kl(one, two) >= 0
+
+
+def noisy(scale, count, seed):
+    pick = random.Random(seed)
+    return [scale * pick.gammavariate(2.0, 1.0) for _ in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_noise_twice_is_in_the_band(seed):
+    assert not band("prefill", noisy(1e-4, 120, seed), noisy(1e-4, 120, seed + 100)).out
+
+
+def test_an_amplitude_above_the_limit_is_out_and_few_positions_are_not_judged():
+    wide = band("prefill", noisy(1e-4 * (2.5 * LIMIT) ** 2, 120, 1), noisy(1e-4, 120, 2))
+    assert wide.out
+    assert not band("prefill", [1.0] * 5, [1e-9] * 5).out
+
+
+def test_far_positions_count_against_those_of_the_noise():
+    calm, far = noisy(1e-4, 100, 3), [1e-4 * 10 * FAR**2] * 8
+    assert band("decode", calm[:92] + far, calm).out
+    # A router's near-ties make such positions in the noise as well.
+    assert not band("decode", calm[:96] + far[:4], calm[:97] + far[:3]).out
+
+
+def answers(shift=0.0, tokens=24, jitter=0.0):
+    """One prompt of 30 tokens; the engine's log-probabilities off by `shift` on alternating candidates."""
+    pick = random.Random(5)
+    probabilities = [0.3, 0.2, 0.1, 0.08, 0.07, 0.05, 0.04, 0.03, 0.02, 0.01]
+    true = [math.log(p) for p in probabilities]
+    top, at, rough = [None], [[]], [[]]
+    for _ in range(30 + tokens - 1):
+        signs = [pick.choice((-1, 1)) for _ in true]
+        top.append({i: t + shift * s for i, t, s in zip(IDS, true, signs, strict=True)})
+        at.append(true)
+        rough.append([t + 0.01 * pick.choice((-1, 1)) for t in true])
+    engine = Answered(asked=Asked(text="x"), prompt_ids=(1,) * 30, tokens=(IDS[0],) * tokens, top=tuple(top))
+    count = len(top)
+    score = {"best": [None] + [IDS[0]] * (count - 1), "best_logprob": [None] + [true[0]] * (count - 1)}
+    reference = {
+        "class": "Tiny",
+        "transformers": "5",
+        "prompt_ids": [[1] * 30],
+        "dtypes": {"float32": [{**score, "at": at}], "bfloat16": [{**score, "at": rough}]},
+    }
+    return engine, reference
+
+
+def verdict(engine, reference):
+    facts = judge("c", [engine], reference, dtype="bfloat16", truth_dtype="float32", how="test", engine="e")
+    return conclude(facts)
+
+
+def test_rounding_passes_and_ten_times_rounding_fails():
+    assert verdict(*answers(0.01)).outcome.verdict is Verdict.PASS
+    result = verdict(*answers(0.1))
+    assert result.outcome.verdict is Verdict.FAIL
+    assert {f.code for f in result.findings} == {"A101", "A102"}
+
+
+def test_a_divergence_within_the_noise_is_a_near_tie_and_a_wide_one_is_told():
+    engine, reference = answers(0.01)
+    place = 30 + 5
+    reference["dtypes"]["float32"][0]["best"][place] = IDS[1]
+    reference["dtypes"]["float32"][0]["best_logprob"][place] = math.log(0.3) + 0.005
+    facts = verdict(engine, reference).facts
+    assert [(d.place, d.near_tie) for d in facts.divergences] == [(5, True)]
+    reference["dtypes"]["float32"][0]["best_logprob"][place] = math.log(0.3) + 1.0
+    result = verdict(engine, reference)
+    assert not result.facts.divergences[0].near_tie
+    # One alone with every distance at rounding's size is a warning (a router's near-tie), not a verdict.
+    assert result.outcome.verdict is Verdict.PASS
+    assert [f.code for f in result.findings] == ["A103"]
+
+
+def test_other_tokens_than_the_reference_tokenizer_are_a_fault_of_their_own():
+    engine, reference = answers(0.01)
+    reference["prompt_ids"] = [[2] * 30]
+    result = verdict(engine, reference)
+    assert [f.code for f in result.findings] == ["A104"]
+    assert result.outcome.verdict is Verdict.FAIL
+
+
+def test_too_few_positions_are_inconclusive():
+    engine, reference = answers(0.01)
+    short = Answered(asked=engine.asked, prompt_ids=(1,) * 3, tokens=engine.tokens[:2], top=engine.top[:5])
+    reference["prompt_ids"] = [[1] * 3]
+    assert verdict(short, reference).outcome.verdict is Verdict.INCONCLUSIVE
+
+
+def test_two_wide_divergences_of_six_prompts_do_not_make_each_other_a_fault():
+    engine, reference = answers(0.01)
+    for kind in reference["dtypes"].values():
+        kind[:] = [{k: list(v) for k, v in kind[0].items()} for _ in range(6)]
+    reference["prompt_ids"] *= 6
+    for number in range(2):
+        truth = reference["dtypes"]["float32"][number]
+        truth["best"][35], truth["best_logprob"][35] = IDS[1], math.log(0.3) + 1.0
+    facts = judge("c", [engine] * 6, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e")
+    result = conclude(facts)
+    assert [f.code for f in result.findings] == ["A103", "A103"]
+    assert result.outcome.verdict is Verdict.PASS
+    for number in range(2, 5):
+        truth = reference["dtypes"]["float32"][number]
+        truth["best"][35], truth["best_logprob"][35] = IDS[1], math.log(0.3) + 1.0
+    facts = judge("c", [engine] * 6, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e")
+    assert conclude(facts).outcome.verdict is Verdict.FAIL

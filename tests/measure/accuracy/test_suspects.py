@@ -1,0 +1,169 @@
+"""The suspects on numbers made by hand: each fault, put into random rows, is named; rounding names none."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import seatrial
+
+PROBES = Path(seatrial.__file__).parent / "engine" / "probes"
+CONFIG = SimpleNamespace(
+    head_dim=8, hidden_size=32, num_attention_heads=4, num_experts_per_tok=1, rope_parameters={"rope_theta": 10000.0}
+)
+TOKENS, HEADS, WIDTH = 12, 4, 8
+THETA = 10000.0 ** (-np.arange(WIDTH // 2) * 2.0 / WIDTH)
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, PROBES / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+suspects, locate, watch = module("accuracy_suspects"), module("accuracy_locate"), module("accuracy_watch")
+
+
+def named(key, mine, theirs, others=None, weights=None, tokens_out=None):
+    """Names of the suspects for these rows."""
+    arrays = {key: theirs, **(others or {})}
+    true = {k: {"key": k, "rows": list(range(len(a))), "width": a.shape[1], "name": k} for k, a in arrays.items()}
+    record = {"key": key, "step": 0, "rows": list(range(len(mine))), "width": mine.shape[1], "name": "mine"}
+    row = {"key": key, "engine_key": key, "step": 0, "width": mine.shape[1], "tokens": list(range(len(mine)))}
+    row["tokens_out"] = list(range(len(mine))) if tokens_out is None else tokens_out
+
+    def read(what):
+        return mine if what["name"] == "mine" else arrays[what["name"]]
+
+    return [s["name"] for s in suspects.test(row, [record], true, read, weights or {}, CONFIG)]
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(3).normal(size=(TOKENS, HEADS * WIDTH))
+
+
+def turned(raw, positions, theta=THETA):
+    """Queries rotated by halves."""
+    folded = raw.reshape(TOKENS, HEADS, WIDTH)
+    z = folded[..., : WIDTH // 2] + 1j * folded[..., WIDTH // 2 :]
+    w = z * np.exp(1j * positions[:, None, None] * theta[None, None, :])
+    return np.concatenate([w.real, w.imag], axis=-1).reshape(raw.shape)
+
+
+def test_rounding_alone_has_no_suspect(rows):
+    noise = np.random.default_rng(4).normal(size=rows.shape) * 0.01
+    assert named("layers.0.self_attn.q_proj", rows + noise, rows) == []
+
+
+def test_a_missing_scale_a_dropped_bias_and_swapped_halves_are_named(rows):
+    other = np.random.default_rng(5).normal(size=rows.shape)
+    assert named("layers.0.mlp.down_proj", rows * 1.3, rows)[0] == "scale"
+    bias = np.random.default_rng(6).normal(size=(1, rows.shape[1]))
+    assert named("layers.0.self_attn.q_proj", rows - bias, rows)[0] == "bias"
+    assert named("layers.0.mlp.gate_proj", other, rows, {"layers.0.mlp.up_proj": other})[0] == "swapped-halves"
+
+
+def test_norm_faults_are_told_apart(rows):
+    weight = np.random.default_rng(7).uniform(0.6, 1.4, size=rows.shape[1])
+    size = np.random.default_rng(8).uniform(0.5, 0.9, size=(TOKENS, 1))
+    assert named("layers.0.input_layernorm", rows, rows * weight)[0] == "norm-weight"
+    assert named("layers.0.input_layernorm", rows * size, rows)[0] == "norm-epsilon"
+
+
+def test_heads_in_another_order_and_a_transposed_weight_are_named(rows):
+    moved = rows.reshape(TOKENS, HEADS, WIDTH)[:, [2, 3, 0, 1]].reshape(rows.shape)
+    assert {"head-order", "feature-order"} & set(named("layers.0.self_attn.o_proj@in", moved, rows))
+
+    class Weight:
+        shape = (32, 32)
+        matrix = np.random.default_rng(9).normal(size=(32, 32))
+
+        def dim(self):
+            return 2
+
+        def to(self, _):
+            return self
+
+        double = numpy = lambda self: self
+
+        def __array__(self, dtype=None, copy=None):
+            return self.matrix
+
+        @property
+        def T(self):
+            return self.matrix.T
+
+    given = np.random.default_rng(10).normal(size=(TOKENS, 32))
+    weight = Weight()
+    right, wrong = given @ weight.matrix.T, given @ weight.matrix
+    own = {"m.layers.0.self_attn.o_proj.weight": weight}
+    assert "transposed" in named("layers.0.self_attn.o_proj", wrong, right, weights=own)
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        (lambda raw, at: turned(raw, at + 1), "position"),
+        (lambda raw, at: turned(raw, at, 500000.0 ** (-np.arange(WIDTH // 2) * 2.0 / WIDTH)), "rope-base"),
+        (lambda raw, at: turned(raw, at * 0.5), "rope-scaling"),
+        (lambda raw, at: raw, "no-rope"),
+    ],
+)
+def test_faults_of_the_rotation_are_told_apart(rows, fault, name):
+    at = np.arange(TOKENS, dtype=float)
+    right = turned(rows, at)
+    assert name in named("layers.0.self_attn#rope_q", fault(rows, at), right, {"layers.0.self_attn.q_norm": rows})
+
+
+def test_tokens_of_one_expert_and_late_tokens_are_named(rows):
+    logits = np.random.default_rng(11).normal(size=(TOKENS, 4)) * 3
+    wrong = [t for t in range(TOKENS) if logits[t].argmax() == 2]
+    broken = rows.copy()
+    broken[wrong] *= np.random.default_rng(12).normal(size=(1, rows.shape[1]))
+    told = named("layers.0.mlp.experts", broken, rows, {"layers.0.mlp.gate": logits}, tokens_out=wrong)
+    assert "expert" in told
+    late = rows.copy()
+    late[8:] = np.random.default_rng(13).normal(size=(4, rows.shape[1]))
+    assert "late-tokens" in named("layers.0.linear_attn", late, rows, tokens_out=[8, 9, 10, 11])
+
+
+def test_not_a_number_is_named_before_anything_else(rows):
+    broken = rows.copy()
+    broken[3, 3] = np.nan
+    assert named("layers.0.mlp", broken, rows) == ["not-a-number"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("model.layers.3.self_attn.q_proj", "layers.3.self_attn.q_proj"),
+        ("language_model.model.layers.0.mlp", "layers.0.mlp"),
+        ("model.language_model.layers.0.mlp", "layers.0.mlp"),
+        ("vision_tower.vision_model.encoder.layers.1.mlp.fc1", "vision.layers.1.mlp.fc1"),
+        ("model.embed_tokens", "embed_tokens"),
+        ("model.multi_modal_projector.linear_1", "projector.linear_1"),
+        ("transformer.h.2.attn", "layers.2.attn"),
+    ],
+)
+def test_names_of_both_sides_meet(name, key):
+    assert watch.key_of(name) == key
+
+
+def test_a_module_whose_parent_is_inside_the_band_is_excused_and_one_whose_parent_is_not_is_not():
+    judged = {"layers.0.mlp.experts", "layers.0.mlp", "layers.0"}
+    assert locate.excused("layers.0.mlp.experts", {"layers.0.mlp.experts"}, judged)
+    assert not locate.excused("layers.0.mlp.experts", {"layers.0.mlp.experts", "layers.0.mlp"}, judged)
+    assert not locate.excused("layers.0", {"layers.0"}, judged)
+
+
+def test_at_most_a_few_tokens_are_kept_the_first_and_the_last_among_them():
+    chosen = watch.spread(5000)
+    assert (chosen[0], chosen[-1]) == (0, 4999)
+    assert len(chosen) <= watch.ROWS
+    assert watch.spread(3) == [0, 1, 2]
