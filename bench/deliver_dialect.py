@@ -1,7 +1,7 @@
-"""A plugin's own accuracy configs held against what its test code reads: which keys are dead, which are missing.
+"""A plugin's own accuracy configs held against what its test code reads: dead keys, missing keys.
 
-Run: PYTHONPATH=src python bench/deliver_dialect.py CHECKOUT (an unpacked vllm-ascend source archive will do). Every file
-there runs in the project's own CI, so each finding is a fault of theirs or of ours.
+Run: PYTHONPATH=src python bench/deliver_dialect.py CHECKOUT (an unpacked vllm-ascend source archive will do). Each
+file there runs in the project's own CI, so each finding is a fault of theirs or of ours.
 """
 
 from __future__ import annotations

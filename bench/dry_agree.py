@@ -24,9 +24,11 @@ from dry_files import write
 from dry_models import (
     QUANTIZATION,
     SMALL_DEEPSEEK,
+    SMALL_GPT_OSS,
     SMALL_MOE,
     SMALL_QWEN3,
     deepseek_v3,
+    gpt_oss,
     quantised_config,
     qwen3_dense,
     qwen3_moe,
@@ -73,6 +75,7 @@ def header_models() -> list[Model]:
     fp8 = quantised_config("fp8", SMALL_MOE)
     fp8["quantization_config"] = {**QUANTIZATION["fp8"], "modules_to_not_convert": unquantised_gates(SMALL_MOE)}
     found.append(Model(name="qwen3-moe fp8", config=fp8, tensors=qwen3_moe(SMALL_MOE, block=128)))
+    found.append(Model(name="gpt-oss mxfp4", config=SMALL_GPT_OSS, tensors=gpt_oss()))
     found.append(Model(name="deepseek fp8 mla", config=SMALL_DEEPSEEK, tensors=deepseek_v3(SMALL_DEEPSEEK)))
     return found
 

@@ -265,6 +265,11 @@ class Quantised(Names):
         elif self.form == "int8":
             self.plain(f"{name}.weight", out, into, dtype="I8")
             self.plain(f"{name}.weight_scale", out, 1)
+        elif self.form == "nvfp4":
+            self.plain(f"{name}.weight", out, into // 2, dtype="U8")
+            self.plain(f"{name}.weight_scale", out, into // 16, dtype="F8_E4M3")
+            self.plain(f"{name}.weight_scale_2", dtype="F32")
+            self.plain(f"{name}.input_scale", dtype="F32")
         elif self.form == "int4":
             self.plain(f"{name}.weight_packed", out, into // 8, dtype="I32")
             self.plain(f"{name}.weight_scale", out, groups)
@@ -299,7 +304,70 @@ QUANTIZATION = {
     "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True, "lm_head": False},
     "int8": compressed("int8"),
     "int4": compressed("int4"),
+    "nvfp4": {
+        "quant_method": "modelopt",
+        "quant_algo": "NVFP4",
+        "kv_cache_quant_algo": None,
+        "group_size": 16,
+        "ignore": ["lm_head"],
+        "producer": {"name": "modelopt", "version": "0.40.0"},
+    },
 }
+
+# gpt-oss as its repository has it: routed experts in MXFP4 blocks of 32, all else in bf16.
+SMALL_GPT_OSS: dict[str, object] = {
+    "architectures": ["GptOssForCausalLM"],
+    "model_type": "gpt_oss",
+    "attention_bias": True,
+    "head_dim": 64,
+    "hidden_act": "silu",
+    "hidden_size": 256,
+    "intermediate_size": 256,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "max_position_embeddings": 4096,
+    "num_attention_heads": 4,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 2,
+    "num_local_experts": 4,
+    "quantization_config": {
+        "quant_method": "mxfp4",
+        "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "embed_tokens", "lm_head"],
+    },
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 150000,
+    "sliding_window": 128,
+    "swiglu_limit": 7.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 2048,
+}
+
+
+def gpt_oss(config: dict[str, object] | None = None) -> list[HeaderTensor]:
+    c = dict(config or SMALL_GPT_OSS)
+    names = Names()
+    hidden, inner, experts = int(c["hidden_size"]), int(c["intermediate_size"]), int(c["num_local_experts"])
+    head = int(c["head_dim"])
+    q, kv = head * int(c["num_attention_heads"]), head * int(c["num_key_value_heads"])
+    names.plain("model.embed_tokens.weight", int(c["vocab_size"]), hidden)
+    for layer in range(int(c["num_hidden_layers"])):
+        at = f"model.layers.{layer}"
+        for part, out, into in (("q", q, hidden), ("k", kv, hidden), ("v", kv, hidden), ("o", hidden, q)):
+            names.plain(f"{at}.self_attn.{part}_proj.weight", out, into)
+            names.plain(f"{at}.self_attn.{part}_proj.bias", out)
+        names.plain(f"{at}.self_attn.sinks", int(c["num_attention_heads"]))
+        names.plain(f"{at}.input_layernorm.weight", hidden)
+        names.plain(f"{at}.post_attention_layernorm.weight", hidden)
+        names.plain(f"{at}.mlp.router.weight", experts, hidden)
+        names.plain(f"{at}.mlp.router.bias", experts)
+        for part, out, into in (("gate_up", 2 * inner, hidden), ("down", hidden, inner)):
+            names.plain(f"{at}.mlp.experts.{part}_proj_blocks", experts, out, into // 32, 16, dtype="U8")
+            names.plain(f"{at}.mlp.experts.{part}_proj_scales", experts, out, into // 32, dtype="U8")
+            names.plain(f"{at}.mlp.experts.{part}_proj_bias", experts, out)
+    names.plain("model.norm.weight", hidden)
+    names.plain("lm_head.weight", int(c["vocab_size"]), hidden)
+    return names.tensors
 
 
 def unquantised_gates(config: dict[str, object]) -> list[str]:

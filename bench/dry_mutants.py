@@ -21,9 +21,11 @@ from pathlib import Path
 from dry_models import (
     QUANTIZATION,
     SMALL_DEEPSEEK,
+    SMALL_GPT_OSS,
     SMALL_MOE,
     SMALL_QWEN3,
     deepseek_v3,
+    gpt_oss,
     quantised_config,
     qwen3_dense,
     qwen3_moe,
@@ -70,6 +72,7 @@ def own_models() -> list[Model]:
     fp8["quantization_config"] = {**QUANTIZATION["fp8"], "modules_to_not_convert": unquantised_gates(SMALL_MOE)}
     found.append(Model("qwen3-moe", SMALL_MOE, qwen3_moe(SMALL_MOE), tp=2))
     found.append(Model("qwen3-moe fp8", fp8, qwen3_moe(SMALL_MOE, block=128), tp=2))
+    found.append(Model("gpt-oss mxfp4", SMALL_GPT_OSS, gpt_oss(), tp=2))
     found.append(Model("deepseek fp8 mla", SMALL_DEEPSEEK, deepseek_v3(SMALL_DEEPSEEK), tp=2))
     return found
 

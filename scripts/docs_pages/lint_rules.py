@@ -36,4 +36,4 @@ def page() -> str:
 
 
 def block(code: str) -> str:
-    return f"```python\n{code.rstrip()}\n```\n"
+    return f"```text\n{code.rstrip()}\n```\n"

@@ -73,7 +73,23 @@ def test_with_writes_allowed_every_command_is_a_tool_and_is_said_to_write():
     assert READ_ONLY & offered.keys() == {n for n, t in offered.items() if t.is_read_only}
     for tool in offered.values():
         if tool.is_read_only:
-            assert not {p.flag for p in tool.parameters} & {"--out", "--fix", "--bundle", "--serve"}
+            assert not {p.flag for p in tool.parameters} & {"--out", "--fix", "--undo", "--bundle", "--serve"}
+
+
+def test_no_option_of_a_looking_tool_says_that_it_writes():
+    import click
+
+    looking = {t.words: {p.name for p in t.parameters} for t in tools(program, allow_writes=False)}
+    for words, names in looking.items():
+        command = program
+        for word in words:
+            command = command.get_command(click.Context(command), word)
+        for option in command.params:
+            text = (getattr(option, "help", None) or "").lower()
+            if option.name in names and option.name != "as_json":
+                assert not text.startswith(("write", "keep", "save", "mend", "take back", "append", "serve")), (
+                    option.name
+                )
 
 
 def scripted(tmp_path, text):

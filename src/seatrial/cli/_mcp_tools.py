@@ -18,7 +18,7 @@ READ_ONLY = {
 # Neither tools nor of use to an agent over this channel.
 NEVER = {"mcp", "skills install", "skills uninstall"}
 # Parameters of looking commands that write a file or wait on a terminal.
-WRITING = {"out", "bundle", "fix", "write", "save", "serve", "learn", "watch", "follow"}
+WRITING = {"out", "bundle", "fix", "write", "save", "serve", "learn", "watch", "follow", "undo", "apply", "force"}
 
 
 def tools(program: click.Group, *, allow_writes: bool) -> tuple[ToolSpec, ...]:
@@ -52,7 +52,9 @@ def _tool(path: tuple[str, ...], command: click.Command) -> ToolSpec:
     required = []
     for parameter in command.params:
         shown = parameter.name or ""
-        if shown in ("as_json", "help") or (is_read_only and shown in WRITING):
+        if shown in ("as_json", "help") or (
+            is_read_only and WRITING & {shown, *(o.lstrip("-") for o in parameter.opts)}
+        ):
             continue
         is_switch = isinstance(parameter, click.Option) and parameter.is_flag
         is_repeated = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs != 1
