@@ -3,6 +3,7 @@
 In: what the engine answered (`answers.py`) and a probe session for the reference. Out: `ParityFacts` in a `StepResult`.
 The reference scores the engine's own sequences, so one forward pass per sequence is enough and a divergence does not
 spoil the positions behind it. Refuses (EngineError): a reference that cannot be loaded.
+A little over 250 lines: records, judging and findings of one verdict.
 """
 
 from __future__ import annotations
