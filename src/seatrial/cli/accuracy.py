@@ -83,6 +83,8 @@ def parity(
 
     if (image or patch) and not in_process:
         raise UsageError("--image and --patch need --in-process", mend="Add --in-process.")
+    if in_process and (tp or 1) > 1:
+        raise UsageError("--in-process runs one rank", mend="Leave it out: a served engine may have several.")
     target_, python = _target(target, checkpoint)
     asked = [answers.Asked(text=t) for t in chosen(prompts, seed)]
     asked += [answers.Asked(text=IMAGE, image=True)] if image else []
@@ -96,7 +98,6 @@ def parity(
             setting = answers.Engine(
                 checkpoint=str(checkpoint.absolute()),
                 dtype=dtype or "auto",
-                tp=tp or 1,
                 max_model_len=max_model_len,
                 patch=str(patch.absolute()) if patch else "",
             )
@@ -148,7 +149,6 @@ def _served(
 
 @command.command()
 @engine_options
-@click.option("--tp", default=1, show_default=True, type=click.IntRange(min=1), help="Tensor parallel size.")
 @click.option("--dtype", default="auto", show_default=True, help="Serving dtype; float32 shows formulas more sharply.")
 @click.option("--prompt", help="The prompt; default: one of our own.")
 @click.option("--patch", type=click.Path(path_type=Path), help="Python file with patch(model), to try a mend on.")
@@ -159,7 +159,6 @@ def locate(
     target: str,
     max_model_len: int | None,
     keep: Path | None,
-    tp: int,
     dtype: str,
     prompt: str | None,
     patch: Path | None,
@@ -196,7 +195,6 @@ def locate(
             setting = answers.Engine(
                 checkpoint=str(checkpoint.absolute()),
                 dtype=dtype,
-                tp=tp,
                 max_model_len=max_model_len,
                 patch=str(patch.absolute()) if patch else "",
             )
