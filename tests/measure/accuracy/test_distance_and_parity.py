@@ -15,7 +15,7 @@ from seatrial.core.verdict import Verdict
 from seatrial.gates.client import Client
 from seatrial.gates.exchange import Exchange
 from seatrial.measure.accuracy.answers import TOP, Answered, Asked, served
-from seatrial.measure.accuracy.distance import FAR, LIMIT, band, kl
+from seatrial.measure.accuracy.distance import FAR, band, kl
 from seatrial.measure.accuracy.parity import conclude, judge
 
 IDS = list(range(100, 110))
@@ -48,8 +48,11 @@ def test_the_same_noise_twice_is_in_the_band(seed):
 
 
 def test_an_amplitude_above_the_limit_is_out_and_few_positions_are_not_judged():
-    wide = band("prefill", noisy(1e-4 * (2.5 * LIMIT) ** 2, 120, 1), noisy(1e-4, 120, 2))
+    # Three times the amplitude: too little to be far, so that the quantiles alone must see it.
+    wide = band("prefill", noisy(1e-4 * 3.0**2, 120, 1), noisy(1e-4, 120, 2))
+    assert not wide.far_is_more
     assert wide.out
+    assert not band("prefill", noisy(1e-4 * 1.3**2, 120, 1), noisy(1e-4, 120, 2)).out
     assert not band("prefill", [1.0] * 5, [1e-9] * 5).out
 
 
