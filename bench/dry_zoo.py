@@ -1,10 +1,12 @@
 """Zoo: every architecture that the engine registers and transformers can configure by default, dry-run header-only.
 
     python bench/dry_zoo.py ENGINE_PYTHON [--only NAME ...] [--out docs/dry-zoo.json]
+    python bench/dry_zoo.py ENGINE_PYTHON --target ascend-a2 --plugin FOLDER [--out docs/dry-zoo-ascend.json]
 
 Must hold: each gets a verdict, none crashes seatrial, at least 120 architectures, and of the failures none is ours.
 transformers makes the checkpoint on the meta device with the names that `save_pretrained` would write, cut to 4 layers
-at full width. The result is the source of the page docs/dry-zoo.md (`make docs`).
+at full width. With a target, the plugin's platform builds it through the stubs of `platforms/`. The result is the
+source of the page docs/dry-zoo.md or dry-zoo-ascend.md (`make docs`).
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from pathlib import Path
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict
 from seatrial.dryrun import HeaderTensor, dry
-from seatrial.dryrun.rules.limits import is_limit
+from seatrial.dryrun.raw import RawFailure
+from seatrial.dryrun.rules.limits import is_gap, is_limit
 from seatrial.engine.border import ProbeSession
+from seatrial.platforms.stubs import Stubs, load_stubs
+from seatrial.targets import load_target
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def whose(result: StepResult) -> str:
     """Whose fault a verdict other than pass is: ours, transformers' (names or config fields that drifted), engine's."""
     account = result.facts
+    if account is not None and any(is_gap(f.raw) for f in account.failures):
+        return "stub"
     if account is None or account.crashed_ranks or any(is_limit(f.raw) for f in account.failures):
         return "ours"
     if any(f.raw.stage == "arrange" for f in account.failures):
@@ -38,16 +45,26 @@ def whose(result: StepResult) -> str:
             return "zoo"  # tokenizer and processor files, which only a real checkpoint has
         places = " ".join(p.file for p in refused[0].frames[-3:])
         drifted = "transformers/" in places and refused[0].type.endswith("AttributeError")
-        return "transformers" if drifted or "Strict" in refused[0].type else "engine"
+        if drifted or "Strict" in refused[0].type:
+            return "transformers"
+        return "plugin" if from_plugin(refused[0]) else "engine"
     unplaced = [t for t in account.tensor_troubles if t.state in ("failed", "unexplained")]
     if unplaced:
         return "transformers"
     return "engine"
 
 
-def one(session: ProbeSession, name: str) -> dict[str, object]:
+def from_plugin(failure: RawFailure) -> bool:
+    """Whether the plugin's own code raised, or called what raised (other than handing on to the class it extends)."""
+    last = [p for p in failure.frames[-2:] if ("_ascend/" in p.file or "_kunlun/" in p.file)]
+    return "not supported in npu" in failure.message or any(not p.source.startswith("super()") for p in last)
+
+
+def one(
+    making: ProbeSession, session: ProbeSession, name: str, stubs: Stubs | None = None, plugin: str = ""
+) -> dict[str, object]:
     began = time.monotonic()
-    made = session.call("dry_headers", {"architecture": name, "layers": 4}, timeout_s=300)
+    made = making.call("dry_headers", {"architecture": name, "layers": 4}, timeout_s=300)
     if made.status != "answered" or "error" in made.answer:
         return {
             "architecture": name,
@@ -62,7 +79,15 @@ def one(session: ProbeSession, name: str) -> dict[str, object]:
         tensors = [HeaderTensor(name=n, dtype=d, shape=tuple(s)) for n, d, s in made.answer["tensors"]]
         generates = "ForCausalLM" in name or "ForConditionalGeneration" in name
         options = {} if generates else {"runner": "pooling"}
-        result = dry(Path(folder), tensors, session=session, engine_args=options, timeout_s=300)
+        result = dry(
+            Path(folder),
+            tensors,
+            session=session,
+            engine_args=options,
+            stubs=stubs,
+            plugin_root=plugin,
+            timeout_s=300,
+        )
     verdict = result.outcome.verdict
     return {
         "architecture": name,
@@ -70,7 +95,9 @@ def one(session: ProbeSession, name: str) -> dict[str, object]:
         "whose": "" if verdict is Verdict.PASS else whose(result),
         "summary": result.summary,
         "reason": " ".join(result.outcome.reason.replace(folder, "CHECKPOINT").split())[:260],
+        "backends": sorted({line.backend for line in result.facts.cache if line.backend}) if result.facts else [],
         "depth": made.answer["how"],
+        "plugin": result.facts.stubs.plugin_version if result.facts and result.facts.stubs else "",
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -80,18 +107,24 @@ def main() -> None:
     parser.add_argument("python", type=Path)
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--target", default="cpu")
+    parser.add_argument("--plugin", default="", help="folder with the plugin's sources")
     options = parser.parse_args()
+    stubs = load_stubs(load_target(options.target).target.platform, options.target)
+    version = ""
     rows = []
     with (
         tempfile.TemporaryDirectory() as scratch,
+        ProbeSession(options.python, log=Path(scratch) / "make.log") as making,
         ProbeSession(options.python, log=Path(scratch) / "zoo.log") as session,
     ):
-        listed = session.call("dry_headers", {"list": True}).answer
-        identity = session.call("identity", {}).answer["packages"]
+        listed = making.call("dry_headers", {"list": True}).answer
+        identity = making.call("identity", {}).answer["packages"]
         for entry in listed:
             if not entry["transformers"] or (options.only and entry["name"] not in options.only):
                 continue
-            row = one(session, entry["name"])
+            row = one(making, session, entry["name"], stubs, options.plugin)
+            version = str(row.pop("plugin", "") or version)
             rows.append(row)
             print(f"{row['architecture']:<48}{row['verdict']:<14}{row['whose']:<14}{row['reason'][:90]}", flush=True)
     tried = [r for r in rows if r["verdict"] != "not made"]
@@ -104,6 +137,7 @@ def main() -> None:
             "vllm": identity.get("vllm"),
             "transformers": identity.get("transformers"),
             "registered": len(listed),
+            **({"target": options.target, "plugin": version} if stubs else {}),
             "rows": [{k: v for k, v in r.items() if k != "seconds"} for r in rows],
         }
         options.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -1,30 +1,39 @@
-"""docs/dry-zoo.md: the table of bench/dry_zoo.py, from the result it left in docs/dry-zoo.json."""
+"""docs/dry-zoo.md and dry-zoo-ascend.md: the tables of bench/dry_zoo.py, from the results it left beside them."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-PAGE = "dry-zoo.md"
-SOURCE = Path(__file__).resolve().parents[2] / "docs" / "dry-zoo.json"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def page() -> str:
-    data = json.loads(SOURCE.read_text(encoding="utf-8"))
+def pages() -> dict[str, str]:
+    return {f"{name}.md": table(DOCS / f"{name}.json") for name in ("dry-zoo", "dry-zoo-ascend")}
+
+
+def table(source: Path) -> str:
+    """The page of one zoo: on the CPU engine, or through a plugin's platform if the file names a target."""
+    data = json.loads(source.read_text(encoding="utf-8"))
     rows = data["rows"]
     made = [r for r in rows if r["verdict"] != "not made"]
     counts = Counter(r["whose"] or "pass" for r in made)
     lines = [
-        "# Zoo of the dry run",
+        f"# Zoo of the dry run{' through ' + data['target'] if 'target' in data else ''}",
         "",
-        "Generated from `docs/dry-zoo.json`, which `bench/dry_zoo.py` writes; do not edit.",
+        f"Generated from `docs/{source.name}`, which `bench/dry_zoo.py` writes; do not edit.",
         "",
-        f"vLLM {data['vllm']} (CPU) registers {data['registered']} architectures; transformers {data['transformers']}",
+        *plugin_words(data),
+        f"vLLM {data['vllm']} ({platform_of(data)}) registers {data['registered']} architectures; transformers "
+        f"{data['transformers']}",
         f"has a class for {len(rows)} of them and can build {len(made)} from its default config. Each was cut to four",
         "layers, named as `save_pretrained` names it, and dry-run at TP 1. What is not a pass is classified: `engine`",
         "(vLLM refuses or cannot load it), `transformers` (its default config or its tensor names are not those that",
-        "vLLM reads), `zoo` (it lacks a file that only a real checkpoint has), `ours` (the dry run cannot follow).",
+        "vLLM reads), `zoo` (it lacks a file that only a real checkpoint has), `ours` (the dry run cannot follow)"
+        + (", `plugin` (the plugin's own code)," if "target" in data else "."),
+        *(["`stub` (the stand-ins for the device's packages lack a name)."] if "target" in data else []),
         "",
         ", ".join(f"{name}: {count}" for name, count in sorted(counts.items())) + ".",
         "",
@@ -35,6 +44,20 @@ def page() -> str:
         text = row["summary"] if row["verdict"] == "pass" else row["reason"]
         lines.append(f"| {row['architecture']} | {row['verdict']} | {row['whose']} | {_cell(text)} |")
     return "\n".join(lines) + "\n"
+
+
+def platform_of(data: dict[str, Any]) -> str:
+    return f"{data['target']} with plugin {data['plugin']}" if "target" in data else "CPU"
+
+
+def plugin_words(data: dict[str, Any]) -> list[str]:
+    if "target" not in data:
+        return []
+    return [
+        "The plugin's platform class, patches, operators and model classes are what is built, without its hardware;",
+        "the device's own Python packages are stood in for by `src/seatrial/platforms/<name>/stubs.toml`.",
+        "",
+    ]
 
 
 def _cell(text: str) -> str:

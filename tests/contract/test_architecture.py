@@ -27,6 +27,7 @@ ORDER = [
     "evidence",
     "report",
     "delivery",
+    "agents",
     "workflow",
     "cli",
 ]

@@ -5,9 +5,12 @@ named `vllm` beside a Python (see `conftest.py`). Faults, joined by commas: neve
 (silent, but computing), die-at-start, die-late, traceback, slow-start=S, no-health, health-503, wrong-model,
 models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers), hang, half-open, cut, garbage,
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
-flood (1 MB of log per answer and at the start), no-image, huge, crash-with=WORD (crash on a request if WORD is one of
-the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
-batch-drift and batch-fault (another token when requests overlap: by a hair, or by far),
+flood (1 MB of log per answer and at the start), no-image, no-audio, huge, crash-with=WORD (crash on a request if WORD
+is one of the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
+deaf-to-adapter, idle-replica (the second of two never works), endless (a schema's answer is cut off at temperature 0),
+batch-drift and batch-fault (another token when requests overlap: by a hair, or by far), graph-fault (another token
+without --enforce-eager), never-compiles (says so in its configuration), secret (logs its command line), say=TEXT (logs
+it, ; for a comma),
 nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does).
 """
 
@@ -55,7 +58,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def refused(self):
+        """Like vLLM: everything below /v1 wants the key, /health and /metrics do not."""
+        key = option("--api-key")
+        if key and self.path.startswith("/v1") and self.headers.get("Authorization") != f"Bearer {key}":
+            self.answer(401, {"error": "Unauthorized"})
+            return True
+        return False
+
     def do_GET(self):
+        if self.refused():
+            return None
         if self.path == "/health":
             if "no-health" in FAULTS:
                 return self.answer(404, {"detail": "Not Found"})
@@ -63,6 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
             lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
+            for engine in range(int(option("--data-parallel-size", 1))):
+                done = 0 if engine and "idle-replica" in FAULTS else 4
+                lines.append(f'vllm:request_success_total{{engine="{engine}",finished_reason="stop"}} {float(done)}\n')
             return self.answer(200, "".join(lines).encode())
         if "models-hang" in FAULTS:
             time.sleep(3600)
@@ -79,6 +95,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def post(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.refused():
+            return None
         crash = "crash-on-request" in FAULTS or FAULTS.get("crash-with", "?") in sys.argv
         if "once" in FAULTS and not Path(FAULTS["once"]).exists():
             Path(FAULTS["once"]).touch()
@@ -93,6 +111,8 @@ class Handler(BaseHTTPRequestHandler):
         if "nan-refused" in FAULTS and "logprobs" in body:
             return self.answer(400, {"error": {"message": "Out of range float values are not JSON compliant: nan"}})
         image = "image_url" in json.dumps(body.get("messages", ""))
+        if "no-audio" in FAULTS and "input_audio" in json.dumps(body.get("messages", "")):
+            return self.answer(500, {"error": {"message": "please install the audio parts", "code": 500}})
         if image and "no-image" in FAULTS:
             return self.answer(500, {"error": {"message": "placeholders do not match", "code": 500}})
         if "hang" in FAULTS:
@@ -133,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def choice(self, body):
+        if "response_format" in body and "endless" in FAULTS and not body["temperature"]:
+            return {"choices": [{"message": {"content": '{"side": "port"   '}, "finish_reason": "length"}]}
         if "response_format" in body and "deaf-to-schema" not in FAULTS:
             return {"choices": [{"message": {"content": '{"side": "port"}'}, "finish_reason": "stop"}]}
         tokens = ["aye", ",", " aye", ",", " captain", "!", " All", " well", "."]
@@ -143,6 +165,8 @@ class Handler(BaseHTTPRequestHandler):
         if "empty" in FAULTS:
             tokens = []
         logprob = float("nan") if "nan" in FAULTS else -0.5
+        if body["model"] == "seatrial-lora" and "deaf-to-adapter" not in FAULTS:
+            logprob = -0.75
         content = [{"token": t, "logprob": logprob} for t in tokens]
         logprobs = {"content": content, "tokens": tokens, "token_logprobs": [logprob] * len(tokens)}
         text = "".join(tokens)
@@ -153,13 +177,21 @@ class Handler(BaseHTTPRequestHandler):
             choice["logprobs"]["top_logprobs"] = top
             if "batch-drift" in FAULTS and BUSY[1] > 1:
                 choice["logprobs"]["tokens"] = [*tokens[:2], " other", *tokens[3:]]
-            if "batch-fault" in FAULTS and BUSY[1] > 1:
+            graph_fault = "graph-fault" in FAULTS and "--enforce-eager" not in sys.argv
+            if graph_fault or ("batch-fault" in FAULTS and BUSY[1] > 1):
                 choice["logprobs"]["tokens"] = [*tokens[:2], " wrong", *tokens[3:]]
-        return {"choices": [{**choice, "finish_reason": "stop"}], "usage": {"completion_tokens": len(tokens)}}
+        # A medium in base64 is long, and so it is many prompt tokens.
+        usage = {"completion_tokens": len(tokens), "prompt_tokens": len(json.dumps(body.get("messages", ""))) // 100}
+        return {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
 
 
 def main():
-    log("INFO 11-20 00:00:00 [core.py:1] Initializing a V1 LLM engine (stand-in)")
+    config = " compilation_config={'mode': <CompilationMode.NONE: 0>}" if "never-compiles" in FAULTS else ""
+    log("INFO 11-20 00:00:00 [core.py:1] Initializing a V1 LLM engine (stand-in)" + config)
+    if "say" in FAULTS:
+        log(FAULTS["say"].replace(";", ","))
+    if "secret" in FAULTS:
+        log(f"ValueError: non-default args: {sys.argv[1:]}")
     if "--enable-expert-parallel" in sys.argv:
         log("(Worker pid=1) INFO 11-20 00:00:00 [x.py:250] [EP Rank 0/2] Expert parallelism is enabled. Expert linear")
     if "deaf" in FAULTS:

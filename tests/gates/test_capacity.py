@@ -58,7 +58,7 @@ def test_the_models_own_bound_ends_the_search(sweep):
 
 def test_a_killed_sweep_goes_on_where_it_was(sweep):
     kept = []
-    first = sweep("fits=3000", context=131072, keep=kept.append).facts
+    first = sweep("fits=3000", context=131072, keep=lambda trial, log: kept.append(trial)).facts
     assert tuple(kept) == first.trials
     made = []
     again = sweep("die-at-start", context=131072, done=kept, keep=made.append).facts

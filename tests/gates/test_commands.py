@@ -65,6 +65,14 @@ def test_a_plan_is_printed_and_nothing_is_started(seatrial, checkpoint, alive):
     assert alive() == []
 
 
+def test_a_plan_for_a_checkpoint_that_is_not_here_says_so(seatrial, checkpoint):
+    words = ("--target", "ascend-a3", "--stage", "real", "--plan-only")
+    elsewhere = seatrial("gate", "/on/another/machine/model", *words)
+    assert elsewhere.returncode == 0
+    assert "no config.json can be seen at /on/another/machine/model" in elsewhere.stdout
+    assert "no config.json" not in seatrial("gate", str(checkpoint), *words).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -96,6 +104,25 @@ def test_serve_starts_shows_logs_and_stops(seatrial, checkpoint, alive):
     stopped = seatrial("serve", "stop", "tiny-model")
     assert (stopped.returncode, alive()) == (0, []), stopped.stdout
     assert seatrial("serve", "stop", "tiny-model").returncode == 2
+
+
+def test_a_server_that_stays_keeps_no_key_in_its_record(seatrial, checkpoint, tmp_path, alive):
+    words = (
+        "serve",
+        "start",
+        str(checkpoint),
+        "--target",
+        "stand-in",
+        "--arg=--api-key",
+        "--arg=bosuns-whistle",
+        "--json",
+    )
+    started = seatrial(*words)
+    assert json.loads(started.stdout)["server"]["state"] == "serving"
+    record = (tmp_path / "state" / "servers" / "tiny-model" / "server.json").read_text()
+    assert "bosuns-whistle" not in record + started.stdout
+    assert seatrial("serve", "stop", "tiny-model").returncode == 0
+    assert alive() == []
 
 
 def test_serve_finds_what_a_killed_keeper_left_and_ends_it_when_told(seatrial, checkpoint, alive):

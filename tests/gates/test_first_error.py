@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seatrial.gates.first_error import first_error, plain_error
 
@@ -80,3 +84,54 @@ def test_the_captured_logs_give_their_cause(shared_data, name, words):
 
 def test_the_captured_log_of_a_silent_failure_gives_none(shared_data):
     assert plain_error(shared_data / "logs" / "missing_key.log") is None
+
+
+def slowly(log):
+    """The same by reading every line: what the fast way must agree with."""
+    module = importlib.import_module("seatrial.gates.first_error")
+
+    kept = module._telling
+    module._telling = lambda file, inside: enumerate(module.lines_of(file), 1)
+    try:
+        return plain_error(log)
+    finally:
+        module._telling = kept
+
+
+WORDS = (
+    "INFO 11-20 14:52:01 [a.py:1] fine, no default fault of ours",
+    "Traceback (most recent call last):",
+    '  File "x.py", line 3, in f',
+    "ValueError: bad",
+    "WARNING 11-20 14:52:01 [a.py:1] a Warning of an Exit",
+    "(Worker pid=7) ERROR 11-20 14:52:25 [a.py:1] Traceback (most recent call last):",
+    "(Worker pid=7) ERROR 11-20 14:52:25 [a.py:1] KeyError: 'x'",
+    "(Worker pid=7) ERROR 11-20 14:52:25 [a.py:1] plain words",
+    "Exception: WorkerProc initialization failed",
+    "torch.OutOfMemoryError: none left",
+    "\x1b[31mRuntimeError: red\x1b[0m",
+    "x" * 90,
+    "",
+)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=30), st.sampled_from([7, 64, 4096]), st.booleans())
+def test_reading_in_blocks_finds_what_reading_every_line_finds(tmp_path_factory, lines, block, ends):
+    module = importlib.import_module("seatrial.gates.first_error")
+
+    log = tmp_path_factory.getbasetemp() / "blocks.log"
+    log.write_text("\n".join(lines) + ("\n" if ends else ""))
+    kept, module.BLOCK = module.BLOCK, block
+    try:
+        assert plain_error(log) == slowly(log)
+    finally:
+        module.BLOCK = kept
+
+
+def test_an_endless_line_over_several_blocks_is_one_line(tmp_path, monkeypatch):
+    module = importlib.import_module("seatrial.gates.first_error")
+
+    monkeypatch.setattr(module, "BLOCK", 1000)
+    log = tmp_path / "server.log"
+    log.write_text("x" * 300_000 + "\nValueError: on the second line\n")
+    assert plain_error(log).line == 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.shards import write_shard
 
+from seatrial.checkpoint import read_checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.verdict import Verdict
 from seatrial.gates.features import features
@@ -15,6 +17,12 @@ from seatrial.gates.matrix import matrix
 
 DENSE = {"model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 2}
 MOE = {**DENSE, "model_type": "qwen3_moe", "num_experts": 8}
+SHARD = {
+    f"{base}.{layer}.self_attn.{kind}.weight": ("BF16", [height, 16])
+    for base in ("model.layers", "vision_tower.layers")
+    for layer in range(3)
+    for kind, height in (("q_proj", 16), ("v_proj", 4))
+}
 SPEECH = '"[EP Rank %s/%s] Expert parallelism is enabled. Expert "'
 
 
@@ -26,6 +34,7 @@ def run(stand_in_target, engine_home, checkpoint, tmp_path, alive, monkeypatch):
 
     def go(fault: str, only: tuple[str, ...], config=DENSE, source: str | None = SPEECH, **more):
         (checkpoint / "config.json").write_text(json.dumps(config))
+        write_shard(checkpoint / "model.safetensors", SHARD)
         if source is not None:
             package = engine_home.parent.parent / "lib" / "python3.11" / "site-packages" / "vllm"
             package.mkdir(parents=True, exist_ok=True)
@@ -59,12 +68,39 @@ def test_features_that_need_no_switch_share_one_start(run):
         ("no-stream", "streaming", "not [DONE]"),
         ("no-hits", "prefix-cache", "stayed at"),
         ("deaf-to-schema", "structured-output", "not of the schema"),
+        ("deaf-to-adapter", "lora", "the adapter changes nothing"),
     ],
 )
 def test_an_answer_that_shows_the_contrary_is_unsupported(run, fault, name, words):
     _, rows = run(fault, (name, "streaming"))
-    assert rows[name].status == "unsupported"
+    assert rows[name].status == "unsupported", rows[name]
     assert words in rows[name].reason
+
+
+def test_an_adapter_is_made_for_the_checkpoints_own_projections(run, tmp_path):
+    result, rows = run("", ("lora",))
+    assert rows["lora"].status == "supported"
+    folder = tmp_path / "scratch" / "made" / "lora-adapter"
+    assert f"seatrial-lora={folder}" in result.facts.starts["lora"].command.argv
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["r"], config["target_modules"]) == (8, ["q_proj", "v_proj"])
+    made = {t.name: (t.dtype, t.shape) for t in read_checkpoint(folder).tensors}
+    assert made["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"] == ("F32", (8, 16))
+    assert made["base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight"] == ("F32", (4, 8))
+    assert not any("layers.2." in name or "vision" in name for name in made)
+
+
+def test_replicas_are_supported_when_both_have_answered(run):
+    _, rows = run("", ("data-parallel",))
+    assert rows["data-parallel"].status == "supported"
+    assert "engine 0: 4, engine 1: 4" in rows["data-parallel"].proofs[0].says
+    _, rows = run("idle-replica", ("data-parallel",))
+    assert rows["data-parallel"].status == "inconclusive"
+
+
+def test_an_answer_cut_off_in_white_space_is_asked_for_once_more(run):
+    _, rows = run("endless", ("structured-output",))
+    assert rows["structured-output"].status == "supported"
 
 
 def test_a_switch_that_kills_the_server_is_unsupported_and_the_base_run_goes_on(run):
@@ -164,3 +200,50 @@ def test_liveness_of_nothing_to_look_at_is_unknown(tmp_path):
     assert living({"words"}, []) == {}
     (tmp_path / "a.py").write_text("some words here")
     assert living({"words", "others"}, [tmp_path]) == {"words": True, "others": False}
+
+
+def test_flashcomm_is_decided_by_its_line_only_where_there_are_shared_experts():
+    feature = features().get("flashcomm1")
+    assert feature.absence(Model(config={**MOE, "n_shared_experts": 1}, tensors=frozenset())) == "unsupported"
+    assert feature.absence(Model(config=MOE, tensors=frozenset())) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("said", "config", "status"),
+    [
+        ("[fused_moe/layer] Sequence parallelism is enabled, shared experts are replicated for best", {}, "supported"),
+        ("nothing of the kind", {"n_shared_experts": 1}, "unsupported"),
+        ("nothing of the kind", {}, "inconclusive"),
+    ],
+)
+def test_flashcomm_by_what_the_plugin_says(run, monkeypatch, said, config, status):
+    import msgspec
+
+    from seatrial.gates import matrix as module
+
+    words = '"[fused_moe/layer] Sequence parallelism is enabled, shared experts are replicated for best performance."'
+    on_ascend = msgspec.structs.replace(HERE, plugin_version="0.23.0")
+    plain = module._Matrix.__init__
+
+    def init(self, *given):
+        plain(self, *given)
+        self.situation = on_ascend
+
+    monkeypatch.setattr(module._Matrix, "__init__", init)
+    _, rows = run(f"say={said.replace(',', ';')}", ("flashcomm1",), {**MOE, **config}, source=words)
+    assert rows["flashcomm1"].status == status
+
+
+def test_flashcomms_successor_takes_over_where_the_plugin_dropped_it():
+    import msgspec
+
+    feature, model = features().get("sequence-parallel-moe"), Model(config=MOE, tensors=frozenset())
+    newer = msgspec.structs.replace(HERE, plugin_version="0.27.1", vllm_version="0.27.0", tp=8)
+    assert "FlashComm1 in its place" in feature.not_applicable(model, HERE)
+    assert feature.not_applicable(model, newer) == feature.not_attempted(model, newer) == ""
+    switch = feature.switch(model, newer)
+    assert switch.tp == 4
+    assert switch.args[-2:] == ("--additional-config", '{"enable_flashcomm1": true}')
+    assert "expert" in feature.not_applicable(Model(config=DENSE, tensors=frozenset()), newer)
+    assert "4 devices" in feature.not_attempted(model, msgspec.structs.replace(newer, devices=2))
+    assert "all2all" in feature.not_attempted(model, msgspec.structs.replace(newer, vllm_version="0.11.0"))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
-from seatrial.core.verdict import Verdict
+from seatrial.core.step import Attachment, StepResult
+from seatrial.core.verdict import Verdict, failed
 from seatrial.gates import gate, takes_images
-from seatrial.gates.ladder import climb
+from seatrial.gates.ladder_run import ladder
+from seatrial.gates.matrix import matrix
 from seatrial.targets import load_target
 
 pytestmark = pytest.mark.engine
@@ -19,18 +22,22 @@ def cpu():
     return load_target("cpu").target
 
 
-@pytest.mark.parametrize("stage", ["dummy", "real"])
-def test_a_tiny_qwen3_serves(tiny, engine_python, cpu, tmp_path, stage, alive):
-    result = gate(tiny("qwen3"), cpu, python=engine_python, stage=stage, scratch=tmp_path, max_model_len=512)
-    facts = result.facts
-    assert result.outcome.verdict is Verdict.PASS, result.outcome.reason
-    assert facts.resolved.architecture == "Qwen3ForCausalLM"
-    assert [q.status for q in facts.requests] == [200, 200]
-    assert facts.seatrial_cpu_s / facts.waited_s < 0.02
+def test_a_tiny_qwen3_serves_and_its_features_have_their_evidence(tiny, engine_python, cpu, tmp_path, alive):
+    only = ("logprobs", "lora", "prefix-cache", "streaming", "structured-output")
+    result = matrix(
+        tiny("qwen3"), cpu, python=engine_python, stage="real", scratch=tmp_path, max_model_len=512, only=only
+    )
+    assert {row.name: (row.status, row.reason) for row in result.facts.rows} == dict.fromkeys(only, ("supported", ""))
+    base = result.facts.starts["base"]
+    assert (base.ending, [q.status for q in base.requests]) == ("ready", [200, 200])
+    assert base.requests[0].text.strip()
+    assert base.resolved.architecture == "Qwen3ForCausalLM"
+    assert base.seatrial_cpu_s / base.waited_s < 0.02
+    # The worker itself names the sources it runs, and they are those beside the interpreter.
+    [seen] = [s for s in base.worker_sources.seen if s.name == "vllm"]
+    assert (seen.files >= 24, "Worker" in seen.process) == (True, True)
+    assert Path(seen.folder).is_relative_to(engine_python.parent.parent)
     assert alive() == []
-    if stage == "real":
-        assert facts.requests[0].text.strip()
-        assert result.findings == ()
 
 
 def test_a_damaged_checkpoint_dies_with_its_own_error_first(tiny, engine_python, cpu, tmp_path, alive):
@@ -49,8 +56,6 @@ def test_a_damaged_checkpoint_dies_with_its_own_error_first(tiny, engine_python,
     ("family", "tp", "names"),
     [
         ("qwen3", 2, ["text", "second"]),
-        ("qwen3_moe", 1, ["text", "second"]),
-        ("qwen3_moe", 2, ["text", "second"]),
         ("llava", 1, ["text", "image", "second"]),
         ("qwen3_next", 1, ["text", "second"]),
         ("deepseek_v3", 1, ["text", "second"]),
@@ -74,30 +79,41 @@ def test_every_family_serves_its_real_weights(tiny, engine_python, cpu, tmp_path
     assert alive() == []
 
 
-def test_experts_in_parallel_on_the_cpu_are_false_ready_and_the_ladder_finds_the_switch(
+@pytest.mark.timeout(900)  # four starts
+def test_experts_in_parallel_are_false_ready_the_matrix_shows_it_and_the_ladder_finds_the_switch(
     tiny, engine_python, cpu, tmp_path, alive
 ):
+    checkpoint = tiny("qwen3_moe")
+    words = {"python": engine_python, "stage": "real", "max_model_len": 512}
+    shown = matrix(checkpoint, cpu, scratch=tmp_path / "matrix", only=("expert-parallel",), **words)
+    assert shown.outcome.verdict is Verdict.PASS, shown.outcome.reason
+    assert [q.status for q in shown.facts.starts["base"].requests] == [200, 200]
+    [row] = shown.facts.rows
+    assert row.status == "unsupported"
+    assert row.reason.startswith("false-ready")
+    assert "Segfault" in row.reason
+    assert any("[EP Rank 0/2]" in proof.says for proof in row.proofs)
+    facts = shown.facts.starts["expert-parallel"]
+    assert (facts.ending, facts.tp) == ("false-ready", 2)
+    assert [m.name for m in facts.milestones if m.name == "model-listed"]
+    assert "Segfault" in facts.first_error.text
+
+    log = next(a for a in shown.attachments if a.name == "expert-parallel-server.log")
+    failure = StepResult(
+        step="real",
+        outcome=failed(row.reason),
+        summary=row.reason,
+        facts=facts,
+        attachments=(Attachment(name="server.log", path=log.path),),
+    )
     extra = ("--enable-expert-parallel",)
-
-    def start(name, args, **more):
-        more.setdefault("tp", 2)
-        return gate(
-            tiny("qwen3_moe"),
-            cpu,
-            python=engine_python,
-            stage="real",
-            scratch=tmp_path / name,
-            max_model_len=512,
-            extra_args=args,
-            **more,
-        )
-
-    first = start("first", extra)
-    assert first.facts.ending == "false-ready"
-    assert "false-ready" in first.outcome.reason
-    assert [m.name for m in first.facts.milestones if m.name == "model-listed"]
-    assert "Segfault" in first.facts.first_error.text
-    result = climb(first, extra, lambda rung: start(rung.name, () if rung.without else extra))
-    assert result.facts.working.name == "without-enable-expert-parallel"
+    result = ladder(failure, checkpoint, cpu, scratch=tmp_path / "ladder", tp=2, extra_args=extra, **words)
+    assert [(c.rung.name, c.ending) for c in result.facts.climbed] == [
+        ("repeat", "false-ready"),
+        ("without-enable-expert-parallel", "ready"),
+    ]
+    assert result.facts.climbed[0].same_signature
     assert result.summary == "it serves with one change: without --enable-expert-parallel"
+    # The rung that works is the same model on two ranks.
+    assert result.commands[-1].argv[result.commands[-1].argv.index("--tensor-parallel-size") + 1] == "2"
     assert alive() == []

@@ -41,7 +41,9 @@ def test_a_decoder_that_dies_after_a_while_is_told_with_the_number(run):
 
 
 def test_a_server_that_never_comes_up_gives_no_soak(run):
-    assert run(soak, "die-at-start", requests=10).outcome.verdict is Verdict.INCONCLUSIVE
+    result = run(soak, "die-at-start", requests=10)
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "server.log" in {a.name for a in result.attachments}
 
 
 @pytest.mark.parametrize(
@@ -50,14 +52,30 @@ def test_a_server_that_never_comes_up_gives_no_soak(run):
 )
 def test_a_hairs_breadth_is_rounding_and_a_wide_gap_is_not(run, fault, verdict, equal):
     result = run(agreement, fault)
-    (found,) = result.facts.comparisons
+    found, compiled = result.facts.comparisons
+    assert (compiled.first, compiled.second) == ("eager", "compiled")
     assert result.outcome.verdict is verdict, result.outcome.reason
     # The first of a batch may be through before the second comes.
     assert found.equal == equal if fault == "" else found.equal <= 2
+    if fault == "":
+        assert compiled.equal == 8
     if fault:
         assert found.divergences[0].place == 2
     if fault == "batch-fault":
         assert "token 2 of prompt" in result.outcome.reason
+
+
+def test_a_compiled_start_that_answers_otherwise_is_named(run):
+    result = run(agreement, "graph-fault")
+    assert result.outcome.verdict is Verdict.FAIL
+    assert "eager and compiled part at token 2" in result.outcome.reason
+
+
+def test_an_engine_that_does_not_compile_gives_no_comparison(run):
+    result = run(agreement, "never-compiles")
+    assert [(c.first, c.second) for c in result.facts.comparisons] == [("batch 1", "batch 8")]
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "does not compile here" in result.facts.not_compared[0]
 
 
 def test_the_first_divergence_has_its_place_and_margin():

@@ -51,7 +51,7 @@ def command(
     if lines and lines[-1]:
         book.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
 
-    def write(trial: Trial) -> None:
+    def write(trial: Trial, log: Path) -> None:
         with book.open("ab") as stream:
             stream.write(to_json(trial) + b"\n")
 

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from seatrial.core.step import StepResult
+    from seatrial.core.verdict import Verdict
     from seatrial.dryrun import DryAccount
 
 # Beyond any server; a list is made of every rank.
 MOST_RANKS = 100_000
+# What a draft shares with its target; dtype and quantisation are its own.
+DRAFT_OPTIONS = ("session", "tp", "pp", "ranks", "trust_remote_code", "stubs", "plugin_root", "timeout_s")
 
 
 def parse_ranks(text: str) -> list[int] | None:
@@ -46,6 +49,11 @@ def parse_ranks(text: str) -> list[int] | None:
 @click.option("--ranks", default="all", show_default=True, help="Ranks to load: all, 0,3 or 0-3.")
 @click.option("--dtype", default="", help="dtype of the model, if not the config's.")
 @click.option("--quantization", default="", help="Quantisation method, if not the config's.")
+@click.option(
+    "--draft", type=click.Path(path_type=Path), help="Also load this draft model; CHECKPOINT itself: its MTP."
+)
+@click.option("--draft-method", default="", help="eagle, eagle3, ...: the kind of draft, if vLLM cannot tell.")
+@click.option("--plugin", default="", help="Folder with the plugin's sources, if it is not installed.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the engine run the checkpoint's own Python code.")
 @json_option
 def command(
@@ -57,6 +65,9 @@ def command(
     ranks: str,
     dtype: str,
     quantization: str,
+    draft: Path | None,
+    draft_method: str,
+    plugin: str,
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
@@ -69,6 +80,7 @@ def command(
     from seatrial.dryrun import dry, dry_names
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
+    from seatrial.platforms.stubs import load_stubs
     from seatrial.targets import find_overrides, load_target
 
     wanted = parse_ranks(ranks)
@@ -80,37 +92,67 @@ def command(
         tempfile.TemporaryDirectory(prefix="seatrial-") as scratch,
         ProbeSession(python, log=Path(scratch) / "dry.log", env=chosen.launch.env) as session,
     ):
+        options: dict[str, Any] = {
+            "session": session,
+            "tp": tp,
+            "pp": pp,
+            "ep": ep,
+            "ranks": wanted,
+            "dtype": dtype,
+            "quantization": quantization,
+            "trust_remote_code": trust_remote_code,
+            "stubs": load_stubs(chosen.platform, target),
+            "plugin_root": plugin or root_of(chosen.roots.plugin),
+            "timeout_s": float(chosen.limits.probe_s.value or 600),
+        }
 
         def run(say: object) -> StepResult:
-            options: dict[str, Any] = {
-                "session": session,
-                "tp": tp,
-                "pp": pp,
-                "ep": ep,
-                "ranks": wanted,
-                "dtype": dtype,
-                "quantization": quantization,
-                "trust_remote_code": trust_remote_code,
-                "timeout_s": float(chosen.limits.probe_s.value or 600),
-                "progress": say if callable(say) else None,
-            }
+            given = {**options, "progress": say if callable(say) else None}
             if facts.card.weights.known == "names":
-                return dry_names(checkpoint, index_names(checkpoint, facts.card), **options)
-            return dry(checkpoint, facts.tensors, **options)
+                return dry_names(checkpoint, index_names(checkpoint, facts.card), **given)
+            return dry(checkpoint, facts.tensors, **given)
+
+        def run_draft(say: object) -> StepResult | None:
+            if draft is None:
+                return None
+            same = {key: options[key] for key in DRAFT_OPTIONS}
+            same["progress"] = say if callable(say) else None
+            tensors = read_checkpoint(draft).tensors
+            return dry(draft, tensors, target=checkpoint, draft_method=draft_method, **same)
 
         if console.is_terminal:
             with console.status("starting") as status:
                 result = run(status.update)
+                drafted = run_draft(status.update)
         else:
             result = run(None)
+            drafted = run_draft(None)
         tail = "" if result.facts is not None else (Path(scratch) / "dry.log").read_text(errors="replace")[-3000:]
     if as_json:
-        print_json(result)
+        print_json(result if drafted is None else {"model": result, "draft": drafted})
     else:
         show(result, out())
+        if drafted is not None:
+            out().print("draft:")
+            show(drafted, out())
         if tail:
             click.echo(tail, err=True)
-    leave(result.outcome.verdict)
+    leave(worst([r.outcome.verdict for r in (result, drafted) if r is not None]))
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Of the model and its draft: a failure before what is unsure, and that before a pass."""
+    from seatrial.core.verdict import Verdict
+
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
+    return verdicts[0]
+
+
+def root_of(folder: str) -> str:
+    """The plugin's sources, if they are on this machine; else it is looked for where it is installed."""
+    return folder if folder and Path(folder).is_dir() else ""
 
 
 def show(result: StepResult, console: Console) -> None:
@@ -162,6 +204,11 @@ def show_account(account: DryAccount, console: Console) -> None:
         console.print(escape(text))
     for group in account.rank_classes:
         console.print(escape(f"ranks {_range(group.ranks)}: loaded {_range(group.loaded)}; {group.why}"))
+    if account.stubs is not None and account.platform is not None:
+        console.print(
+            f"through {account.platform.class_}, plugin {account.stubs.plugin_version or 'of unknown version'}; "
+            f"stood in for: {', '.join(account.stubs.stubbed)}"
+        )
     if account.timing is not None and account.engine is not None:
         t = account.timing
         console.print(

@@ -18,7 +18,6 @@ from seatrial.core.verdict import Verdict, combine
 if TYPE_CHECKING:
     from seatrial.core.step import StepResult
     from seatrial.platforms import LaunchPlan
-    from seatrial.targets import Target
 
 
 @click.command()
@@ -58,6 +57,7 @@ def command(
     from seatrial.core.errors import EngineError, UsageError
     from seatrial.engine.choose import target_python
     from seatrial.gates import gate, gate_plan, takes_images
+    from seatrial.gates.ladder_run import ladder as climb
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
@@ -86,6 +86,7 @@ def command(
         raise UsageError("a model cut to fewer layers has no real weights", mend="Use --layers with --stage dummy.")
     interpreter = python or target_python(chosen)
     results: list[StepResult] = []
+    multimodal = takes_images(checkpoint) if image is None else image
     folder = keep or Path(tempfile.mkdtemp(prefix="seatrial-gate-"))
     folder.mkdir(parents=True, exist_ok=True)
     verdict = Verdict.INCONCLUSIVE
@@ -100,7 +101,7 @@ def command(
                     scratch=folder,
                     tp=tp,
                     max_model_len=max_model_len,
-                    multimodal=takes_images(checkpoint) if image is None else image,
+                    multimodal=multimodal,
                     layers=layers,
                     extra_args=extra,
                     say=say,
@@ -110,9 +111,22 @@ def command(
                 _show(result)
             if result.outcome.verdict is not Verdict.PASS:
                 if ladder:
-                    results.append(
-                        _climb(result, checkpoint, chosen, interpreter, folder, one, tp, max_model_len, image, extra)
-                    )
+                    with _progress("ladder") as say:
+                        results.append(
+                            climb(
+                                result,
+                                checkpoint,
+                                chosen,
+                                python=interpreter,
+                                stage=one,
+                                scratch=folder,
+                                tp=tp,
+                                max_model_len=max_model_len,
+                                multimodal=multimodal,
+                                extra_args=extra,
+                                say=say,
+                            )
+                        )
                     if not as_json:
                         _show_ladder(results[-1])
                 break
@@ -125,43 +139,6 @@ def command(
     elif folder.exists():
         out().print(f"logs, requests and answers: {folder}", style="dim")
     leave(verdict)
-
-
-def _climb(
-    first: StepResult,
-    checkpoint: Path,
-    target: Target,
-    python: Path,
-    folder: Path,
-    stage: Literal["dummy", "real"],
-    tp: int | None,
-    max_model_len: int | None,
-    image: bool | None,
-    extra: tuple[str, ...],
-) -> StepResult:
-    from seatrial.gates import gate, takes_images
-    from seatrial.gates.ladder import Rung, climb, switches
-
-    multimodal = takes_images(checkpoint) if image is None else image
-    with _progress("ladder") as say:
-
-        def run(rung: Rung) -> StepResult:
-            kept = [word for group in switches(extra) if group != rung.without for word in group]
-            return gate(
-                checkpoint,
-                target,
-                python=python,
-                stage=stage,
-                scratch=folder / rung.name,
-                tp=rung.tp or tp,
-                max_model_len=max_model_len,
-                multimodal=multimodal and not rung.text_only,
-                extra_args=(*kept, *rung.args),
-                env=rung.env,
-                say=say,
-            )
-
-        return climb(first, extra, run, multimodal=multimodal, say=say)
 
 
 def _show_ladder(result: StepResult) -> None:

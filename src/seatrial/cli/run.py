@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 @click.option("--tp", default=1, show_default=True, type=click.IntRange(1), help="Tensor-parallel size.")
 @click.option("--max-model-len", type=click.IntRange(1), help="Context length in tokens; the model's own if left out.")
 @click.option("--stages", default="dry,dummy,real", show_default=True, help="Which of dry, dummy and real to run.")
+@click.option("--features", is_flag=True, help="Then try every feature: the feature matrix.")
+@click.option("--agree", is_flag=True, help="Then compare greedy answers: batch 1 and n, eager and graph, TP 1 and n.")
+@click.option("--soak", default=0, type=click.IntRange(0), metavar="N", help="Then send N short mixed requests.")
+@click.option("--capacity", is_flag=True, help="Then find the longest context and the most sequences that serve.")
+@click.option("--context", type=click.IntRange(64), help="Baseline context of --capacity; the target's or 131072.")
+@click.option("--sequences", type=click.IntRange(1), help="Baseline sequences of --capacity; the target's or 16.")
+@click.option("--no-ladder", is_flag=True, help="Do not look for what works after a gate has failed.")
 @click.option("--keep-going", is_flag=True, help="Run the later steps even after one has failed.")
 @click.option("--resume", metavar="RUN", help="Go on with a run: a name, a unique beginning of one, or `last`.")
 @click.option("--workspace", default=".", type=click.Path(), help="The folder that has (or gets) .seatrial.")
@@ -38,6 +45,13 @@ def command(
     tp: int,
     max_model_len: int | None,
     stages: str,
+    features: bool,
+    agree: bool,
+    soak: int,
+    capacity: bool,
+    context: int | None,
+    sequences: int | None,
+    no_ladder: bool,
     keep_going: bool,
     resume: str | None,
     workspace: str,
@@ -46,13 +60,17 @@ def command(
     """Take CHECKPOINT (a local folder) to a proven verdict on a target.
 
     Steps: inspect, engine, support, dry (the engine's own loader, no weights), dummy (served with random weights),
-    real (served with the checkpoint's weights). Without a passed real step a run is never signed off.
+    real (served with the checkpoint's weights). Without a passed real step a run is never signed off. A gate that
+    fails is followed by the fallback ladder. Features, agreement, soak and capacity run if they are asked for, with
+    the real weights unless --stages leaves only the dummy gate.
     """
     from seatrial.evidence import open_workspace
     from seatrial.targets import find_overrides
     from seatrial.workflow import Job, run_job
 
     job = None
+    if not capacity and not (context is None and sequences is None):
+        raise UsageError("--context and --sequences belong to the capacity sweep", mend="Add --capacity.")
     if resume is None:
         if checkpoint is None:
             raise UsageError("no checkpoint is named", mend="Usage: seatrial run CHECKPOINT --target cpu.")
@@ -65,11 +83,18 @@ def command(
             max_model_len=max_model_len,
             stages=_stages(stages),
             keep_going=keep_going,
+            ladder=not no_ladder,
+            features=features,
+            agree=agree,
+            soak=soak,
+            capacity=capacity,
+            context=context,
+            sequences=sequences,
         )
     elif checkpoint is not None:
         raise UsageError("--resume takes its checkpoint from the run", mend="Leave out CHECKPOINT or --resume.")
     else:
-        _refuse_given("target", "tp", "max_model_len", "stages", "keep_going")
+        _refuse_given(*JOB)
     watcher = Watcher(err())
     try:
         ended = run_job(
@@ -90,6 +115,13 @@ def command(
     else:
         show(out(), ended)
     leave(ended.finished.verdict)
+
+
+# The parameters that make a job; a resumed run has its own.
+JOB = (
+    "target", "tp", "max_model_len", "stages", "features", "agree", "soak", "capacity", "context", "sequences",
+    "no_ladder", "keep_going",
+)  # fmt: skip
 
 
 def _refuse_given(*names: str) -> None:
@@ -141,7 +173,7 @@ class Watcher:
         self.stop()
         took = "kept from before" if reused else f"{step.duration_s:.1f} s"
         verdict = step.outcome.verdict
-        self.console.print(f"  {step.step:<8} [{STYLES[verdict]}]{verdict.value:<14}[/] {took:>9}")
+        self.console.print(f"  {step.step:<12} [{STYLES[verdict]}]{verdict.value:<14}[/] {took:>9}")
 
     def stop(self) -> None:
         if self._status is not None:

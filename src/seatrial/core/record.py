@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     class Record:
         """What a type checker sees of the class below: it cannot inherit "frozen" from a Struct."""
 
+        def __init_subclass__(cls, *, tag_field: str | None = None, tag: str | None = None) -> None: ...
+
 else:
 
     class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from seatrial.core.record import Record
-from seatrial.dryrun.raw import RawConfig, RawEngine, RawFailure, RawPlatform, SourcePlace
+from seatrial.dryrun.raw import RawConfig, RawEngine, RawFailure, RawPlatform, RawStubs, SourcePlace
 
 TensorState = Literal["loaded", "fused", "dropped", "partly read", "failed", "unexplained", "not reached"]
 ParameterState = Literal["filled", "partly filled", "tied", "initialised by design", "missing"]
@@ -170,6 +170,31 @@ class Sums(Record):
     exact: bool = True
 
 
+SlimFaultKind = Literal["unreadable", "shards", "partial", "experts", "scheme", "tensor", "dtype"]
+
+
+class SlimFault(Record):
+    """Something wrong in a ModelSlim description; `place` is the layer, tensor or file."""
+
+    kind: SlimFaultKind
+    place: str
+    message: str
+
+
+class SlimCheck(Record):
+    """The static check of a ModelSlim description; `types` counts layers by type.
+
+    Not `known_model_type`: the plugin lists no fused layers for it, so vLLM's model class decides which there are. Not
+    `schemes_read`: the plugin's source was not found, so whether a scheme exists was not judged.
+    """
+
+    model_type: str
+    types: dict[str, int] = msgspec.field(default_factory=dict)
+    known_model_type: bool = False
+    schemes_read: bool = False
+    faults: tuple[SlimFault, ...] = ()
+
+
 class Timing(Record):
     """Seconds, as the probe measured them in the engine's process; `peak_kib` is the largest rank's resident memory."""
 
@@ -210,8 +235,11 @@ class DryAccount(Record):
     cache: tuple[CacheLine, ...] = ()
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
+    missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     engine: RawEngine | None = None
     platform: RawPlatform | None = None
     config: RawConfig | None = None
+    stubs: RawStubs | None = None
+    modelslim: SlimCheck | None = None
     timing: Timing | None = None

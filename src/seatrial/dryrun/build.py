@@ -11,7 +11,7 @@ from collections import defaultdict
 import msgspec
 
 from seatrial.dryrun.account import DryAccount, Sums, TensorLine, TensorState, TensorTrouble, Timing
-from seatrial.dryrun.extras import cache, casts, failures, overlaps
+from seatrial.dryrun.extras import cache, casts, failures, merged_stubs, overlaps
 from seatrial.dryrun.names import shard_of
 from seatrial.dryrun.parameters import parameters
 from seatrial.dryrun.raw import RawDrop, RawDry
@@ -88,10 +88,12 @@ class AccountBuilder:
             cache=cache(self.readings),
             ops={k: v for r in raw.ranks[:1] for k, v in r.ops.items()},
             placeholders={k: v for r in raw.ranks for k, v in r.placeholders.items()},
+            missing_ops={k: v for r in raw.ranks for k, v in r.missing_ops.items()},
             notes=tuple(dict.fromkeys(n for r in raw.ranks for n in r.notes)),
             engine=raw.engine,
             platform=raw.platform,
             config=raw.config,
+            stubs=merged_stubs(raw),
             timing=Timing(
                 import_s=raw.import_s,
                 configure_s=raw.config_s,

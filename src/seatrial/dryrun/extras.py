@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from seatrial.dryrun.account import CacheLine, Cast, Failure, Overlap
 from seatrial.dryrun.dtypes import FLOATS, TORCH_DTYPES
+from seatrial.dryrun.raw import RawDry, RawStubs
 from seatrial.dryrun.readings import Readings
 from seatrial.dryrun.tensor import kind_of
 
@@ -25,8 +26,10 @@ def overlaps(readings: Readings) -> tuple[Overlap, ...]:
         kinds = frozenset(kind[t] for t in tensors)
         alike[kind_of(name)].append(kinds if len(kinds) == len(tensors) else frozenset())
     meant = {k for k, sets in alike.items() if len(sets) == len(filled[k]) > 1 and len(set(sets)) == 1 and sets[0]}
+    # MTP layers lie beside the target's own tensors, and share embedding and head with it: both are handed over.
+    beside = bool(readings.request.target) and readings.request.target == readings.request.folder
     return tuple(
-        Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=kind_of(name) in meant)
+        Overlap(parameter=name, tensors=tuple(names[t] for t in tensors), by_design=beside or kind_of(name) in meant)
         for name, tensors in found.items()
     )
 
@@ -124,3 +127,22 @@ def failures(readings: Readings) -> tuple[Failure, ...]:
             )
         )
     return tuple(found)
+
+
+def merged_stubs(raw: RawDry) -> RawStubs | None:
+    """What the stubs did in the parent and on all ranks together; None where none were used."""
+    told = [raw.stubs] if raw.stubs else []
+    told += [rank.stubs for rank in raw.ranks if rank.stubs]
+    if not told:
+        return None
+    calls: Counter[str] = Counter()
+    for one in told:
+        calls.update(one.calls)
+    return RawStubs(
+        stubbed=sorted({name for one in told for name in one.stubbed}),
+        lacks=list(dict.fromkeys(name for one in told for name in one.lacks)),
+        calls=dict(calls),
+        notes=list(dict.fromkeys(note for one in told for note in one.notes)),
+        plugin_version=told[0].plugin_version,
+        proven=told[0].proven,
+    )

@@ -26,7 +26,10 @@ class SourcePlace(Record):
 
 
 class RawFailure(Record):
-    """An exception of the engine. `tensor` indexes the request (-1: none); `parameter` is a name or empty."""
+    """An exception of the engine. `tensor` indexes the request (-1: none); `parameter` is a name or empty.
+
+    `stub`: the attribute that seatrial's stubs lack and that this exception is about; empty if it is not.
+    """
 
     stage: str
     type: str
@@ -36,6 +39,7 @@ class RawFailure(Record):
     tensor: int = -1
     parameter: str = ""
     parameter_shape: list[int] = msgspec.field(default_factory=list)
+    stub: str = ""
 
 
 class RawParameter(Record):
@@ -89,6 +93,17 @@ class RawLayer(Record):
     page_bytes: int = 0
 
 
+class RawStubs(Record):
+    """What the stubs did: modules stood in for, attributes that were read and are not listed, operations called."""
+
+    stubbed: list[str] = msgspec.field(default_factory=list)
+    lacks: list[str] = msgspec.field(default_factory=list)
+    calls: dict[str, int] = msgspec.field(default_factory=dict)
+    notes: list[str] = msgspec.field(default_factory=list)
+    plugin_version: str = ""
+    proven: bool = True
+
+
 class RawRank(Record):
     """One rank. `crashed` is the exit code of its process if that ended without an answer."""
 
@@ -118,6 +133,8 @@ class RawRank(Record):
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
+    missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)
+    stubs: RawStubs | None = None
 
     def move_rows(self) -> array[int]:
         """Flat rows of MOVE_WIDTH: tensor, storage, destination region, source region (-1), operation."""
@@ -155,3 +172,4 @@ class RawDry(Record):
     config: RawConfig | None = None
     config_s: float = 0.0
     config_error: RawFailure | None = None
+    stubs: RawStubs | None = None

@@ -9,6 +9,7 @@ import msgspec
 
 from seatrial.core.record import Record
 from seatrial.dryrun.tensor import HeaderTensor, kind_of
+from seatrial.platforms.stubs import Stubs
 
 
 class TensorColumns(Record):
@@ -24,7 +25,12 @@ class TensorColumns(Record):
 
 
 class DryRequest(Record):
-    """`ranks` are loaded in full, `sample_ranks` built and given one tensor of each kind; ranks count pp x tp."""
+    """`ranks` are loaded in full, `sample_ranks` built and given one tensor of each kind; ranks count pp x tp.
+
+    `stubs` stand in for the device's packages; `plugin_root` is a folder with the plugin's sources ("": installed).
+    `target`: the folder of the model that this one drafts for ("": it is no draft; its own: its MTP layers);
+    `draft_method` is vLLM's word for the kind of draft ("": it finds out).
+    """
 
     folder: str
     tensors: TensorColumns
@@ -39,6 +45,10 @@ class DryRequest(Record):
     max_model_len: int = 0
     trust_remote_code: bool = False
     engine_args: dict[str, Any] = msgspec.field(default_factory=dict)
+    stubs: Stubs | None = None
+    plugin_root: str = ""
+    target: str = ""
+    draft_method: str = ""
 
 
 def columns(tensors: Sequence[HeaderTensor]) -> TensorColumns:

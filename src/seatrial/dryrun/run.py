@@ -14,7 +14,8 @@ from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
-from seatrial.dryrun.account import DryAccount, Mend
+from seatrial.dryrun import modelslim
+from seatrial.dryrun.account import DryAccount, Mend, SlimCheck
 from seatrial.dryrun.build import AccountBuilder
 from seatrial.dryrun.derive import derive
 from seatrial.dryrun.mends import mapper_code, propose, renamed
@@ -24,6 +25,7 @@ from seatrial.dryrun.rules import findings as find_all
 from seatrial.dryrun.rules import rules
 from seatrial.dryrun.tensor import HeaderTensor
 from seatrial.engine.border import ProbeSession
+from seatrial.platforms.stubs import StubbedModule, Stubs
 
 # Up to this many tensor loads in all, every rank is loaded; above it alike ranks are represented by two.
 FEW_LOADS = 20_000
@@ -56,6 +58,10 @@ def dry(
     max_model_len: int = 0,
     trust_remote_code: bool = False,
     engine_args: dict[str, Any] | None = None,
+    stubs: Stubs | None = None,
+    plugin_root: str = "",
+    target: Path | None = None,
+    draft_method: str = "",
     names_only: bool = False,
     unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
@@ -65,6 +71,10 @@ def dry(
 
     `tensors` are taken in the given order, which should be the engine's (shard by shard). A pass means: every tensor
     and every parameter on every rank is accounted for. `engine_args` are further fields of vLLM's EngineArgs.
+    `stubs` (`platforms.stubs.load_stubs`) stand in for a device's packages, so that its plugin builds the model; the
+    plugin is installed beside the engine or lies in `plugin_root`. With `target`, the model in `folder` is loaded as
+    the draft of the one there (`draft_method`: eagle, eagle3, ...); a target that is `folder` itself means its MTP
+    layers.
     """
     clock = Stopwatch()
     with clock.span("read headers", "seatrial"):
@@ -84,6 +94,10 @@ def dry(
             max_model_len=max_model_len,
             trust_remote_code=trust_remote_code,
             engine_args=dict(engine_args or {}),
+            stubs=stubs,
+            plugin_root=plugin_root,
+            target=str(target) if target is not None else "",
+            draft_method=draft_method,
         )
     if not listed:
         raise UsageError(f"{folder} has no tensors to load", mend="Name a folder with a safetensors checkpoint.")
@@ -117,7 +131,8 @@ def dry(
     if any(m.kind == "prefix" for m in mends):
         with clock.span("try the renames", "engine"):
             mends = try_mends(mends, request, session, timeout_s)
-    account = _with(account, mends=mends, names_only=names_only, unshaped=unshaped)
+    slim = description(folder, listed, session.python, stubs, plugin_root)
+    account = _with(account, mends=mends, names_only=names_only, unshaped=unshaped, modelslim=slim)
     with clock.span("rules", "seatrial"):
         found = find_all(account)
     return StepResult(
@@ -130,6 +145,19 @@ def dry(
         attachments=attachments,
         timeline=clock.spans(),
     )
+
+
+def description(
+    folder: Path, tensors: Sequence[HeaderTensor], python: Path, stubs: Stubs | None, plugin_root: str
+) -> SlimCheck | None:
+    """The static check of a ModelSlim description, where there is one."""
+    tables = None
+    if stubs is not None:
+        places = [Path(plugin_root)] if plugin_root else sorted(python.parent.parent.glob("lib/python3*/site-packages"))
+        chip = str(stubs.modules.get(f"{stubs.plugin}._build_info", StubbedModule()).values.get("__device_type__", ""))
+        found = (modelslim.read_tables(place / stubs.plugin, chip) for place in places)
+        tables = next((t for t in found if t is not None), None)
+    return modelslim.check(folder, modelslim.model_type(folder), tensors, tables)
 
 
 def _everything(request: DryRequest) -> DryRequest:

@@ -17,22 +17,21 @@ from typing import Any
 
 import psutil
 
-from seatrial.core.command import Command
-from seatrial.core.record import Record, replace
+from seatrial.core.record import Record
+from seatrial.core.secrets import redact, redact_arguments, without_secrets
+
+__all__ = [
+    "GitState", "Manifest", "git_state", "hardware", "redact", "redact_arguments", "redact_target",
+    "telling_environment", "without_secrets",
+]  # fmt: skip
 
 SCHEMA_VERSION = 1
-SECRET_NAME = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRETS?|PASSW(?:OR)?D|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH|COOKIE)(?:_|$)",
-    re.I,
-)
-URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 # The variables that can change what an engine does; of all others only the names are kept.
 TELLING = re.compile(
     r"^(VLLM|ASCEND|HCCL|ACL|ATB|NPU|TASK_QUEUE|CPU_AFFINITY|XPU|XMLIR|KUNLUN|BKCL|CUDA|NCCL|NVIDIA|TORCH|PYTORCH|PYTHON"
     r"|TRITON|OMP|MKL|KMP|OPENBLAS|HF|HUGGINGFACE|TRANSFORMERS|SAFETENSORS|TOKENIZERS|RAY|GLOO|SEATRIAL"
     r"|PATH|LD_|LANG|LC_|TMPDIR|HOME|USER|VIRTUAL_ENV|CONDA)"
 )
-REDACTED = "<redacted>"
 
 
 class GitState(Record):
@@ -72,46 +71,10 @@ class Manifest(Record):
     inputs: dict[str, str]
 
 
-def redact(name: str, value: str) -> str:
-    """The value of an environment variable or flag, without secrets: by its name, and logins inside URLs."""
-    if SECRET_NAME.search(name) and value not in ("", "0", "1"):
-        return REDACTED
-    return URL_LOGIN.sub(f"{REDACTED}@", value)
-
-
 def telling_environment(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Variables that matter to an engine, redacted, and the names of the others."""
     told = {n: redact(n, v) for n, v in sorted(environment.items()) if TELLING.match(n)}
     return told, tuple(sorted(n for n in environment if n not in told))
-
-
-def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """A command line without secrets: `--api-key X`, `--api-key=X`, and logins inside URLs."""
-    out: list[str] = []
-    secret_next = False
-    for word in argv:
-        name, equals, value = word.partition("=")
-        if secret_next:
-            out.append(REDACTED)
-        elif equals and word.startswith("-") and "=" in value:
-            # A pair inside an option: --arg=api-key=X, --arg=--api-key=X.
-            inner, _, rest = value.partition("=")
-            out.append(f"{name}={inner}={redact(_plain_name(f'{name}_{inner}'), rest)}")
-        elif equals and "://" not in name:
-            out.append(f"{name}={redact(_plain_name(name), value)}")
-        else:
-            out.append(URL_LOGIN.sub(f"{REDACTED}@", word))
-        secret_next = word.startswith("-") and not equals and bool(SECRET_NAME.search(name.replace("-", "_")))
-    return tuple(out)
-
-
-def _plain_name(flag: str) -> str:
-    return flag.lstrip("-").replace("-", "_")
-
-
-def without_secrets(command: Command) -> Command:
-    """The command as it may be kept."""
-    return replace(command, argv=redact_arguments(command.argv), env={n: redact(n, v) for n, v in command.env.items()})
 
 
 def redact_target(target: dict[str, Any]) -> dict[str, Any]:

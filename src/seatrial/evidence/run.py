@@ -167,10 +167,17 @@ class Run:
 
     def is_whole(self, stored: StoredStep) -> bool:
         """Whether every artifact of the step is there and unchanged."""
-        return all(
-            (self.artifacts_folder / ref.file).is_file() and file_sha256(self.artifacts_folder / ref.file) == ref.sha256
-            for ref in (stored.facts, *stored.artifacts)
-        )
+        return all(self.has(ref) for ref in (stored.facts, *stored.artifacts))
+
+    def keep_file(self, name: str, source: Path) -> ArtifactRef:
+        """Keep a copy of a file as an artifact; the caller records the reference."""
+        with explained(self.folder):
+            return store_file(self.artifacts_folder, name, source)
+
+    def has(self, ref: ArtifactRef) -> bool:
+        """Whether the artifact is there and unchanged."""
+        path = self.artifacts_folder / ref.file
+        return path.is_file() and file_sha256(path) == ref.sha256
 
     def artifact(self, ref: ArtifactRef) -> Path:
         return self.artifacts_folder / ref.file

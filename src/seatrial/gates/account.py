@@ -11,12 +11,13 @@ from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
 from seatrial.engine.border import describe_exit
 from seatrial.gates.facts import GateFacts, Milestone, Phase, RequestFacts, Resolved
-from seatrial.gates.first_error import first_error
-from seatrial.gates.judge import judge
+from seatrial.gates.first_error import LogError, first_error
+from seatrial.gates.judge import Judgement, judge
 from seatrial.gates.loaded import LoadedPackage
 from seatrial.gates.ports import listens
 from seatrial.gates.readiness import Readiness
 from seatrial.gates.server import Departure
+from seatrial.gates.source_memory import MemoryRead
 from seatrial.platforms import LaunchPlan
 
 
@@ -46,22 +47,18 @@ class Seen(Record):
     log_bytes: int
     deaths: tuple[str, ...] = ()
     sources: tuple[LoadedPackage, ...] = ()
+    worker_sources: MemoryRead = MemoryRead(refused="not looked at")
 
 
 def account(seen: Seen) -> GateFacts:
     """Judge, and put everything into one record."""
     departure = seen.departure
     log = Path(seen.log)
-    error = first_error(log) if log.is_file() else None
-    judged = judge(
-        seen.readiness,
-        seen.requests,
-        seen.findings,
-        alive=seen.alive,
-        departure=departure,
-        error=error,
-        deaths=seen.deaths,
-    )
+    judged, error = _judged(seen, None), None
+    if judged.ending != "ready" and log.is_file():
+        # What a healthy server logs on its way down is not the reason of anything, and its log may be a gigabyte.
+        error = first_error(log)
+        judged = _judged(seen, error)
     return GateFacts(
         stage=seen.stage,
         ending=judged.ending,
@@ -91,14 +88,26 @@ def account(seen: Seen) -> GateFacts:
         stop_s=departure.took_s,
         processes_left=departure.left,
         port_free_after=not listens(seen.host, seen.port),
-        # What a healthy server logs on its way down is not the reason of anything.
-        first_error=error if judged.ending != "ready" else None,
+        first_error=error,
         log_attachment="server.log",
         log_bytes=seen.log_bytes,
         resolved=seen.resolved,
         sources=seen.sources,
+        worker_sources=seen.worker_sources,
         deviations=seen.plan.deviations,
         notes=(*seen.plan.notes, *seen.readiness.notes),
+    )
+
+
+def _judged(seen: Seen, error: LogError | None) -> Judgement:
+    return judge(
+        seen.readiness,
+        seen.requests,
+        seen.findings,
+        alive=seen.alive,
+        departure=seen.departure,
+        error=error,
+        deaths=seen.deaths,
     )
 
 

@@ -1,25 +1,39 @@
-"""The agreement step: one prompt at a time against all at once, and one device against several, on real starts.
+"""The agreement step: one prompt at a time against all at once, eager mode against compiled, one device against
+several, on real starts.
 
-In: a checkpoint and a target. Out: a `StepResult` with `AgreementFacts`. Real weights say most; dummy weights are the
-same in every start of one engine version only if its initialiser is seeded, so TP is compared with real weights only.
+In: a checkpoint and a target. Out: a `StepResult` with `AgreementFacts`. Real weights say most; dummy weights are drawn
+per parameter, so other shapes give other weights: TP is compared with real weights only. A start that was to compile
+and did not is no comparison, and said to be none.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from seatrial.core.record import Record
-from seatrial.core.step import StepResult
+from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.gates.agree import PROMPTS, Agreement, Greedy, compare, greedy
 from seatrial.gates.client import Client
+from seatrial.gates.first_error import lines_of
 from seatrial.gates.runner import gate
+from seatrial.gates.timeline import spans_of
+from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
+
+# The engine's own account of its configuration, vLLM 0.11 to 0.32: eager by name, or a mode (level) of nothing.
+ENGINE = re.compile(r"Initializing a V1 LLM engine")
+NOT_COMPILED = re.compile(
+    r"enforce_eager=True|'mode': <CompilationMode\.NONE|[\"']level[\"']: ?(?:0|<CompilationLevel\.NO_COMP)"
+)
 
 
 class AgreementFacts(Record):
+    """`not_compared` says for each comparison that was due and not made why not."""
+
     stage: Literal["dummy", "real"]
     comparisons: tuple[Agreement, ...]
     not_compared: tuple[str, ...]
@@ -36,11 +50,13 @@ def agreement(
     max_model_len: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """Batch 1 against batch n in one start; TP 1 against TP `tp` in another if `tp` is above 1."""
+    """Batch 1 against batch n in one start; eager against compiled and TP 1 against TP n in one more each."""
     left_out: list[str] = []
-    results: list[StepResult] = []
+    results: dict[str, StepResult] = {}
 
-    def answers(name: str, size: int | None, *at_once: int) -> list[list[Greedy]]:
+    def answers(
+        name: str, size: int | None, *at_once: int, args: tuple[str, ...] = (), drop: tuple[str, ...] = ()
+    ) -> list[list[Greedy]]:
         seen: list[list[Greedy]] = []
 
         def visit(client: Client) -> None:
@@ -55,10 +71,12 @@ def agreement(
             scratch=scratch / name,
             tp=size,
             max_model_len=max_model_len,
+            extra_args=args,
+            drop=drop,
             visit=visit,
             say=say,
         )
-        results.append(result)
+        results[name] = result
         if len(seen) < len(at_once):
             left_out.append(f"{name}: {result.outcome.reason or 'not asked'}")
         return seen
@@ -67,10 +85,15 @@ def agreement(
     base = answers("base", tp, 1, PROMPTS)
     if len(base) == 2:
         found.append(compare("batch 1", f"batch {PROMPTS}", base[0], base[1]))
-    if base and tp is not None and tp > 1 and stage == "real":
+    if base:
+        _eager_and_compiled(base[0], tp, answers, results, found, left_out)
+    size = tensor_parallel_of(tp, target.serve.args)
+    if base and size > 1 and stage == "dummy":
+        left_out.append(f"TP 1 and TP {size}: dummy weights of other shapes are other weights")
+    elif base and size > 1:
         alone = answers("one-device", 1, 1)
         if alone:
-            found.append(compare("TP 1", f"TP {tp}", alone[0], base[0]))
+            found.append(compare("TP 1", f"TP {size}", alone[0], base[0]))
     facts = AgreementFacts(stage=stage, comparisons=tuple(found), not_compared=tuple(left_out))
     told = [f"{a.first} and {a.second} agree on {a.equal} of {a.prompts} prompts" for a in found]
     wide = [(a, d) for a in found for d in a.beyond_rounding()]
@@ -88,6 +111,42 @@ def agreement(
         outcome=outcome,
         summary="; ".join(told) or outcome.reason,
         facts=facts,
-        commands=tuple(r.commands[0] for r in results),
-        attachments=tuple(a for r in results for a in r.attachments if a.name == "server.log"),
+        commands=tuple(r.commands[0] for r in results.values()),
+        attachments=tuple(
+            Attachment(name=f"{name}-server.log", path=a.path)
+            for name, r in results.items()
+            for a in r.attachments
+            if a.name == "server.log"
+        ),
+        timeline=spans_of(results),
     )
+
+
+def _eager_and_compiled(
+    base: list[Greedy],
+    tp: int | None,
+    answers: Callable[..., list[list[Greedy]]],
+    results: dict[str, StepResult],
+    found: list[Agreement],
+    left_out: list[str],
+) -> None:
+    """One more start: compiled if the base is eager, eager if the base compiles."""
+    if compiles(results["base"]):
+        other = answers("eager", tp, 1, args=("--enforce-eager",))
+        if other:
+            found.append(compare("eager", "compiled", other[0], base))
+        return
+    other = answers("compiled", tp, 1, drop=("enforce-eager",))
+    if other and compiles(results["compiled"]):
+        found.append(compare("eager", "compiled", base, other[0]))
+    elif other:
+        left_out.append("eager and compiled: without --enforce-eager the engine does not compile here either")
+
+
+def compiles(result: StepResult) -> bool:
+    """By the engine's own line about its configuration; without one, by the command."""
+    log = next((Path(a.path) for a in result.attachments if a.name == "server.log"), None)
+    for line in lines_of(log) if log is not None and log.is_file() else ():
+        if ENGINE.search(line) and "compilation_config=" in line:
+            return not NOT_COMPILED.search(line)
+    return "--enforce-eager" not in result.facts.command.argv

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from seatrial.core.record import Record
-from seatrial.core.step import StepResult
+from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, passed
 from seatrial.gates.client import Client
 from seatrial.gates.first_error import lines_of
 from seatrial.gates.load import LoadResult, load
 from seatrial.gates.plan import read_model
 from seatrial.gates.runner import gate
+from seatrial.gates.timeline import spans_of
 from seatrial.targets import Target
 
 BASELINE_CONTEXT, BASELINE_SEQUENCES = 131072, 16  # vllm-ascend's workflow checklist, section 11
@@ -74,23 +75,25 @@ def capacity(
     context: int | None = None,
     sequences: int | None = None,
     done: Sequence[Trial] = (),
-    keep: Callable[[Trial], None] = lambda trial: None,
+    keep: Callable[[Trial, Path], None] = lambda trial, log: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """`done` are trials of an earlier, killed sweep: they are not made again. `keep` gets each new one at once."""
+    """`done` are trials of an earlier, killed sweep: they are not made again. `keep` gets each new one, and
+    its raw log, at once.
+    """
     args = target.serve.args
     want = context or int(args.get("max-model-len", BASELINE_CONTEXT))
     many = sequences or int(args.get("max-num-seqs", BASELINE_SEQUENCES))
     made: dict[tuple[int, int], Trial] = {(t.context, t.sequences): t for t in done}
-    results: list[StepResult] = []
+    new: list[_Made] = []
 
     def trial(length: int, count: int) -> Trial:
         if (length, count) not in made:
             say(f"trying a context of {length} tokens, {count} sequences")
             one = _try(checkpoint, target, python, stage, scratch, tp, length, count, say)
-            results.append(one.result)
+            new.append(one)
             made[length, count] = one.trial
-            keep(one.trial)
+            keep(one.trial, one.log)
         return made[length, count]
 
     declared = read_model(checkpoint).field(*DECLARED)
@@ -121,8 +124,11 @@ def capacity(
         outcome=passed() if first.served else failed(f"the baseline of {want} tokens by {many} fails: {first.cause}"),
         summary=summary,
         facts=facts,
-        commands=tuple(r.commands[0] for r in results),
-        attachments=tuple(a for r in results for a in r.attachments if a.name == "server.log"),
+        commands=tuple(one.result.commands[0] for one in new),
+        attachments=tuple(
+            Attachment(name=f"{one.trial.context}x{one.trial.sequences}-server.log", path=str(one.log)) for one in new
+        ),
+        timeline=spans_of({f"{one.trial.context}x{one.trial.sequences}": one.result for one in new}),
     )
 
 
@@ -198,12 +204,13 @@ def _try(
         whole_context=seen[0] if seen else None,
         together=seen[1] if len(seen) > 1 else None,
     )
-    return _Made(trial=trial, result=result)
+    return _Made(trial=trial, result=result, log=log)
 
 
 class _Made(Record):
     trial: Trial
     result: StepResult
+    log: Path
 
 
 class _Said(Record):

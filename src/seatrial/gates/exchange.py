@@ -54,10 +54,13 @@ class Exchange(Record):
 class _Call(threading.Thread):
     """The exchange itself; the thread dies with its socket, which `end` shuts."""
 
-    def __init__(self, host: str, port: int, method: str, path: str, body: bytes | None, timeout_s: float) -> None:
+    def __init__(
+        self, host: str, port: int, method: str, path: str, body: bytes | None, timeout_s: float, key: str
+    ) -> None:
         super().__init__(daemon=True, name=f"{method} {path}")
         self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self.request = (method, path, body)
+        self.key = key
         self.began = time.monotonic()
         self.status: int | None = None
         self.first_byte_s: float | None = None
@@ -86,6 +89,8 @@ class _Call(threading.Thread):
         self.connection.connect()
         self.how = "cut"
         headers = {"Connection": "close", "Accept": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.connection.request(method, path, body=body, headers=headers)
@@ -118,12 +123,15 @@ def exchange(
     body: Any = None,
     *,
     timeout_s: float,
+    key: str = "",
     alive: Callable[[], bool] = lambda: True,
     step_s: float = 0.1,
 ) -> Exchange:
-    """Do it. `alive` is asked every `step_s` seconds; once it says no, a last half second is left for the answer."""
+    """Do it. `key` is the server's API key, if it has one. `alive` is asked every `step_s` seconds; once it says no, a
+    last half second is left for the answer.
+    """
     data = json.dumps(body).encode() if body is not None else None
-    call = _Call(host, port, method, path, data, timeout_s)
+    call = _Call(host, port, method, path, data, timeout_s, key)
     deadline = call.began + timeout_s
     call.start()
     how: Literal["timed-out", "gave-up"] | None = None

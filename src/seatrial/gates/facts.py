@@ -8,6 +8,7 @@ from seatrial.core.command import Command
 from seatrial.core.record import Record
 from seatrial.gates.first_error import LogError
 from seatrial.gates.loaded import LoadedPackage
+from seatrial.gates.source_memory import MemoryRead
 from seatrial.platforms import Deviation
 
 # `ready` is the only good one. `false-ready`: /v1/models named the model, then a request or the engine failed.
@@ -16,7 +17,9 @@ Ending = Literal[
 ]
 
 
-MilestoneName = Literal["started", "port-open", "healthy", "model-listed", "text", "image", "second", "alive", "ended"]
+MilestoneName = Literal[
+    "started", "port-open", "healthy", "model-listed", "text", "image", "video", "audio", "second", "alive", "ended"
+]
 
 
 class Milestone(Record):
@@ -104,5 +107,6 @@ class GateFacts(Record):
     log_bytes: int = 0
     resolved: Resolved = Resolved()
     sources: tuple[LoadedPackage, ...] = ()
+    worker_sources: MemoryRead = MemoryRead(refused="not looked at")
     deviations: tuple[Deviation, ...] = ()
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ the line is the one found here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from seatrial.core.record import Record
@@ -27,8 +27,9 @@ NATIVE = re.compile(
     r"Segfault encountered|Fatal Python error|Segmentation fault|core dumped|std::bad_alloc|Out of memory"
 )
 # A line without any of these, outside a traceback, is none of the below: most of a log is passed over by this alone.
-HINTS = ("rror", "xception", "Exit", "Interrupt", "Warning", "ailure", "ault", "ERROR", "CRITICAL", "Traceback",
-         "core dumped", "bad_alloc", "Out of memory")  # fmt: skip
+HINTS = (b"rror: ", b"Traceback", b"ERROR", b"CRITICAL", b"egfault", b"Fatal Python", b"egmentation fault",
+         b"core dumped", b"bad_alloc", b"Out of memory")  # fmt: skip
+BLOCK = 4 << 20
 DIED = re.compile(r"died unexpectedly")
 # Lines that only pass another process's failure on (vLLM 0.11 to 0.32).
 WRAPPER = re.compile(
@@ -80,9 +81,7 @@ def plain_error(log: Path) -> LogError | None:
     """Exception lines after a traceback and native crashes first; else the first ERROR line; else a worker's death."""
     logged: LogError | None = None
     inside: set[str] = set()
-    for number, raw in enumerate(lines_of(log), 1):
-        if not inside and not any(hint in raw for hint in HINTS):
-            continue
+    for number, raw in _telling(log, inside):
         match = PREFIX.match(raw)
         process = (match.group("process") or "") if match else ""
         level = (match.group("level") or "") if match else ""
@@ -101,6 +100,43 @@ def plain_error(log: Path) -> LogError | None:
         elif logged is None and re.match(r"^\S*[Ee]rror: ", text) and EXCEPTION.match(text):
             logged = LogError(line=number, text=text.strip()[:2000], process=process, kind="exception")
     return logged
+
+
+def _telling(log: Path, inside: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Lines (numbered from 1) with a hint, and all lines while `inside`, which the caller changes, is not empty.
+
+    A gigabyte without a hint is read in blocks and searched as bytes: a tenth of the time of going line by line.
+    """
+    number = 0
+    with log.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            if not block.endswith(b"\n"):
+                block += stream.readline(LONGEST_LINE)
+            while not block.endswith(b"\n"):
+                # The rest of an endless line is dropped.
+                rest = stream.readline(LONGEST_LINE)
+                if not rest or rest.endswith(b"\n"):
+                    block += b"\n"
+            at = 0
+            next_hint = {hint: block.find(hint) for hint in HINTS}
+            while at < len(block):
+                if not inside:
+                    for hint, place in next_hint.items():
+                        if 0 <= place < at:
+                            next_hint[hint] = block.find(hint, at)
+                    hit = min((p for p in next_hint.values() if p >= at), default=-1)
+                    if hit < 0:
+                        number += block.count(b"\n", at)
+                        break
+                    start = block.rfind(b"\n", at, hit) + 1 or at
+                    number += block.count(b"\n", at, start)
+                    at = start
+                end = block.find(b"\n", at)
+                line = block[at : end if end >= 0 else len(block)]
+                number += 1
+                at += len(line) + 1
+                text = line[:LONGEST_LINE].decode(errors="replace").rstrip("\r")
+                yield number, ANSI.sub("", text) if "\x1b" in text else text
 
 
 def lines_of(log: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, failed, passed
 from seatrial.gates.facts import GateFacts
 from seatrial.gates.first_error import lines_of
+from seatrial.gates.timeline import spans_of
 
 TEXT_ONLY = '{"image": 0, "video": 0, "audio": 0}'
 SMALL_GRAPHS = '{"cudagraph_capture_sizes": [1]}'
@@ -26,7 +27,8 @@ VOLATILE = re.compile(r"0x[0-9a-f]+|\d+|/[\w./-]+")
 
 
 class Rung(Record):
-    """One change: `args` are added, `without` are words of the extra arguments left out, `tp` replaces the size.
+    """One change: `args` are added, `without` are words of the extra arguments left out, `drop` names arguments of
+    the target that are left out, `tp` replaces the size.
 
     `kind`: `repeat` changes nothing, `workaround` is something one can serve with, `isolation` only tells layers apart.
     `layer` is what is at fault if an isolating rung works.
@@ -38,6 +40,7 @@ class Rung(Record):
     args: tuple[str, ...] = ()
     env: dict[str, str] = msgspec.field(default_factory=dict)
     without: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     tp: int | None = None
     text_only: bool = False
     layer: str = ""
@@ -69,9 +72,13 @@ def climb(
     run: Callable[[Rung], StepResult],
     *,
     multimodal: bool = False,
+    optional: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """`run` runs the same gate with a rung's change. Stops at the first workaround that serves."""
+    """`run` runs the same gate with a rung's change; `optional` are arguments of the target that it can do without.
+
+    Stops at the first workaround that serves.
+    """
     facts: GateFacts = first.facts
     if first.outcome.verdict is Verdict.PASS:
         empty = LadderFacts(signature="", climbed=(), working=None, isolated_to=(), conclusion="nothing failed")
@@ -82,7 +89,7 @@ def climb(
     working: Rung | None = None
     layers: list[str] = []
     steady = True
-    for rung in rungs(first, extra_args, multimodal=multimodal):
+    for rung in rungs(first, extra_args, multimodal=multimodal, optional=optional):
         say(f"ladder: {rung.change}")
         result = run(rung)
         results.append(result)
@@ -124,10 +131,13 @@ def climb(
             for c, r in zip(climbed, results, strict=True)
             for a in r.attachments
         ),
+        timeline=spans_of({c.rung.name: r for c, r in zip(climbed, results, strict=True)}),
     )
 
 
-def rungs(first: StepResult, extra_args: Sequence[str], *, multimodal: bool) -> list[Rung]:
+def rungs(
+    first: StepResult, extra_args: Sequence[str], *, multimodal: bool, optional: Sequence[str] = ()
+) -> list[Rung]:
     """The rungs for this failure, cheapest knowledge first."""
     facts: GateFacts = first.facts
     argv = facts.command.argv
@@ -142,6 +152,9 @@ def rungs(first: StepResult, extra_args: Sequence[str], *, multimodal: bool) -> 
     for switch in switches(extra_args):
         name = "without" + switch[0].replace("--", "-")
         found.append(Rung(name=name, kind="workaround", change=f"without {' '.join(switch)}", without=switch))
+    for word in optional:
+        change = f"without the target's {word}"
+        found.append(Rung(name=f"without-{word}", kind="workaround", change=change, drop=(word,)))
     if "--enforce-eager" not in argv:
         layer = "compilation or graph capture"
         found.append(Rung(name="eager", kind="isolation", change="eager mode", args=("--enforce-eager",), layer=layer))

@@ -1,7 +1,7 @@
 """Which sources an engine's processes really run, read from their memory maps: the folders of mapped native modules.
 
 In: pids. Out: package name to the folders it was mapped from. A package without a native module leaves no trace there,
-so an absence says nothing; a folder that is not the target's says much.
+so an absence says nothing; a folder that is not the target's says much. `source_memory` sees the Python files too.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
+from seatrial.gates.source_memory import MemoryRead
 from seatrial.targets import Roots
 
+FEW = 3  # files of one folder in a memory; fewer may be a name that was only spoken of
 MAPPED = re.compile(r"\s(/.*/(vllm(?:_[a-z]+)?))/(?:[^/]+/)*[^/]+\.so[.\d]*$")
 
 
@@ -38,19 +40,47 @@ def loaded_packages(pids: Iterable[int]) -> tuple[LoadedPackage, ...]:
     return tuple(LoadedPackage(name=n, folder=f, processes=c) for (n, f), c in sorted(seen.items()))
 
 
-def about_sources(packages: Iterable[LoadedPackage], roots: Roots) -> list[Finding]:
-    """G303 for a package that is mapped from somewhere else than the target's root for it."""
+def about_sources(packages: Iterable[LoadedPackage], memory: MemoryRead, roots: Roots) -> list[Finding]:
+    """G303 for a package that runs from somewhere else than the target's root for it, by maps or by a worker's memory;
+    G304 for two copies of one package in a worker; G305 where the target names a root and no worker could be read.
+    """
     found = []
-    for package in packages:
-        root = roots.vllm if package.name == "vllm" else roots.plugin
-        if root and not Path(package.folder).is_relative_to(root):
+    counted = [s for s in memory.seen if s.files >= FEW]
+    places = {(p.name, p.folder): "mapped" for p in packages} | {(s.name, s.folder): "in a worker" for s in counted}
+    for (name, folder), how in places.items():
+        root = roots.vllm if name == "vllm" else roots.plugin
+        if root and not Path(folder).resolve().is_relative_to(Path(root).resolve()):
             found.append(
                 Finding(
                     code="G303",
                     severity=Severity.WARNING,
-                    place=package.folder,
-                    message=f"{package.name} runs from here, not from the target's {root}",
+                    place=folder,
+                    message=f"{name} runs from here ({how}), not from the target's {root}",
                     next_step="Install the tree you edit into this interpreter, or set the target's roots.",
                 )
             )
+    copies: dict[tuple[str, int], set[str]] = {}
+    for one in counted:
+        copies.setdefault((one.name, one.pid), set()).add(one.folder)
+    for (name, pid), folders in copies.items():
+        if len(folders) > 1:
+            found.append(
+                Finding(
+                    code="G304",
+                    severity=Severity.WARNING,
+                    place=f"process {pid}",
+                    message=f"{name} was loaded from {len(folders)} folders: {', '.join(sorted(folders))}",
+                    next_step="Uninstall one of them, or take it off the path.",
+                )
+            )
+    if not memory.seen and (roots.vllm or roots.plugin):
+        found.append(
+            Finding(
+                code="G305",
+                severity=Severity.WARNING,
+                place="workers",
+                message=f"which sources the workers run is not proven: {memory.refused}",
+                next_step="Let seatrial trace its own child processes (ptrace scope, container rights).",
+            )
+        )
     return found

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from seatrial.core.record import Record
-from seatrial.core.step import Attachment, Span, StepResult
+from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.gates.client import Client
 from seatrial.gates.facts import GateFacts
@@ -27,6 +27,8 @@ from seatrial.gates.first_error import lines_of
 from seatrial.gates.liveness import living, source_roots
 from seatrial.gates.plan import PLUGINS, installed_version, read_model, takes_images
 from seatrial.gates.runner import gate
+from seatrial.gates.timeline import spans_of
+from seatrial.gates.veil import Veil
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
 
@@ -99,7 +101,7 @@ def matrix(
         facts=facts,
         commands=tuple(r.commands[0] for r in work.starts.values()),
         attachments=work.attachments(),
-        timeline=work.timeline(),
+        timeline=spans_of(work.starts),
     )
 
 
@@ -130,6 +132,8 @@ class _Matrix:
             # On the CPU a rank is a group of cores.
             devices=cores if target.platform == "cpu" else int(target.devices.count.value or 1),
             eager=bool(args.get("enforce-eager")),
+            checkpoint=str(checkpoint.absolute()),
+            scratch=str((scratch / "made").absolute()),
         )
         self.starts: dict[str, StepResult] = {}
         self.alive: dict[str, bool] = {}
@@ -189,6 +193,7 @@ class _Matrix:
             waiting = [f for f in waiting if f.name not in answers]
 
     def _own(self, feature: Feature, rows: dict[str, FeatureResult]) -> None:
+        feature.prepare(self.model, self.situation)
         switch = feature.switch(self.model, self.situation) or Switch()
         answers: list[Asked] = []
         self.say(f"trying {feature.title}")
@@ -220,7 +225,8 @@ class _Matrix:
         self, feature: Feature, result: StepResult, asked: Asked, start: str, switch: Switch | None, *, died: bool
     ) -> FeatureResult:
         log = Path(next(a.path for a in result.attachments if a.name == "server.log"))
-        seen = _matches(log, (*feature.positive, *feature.negative))
+        veil = Veil((*self.extra_args, *_words(self.target.serve.args)), {**os.environ, **self.target.launch.env})
+        seen = _matches(log, (*feature.positive, *feature.negative), veil)
         silent = tuple(line.source for line in feature.positive if not self.alive.get(line.source, False))
         more = feature.facts(result.facts, self.model)
         proofs = (
@@ -235,6 +241,8 @@ class _Matrix:
             status, reason = "unsupported", result.outcome.reason or "the server did not survive it"
         elif against:
             status, reason = "unsupported", against
+        elif asked.unsure:
+            status, reason = "inconclusive", asked.unsure
         elif not feature.positive:
             status, reason = ("supported", "") if proofs else ("inconclusive", "nothing was seen that decides")
         elif any(line.pattern in seen for line in feature.positive):
@@ -244,7 +252,9 @@ class _Matrix:
         elif proofs:
             status, reason = "inconclusive", "it answered, but the engine never logged that the feature is on"
         else:
-            status, reason = feature.absence, "the engine never logged it, though it could have"
+            status, reason = feature.absence(self.model), "the engine never logged it, though it could have"
+            if status == "inconclusive":
+                reason = "the engine printed none of its lines, and does not always print one"
         return _row(feature, status, reason, proofs=proofs, switch=switch, start=start, silent=silent)
 
     def attachments(self) -> tuple[Attachment, ...]:
@@ -252,28 +262,17 @@ class _Matrix:
             Attachment(name=f"{name}-{a.name}", path=a.path) for name, r in self.starts.items() for a in r.attachments
         )
 
-    def timeline(self) -> tuple[Span, ...]:
-        spans: list[Span] = []
-        offset = 0.0
-        for name, result in self.starts.items():
-            for span in result.timeline:
-                spans.append(
-                    Span(
-                        name=f"{name}: {span.name}",
-                        start_s=offset + span.start_s,
-                        duration_s=span.duration_s,
-                        whose=span.whose,
-                    )
-                )
-            offset += max((s.start_s + s.duration_s for s in result.timeline), default=0.0)
-        return tuple(spans)
-
 
 def _row(feature: Feature, status: Status, reason: str, **more: Any) -> FeatureResult:
     return FeatureResult(name=feature.name, title=feature.title, status=status, reason=reason, **more)
 
 
-def _matches(log: Path, wanted: Sequence[Line]) -> dict[str, Proof]:
+def _words(args: dict[str, Any]) -> tuple[str, ...]:
+    """The target's arguments as words of a command line."""
+    return tuple(f"--{name}={value}" for name, value in args.items())
+
+
+def _matches(log: Path, wanted: Sequence[Line], veil: Veil) -> dict[str, Proof]:
     """The first line of the log for each pattern that has one; the log is streamed once."""
     found: dict[str, Proof] = {}
     patterns = {line.pattern: re.compile(line.pattern) for line in wanted}
@@ -282,7 +281,7 @@ def _matches(log: Path, wanted: Sequence[Line]) -> dict[str, Proof]:
     for number, text in enumerate(lines_of(log), 1):
         for pattern in [p for p in patterns if p not in found]:
             if patterns[pattern].search(text):
-                found[pattern] = Proof(where=f"server.log line {number}", says=text.strip()[:400])
+                found[pattern] = Proof(where=f"server.log line {number}", says=veil.text(text.strip()[:400]))
         if len(found) == len(patterns):
             break
     return found

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.record import replace
 from seatrial.gates.features.base import Model
 from seatrial.gates.ports import demand_free, free_port
+from seatrial.gates.requests import Medium
 from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
 from seatrial.targets import Target
 
+UNSEEN = (
+    "no config.json can be seen at {checkpoint}: the plan is that of any model there, without what hangs on its "
+    "architecture (experts, latent attention)"
+)
 PLUGINS = {"ascend": "vllm_ascend", "kunlun": "vllm_kunlun"}
 
 
@@ -49,6 +57,7 @@ def gate_plan(
                 f"the work dir {target.roots.work_dir} of target {target.name!r} does not exist",
                 mend="Set roots.work_dir of the target in seatrial.toml.",
             )
+    known = (checkpoint / "config.json").is_file()
     request = LaunchRequest(
         checkpoint=str(checkpoint.absolute()),
         served_name=served_name(checkpoint),
@@ -67,7 +76,18 @@ def gate_plan(
         vllm_version=installed_version(python, "vllm"),
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
     )
-    return launch_plan(target.platform, request)
+    plan = launch_plan(target.platform, request)
+    return plan if known else replace(plan, notes=(*plan.notes, UNSEEN.format(checkpoint=checkpoint)))
+
+
+def api_key(command: Command) -> str:
+    """The key the server will ask for: the first of its flag, else vLLM's variable; "" for none."""
+    argv = command.argv
+    for place, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name == "--api-key":
+            return value if equals else argv[place + 1] if place + 1 < len(argv) else ""
+    return command.env.get("VLLM_API_KEY") or os.environ.get("VLLM_API_KEY") or ""
 
 
 def read_model(checkpoint: Path) -> Model:
@@ -87,9 +107,33 @@ def read_model(checkpoint: Path) -> Model:
     return Model(config=_config(checkpoint) or {}, tensors=frozenset(names))
 
 
+# By the families vLLM 0.32 serves: a field that a model has only if it takes the medium.
+DECLARES: dict[Medium, tuple[str, ...]] = {
+    "image": ("vision_config", "vit_config", "vision_tower_config"),
+    "video": ("video_token_id", "video_token_index", "video_start_token_id", "video_context_token_id"),
+    "audio": ("audio_config", "audio_tower_config", "audio_token_id", "audio_token_index", "sound_config"),
+}
+
+
+def media_of(config: dict[str, Any]) -> dict[Medium, str]:
+    """The media config.json declares, each with the field that says so; nested parts (a thinker) count too."""
+    levels = [config, *(v for k, v in config.items() if isinstance(v, dict) and k.endswith("_config"))]
+    found: dict[Medium, str] = {}
+    for medium, names in DECLARES.items():
+        field = next((n for n in names for level in levels if level.get(n) is not None), None)
+        if field is not None:
+            found[medium] = field
+    return found
+
+
 def takes_images(checkpoint: Path) -> bool:
-    """Does config.json declare an image tower? (Names used by the families vLLM 0.32 serves.)"""
-    return any(key in (_config(checkpoint) or {}) for key in ("vision_config", "vit_config", "vision_tower_config"))
+    """Does config.json declare an image tower?"""
+    return "image" in media_of(_config(checkpoint) or {})
+
+
+def takes_media(checkpoint: Path) -> tuple[Medium, ...]:
+    """What config.json declares beside text, in the order it is asked for."""
+    return tuple(media_of(_config(checkpoint) or {}))
 
 
 def shrink(checkpoint: Path, layers: int) -> tuple[str, ...]:

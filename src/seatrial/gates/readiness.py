@@ -38,10 +38,18 @@ class Readiness(Record):
 
 
 def wait_ready(
-    server: Server, watch: LogWatch, *, host: str, port: int, model: str, limits: Limits, say: Callable[[str], None]
+    server: Server,
+    watch: LogWatch,
+    *,
+    host: str,
+    port: int,
+    model: str,
+    limits: Limits,
+    say: Callable[[str], None],
+    key: str = "",
 ) -> Readiness:
-    """Wait; raises nothing of its own (signals pass through)."""
-    waiting = _Waiting(server, watch, host, port, model, limits, say)
+    """Wait; raises nothing of its own (signals pass through). `key` is the server's API key, if it wants one."""
+    waiting = _Waiting(server, watch, host, port, model, limits, say, key)
     cpu = time.process_time()
     began = time.monotonic()
     waiting.run()
@@ -66,7 +74,9 @@ class _Waiting:
         model: str,
         limits: Limits,
         say: Callable[[str], None],
+        key: str,
     ) -> None:
+        self.key = key
         self.server, self.watch, self.host, self.port, self.model, self.say = server, watch, host, port, model, say
         self.ready_s = float(limits.ready_s.value or 0)
         self.stuck_s = float(limits.stuck_s.value or 0)
@@ -144,7 +154,7 @@ class _Waiting:
 
     def _get(self, path: str) -> Exchange:
         left = max(0.2, self.ready_s - (time.monotonic() - self.server.started_at))
-        return exchange(self.host, self.port, "GET", path, timeout_s=min(CALL_S, left), alive=self._alive)
+        return exchange(self.host, self.port, "GET", path, timeout_s=min(CALL_S, left), key=self.key, alive=self._alive)
 
     def _alive(self) -> bool:
         self.server.wait(0)

@@ -28,11 +28,13 @@ from seatrial.gates.exchange import Exchange, exchange
 from seatrial.gates.facts import Milestone, RequestFacts
 from seatrial.gates.loaded import LoadedPackage, about_sources, loaded_packages
 from seatrial.gates.log_watch import LogWatch
-from seatrial.gates.plan import gate_plan, served_name, shrink
+from seatrial.gates.plan import api_key, gate_plan, served_name, shrink, takes_media
 from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.requests import Question, has_chat_template, questions
 from seatrial.gates.server import Departure, Server
+from seatrial.gates.source_memory import MemoryRead, packages_of, read_sources
+from seatrial.gates.veil import Veil
 from seatrial.platforms import LaunchPlan
 from seatrial.targets import Target
 
@@ -109,6 +111,7 @@ class _Gate:
         self.host = target.serve.host
         argv = plan.command.argv
         self.port = int(argv[argv.index("--port") + 1])
+        self.key = api_key(plan.command)
         self.requests: list[RequestFacts] = []
         self.findings: list[Finding] = []
         self.milestones: list[Milestone] = []
@@ -117,6 +120,7 @@ class _Gate:
         self.pids: tuple[int, ...] = ()
         self.alive = ""
         self.sources: tuple[LoadedPackage, ...] = ()
+        self.worker_sources = MemoryRead(refused="the server did not get ready")
 
     def run(self) -> StepResult:
         with self.clock.span("prepare", "seatrial"):
@@ -141,12 +145,15 @@ class _Gate:
                 model=self.model,
                 limits=self.target.limits,
                 say=self.say,
+                key=self.key,
             )
             self.clock.add("start-up", server.started_at - self.origin, readiness.waited_s, "engine")
             self.milestones.extend(readiness.milestones)
             self.pids = tuple(server.pids())
             self.sources = loaded_packages(self.pids)
             if readiness.ending is None:
+                with self.clock.span("look which sources the workers run", "seatrial"):
+                    self.worker_sources = read_sources(self.pids, packages_of(self.target))
                 self._ask(server)
             self.say("stopping the engine")
             with self.clock.span("shutdown", "engine"):
@@ -170,7 +177,9 @@ class _Gate:
 
     def _ask(self, server: Server) -> None:
         chat = has_chat_template(self.checkpoint)
-        for question in questions(self.model, chat=chat, multimodal=self.multimodal):
+        # A model whose config declares no medium we know is still asked with an image, if it is said to be multimodal.
+        media = (takes_media(self.checkpoint) or ("image",)) if self.multimodal else ()
+        for question in questions(self.model, chat=chat, media=media):
             self.say(f"asking: {question.name}")
             if not self._send(server, question):
                 break
@@ -190,6 +199,7 @@ class _Gate:
             question.path,
             question.body,
             timeout_s=float(self.target.limits.request_s.value or 0),
+            key=self.key,
             alive=lambda: _pump(server),
         )
         self.clock.add(f"request {question.name}", begun, reply.duration_s, "engine")
@@ -230,7 +240,9 @@ class _Gate:
 
         def send(method: str, path: str, body: Any) -> Exchange:
             limit = float(self.target.limits.request_s.value or 0)
-            return exchange(self.host, self.port, method, path, body, timeout_s=limit, alive=lambda: _pump(server))
+            return exchange(
+                self.host, self.port, method, path, body, timeout_s=limit, key=self.key, alive=lambda: _pump(server)
+            )
 
         client = Client(self.model, send, server.pids)
         with self.clock.span("further requests", "engine"):
@@ -259,7 +271,8 @@ class _Gate:
     def _curl(self, question: Question) -> Command:
         url = f"http://{self.host}:{self.port}{question.path}"
         body = to_json(question.body).decode()
-        argv = ("curl", "-sS", url, "-H", "Content-Type: application/json", "-d", body)
+        key = ("-H", f"Authorization: Bearer {self.key}") if self.key else ()
+        argv = ("curl", "-sS", url, "-H", "Content-Type: application/json", *key, "-d", body)
         return Command(purpose=f"send the {question.name} request", argv=argv)
 
     def _result(
@@ -293,13 +306,14 @@ class _Gate:
                 log_bytes=watch.size,
                 deaths=tuple(watch.deaths),
                 sources=self.sources,
+                worker_sources=self.worker_sources,
             )
         )
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
         self.findings.extend(about_the_class(watch.resolved))
-        self.findings.extend(about_sources(self.sources, self.target.roots))
+        self.findings.extend(about_sources(self.sources, self.worker_sources, self.target.roots))
         self.clock.add("read the log and judge", begun, self.clock.now() - begun, "seatrial")
-        return StepResult(
+        plain = StepResult(
             step=self.stage,
             outcome=passed() if facts.ending == "ready" else failed(facts.reason),
             summary=summary(facts),
@@ -309,6 +323,7 @@ class _Gate:
             attachments=tuple(self.attachments),
             timeline=self.clock.spans(),
         )
+        return Veil(self.plan.command.argv, {**os.environ, **self.plan.command.env}).result(plain)
 
 
 def _pump(server: Server) -> bool:

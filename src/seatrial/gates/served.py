@@ -25,9 +25,11 @@ from seatrial.core.atomic import write_atomic
 from seatrial.core.command import Command
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import Record, from_json, to_json
+from seatrial.core.secrets import without_secrets
 from seatrial.engine.border import describe_exit
 from seatrial.gates.exchange import exchange
 from seatrial.gates.log_watch import LogWatch
+from seatrial.gates.plan import api_key
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.server import Server, sweep, with_token
 from seatrial.platforms import LaunchPlan
@@ -121,7 +123,7 @@ def start(
                 target=target,
                 host=host,
                 port=port,
-                command=plan.command,
+                command=without_secrets(plan.command),
                 token=server.token,
                 keeper_pid=server.keeper_pid,
                 keeper_born=psutil.Process(server.keeper_pid).create_time(),
@@ -131,7 +133,9 @@ def start(
             )
             write_atomic(folder / "server.json", to_json(record, indent=2))
             watch = LogWatch(folder / "server.log", server.started_at)
-            readiness = wait_ready(server, watch, host=host, port=port, model=model, limits=limits, say=say)
+            readiness = wait_ready(
+                server, watch, host=host, port=port, model=model, limits=limits, say=say, key=api_key(plan.command)
+            )
             if readiness.ending is None:
                 server.detach()
         return look(record), readiness

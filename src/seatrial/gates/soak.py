@@ -83,7 +83,15 @@ def soak(
     )
     if not seen:
         why = f"the server did not get as far as the soak: {result.outcome.reason}"
-        return StepResult(step="soak", outcome=inconclusive(why), summary=why, facts=result.facts)
+        return StepResult(
+            step="soak",
+            outcome=inconclusive(why),
+            summary=why,
+            facts=result.facts,
+            commands=result.commands[:1],
+            attachments=result.attachments,
+            timeline=result.timeline,
+        )
     facts = seen[0]
     rise = f", memory {facts.growth:+.1%}" if facts.growth is not None else ""
     summary = f"{facts.answered} of {facts.asked_for} requests answered in {facts.seconds:.0f} s{rise}"

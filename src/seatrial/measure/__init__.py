@@ -1,1 +1,1 @@
-"""Measuring a served model: accuracy, load and the time it takes."""
+"""What a running model does, measured: load, accuracy and profiles."""

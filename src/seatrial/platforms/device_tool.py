@@ -14,7 +14,8 @@ from seatrial.core.record import Record
 class DeviceState(Record):
     """One device. `index` counts the devices in the tool's order, as the visible-devices variable does.
 
-    `label` is the tool's own name of the place ("NPU 4 chip 0"); `health` its own word, "" if it gives none.
+    `label` is the tool's own name of the place ("NPU 4 chip 0"); `health` its own word, "" if it gives none;
+    `busy_percent` how much its compute units work at this moment.
     """
 
     index: int
@@ -23,6 +24,7 @@ class DeviceState(Record):
     used_mib: int | None
     total_mib: int | None
     health: str = ""
+    busy_percent: int | None = None
 
 
 class Holder(Record):
@@ -56,8 +58,8 @@ class VersionFile(Record):
 
 
 def number(text: str) -> int | None:
-    """`97887 MiB` or `97887` as an integer; None for `[N/A]`, `NA`, `-` and the like."""
-    digits = text.strip().removesuffix("MiB").strip()
+    """`97887 MiB`, `97887` or `12 %` as an integer; None for `[N/A]`, `NA`, `-` and the like."""
+    digits = text.strip().removesuffix("MiB").removesuffix("%").strip()
     return int(digits) if digits.isdecimal() and len(digits) <= 12 else None
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from seatrial.core.record import Record
 from seatrial.core.step import Span
+from seatrial.report.charts import Curve, Lanes
 
 Tone = Literal["", "pass", "fail", "inconclusive", "not-applicable", "not-run", "unknown", "error", "warning", "info"]
 
@@ -141,7 +142,7 @@ class Fold(Record):
     kind: Literal["fold"] = "fold"
 
 
-Block = Paragraph | Notice | Pairs | Table | Code | Findings | Timeline | Tensors | Fold
+Block = Paragraph | Notice | Pairs | Table | Code | Findings | Timeline | Tensors | Fold | Lanes | Curve
 
 
 class Section(Record):

@@ -43,7 +43,7 @@ class Gathered(Record):
 
     def artifact_text(self, ref: ArtifactRef) -> str | None:
         """The beginning of a small text artifact, or None: absent, changed, no plain file, or over 64 KiB."""
-        content = _read(Path(self.folder), ref, MAX_TEXT)
+        content = read_artifact(Path(self.folder), ref, MAX_TEXT)
         return None if content.problem else content.data.decode(errors="replace")
 
 
@@ -62,7 +62,7 @@ def gather(run: Run) -> Gathered:
             problems.append(exc.message)
             continue
         steps.pop(stored.step, None)
-        content = _read(run.folder, stored.facts, MAX_FACTS)
+        content = read_artifact(run.folder, stored.facts, MAX_FACTS)
         facts: Any = None
         problem = content.problem
         if not problem:
@@ -87,22 +87,22 @@ def gather(run: Run) -> Gathered:
     )
 
 
-class _Content(Record):
+class Content(Record):
     data: bytes
     problem: str
 
 
-def _read(folder: Path, ref: ArtifactRef, limit: int) -> _Content:
+def read_artifact(folder: Path, ref: ArtifactRef, limit: int) -> Content:
     """A run's artifact if it is the plain, unchanged file that was recorded."""
     name = ref.file
     path = folder / "artifacts" / name
     if not name or Path(name).name != name or name.startswith("."):
-        return _Content(data=b"", problem=f"the record names no artifact but {name!r}")
+        return Content(data=b"", problem=f"the record names no artifact but {name!r}")
     if path.is_symlink() or not path.is_file():
-        return _Content(data=b"", problem=f"the artifact {name} is missing")
+        return Content(data=b"", problem=f"the artifact {name} is missing")
     if path.stat().st_size > limit:
-        return _Content(data=b"", problem=f"the artifact {name} is over {limit >> 20} MiB and was not read")
+        return Content(data=b"", problem=f"the artifact {name} is over {limit >> 20} MiB and was not read")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != ref.sha256:
-        return _Content(data=b"", problem=f"the artifact {name} was changed since it was recorded; it is not shown")
-    return _Content(data=data, problem="")
+        return Content(data=b"", problem=f"the artifact {name} was changed since it was recorded; it is not shown")
+    return Content(data=data, problem="")

@@ -19,7 +19,7 @@ from seatrial.report.blocks import Block, Document, Fold, Tensors
 from seatrial.report.words import count, seconds, size, visible
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Groups of a tensor table that are in the page without JavaScript.
@@ -33,12 +33,12 @@ UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 def html_of(document: Document) -> str:
     """The whole report."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     return _template().render(
         document=document,
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
+        policy=f"default-src 'none'; style-src {hashed(style)}; script-src {hashed(script)}; base-uri 'none'; "
         "form-action 'none'",
         data=[(t.id, embedded(columns(t))) for s in document.sections for t in tensors_in(s.blocks)],
     )
@@ -79,19 +79,25 @@ def embedded(value: Any) -> str:
 
 @cache
 def _template() -> Template:
+    return environment(TEMPLATES).get_template("report.html.j2")
+
+
+@cache
+def environment(folder: Path) -> Environment:
+    """Escapes all text on its way into a page, and makes visible what one cannot see."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+    made = Environment(
+        loader=FileSystemLoader(folder),
         autoescape=True,
         finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(breaks=breaks, seconds=seconds, size=size, number=count)
-    environment.globals.update(STATIC_GROUPS=STATIC_GROUPS)
-    return environment.get_template("report.html.j2")
+    made.filters.update(breaks=breaks, seconds=seconds, size=size, number=count)
+    made.globals.update(STATIC_GROUPS=STATIC_GROUPS)
+    return made
 
 
 def breaks(text: str) -> str:
@@ -109,9 +115,11 @@ def _finalize(value: Any) -> Any:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style or script of ours."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def hashed(text: str) -> str:
+    """The source of a content security policy that allows exactly this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

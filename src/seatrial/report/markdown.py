@@ -24,6 +24,7 @@ from seatrial.report.blocks import (
     Tensors,
     Timeline,
 )
+from seatrial.report.charts import Curve, Lanes
 from seatrial.report.words import count, seconds, size, visible
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
@@ -171,6 +172,16 @@ def _fold(block: Fold, level: int) -> list[str]:
     return lines
 
 
+def _lanes(block: Lanes, level: int) -> list[str]:
+    rows = ([text(lane.label), "; ".join(text(m.label) for m in lane.marks)] for lane in block.lanes)
+    rules = [f"*{text('; '.join(r.label for r in block.rules))}.*", ""] if block.rules else []
+    return [*_heading(block.title, level), *_rows([block.axis, "what was seen"], rows), *rules]
+
+
+def _curve(block: Curve, level: int) -> list[str]:
+    return [*_heading(block.title, level), text(block.summary), ""]
+
+
 WRITERS: dict[str, Callable[[Any, int], list[str]]] = {
     "paragraph": _paragraph,
     "notice": _notice,
@@ -181,4 +192,6 @@ WRITERS: dict[str, Callable[[Any, int], list[str]]] = {
     "timeline": _timeline,
     "tensors": _tensors,
     "fold": _fold,
+    "lanes": _lanes,
+    "curve": _curve,
 }

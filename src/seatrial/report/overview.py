@@ -16,7 +16,9 @@ STAGES = ("dry", "dummy", "real")
 
 
 def order(run: Gathered) -> list[str]:
-    return [*STEPS, *(s for s in run.steps if s not in STEPS)]
+    """The steps that are always there, each followed by its ladder where there is one, then the others."""
+    named = [name for step in STEPS for name in (step, f"{step}-ladder") if name == step or name in run.steps]
+    return [*named, *(s for s in run.steps if s not in named)]
 
 
 def _asked(run: Gathered) -> Any:

@@ -102,6 +102,36 @@ class Limits(Record):
                 raise ValueError(f"limits.{name} must be a number of seconds above 0, not {value}")
 
 
+PRECHECK = (
+    "device_busy_percent",
+    "device_memory_percent",
+    "foreign_cpu_percent",
+    "swap_swing_mib",
+    "idle_samples",
+    "idle_interval_s",
+)
+
+
+class Precheck(Record):
+    """What a machine must be like around a measurement: devices idle and free before, and nobody else at work.
+
+    Percentages are of one device (`*_percent` of device figures) or of all cores (`foreign_cpu_percent`).
+    """
+
+    device_busy_percent: Quantity
+    device_memory_percent: Quantity
+    foreign_cpu_percent: Quantity
+    swap_swing_mib: Quantity
+    idle_samples: Quantity
+    idle_interval_s: Quantity
+
+    def __post_init__(self) -> None:
+        for name in PRECHECK:
+            value = getattr(self, name).value
+            if value is None or not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"precheck.{name} must be a number of at least 0, not {value}")
+
+
 class Target(Record):
     """A target, complete. `hardware` holds figures by name (units in each); unknown ones say so."""
 
@@ -116,3 +146,4 @@ class Target(Record):
     launch: Launch = msgspec.field(default_factory=Launch)
     serve: Serve = msgspec.field(default_factory=Serve)
     hardware: dict[str, Quantity] = msgspec.field(default_factory=dict)
+    precheck: Precheck | None = None

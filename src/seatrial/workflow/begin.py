@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from seatrial import __version__
 from seatrial.core.record import to_plain
@@ -30,20 +31,43 @@ def manifest_of(
     inputs: dict[str, str],
     argv: tuple[str, ...],
 ) -> Manifest:
+    return manifest_for(
+        name,
+        arguments=to_plain(job),
+        checkpoint=str(Path(job.checkpoint).resolve()),
+        located=located,
+        python=str(python),
+        versions=versions,
+        inputs=inputs,
+        argv=argv,
+    )
+
+
+def manifest_for(
+    name: str,
+    *,
+    arguments: dict[str, Any],
+    checkpoint: str,
+    located: Located,
+    python: str,
+    versions: dict[str, str],
+    inputs: dict[str, str],
+    argv: tuple[str, ...],
+) -> Manifest:
+    """The manifest of any kind of run; `arguments` is its job as plain data."""
     told, others = telling_environment(os.environ)
     here = git_state(Path.cwd())
-    target = redact_target(to_plain(located.target))
     return Manifest(
         schema_version=1,
         run_id=name,
         created_at=now(),
         seatrial_version=__version__,
         arguments_given=redact_arguments(argv),
-        arguments=to_plain(job),
-        checkpoint=str(Path(job.checkpoint).resolve()),
-        target=target,
+        arguments=arguments,
+        checkpoint=checkpoint,
+        target=redact_target(to_plain(located.target)),
         target_sources=located.sources,
-        python=str(python),
+        python=python,
         versions=versions,
         git=(*([here] if here else []), *root_states(located.target)),
         hardware=hardware(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from seatrial.core.record import Record
 from seatrial.core.verdict import Verdict
@@ -11,10 +11,16 @@ from seatrial.evidence import StoredStep
 Stage = Literal["dry", "dummy", "real"]
 STAGES: tuple[Stage, ...] = ("dry", "dummy", "real")
 ALWAYS = ("inspect", "engine", "support")
+GATES = ("dummy", "real")
 
 
 class Job(Record):
-    """What to run. `max_model_len` None leaves the context length to the engine."""
+    """What to run. `max_model_len` None leaves the context length to the engine.
+
+    `ladder`: a gate that fails is followed by the fallback ladder. `features`, `agree`, `soak` (requests; 0 is none)
+    and `capacity` are asked for one by one; `context` and `sequences` are the capacity sweep's baseline, None for the
+    target's own.
+    """
 
     checkpoint: str
     target: str = "cpu"
@@ -22,15 +28,44 @@ class Job(Record):
     max_model_len: int | None = None
     stages: tuple[Stage, ...] = STAGES
     keep_going: bool = False
+    ladder: bool = True
+    features: bool = False
+    agree: bool = False
+    soak: int = 0
+    capacity: bool = False
+    context: int | None = None
+    sequences: int | None = None
 
     def __post_init__(self) -> None:
         if self.tp < 1:
             raise ValueError("tp must be at least 1")
         if self.max_model_len is not None and self.max_model_len < 1:
             raise ValueError("max_model_len must be at least 1")
+        if self.soak < 0:
+            raise ValueError("soak must not be negative")
 
     def steps(self) -> tuple[str, ...]:
-        return (*ALWAYS, *(s for s in STAGES if s in self.stages))
+        """Names in order: what breaks soonest and costs least comes first."""
+        further = {"features": self.features, "agreement": self.agree, "soak": self.soak, "capacity": self.capacity}
+        return (*ALWAYS, *(s for s in STAGES if s in self.stages), *(s for s, asked in further.items() if asked))
+
+    def weights(self) -> Literal["dummy", "real"]:
+        """Which weights the further steps serve: the real ones, unless only the dummy gate was asked for."""
+        return "dummy" if "dummy" in self.stages and "real" not in self.stages else "real"
+
+    def options(self, step: str) -> dict[str, Any]:
+        """What decides the outcome of this step beside what decides that of all."""
+        named: dict[str, dict[str, Any]] = {
+            "soak": {"requests": self.soak},
+            "capacity": {"context": self.context, "sequences": self.sequences},
+        }
+        weights = {"weights": self.weights()} if step in ("features", "agreement", "soak", "capacity") else {}
+        return {"tp": self.tp, "max_model_len": self.max_model_len, **weights, **named.get(step, {})}
+
+
+def ladder_name(gate: str) -> str:
+    """What the ladder after a gate is called among the steps."""
+    return f"{gate}-ladder"
 
 
 class Finished(Record):

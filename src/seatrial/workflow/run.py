@@ -16,9 +16,9 @@ from typing import Any
 from seatrial import __version__
 from seatrial.checkpoint import fingerprint
 from seatrial.core.errors import SeatrialError, Stopped, UsageError
-from seatrial.core.record import from_plain, to_json, to_plain
+from seatrial.core.record import from_plain, replace, to_json, to_plain
 from seatrial.core.step import StepResult
-from seatrial.core.verdict import Verdict, combine, inconclusive
+from seatrial.core.verdict import Verdict, combine, inconclusive, not_applicable
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
@@ -28,8 +28,10 @@ from seatrial.evidence.records import now
 from seatrial.report import write_report
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_of, root_states
-from seatrial.workflow.job import Ended, Finished, Job, Observer
-from seatrial.workflow.steps import STEPS, Context
+from seatrial.workflow.book import Book
+from seatrial.workflow.job import GATES, Ended, Finished, Job, Observer, ladder_name
+from seatrial.workflow.leftovers import set_aside
+from seatrial.workflow.steps import STEPS, Context, climb_from
 
 
 def run_job(
@@ -59,6 +61,8 @@ def run_job(
         python = target_python(located.target)
         name = run.run_id if run else workspace.new_run_id(folder.resolve().name)
         scratch = workspace.scratch(name)
+        if run is not None:
+            set_aside(run, scratch)
         with ProbeSession(python, log=scratch / "probe.log", env=located.target.launch.env) as session:
             versions = installed_versions(session)
             inputs = {"checkpoint": fingerprint(folder)}
@@ -94,7 +98,7 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
     blocked_by = ""
     try:
         for step in job.steps():
-            inputs = _hash({**common, "step": step, "tp": job.tp, "max_model_len": job.max_model_len})
+            inputs = _hash({**common, "step": step, **job.options(step)})
             before = kept.get(step)
             # Only what proved something is kept: a failure may have had a cause that no input shows (a driver, a port).
             is_reused = (
@@ -112,11 +116,14 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
                 stored = run.store(_not_run(step, blocked_by), inputs="", started_at=now(), duration_s=0.0)
             else:
                 context.observer.step_begun(step)
+                context.book = Book(run, step, inputs)
                 started_at, start = now(), time.monotonic()
                 result = STEPS[step](context)
                 stored = run.store(result, inputs=inputs, started_at=started_at, duration_s=time.monotonic() - start)
             done[step] = stored
             context.observer.step_ended(stored, is_reused)
+            if step in GATES and not is_reused and not blocked_by:
+                _ladder(run, context, step, result, inputs, kept, done)
             if stored.outcome.verdict is Verdict.FAIL and not job.keep_going and not blocked_by:
                 blocked_by = step
     except (Stopped, KeyboardInterrupt) as exc:
@@ -130,6 +137,29 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
     shutil.rmtree(context.scratch, ignore_errors=True)
     report = write_report(run)
     return Ended(finished=finished, steps=done, folder=str(run.folder), report=str(report))
+
+
+def _ladder(
+    run: Run,
+    context: Context,
+    gate: str,
+    result: StepResult,
+    inputs: str,
+    kept: dict[str, StoredStep],
+    done: dict[str, StoredStep],
+) -> None:
+    """After a gate that failed: look for what works. A ladder of an earlier attempt does not outlive its failure."""
+    name = ladder_name(gate)
+    if result.outcome.verdict is Verdict.FAIL and context.job.ladder:
+        context.observer.step_begun(name)
+        started_at, start = now(), time.monotonic()
+        climbed = replace(climb_from(context, result), step=name)
+        done[name] = run.store(climbed, inputs=inputs, started_at=started_at, duration_s=time.monotonic() - start)
+        context.observer.step_ended(done[name], False)
+    elif name in kept and kept[name].outcome.verdict is Verdict.FAIL:
+        why = f"the {gate} gate does not fail any more; what the ladder found before is in the earlier record"
+        again = StepResult(step=name, outcome=not_applicable(why), summary=why, facts={})
+        run.store(again, inputs=inputs, started_at=now(), duration_s=0.0)
 
 
 def _is_text(path: str) -> bool:

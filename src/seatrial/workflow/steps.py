@@ -7,19 +7,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seatrial.checkpoint import Checkpoint, index_names, inspect, read_checkpoint
+from seatrial.core.record import from_plain, replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
 from seatrial.dryrun import dry, dry_names
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.check import check_engine
 from seatrial.gates import gate
+from seatrial.gates.agreement import agreement
+from seatrial.gates.capacity import Trial, capacity
+from seatrial.gates.ladder_run import ladder
+from seatrial.gates.matrix import matrix
+from seatrial.gates.soak import soak
 from seatrial.support import support
 from seatrial.targets import Target
+from seatrial.workflow.book import Book
 from seatrial.workflow.job import Job, Observer
 
 
 class Context:
-    """What the steps share during one call."""
+    """What the steps share during one call. `book` is the running step's own."""
+
+    book: Book
 
     def __init__(self, job: Job, target: Target, session: ProbeSession, scratch: Path, observer: Observer) -> None:
         self.job = job
@@ -40,6 +49,16 @@ class Context:
     @property
     def is_multimodal(self) -> bool:
         return self.checkpoint.card.multimodal is not None
+
+    def served(self) -> dict[str, Any]:
+        """What every step that starts servers is given. The probe's interpreter lets go of its memory for them."""
+        self.session.rest()
+        return {
+            "python": self.session.python,
+            "tp": self.job.tp,
+            "max_model_len": self.job.max_model_len,
+            "say": self.observer.say,
+        }
 
     @property
     def probe_s(self) -> float:
@@ -104,6 +123,71 @@ def _gate(stage: Literal["dummy", "real"]) -> Callable[[Context], StepResult]:
     return step
 
 
+def climb_from(context: Context, first: StepResult) -> StepResult:
+    """The ladder after a gate of this run that failed."""
+    stage: Literal["dummy", "real"] = "dummy" if first.step == "dummy" else "real"
+    return ladder(
+        first,
+        context.folder,
+        context.target,
+        stage=stage,
+        scratch=context.scratch / f"{first.step}-ladder",
+        multimodal=context.is_multimodal,
+        **context.served(),
+    )
+
+
+def _features(context: Context) -> StepResult:
+    return matrix(
+        context.folder,
+        context.target,
+        stage=context.job.weights(),
+        scratch=context.scratch / "features",
+        **context.served(),
+    )
+
+
+def _agreement(context: Context) -> StepResult:
+    return agreement(
+        context.folder,
+        context.target,
+        stage=context.job.weights(),
+        scratch=context.scratch / "agreement",
+        **context.served(),
+    )
+
+
+def _soak(context: Context) -> StepResult:
+    return soak(
+        context.folder,
+        context.target,
+        stage=context.job.weights(),
+        scratch=context.scratch / "soak",
+        requests=context.job.soak,
+        **context.served(),
+    )
+
+
+def _capacity(context: Context) -> StepResult:
+    """Each trial is a record of the run as soon as it is made; those of an earlier, killed call are not made again."""
+    book = context.book
+    before = book.pieces("trial")
+    served = context.served()
+    del served["max_model_len"]  # The context length is what is sought.
+    result = capacity(
+        context.folder,
+        context.target,
+        stage=context.job.weights(),
+        scratch=context.scratch / "capacity",
+        context=context.job.context,
+        sequences=context.job.sequences,
+        done=[from_plain(Trial, piece.body, where="a trial's record") for piece in before],
+        keep=lambda trial, log: book.keep("trial", trial, f"{trial.context}x{trial.sequences}-server.log", log),
+        **served,
+    )
+    return replace(result, attachments=(*map(book.attachment, before), *result.attachments))
+
+
 STEPS: dict[str, Callable[[Context], StepResult]] = {
     "inspect": _inspect,
     "engine": _engine,
@@ -111,4 +195,8 @@ STEPS: dict[str, Callable[[Context], StepResult]] = {
     "dry": _dry,
     "dummy": _gate("dummy"),
     "real": _gate("real"),
+    "features": _features,
+    "agreement": _agreement,
+    "soak": _soak,
+    "capacity": _capacity,
 }

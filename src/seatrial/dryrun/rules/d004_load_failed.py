@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from seatrial.core.finding import Finding
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules.base import Rule, on_ranks, shape_text
+from seatrial.dryrun.rules.limits import is_gap
 
 
 def find(account: DryAccount) -> Iterator[Finding]:
     for failure in account.failures:
-        if failure.tensor:
+        if failure.tensor and not is_gap(failure.raw):
             raw = failure.raw
             target = f" into {raw.parameter} {shape_text(raw.parameter_shape)}" if raw.parameter else ""
             place = f" at {raw.at.one_line()}" if raw.at else ""

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from seatrial.core.finding import Finding
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules.base import Rule, on_ranks
+from seatrial.dryrun.rules.limits import is_gap
 
 
 def find(account: DryAccount) -> Iterator[Finding]:
     for failure in account.failures:
         raw = failure.raw
-        if raw.stage in ("configure", "parallel", "build"):
+        if raw.stage in ("configure", "parallel", "build") and not is_gap(raw):
             place = f" at {raw.at.one_line()}" if raw.at else ""
             message = " ".join(raw.message.split())[:600]
             yield RULE.finding(

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from seatrial.core.finding import Finding
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules.base import Rule
-from seatrial.dryrun.rules.limits import is_limit
+from seatrial.dryrun.rules.limits import is_gap, is_limit
 
 
 def find(account: DryAccount) -> Iterator[Finding]:
     for failure in account.failures:
-        if is_limit(failure.raw):
+        if is_limit(failure.raw) and not is_gap(failure.raw):
             place = f" at {failure.raw.at.one_line()}" if failure.raw.at else ""
             yield RULE.finding(
                 failure.tensor or "load_weights", f"{' '.join(failure.raw.message.split())[:300]}{place}"

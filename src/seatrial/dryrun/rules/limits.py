@@ -11,8 +11,19 @@ MARKS = (
     "on meta",
     "DataDependentOutputException",
     "is on device meta",
+    "was called on seatrial's stub",
 )
 
 
+def is_gap(failure: RawFailure) -> bool:
+    """About an attribute that seatrial's stubs lack: neither the model's fault nor the plugin's."""
+    return bool(failure.stub)
+
+
 def is_limit(failure: RawFailure) -> bool:
-    return any(mark in failure.message for mark in MARKS) or failure.type.endswith("DataDependentOutputException")
+    """Whether the dry run, not the model, is at fault."""
+    return (
+        is_gap(failure)
+        or any(mark in failure.message for mark in MARKS)
+        or failure.type.endswith("DataDependentOutputException")
+    )

@@ -37,15 +37,26 @@ def probe(request, progress):
     arrange.quiet_environment(request)
     if "vllm" not in sys.modules:
         progress("importing the engine")
-    platform = arrange.import_engine(request)
+    try:
+        platform = arrange.import_engine(request)
+    except Exception as exc:
+        gap = sibling("dry_stubs").lacking(exc)
+        if gap:
+            raise RuntimeError(f"the plugin cannot be imported: seatrial's stubs lack {gap}") from exc
+        raise
     imported = time.monotonic() - began
     answer = {"engine": arrange.engine_facts(), "platform": platform, "import_s": imported, "ranks": []}
+    stubs = sibling("dry_stubs")
+    if request.get("stubs"):
+        answer["stubs"] = stubs.facts(request["stubs"])
     try:
         config = arrange.engine_config(request)
         arrange.warm(config)
     except Exception as exc:
         errors = sibling("dry_errors")
         answer["config_error"] = errors.describe(exc, stage="configure")
+        if request.get("stubs"):
+            answer["stubs"] = stubs.facts(request["stubs"])
         answer["total_s"] = time.monotonic() - began
         return answer
     answer["config"] = arrange.config_facts(config)
@@ -58,6 +69,8 @@ def probe(request, progress):
 
 def run_ranks(jobs, request, config, progress):
     """Each (rank, how) in a forked child, `request["workers"]` at a time; results in the order of `jobs`."""
+    for name in ("dry_watch", "dry_model", "dry_errors", "dry_drops", "dry_rank"):
+        sibling(name)  # once here, not in every child
     gc.collect()
     gc.freeze()  # the children share these pages; a collection in a child would copy them all
     folder = tempfile.mkdtemp(prefix="seatrial-dry-")

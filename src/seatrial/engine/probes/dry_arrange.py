@@ -1,45 +1,14 @@
 """What must be arranged so that an engine builds a model for any rank without a device: one adapter per version range.
 
-An adapter names the functions that are answered. A version outside every range is tried with the newest adapter and
-reported (`adapter_proven` false). A function that an adapter names and the engine lacks is reported too, not passed
-over silently.
+An adapter (`dry_adapter_*.py`, one file per version) names the functions that are answered. A version that no adapter
+was proven on is tried with the newest one that is not newer than it, and reported (`adapter_proven` false). A function
+that an adapter names and the engine lacks is reported too, not passed over silently.
 """
 
 import os
 import re
 import sys
 
-# Each adapter: the versions it was proven on, and what it answers. `kernel_choosers` are tried for real first: only
-# when the platform refuses (no such kernel here) does a placeholder stand in, and the refusal is part of the answer.
-KERNELS_032 = {
-    "vllm.model_executor.kernels.linear": [
-        "init_fp8_linear_kernel",
-        "init_int8_linear_kernel",
-        "choose_mp_linear_kernel",
-        "init_mxfp8_linear_kernel",
-        "init_mxfp4_linear_kernel",
-        "init_mxfp6_linear_kernel",
-        "init_wfp8_a16_linear_kernel",
-        "init_nvfp4_linear_kernel",
-    ],
-}
-MOE_BACKENDS_032 = {
-    "vllm.model_executor.layers.fused_moe.oracle.fp8": ("select_fp8_moe_backend", "Fp8MoeBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.nvfp4": ("select_nvfp4_moe_backend", "NvFp4MoeBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.mxfp4": ("select_mxfp4_moe_backend", "Mxfp4MoeBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.mxfp8": ("select_mxfp8_moe_backend", "MxFp8MoeBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.int8": ("select_int8_moe_backend", "Int8MoeBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.int_wna16": ("select_wna16_moe_backend", "WNA16MoEBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.w4a8": ("select_w4a8_moe_backend", "W4A8MoeBackend"),
-    "vllm.model_executor.layers.fused_moe.oracle.w4a8_int8": ("select_w4a8_int8_moe_backend", "W4A8Int8MoeBackend"),
-}
-ADAPTERS = ({"name": "0.32", "from": (0, 32), "to": (0, 32), "kernels": KERNELS_032, "moe": MOE_BACKENDS_032},)
-# Computed while building and read while loading, so it needs values: which experts a rank holds.
-REAL_VALUES = (
-    ("vllm.model_executor.layers.fused_moe.expert_map_manager", "ExpertMapManager.__init__"),
-    ("vllm.model_executor.layers.fused_moe.expert_map_manager", "ExpertMapManager.update"),
-    ("vllm.model_executor.layers.fused_moe.layer", "determine_expert_map"),
-)
 NOTES = []  # what happened while arranging, for the answer
 ANSWERED = []
 PLACEHOLDERS = {}  # function -> the platform's own refusal
@@ -58,25 +27,38 @@ def quiet_environment(request):
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 
-def engine_version():
-    import vllm
+def adapters():
+    """All adapters, oldest first."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    names = [name[:-3] for name in os.listdir(folder) if re.fullmatch(r"dry_adapter_\d+_\d+\.py", name)]
+    found = [sys.modules["seatrial_probe_dry"].sibling(name).ADAPTER for name in names]
+    return sorted(found, key=lambda one: one["first"])
 
-    found = re.match(r"(\d+)\.(\d+)", getattr(vllm, "__version__", ""))
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+def choose_adapter(version):
+    """The newest adapter that is not newer than `version` (the oldest, if all are), and whether it is proven on it."""
+    numbers = re.match(r"(\d+)\.(\d+)(\.\d+)?", version)
+    known = adapters()
+    if numbers is None:
+        return known[-1], False
+    series = (int(numbers[1]), int(numbers[2]))
+    fit = [one for one in known if one["first"] <= series] or known[:1]
+    return fit[-1], numbers[0] in fit[-1]["proven"]
 
 
 def adapter():
-    version = engine_version()
-    for known in ADAPTERS:
-        if known["from"] <= version <= known["to"]:
-            return known, True
-    return ADAPTERS[-1], False
+    import vllm
+
+    return choose_adapter(getattr(vllm, "__version__", ""))
 
 
 def import_engine(request):
     """Import what every rank needs, before any fork. Returns facts about the platform."""
     import importlib
 
+    stubs = request.get("stubs")
+    if stubs:
+        sys.modules["seatrial_probe_dry"].sibling("dry_stubs").install(stubs, request.get("plugin_root") or "")
     for name in (
         "torch.distributed",
         "torch.testing._internal.distributed.fake_pg",
@@ -134,6 +116,14 @@ def engine_config(request):
             arguments[key] = request[key]
     if request.get("ep"):
         arguments["enable_expert_parallel"] = True
+    if request.get("target"):
+        # A draft is configured beside its target; an MTP draft is the last layers of the target's own checkpoint.
+        own = os.path.realpath(request["target"]) == os.path.realpath(request["folder"])
+        draft = {"method": "mtp"} if own else {"model": request["folder"]}
+        if request.get("draft_method"):
+            draft["method"] = request["draft_method"]
+        arguments.update(model=request["target"], tokenizer=request["target"])
+        arguments["speculative_config"] = {**draft, "num_speculative_tokens": 1}
     arguments.update(request.get("engine_args") or {})
     made = EngineArgs(**arguments)
     try:
@@ -145,8 +135,14 @@ def engine_config(request):
         return made.create_engine_config()
 
 
+def built_model(config):
+    """The configuration of the model that is built: the draft's, where the request names a target."""
+    speculative = config.speculative_config
+    return config.model_config if speculative is None else speculative.draft_model_config
+
+
 def config_facts(config):
-    model = config.model_config
+    model = built_model(config)
     return {
         "architecture": str(getattr(model, "architecture", "") or (model.architectures or [""])[0]),
         "dtype": str(model.dtype).replace("torch.", ""),
@@ -157,6 +153,15 @@ def config_facts(config):
     }
 
 
+def default_dtype(dtype):
+    """vLLM's context of a default dtype; it moved after 0.11."""
+    try:
+        from vllm.utils.torch_utils import set_default_torch_dtype
+    except ImportError:
+        from vllm.model_executor.model_loader.utils import set_default_torch_dtype
+    return set_default_torch_dtype(dtype)
+
+
 def place_rank(config, request, rank):
     """Give the configuration and torch's (fake) process group this rank of tp x pp; runs in the forked child."""
     import torch
@@ -164,6 +169,8 @@ def place_rank(config, request, rank):
     from torch.testing._internal.distributed.fake_pg import FakeStore
     from vllm.distributed import parallel_state
 
+    if request.get("stubs"):
+        sys.modules["seatrial_probe_dry"].sibling("dry_stubs").worker_setup(request["stubs"], config, "before")
     tp, pp = request["tp"], request["pp"]
     parallel = config.parallel_config
     parallel.tensor_parallel_size = tp
@@ -179,6 +186,7 @@ def place_rank(config, request, rank):
     def new_group(*args, **kwargs):
         kwargs["backend"] = "fake"
         kwargs.pop("timeout", None)
+        kwargs.pop("pg_options", None)  # a plugin's own, for a backend that does not exist here
         return make(*args, **kwargs)
 
     torch.distributed.new_group = new_group
@@ -191,6 +199,8 @@ def place_rank(config, request, rank):
         world_size=tp * pp, rank=rank, local_rank=rank, distributed_init_method="env://", backend="fake"
     )
     parallel_state.initialize_model_parallel(tp, pp)
+    if request.get("stubs"):
+        sys.modules["seatrial_probe_dry"].sibling("dry_stubs").worker_setup(request["stubs"], config, "after")
 
 
 def size_of(group):
@@ -220,7 +230,7 @@ def warm(config):
     import torch
     from vllm.model_executor.model_loader.utils import get_model_architecture
 
-    get_model_architecture(config.model_config)
+    get_model_architecture(built_model(config))
     answer_kernels()
     with torch.device("meta"):
         one = torch.empty(4, 4)
@@ -243,6 +253,7 @@ class Placeholder:
 
     def __init__(self, what):
         self._what = what
+        self.__name__ = what  # a chooser of kernel types answers a class
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -278,6 +289,8 @@ def answer_kernels():
         for name in names:
             if hasattr(module, name):
                 everywhere(module, name, with_placeholder(name, getattr(module, name), None))
+            else:
+                NOTES.append(f"{module_name}.{name} is absent in this engine")
     for module_name, (name, backend) in chosen["moe"].items():
         try:
             module = importlib.import_module(module_name)
@@ -287,10 +300,12 @@ def answer_kernels():
         if hasattr(module, name):
             kinds = getattr(module, backend, None)
             everywhere(module, name, with_placeholder(name, getattr(module, name), kinds))
+        else:
+            NOTES.append(f"{module_name}.{name} is absent in this engine")
 
 
 def keep_real_values():
-    """Let the functions of REAL_VALUES make their tensors on the host instead of on meta."""
+    """Let the functions that the adapter lists in `real_values` make their tensors on the host instead of on meta."""
     import importlib
 
     import torch
@@ -303,7 +318,7 @@ def keep_real_values():
         return run
 
     found = False
-    for module_name, path in REAL_VALUES:
+    for module_name, path in adapter()[0]["real_values"]:
         try:
             owner = importlib.import_module(module_name)
         except ImportError:

@@ -1,7 +1,8 @@
 """Why the engine's loader passed a tensor over: hand it over again, alone, under a line trace, and read the last rule.
 
 The lines that run between handing the tensor over and being asked for the next are the loader's decision on it. The
-rule is the innermost statement among them that skips (`continue`, `return`, a filter), quoted with file and line.
+rule is the innermost statement among them that skips (`continue`, `return`), quoted with file and line; or the filter
+of a generator expression, if it held the tensor and nothing outside of it ran before the next was asked for.
 """
 
 import linecache
@@ -43,11 +44,23 @@ def trace(model, config, feed, index):
         active[0] = False
 
     own = {give.__code__.co_filename}
+    sieve = [None]  # the generator expression that was judging the tensor when the last line ran
+
+    def judging(frame):
+        for _ in range(8):
+            if frame is None or frame.f_code is give.__code__:
+                return None
+            sieves = frame.f_code.co_name in ("<genexpr>", "<listcomp>")
+            if sieves and any(value is tensor for value in frame.f_locals.values()):
+                return frame.f_code.co_filename, frame.f_lineno, frame.f_back.f_code.co_name
+            frame = frame.f_back
+        return None
 
     def local(frame, event, arg):
         if event != "line":
             return local
         if active[0]:
+            sieve[0] = judging(frame)
             lines.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, compared(frame), frame))
         elif any(value is tensor or value == tensor_name for value in frame.f_locals.values() if is_ours(value)):
             # A loader that collects all tensors first decides later: follow the code that holds this one.
@@ -76,6 +89,9 @@ def trace(model, config, feed, index):
                 sys.settrace(before)
     except Exception:
         pass  # with one tensor alone a loader may well miss the others; only the lines matter here
+    if sieve[0] is not None:
+        filename, line, function = sieve[0]
+        return errors.place(filename, line, function), condition_in(filename, line)
     found = choose(lines, errors)
     return found if found[0] is not None else choose(after, errors)
 
@@ -97,6 +113,15 @@ def choose(lines, errors):
         condition = condition_above(filename, line)
         return errors.place(filename, line, function), "; ".join(patterns[-1:] or ([condition] if condition else []))
     return None, patterns[-1] if patterns else ""
+
+
+def condition_in(filename, line):
+    """The `if` of a comprehension, on its line or one of the next few."""
+    for at in range(line, line + 4):
+        _, found, condition = linecache.getline(filename, at).partition(" if ")
+        if found:
+            return "if " + condition.strip()
+    return ""
 
 
 def condition_above(filename, line):

@@ -52,4 +52,5 @@ def describe(exc, stage):
         "tensor": -1,
         "parameter": "",
         "parameter_shape": [],
+        "stub": sys.modules["seatrial_probe_dry"].sibling("dry_stubs").lacking(exc),
     }

@@ -34,9 +34,19 @@ def class_name(thing):
     return type(thing).__module__ + "." + type(thing).__qualname__
 
 
-def design_of(module, method, tensor, leaf):
-    """The engine's own rules (its `track_weights_loading`) for parameters a checkpoint need not carry; "" for none."""
+def design_of(module, method, tensor, leaf, optional=()):
+    """The engine's own rules (its `track_weights_loading`) for parameters a checkpoint need not carry; "" for none.
+
+    `optional`: a plugin's, as its stubs list them: parameter, class of the method that made it, why.
+    """
     from vllm.model_executor.model_loader import default_loader
+
+    inner = getattr(method, "quant_method", None)  # a plugin's adapter around its own scheme
+    for entry in optional:
+        makers = (type(method).__name__, type(inner).__name__)
+        owner = entry.get("owner")
+        if entry["parameter"] == leaf and (entry.get("method") in makers or owner == type(module).__name__):
+            return entry["why"]
 
     try:
         if tensor.numel() == 0:
@@ -56,7 +66,7 @@ def design_of(module, method, tensor, leaf):
     return ""
 
 
-def parameters(model, watch, before):
+def parameters(model, watch, before, optional=()):
     """Columns of parameters; `storage` is the watch's storage index (-1: never written), also before a swap."""
     rows = []
     classes = {}
@@ -89,7 +99,7 @@ def parameters(model, watch, before):
                 "device": str(tensor.device),
                 "owner": owner,
                 "quant": quant,
-                "design": design_of(module, method, tensor, leaf) if is_parameter else "",
+                "design": design_of(module, method, tensor, leaf, optional) if is_parameter else "",
             }
         )
     # Storage addresses mean nothing outside: number them.

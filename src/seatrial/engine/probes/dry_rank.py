@@ -1,12 +1,23 @@
 """One rank, in a forked child: build the model on meta, feed it the checkpoint's tensors, answer what went where."""
 
 import base64
+import re
 import resource
 import sys
 import time
 from array import array
 
 MAX_FAILURES = 400
+# vLLM's proposer gives a draft without them the target's (`_maybe_share_embeddings`, `_maybe_share_lm_head`).
+SHARED_WITH_TARGET = [
+    {
+        "parameter": "weight",
+        "owner": owner,
+        "why": "the target's is shared with a draft that has none (vLLM's proposer)",
+    }
+    for owner in ("VocabParallelEmbedding", "ParallelLMHead")
+]
+MISSING_OPS = {}  # namespace::operator that the engine asks for while it builds and its library lacks -> where
 ALIKE = 8  # after so many failures of one kind at one line, the rest of the kind is not tried
 
 DTYPES = {
@@ -49,11 +60,12 @@ def run(rank, how, request, config, progress):
         stage = "parallel"
         config.model_config.verify_with_parallel_config(config.parallel_config)
         stage = "build"
-        model = build(config, watch)
+        model = build_anyway(config, watch)
     except Exception as exc:
         answer["errors"].append(errors.describe(exc, stage))
         answer["placeholders"] = arrange.PLACEHOLDERS
         answer["notes"] = arrange.NOTES
+        answer["stubs"] = stub_facts(request)
         return answer
     answer["built"] = True
     answer["build_s"] = time.monotonic() - began
@@ -63,7 +75,10 @@ def run(rank, how, request, config, progress):
     feed = Feed(request, watch, before)
     feed.load(model, config, feed.everything() if how == "full" else feed.sample(), answer["errors"])
     answer["load_s"] = time.monotonic() - began
-    answer.update(describe.parameters(model, watch, before))
+    optional = (request.get("stubs") or {}).get("optional", ())
+    if request.get("target"):
+        optional = [*optional, *SHARED_WITH_TARGET]
+    answer.update(describe.parameters(model, watch, before, optional))
     answer["claimed"] = sorted(feed.claimed)
     answer["claims"] = feed.claims
     answer["fed"] = "all" if how == "full" else feed.sample()
@@ -84,8 +99,35 @@ def run(rank, how, request, config, progress):
     answer["ops"] = describe.operations(model)
     answer["placeholders"] = arrange.PLACEHOLDERS
     answer["notes"] = arrange.NOTES
+    answer["missing_ops"] = MISSING_OPS
+    answer["stubs"] = stub_facts(request)
     answer["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return answer
+
+
+def stub_facts(request):
+    return helper("dry_stubs").facts(request["stubs"]) if request.get("stubs") else None
+
+
+def build_anyway(config, watch):
+    """Build; where the engine's compiled library lacks an operator, note it, let it be and build again.
+
+    Which one is missing is known only when it is asked for: a stand-in for any would spoil the engine's own hasattr().
+    """
+    import torch
+
+    stubs = helper("dry_stubs")
+    while True:
+        try:
+            return build(config, watch)
+        except AttributeError as exc:
+            found = re.search(r"'_OpNamespace' '(\w+)' object has no attribute '(\w+)'", str(exc))
+            if found is None or "::".join(found.groups()) in MISSING_OPS:
+                raise
+            name = "::".join(found.groups())
+            MISSING_OPS[name] = helper("dry_errors").describe(exc, "build")["at"]
+            setattr(getattr(torch.ops, found[1]), found[2], stubs.StubCall(f"torch.ops.{found[1]}.{found[2]}"))
+            config.compilation_config.static_forward_context.clear()
 
 
 def build(config, watch):
@@ -100,17 +142,16 @@ def build(config, watch):
     torch.Tensor.tolist = tolist
     from vllm.config import set_current_vllm_config
     from vllm.model_executor.model_loader.utils import initialize_model
-    from vllm.utils.torch_utils import set_default_torch_dtype
 
     watch.building = True
     try:
         with (
-            set_default_torch_dtype(config.model_config.dtype),
+            helper("dry_arrange").default_dtype(config.model_config.dtype),
             torch.device("meta"),
             watch,
             set_current_vllm_config(config, check_compile=False),
         ):
-            return initialize_model(config)
+            return initialize_model(config, model_config=helper("dry_arrange").built_model(config))
     finally:
         watch.building = False
 

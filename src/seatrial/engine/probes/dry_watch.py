@@ -124,6 +124,9 @@ def make_watch():
                 if not self.building:
                     self.write(args[0], args[1:2], "copy_")
                 return result
+            device = kwargs.get("device")
+            if device is not None and device.type not in ("meta", "cpu"):
+                kwargs = dict(kwargs, device=meta, pin_memory=False)  # made on a device that does not exist here
             written, view, makes, name = self.kind(func)
             if view:
                 return func(*args, **kwargs)

@@ -50,7 +50,10 @@ class Model(Record):
 
 
 class Situation(Record):
-    """Where the feature is tried: platform, versions ("" if unknown), the base run's sizes, what the machine offers."""
+    """Where the feature is tried: platform, versions ("" if unknown), the base run's sizes, what the machine offers.
+
+    `checkpoint` is its folder, `scratch` one that features may write to; "" where there is none.
+    """
 
     platform: str
     vllm_version: str
@@ -59,6 +62,8 @@ class Situation(Record):
     max_model_len: int | None
     devices: int
     eager: bool
+    checkpoint: str = ""
+    scratch: str = ""
 
 
 class Switch(Record):
@@ -85,10 +90,11 @@ class Proof(Record):
 
 
 class Asked(Record):
-    """What came of the feature's own requests: proofs, or what speaks against it; both may be empty."""
+    """What came of the feature's own requests: proofs, or what speaks against it, or why neither; all may be empty."""
 
     proofs: tuple[Proof, ...] = ()
     against: str = ""
+    unsure: str = ""
 
 
 class Feature:
@@ -98,8 +104,6 @@ class Feature:
     title = ""
     positive: tuple[Line, ...] = ()
     negative: tuple[Line, ...] = ()
-    # What it means that no positive line was printed although the engine could have.
-    absence: Literal["unsupported", "inconclusive"] = "unsupported"
 
     def not_applicable(self, model: Model, situation: Situation) -> str:
         """The reason, with the config field that says so; empty if it applies."""
@@ -112,6 +116,13 @@ class Feature:
     def not_attempted(self, model: Model, situation: Situation) -> str:
         """Why it cannot be tried here; empty if it can."""
         return ""
+
+    def absence(self, model: Model) -> Literal["unsupported", "inconclusive"]:
+        """What it means that no positive line was printed although the engine could have."""
+        return "unsupported"
+
+    def prepare(self, model: Model, situation: Situation) -> None:
+        """Write what the switch names; called once, before the start."""
 
     def switch(self, model: Model, situation: Situation) -> Switch | None:
         """How it is switched on; None if it is on in the base run already."""

@@ -10,7 +10,7 @@ class PipelineParallel(Feature):
     title = "Pipeline parallelism"
     positive = (
         Line(
-            pattern=r"is assigned as .*PP rank [1-9]|non-default args: .*'pipeline_parallel_size': [2-9]",
+            pattern=r"is assigned as .*PP rank [1-9]",
             source="rank %s in world size %s is assigned as ",
         ),
     )

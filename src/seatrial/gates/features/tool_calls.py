@@ -6,8 +6,7 @@ import json
 
 from seatrial.gates.client import Client
 from seatrial.gates.features.base import Asked, Feature, Model, Proof, Situation, Switch
-from seatrial.gates.features.structured_output import SCHEMA
-from seatrial.gates.requests import CHAT
+from seatrial.gates.features.structured_output import SCHEMA, cut_off, post_constrained
 
 
 class ToolCalls(Feature):
@@ -19,25 +18,33 @@ class ToolCalls(Feature):
         return Switch(args=("--enable-auto-tool-choice", "--tool-call-parser", "hermes"))
 
     def ask(self, client: Client, situation: Situation) -> Asked:
-        tool = {"type": "function", "function": {"name": "turn", "description": "Turn the ship.", "parameters": SCHEMA}}
+        # Strict: with a parser, vLLM from 0.32 on leaves the arguments of other tools to the model.
+        turn = {"name": "turn", "description": "Turn the ship.", "parameters": SCHEMA, "strict": True}
         body = {
             "messages": [{"role": "user", "content": "Turn."}],
-            "max_tokens": 64,
-            "temperature": 0,
-            "tools": [tool],
+            "max_tokens": 96,
+            "tools": [{"type": "function", "function": turn}],
             "tool_choice": {"type": "function", "function": {"name": "turn"}},
         }
-        reply = client.post(CHAT, body)
+        reply = post_constrained(client, body)
         if reply.trouble():
             return Asked(against=reply.trouble())
         try:
             call = reply.json()["choices"][0]["message"]["tool_calls"][0]["function"]
             side = json.loads(call["arguments"])["side"]
         except (KeyError, IndexError, TypeError, ValueError):
-            return Asked(against=f"no call with arguments: {reply.body[-300:].decode(errors='replace')}")
+            return cut_off(reply) or Asked(against=f"no call with arguments: {_said(reply.json())}")
         if call["name"] != "turn" or side not in ("port", "starboard"):
             return Asked(against=f"the call is not of the tool's schema: {call}")
         return Asked(proofs=(Proof(where="response", says=f"{call['name']}({call['arguments']})"),))
+
+
+def _said(document: object) -> str:
+    """The message of an answer, which says more than its end."""
+    try:
+        return repr(document["choices"][0]["message"])[:300]  # type: ignore[index]
+    except (KeyError, IndexError, TypeError):
+        return repr(document)[:300]
 
 
 FEATURE = ToolCalls()

@@ -70,6 +70,8 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
                 used_mib=used if total else None,
                 total_mib=total or None,
                 health=first[2 if own_column else 1],
+                # AICore(%) is the first figure of the cell that ends with the memory.
+                busy_percent=int(busy[1]) if (busy := re.match(r"(\d{1,3})\s", second[-1])) else None,
             )
         )
     if len(upper) % 2:

@@ -19,7 +19,7 @@ from seatrial.platforms.device_tool import (
 
 TOOL = "nvidia-smi"
 COMMANDS: tuple[tuple[str, ...], ...] = (
-    (TOOL, "--query-gpu=index,uuid,name,driver_version,memory.used,memory.total", "--format=csv"),
+    (TOOL, "--query-gpu=index,uuid,name,driver_version,memory.used,memory.total,utilization.gpu", "--format=csv"),
     (TOOL, "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv"),
 )
 VERSION_FILES: tuple[VersionFile, ...] = ()
@@ -44,6 +44,7 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
                 name=row.get("name", ""),
                 used_mib=number(row["memory.used"]),
                 total_mib=number(row["memory.total"]),
+                busy_percent=number(row.get("utilization.gpu", "")),
             )
         )
     holders = []

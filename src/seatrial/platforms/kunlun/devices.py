@@ -16,6 +16,7 @@ VERSION_FILES: tuple[VersionFile, ...] = ()
 HEAD = re.compile(r"\|\s*XPU-SMI\s+Driver Version:\s*(\S+)\s+XPU-RT Version:\s*(\S+)")
 DEVICE = re.compile(r"\|\s*(\d{1,6})\s+(\S.*?)\s+(?:N/A|On|Off)\s*\|\s*([0-9A-Fa-f:.]+)\s")
 MEMORY = re.compile(r"\|\s*(\d{1,12})MiB\s*/\s*(\d{1,12})MiB\s*\|")
+BUSY = re.compile(r"\|\s*(\d{1,3})%\s")
 PROCESS = re.compile(r"\|\s*(\d{1,6})\s+\S+\s+\S+\s+(\d{1,12})\s+\S+\s+(\S.*?)\s+(\d+MiB|N/A)\s*\|")
 
 
@@ -46,6 +47,7 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
                     name=pending[2],
                     used_mib=int(found[1]),
                     total_mib=int(found[2]),
+                    busy_percent=int(busy[1]) if (busy := BUSY.search(line)) else None,
                 )
             )
             pending = None  # the line after it is the L3 memory, of no interest here

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from seatrial.report.blocks import Block
 from seatrial.report.gather import Gathered, StepFacts
-from seatrial.report.sections import checkpoint, dry, engine, gate, support
+from seatrial.report.sections import (
+    agreement,
+    capacity,
+    checkpoint,
+    dry,
+    engine,
+    features,
+    gate,
+    ladder,
+    soak,
+    support,
+)
 
 Builder = Callable[[StepFacts, Gathered], list[Block]]
 
@@ -16,7 +27,13 @@ SECTIONS: dict[str, Builder] = {
     "support": support.blocks,
     "dry": dry.blocks,
     "dummy": gate.blocks,
+    "dummy-ladder": ladder.blocks,
     "real": gate.blocks,
+    "real-ladder": ladder.blocks,
+    "features": features.blocks,
+    "agreement": agreement.blocks,
+    "soak": soak.blocks,
+    "capacity": capacity.blocks,
 }
 TITLES = {
     "inspect": "Checkpoint",
@@ -24,5 +41,11 @@ TITLES = {
     "support": "Support and case",
     "dry": "Dry run: the tensor account",
     "dummy": "Dummy gate: served with random weights",
+    "dummy-ladder": "Fallback ladder after the dummy gate",
     "real": "Real gate: served with the checkpoint's weights",
+    "real-ladder": "Fallback ladder after the real gate",
+    "features": "Feature matrix",
+    "agreement": "Agreement: the same greedy prompts under two settings",
+    "soak": "Soak: many short requests",
+    "capacity": "Capacity: the longest context and the most sequences",
 }

@@ -9,6 +9,7 @@ from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Notice, Pair
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, text_cell
+from seatrial.report.sections import sources
 from seatrial.report.sections.common import attached, leftover, pair, rest_note
 from seatrial.report.words import plural, seconds, size
 
@@ -29,6 +30,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         found += _exchanges(requests, stored, run)
     found += _moments(facts)
     found += _resolved(facts.child("resolved"))
+    found += sources.blocks(facts)
     if deviations := facts.take("deviations"):
         found.append(Fold(title="What the platform's rules changed or noticed", blocks=tuple(blocks_of(deviations))))
     notes = facts.texts("notes")

@@ -17,6 +17,9 @@ from seatrial.core.finding import Severity
 from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome
 
+# For those who act on a hit of one kind.
+NO_MODULE, NO_NAME, UNKNOWN_ARGUMENT, MISSING_ARGUMENT, OWN_GONE = "K001", "K002", "K004", "K005", "K013"
+
 
 class Hit(Record):
     """One place where plugin and engine do not fit.

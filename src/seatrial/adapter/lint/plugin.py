@@ -1,0 +1,127 @@
+"""What the rules ask of the plugin as a whole: its other files, its classes in place of vLLM's, its variables."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable
+from functools import cached_property
+
+from seatrial.adapter.lint.file import bases, last, module_name
+
+# How deep the root may lie above the package: `src/pkg`, `python/pkg`.
+SOURCE_FOLDERS = ("src/", "python/")
+IMPORTS = re.compile(
+    rb"""^[ \t]*(?:from[ \t][^#\n(]*(?:\([^)]*\))?|import[ \t][^#\n]*)|import_module\([^)]*\)""", re.MULTILINE
+)
+
+
+class PluginFacts:
+    """`files`: Python files relative to the root; `read` gives a file's bytes, when it is first needed."""
+
+    def __init__(self, files: Iterable[str], read: Callable[[str], bytes]) -> None:
+        self.files = tuple(files)
+        self._read = read
+        self._trees: dict[str, ast.Module | None] = {}
+
+    def text(self, path: str) -> bytes:
+        return self._read(path)
+
+    def tree(self, path: str) -> ast.Module | None:
+        """The syntax tree of one of the files; None if it does not parse."""
+        if path not in self._trees:
+            try:
+                self._trees[path] = ast.parse(self._read(path))
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                self._trees[path] = None
+        return self._trees[path]
+
+    @cached_property
+    def _by_module(self) -> dict[str, str]:
+        out: dict[str, str] = {}
+        for path in self.files:
+            for folder in ("", *SOURCE_FOLDERS):
+                if path.startswith(folder):
+                    out.setdefault(module_name(path[len(folder) :]), path)
+        return out
+
+    def file_of(self, module: str) -> str:
+        """The file of a dotted module; "" if the plugin has none of that name."""
+        return self._by_module.get(module, "")
+
+    def has(self, module: str) -> bool:
+        """Whether the plugin has the module, or a folder of that name."""
+        return module in self._by_module or any(m.startswith(f"{module}.") for m in self._by_module)
+
+    def classes(self, path: str) -> dict[str, ast.ClassDef]:
+        """Module-level classes of a file."""
+        tree = self.tree(path)
+        return {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)} if tree is not None else {}
+
+    @cached_property
+    def replacements(self) -> dict[str, str]:
+        """Classes of the plugin's `ops` that stand in for vLLM's of the same name: name to module.
+
+        A class registered out of tree (`CustomOp.register_oot`) is put in place by vLLM itself and is none of them.
+        """
+        out: dict[str, str] = {}
+        for module, path in self._by_module.items():
+            if "/ops/" not in f"/{path}" or "/src." in module:
+                continue
+            if b"class " not in self._read(path):
+                continue
+            for name, node in self.classes(path).items():
+                oot = any("register_oot" in ast.dump(d) for d in node.decorator_list)
+                if not oot and _is_layer(node) and not name.startswith("_"):
+                    out.setdefault(name, module)
+        return out
+
+    @cached_property
+    def variables(self) -> frozenset[str] | None:
+        """Environment variables that the plugin's `envs.py` files declare; None if it has no such file."""
+        files = [p for p in self.files if p.rpartition("/")[2] == "envs.py" and p.count("/") <= 2]
+        found: set[str] = set()
+        for path in files:
+            tree = self.tree(path)
+            for node in ast.walk(tree) if tree is not None else ():
+                if isinstance(node, ast.Dict):
+                    found |= {k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+                elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    found.add(node.target.id)
+        return frozenset(found) if files else None
+
+    @cached_property
+    def imported_words(self) -> frozenset[str]:
+        """Every word of every import statement of the plugin, and of strings given to `import_module`."""
+        found: set[bytes] = set()
+        for path in self.files:
+            for statement in IMPORTS.findall(self._read(path)):
+                found.update(re.findall(rb"\w+", statement))
+        return frozenset(word.decode("utf-8", "replace") for word in found)
+
+    @cached_property
+    def platform_enum(self) -> str:
+        """What the plugin's platform class says of itself (`_enum = PlatformEnum.OOT` gives `OOT`); "" if unknown."""
+        for path in self.files:
+            if "platform" not in path or b"PlatformEnum" not in self._read(path):
+                continue
+            for node in self.classes(path).values():
+                for statement in node.body:
+                    if isinstance(statement, ast.Assign) and any(last(t) == "_enum" for t in statement.targets):
+                        return last(statement.value)
+        return ""
+
+    @cached_property
+    def mends_schemas(self) -> bool:
+        """Whether the plugin rewrites annotations before torch infers an operator's schema from them."""
+        return any(
+            p.rpartition("/")[2] in ("schema.py", "vllm_utils_wrapper.py")
+            and b"patch_annotations_for_schema" in self._read(p)
+            for p in self.files
+        )
+
+
+def _is_layer(node: ast.ClassDef) -> bool:
+    """Whether a class looks like a layer: it has parameters or a forward, or derives from something that does."""
+    names = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
+    return bool(names & {"forward", "forward_oot"}) or bool(bases(node) & {"Module", "CustomOp"})

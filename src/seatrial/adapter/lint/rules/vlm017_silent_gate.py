@@ -1,0 +1,63 @@
+"""VLM017: an environment variable that switches code and leaves no trace."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from seatrial.adapter.lint.file import LintFile, inside, last
+from seatrial.adapter.lint.rule import Case, Hit, Rule
+
+LOGS = {"warning", "warning_once", "error", "info", "info_once", "debug", "print", "critical", "exception"}
+
+
+def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
+    if not isinstance(node, ast.If):
+        return
+    name = next((n for n in map(_variable, [node.test, *inside(node.test)]) if n), "")
+    if not name:
+        return
+    branches = [n for s in (*node.body, *node.orelse) for n in (s, *inside(s))]
+    if any(isinstance(n, ast.Raise) or (isinstance(n, ast.Call) and last(n.func) in LOGS) for n in branches):
+        return
+    yield Hit(node, f"{name} switches this code, and no log line says which way it went")
+
+
+def _variable(node: ast.AST) -> str:
+    """The variable an expression reads from the environment directly."""
+    argument: ast.expr | None = None
+    if isinstance(node, ast.Call) and node.args:
+        owner = last(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+        if last(node.func) == "getenv" or (last(node.func) == "get" and owner == "environ"):
+            argument = node.args[0]
+    elif isinstance(node, ast.Subscript) and last(node.value) == "environ":
+        argument = node.slice
+    return argument.value if isinstance(argument, ast.Constant) and isinstance(argument.value, str) else ""
+
+
+RULE = Rule(
+    code="VLM017",
+    name="silent-environment-gate",
+    summary="An environment variable switches code and no log line says so.",
+    why="A feature behind a variable can be called supported only with evidence from the run's log.",
+    mend="Log once which branch is taken, with the variable's name.",
+    nodes=(ast.If,),
+    check=check,
+    needles=(b"environ", b"getenv"),
+    off_because="plugins set most such gates on purpose; useful when a feature's evidence is being written",
+    good=(
+        Case(code='import os\n\nif os.getenv("FAST") == "1":\n    logger.info_once("FAST is on")\n    f()\n'),
+        Case(code='import os\n\nif os.environ.get("HOME_PATH") is None:\n    raise RuntimeError("HOME_PATH")\n'),
+        Case(code='import os\n\nvalue = os.getenv("FAST")\n'),
+        Case(code='import os\n\nif fast:\n    os.environ["FAST"] = "1"\n'),
+    ),
+    bad=(
+        Case(code='import os\n\nif os.getenv("FAST") == "1":\n    f()\n', hits=(3,)),
+        Case(
+            code='import os\n\nif os.environ.get("FLA_USE_FAST_OPS", "0") == "1":\n    exp = fast\nelse:\n    exp = slow\n',
+            hits=(3,),
+        ),
+        Case(code='import os\n\nif bool(int(os.environ["XPU_SORTED"])):\n    f()\n', hits=(3,)),
+        Case(code='from os import getenv\n\nif a and getenv("ROPE") != "0":\n    f()\n', hits=(3,)),
+    ),
+)

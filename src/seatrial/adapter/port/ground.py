@@ -1,0 +1,153 @@
+"""What a port stands on: one vLLM and one plugin, read as text; what is in them, what moved, which swaps are true.
+
+In: two sources, a platform. Out: answers to `has`, `swap` and `moved`. Refuses (SeatrialError subclasses) what `compat`
+refuses. A swap is true when both names are found by parsing, the vLLM is one it is meant for, and nothing is missing
+that the target's module imports from vLLM or its own plugin.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from seatrial.adapter.port.table import Entry, read_table
+from seatrial.core.record import Record
+from seatrial.support.compat.check_imports import check_imports
+from seatrial.support.compat.graph import Graph, broken_modules
+from seatrial.support.compat.relocate import Relocations
+from seatrial.support.compat.run import Opened, open_pair
+
+MODELS = "vllm.model_executor.models"
+
+
+class Swap(Record):
+    """An entry of the table that concerns a name, with what became of it. `reason` is empty when it is true."""
+
+    entry: Entry
+    reason: str = ""
+
+
+class Moved(Record):
+    """Where a name is now. `module` is empty where nobody can say; `candidates` are then what there is."""
+
+    module: str
+    name: str
+    candidates: tuple[str, ...] = ()
+
+
+class Ground:
+    """One vLLM, one plugin, one platform."""
+
+    def __init__(self, engine: Path, plugin: Path, platform: str, version: str = "") -> None:
+        # Syntax trees are millions of objects without garbage among them; collecting doubles the time.
+        was = gc.isenabled()
+        gc.disable()
+        try:
+            self.opened: Opened = open_pair(engine, plugin, version)
+        finally:
+            if was:
+                gc.enable()
+        self.pair = self.opened.pair
+        self.engine = self.pair.engine
+        self.plugin = self.pair.plugin
+        self.version = self.opened.version
+        self.platform = platform
+        self._table = read_table(platform)
+        self._graph: Graph | None = None
+        self._broken: dict[str, str] = {}
+        self._index: dict[tuple[str, str], Relocations] = {}
+
+    def has(self, module: str, name: str) -> bool | None:
+        """Whether `from module import name` works by the text; None where a run must say; `name` "" for the module."""
+        if module.split(".")[0] not in (self.engine.package.name, self.plugin.package.name):
+            return None
+        if not self.pair.has_module(module):
+            return False
+        if not name or name == "*":
+            return True
+        status = self.pair.lookup(module, name).status
+        return {"found": True, "dynamic": None}.get(status, False)
+
+    def swap(self, module: str, name: str) -> Swap | None:
+        """The table's entry for a name imported from a module of vLLM, tried; None if it has none."""
+        for entry in self._table.swap:
+            if entry.name == name and any(module == s or module.startswith(f"{s}.") for s in entry.sources):
+                return Swap(entry=entry, reason=self._untrue(entry))
+        return None
+
+    def _untrue(self, entry: Entry) -> str:
+        if entry.engine and not self._meant(entry.engine):
+            return f"it is for vLLM {entry.engine}; {entry.why}"
+        own = self.plugin.package.name
+        if entry.to.split(".")[0] != own:
+            return f"{entry.to} is no module of {own}"
+        wanted = entry.to_name or entry.name
+        if not self.plugin.package.has(entry.to):
+            return f"this {own} has no module {entry.to}"
+        if self.plugin.resolve(entry.to, wanted).status != "found":
+            return f"{entry.to} of this {own} has no {wanted}"
+        return self._why_broken(entry.to)
+
+    def _meant(self, specifier: str) -> bool:
+        try:
+            version = Version(Version(self.version).public)
+        except InvalidVersion:
+            return False
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+
+    def _why_broken(self, module: str) -> str:
+        """The first thing that keeps a plugin's module from being imported with this vLLM; "" for nothing."""
+        if self._graph is None:
+            self._graph = Graph(self.pair)
+            hits = list(check_imports(self.pair))
+            broken = broken_modules(hits)
+            for hit in hits:
+                if hit.module in broken and hit.when == "import" and not hit.guarded:
+                    self._broken.setdefault(hit.module, f"{hit.file}:{hit.line} {hit.message}")
+        for needed in sorted(self._graph.closure(module)):
+            if needed in self._broken:
+                return f"{module} does not import with this vLLM: {self._broken[needed]}"
+        return ""
+
+    def moved(self, module: str, name: str) -> Moved:
+        """Where this vLLM has a name (or, with `name` "", a module) that it has no more at `module`.
+
+        A move is taken only where the index has one place, or one that is plainly first: a module that keeps the old
+        one's last word, or the only one that is no single model's file.
+        """
+        key = (module, name)
+        if key not in self._index:
+            words, modules = ([name], []) if name else ([], [module.rpartition(".")[2]])
+            self._index[key] = Relocations(self.engine.package, words, modules)
+        found = self._index[key].of_name(module, name) if name else self._index[key].of_module(module)
+        found = tuple(f for f in found if not name or self.has(f.rpartition(".")[0], name))
+        best = first_of(module, found, bool(name))
+        if not best:
+            return Moved(module="", name=name, candidates=found)
+        return Moved(module=best.rpartition(".")[0] if name else best, name=name, candidates=found)
+
+
+def first_of(old: str, found: Iterable[str], named: bool) -> str:
+    """The one candidate that is plainly meant; "" where several are as good."""
+    places = list(found)
+    if len(places) == 1:
+        return places[0]
+    homes = {p: p.rpartition(".")[0] if named else p for p in places}
+    kept = [p for p in places if homes[p].rpartition(".")[2] == old.rpartition(".")[2]]
+    if len(kept) == 1:
+        return kept[0]
+    layers = [p for p in places if ".models." not in homes[p] and ".test" not in homes[p]]
+    if len(layers) == 1:
+        return layers[0]
+    if named and layers:
+        # Most of the old path in common, and nothing else has as much.
+        parts = set(old.split("."))
+        shared = {p: len(parts & set(homes[p].split("."))) for p in layers}
+        top = max(shared.values())
+        most = [p for p in layers if shared[p] == top]
+        return most[0] if len(most) == 1 else ""
+    return ""

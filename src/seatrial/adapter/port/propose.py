@@ -1,0 +1,174 @@
+"""What to write instead, where a plugin's file does not fit a vLLM: one proposal for each place, or none and why.
+
+In: the ground, a file of the plugin. Out: `Proposal`s, by line. The places are those the compatibility meter finds (so
+nothing is proposed for what fits); the replacement comes from this vLLM's source: where a name is now, a class whose
+name begins with the missing one's, the parameters a function has now. Nothing is proposed that is not in that source.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from seatrial.adapter.port.ground import Ground
+from seatrial.core.record import Record
+from seatrial.support.compat.check_calls import check_calls
+from seatrial.support.compat.check_imports import check_attributes, check_imports
+from seatrial.support.compat.records import (
+    MISSING_ARGUMENT,
+    NO_MODULE,
+    NO_NAME,
+    OWN_GONE,
+    UNKNOWN_ARGUMENT,
+    Hit,
+)
+from seatrial.support.compat.signature import signature
+
+
+class Proposal(Record):
+    """`old` is what the file has, `new` what to write ("" for nothing to propose, with the reason in `why`)."""
+
+    file: str
+    line: int
+    code: str
+    old: str
+    new: str
+    why: str
+
+
+def all_hits(ground: Ground) -> list[Hit]:
+    """Every place of the plugin that does not fit, guarded ones left out."""
+    pair = ground.pair
+    hits = [*check_imports(pair), *check_attributes(pair), *check_calls(pair)]
+    return [h for h in hits if not h.guarded]
+
+
+def proposals(ground: Ground, hits: list[Hit], file: str = "") -> tuple[Proposal, ...]:
+    """For one file of the plugin (or, with "", for all), in order of lines; one for each place and symbol."""
+    found: dict[tuple[str, int, str, str], Proposal] = {}
+    for hit in hits:
+        if file and hit.file != file:
+            continue
+        found.setdefault((hit.file, hit.line, hit.code, hit.symbol), _propose(ground, hit))
+    return tuple(sorted(found.values(), key=lambda p: (p.file, p.line, p.old)))
+
+
+def _propose(ground: Ground, hit: Hit) -> Proposal:
+    new, why = "", hit.message
+    if hit.code in (NO_MODULE, NO_NAME):
+        new, why = _import(ground, hit)
+    elif hit.code == OWN_GONE:
+        new, why = _own(ground, hit)
+    elif hit.code in (UNKNOWN_ARGUMENT, MISSING_ARGUMENT):
+        new, why = _call(ground, hit)
+    return Proposal(file=hit.file, line=hit.line, code=hit.code, old=hit.symbol, new=new, why=why)
+
+
+def _import(ground: Ground, hit: Hit) -> tuple[str, str]:
+    """A module or a name of vLLM that is not there. Of a missing module the asked-for names are looked up."""
+    if hit.code == NO_NAME:
+        module, _, name = hit.symbol.rpartition(".")
+        return _named(ground, module, name)
+    names = _asked(ground, hit)
+    if not names:
+        moved = ground.moved(hit.symbol, "")
+        return moved.module, f"candidates: {', '.join(moved.candidates) or 'none'}"
+    news = []
+    for name in names:
+        new, why = _named(ground, hit.symbol, name)
+        if not new:
+            return "", why
+        news.append(new)
+    return ", ".join(news), "the names it asks for are there now"
+
+
+def _named(ground: Ground, module: str, name: str) -> tuple[str, str]:
+    moved = ground.moved(module, name)
+    if moved.module:
+        return f"{moved.module}.{moved.name}", "this vLLM has it there"
+    if moved.candidates:
+        return "", f"several have it: {', '.join(moved.candidates)}"
+    renamed = _renamed(ground, module, name)
+    if renamed:
+        return renamed, "the one name of this vLLM that begins with the missing one"
+    return "", f"this vLLM has no {name}, and none whose name begins so"
+
+
+def _renamed(ground: Ground, module: str, name: str) -> str:
+    """A class or function of a name that goes on where the missing one ends; only where there is one."""
+    pattern = re.compile(rb"^(?:class|def)[ \t]+(" + re.escape(name.encode()) + rb"[A-Z_]\w*)", re.MULTILINE)
+    found = {
+        f"{place}.{match[1].decode()}"
+        for place, text in ground.engine.package.texts()
+        if ".models." not in place
+        for match in pattern.finditer(text)
+    }
+    near = {f for f in found if f.rpartition(".")[0] == module}
+    chosen = near or found
+    return next(iter(chosen)) if len(chosen) == 1 else ""
+
+
+def _own(ground: Ground, hit: Hit) -> tuple[str, str]:
+    """A module of the plugin's own that is gone: vLLM's of the same last name, if it has the names asked for."""
+    names = _asked(ground, hit)
+    last = hit.symbol.rpartition(".")[2]
+    for name in names:
+        homes = [m for m in ground.engine.package.names() if m.rpartition(".")[2] == last and ground.has(m, name)]
+        if len(homes) == 1:
+            return f"{homes[0]}.{name}", "vLLM's own module of that name has it"
+        moved = ground.moved(hit.symbol, name)
+        if moved.module:
+            return f"{moved.module}.{name}", "vLLM has it"
+    return "", hit.message
+
+
+def _asked(ground: Ground, hit: Hit) -> list[str]:
+    """The names that the import statement at the hit's line asks for."""
+    module = ground.plugin.package.get(hit.module)
+    for node in ast.walk(module.tree) if module is not None and module.tree is not None else ():
+        if isinstance(node, ast.ImportFrom) and node.lineno == hit.line:
+            return [a.name for a in node.names if a.name != "*"]
+    return []
+
+
+def _call(ground: Ground, hit: Hit) -> tuple[str, str]:
+    """The call's function as it is now: parameters that take the place of those it has no more."""
+    module, name = _split(ground, hit.symbol)
+    found = ground.engine.resolve(module, name.split(".")[0])
+    node: ast.AST | None = found.node
+    for part in name.split(".")[1:]:
+        node = next((n for n in getattr(node, "body", []) if getattr(n, "name", "") == part), None)
+    if isinstance(node, ast.ClassDef):
+        node = next((n for n in node.body if getattr(n, "name", "") == "__init__"), None)
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return "", hit.message
+    sign = signature(node, bound=bool(node.args.args) and node.args.args[0].arg in ("self", "cls"))
+    parameters = [*sign.positional, *sign.keyword_only]
+    quoted = re.findall(r"'(\w+)'", hit.message)
+    if hit.code == MISSING_ARGUMENT:
+        return f"{name}({', '.join(f'{q}=...' for q in quoted)})", f"it takes ({', '.join(parameters)})"
+    given = _keywords(ground, hit)
+    free = [p for p in parameters if p not in given]
+    words = {w for q in [*quoted, name] for w in q.split("_") if len(w) > 2}
+    near = [p for p in free if words & set(p.split("_"))]
+    if len(near) == 1:
+        return f"{name}({near[0]}=...)", f"it takes ({', '.join(parameters)}), no {', '.join(quoted)}"
+    return "", f"it takes ({', '.join(parameters)}), no {', '.join(quoted)}"
+
+
+def _split(ground: Ground, symbol: str) -> tuple[str, str]:
+    """Module and the rest of a dotted symbol."""
+    parts = symbol.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:cut])
+        if ground.engine.package.has(module):
+            return module, ".".join(parts[cut:])
+    return symbol.rpartition(".")[0], symbol.rpartition(".")[2]
+
+
+def _keywords(ground: Ground, hit: Hit) -> set[str]:
+    module = ground.plugin.package.get(hit.module)
+    for node in ast.walk(module.tree) if module is not None and module.tree is not None else ():
+        if isinstance(node, ast.Call) and node.lineno == hit.line:
+            return {k.arg for k in node.keywords if k.arg}
+    return set()

@@ -1,0 +1,97 @@
+"""A tiny checkpoint of the same layout: shrunken sizes in config.json, a name and a shape for every tensor.
+
+In: config.json, the facts of the decoder. Out: `Tiny`. Every shape is made of the roles, so a tensor of an undecided
+kind has none, and is listed as left out. Sizes keep what the checkpoint's own have in common: grouped heads stay
+grouped, a dense layer stays before the ones with experts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.adapter.scaffold.facts import DecoderFacts
+from seatrial.core.record import Record
+
+HIDDEN, HEADS, HEAD_DIM, INTERMEDIATE, EXPERTS, EXPERT_WIDTH, VOCABULARY = 64, 4, 16, 96, 4, 48, 256
+
+
+class Tiny(Record):
+    """`config` is the shrunken config.json; `shapes` maps each tensor to its shape; `left_out` are kinds without."""
+
+    config: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+    left_out: tuple[str, ...]
+
+
+def tiny(config: Mapping[str, Any], facts: DecoderFacts) -> Tiny:
+    """Shrink: a couple of layers (one more than the last dense one), small widths."""
+    of = facts.of
+    small = dict(config)
+    heads, kv = config.get(of["heads"]), config.get(of["kv_heads"]) if of["kv_heads"] else None
+    kv_heads = HEADS if not kv or kv == heads else 1 if kv == 1 else HEADS // 2
+    sparse = [n for k in facts.kinds if k.target and ".mlp.experts." in k.target for n in k.layers]
+    layers = max(2, min(sparse) + 1) if sparse else 2
+    layers = min(layers, 4)
+    sizes = {
+        "hidden": HIDDEN, "heads": HEADS, "kv_heads": kv_heads, "head_dim": HEAD_DIM, "intermediate": INTERMEDIATE,
+        "layers": layers, "vocab": VOCABULARY, "experts": EXPERTS, "top_k": 2, "moe_intermediate": EXPERT_WIDTH,
+    }  # fmt: skip
+    for word, size in sizes.items():
+        if of[word]:
+            small[of[word]] = size
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        if name in small and small[name] is not None:
+            small[name] = 0
+    if isinstance(small.get("layer_types"), list):
+        small["layer_types"] = small["layer_types"][:layers]
+    if isinstance(small.get("shared_expert_intermediate_size"), int) and small["shared_expert_intermediate_size"]:
+        small["shared_expert_intermediate_size"] = EXPERT_WIDTH
+    if facts.grouped:
+        small["n_group"] = small["topk_group"] = 1
+    small.pop("quantization_config", None)
+    small.pop("compression_config", None)
+    shared = EXPERT_WIDTH * (small.get("n_shared_experts") or 1)
+    shapes: dict[str, tuple[int, ...]] = {}
+    left_out: list[str] = []
+    for kind in facts.kinds:
+        shape = _shape(kind.target or "", kv_heads, bool(of["head_dim"]), bool(of["moe_intermediate"]), shared)
+        if kind.target and shape is None:
+            left_out.append(kind.pattern)
+        if shape is None:
+            continue
+        numbers = [n for n in kind.layers if n < layers] or ([0] if "layers" not in (kind.target or "") else [])
+        for number in numbers:
+            for expert in range(EXPERTS) if "experts.*" in (kind.target or "") else (0,):
+                name = kind.pattern.replace("*", str(number), 1) if kind.layers else kind.pattern
+                shapes[name.replace("*", str(expert))] = shape
+    left_out += [k.pattern for k in facts.kinds if k.target == ""]
+    return Tiny(config=small, shapes=shapes, left_out=tuple(left_out))
+
+
+def _shape(target: str, kv_heads: int, own_dim: bool, own_width: bool, shared: int) -> tuple[int, ...] | None:
+    """Rows and columns of a tensor, by the name the written model gives it."""
+    module, _, leaf = target.rpartition(".")
+    head_dim = HEAD_DIM if own_dim else HIDDEN // HEADS
+    width = EXPERT_WIDTH if own_width else INTERMEDIATE
+    table = (
+        (r"(model\.embed_tokens|lm_head)", (VOCABULARY, HIDDEN)),
+        (r".*\.[qk]_norm", (head_dim,)),
+        (r".*norm", (HIDDEN,)),
+        (r".*\.q_proj", (HEADS * head_dim, HIDDEN)),
+        (r".*\.[kv]_proj", (kv_heads * head_dim, HIDDEN)),
+        (r".*\.o_proj", (HIDDEN, HEADS * head_dim)),
+        (r".*\.experts\.\*\.down_proj", (HIDDEN, width)),
+        (r".*\.experts\.\*\..*", (width, HIDDEN)),
+        (r".*\.shared_expert\.down_proj", (HIDDEN, shared)),
+        (r".*\.shared_expert\..*", (shared, HIDDEN)),
+        (r".*\.shared_expert_gate", (1, HIDDEN)),
+        (r".*\.mlp\.gate", (EXPERTS, HIDDEN)),
+        (r".*\.down_proj", (HIDDEN, INTERMEDIATE)),
+        (r".*\.(gate|up)_proj", (INTERMEDIATE, HIDDEN)),
+    )
+    found = next((shape for rule, shape in table if re.fullmatch(rule, module)), None)
+    if found is None or leaf not in ("weight", "bias", "e_score_correction_bias"):
+        return None
+    return found if leaf == "weight" else found[:1]

@@ -1,0 +1,132 @@
+"""`bench search` and `bench highest`: commands of the group in bench.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from seatrial.cli.common import FiniteRange, err, json_option, leave, out, print_json
+from seatrial.core.verdict import Verdict
+
+workspace_option = click.option(
+    "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
+)
+workload_option = click.option(
+    "--workload", required=True, type=click.Path(path_type=Path), help="The workload's TOML file."
+)
+
+
+@click.command("search")
+@workload_option
+@click.option("--space", "space_file", required=True, type=click.Path(path_type=Path), help="The space's TOML file.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The checkpoint that is served.")
+@click.option("--target", default="cpu", show_default=True, help="The target to run on.")
+@click.option("--resume", metavar="RUN", help="Go on with this search.")
+@workspace_option
+@json_option
+def search_command(
+    workload: Path,
+    space_file: Path,
+    checkpoint: Path,
+    target: str,
+    resume: str | None,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Measure the candidates of a space (tiers of 3, 10, 30), each on a fresh service, and rank them."""
+    from seatrial.evidence import open_workspace
+    from seatrial.measure.load.session import summary
+    from seatrial.measure.load.workload import read_workload
+    from seatrial.measure.search import read_space
+    from seatrial.targets import find_overrides
+    from seatrial.workflow.search import search
+
+    done = search(
+        read_space(space_file),
+        read_workload(workload),
+        checkpoint=checkpoint,
+        target=target,
+        workspace=open_workspace(workspace, write=True),
+        overrides=find_overrides(Path.cwd()),
+        resume=resume,
+        argv=tuple(sys.argv[1:]),
+        say=lambda text: err().print(text, markup=False),
+    )
+    best = next((e for e in done.entries if e.place == 1), None)
+    if as_json:
+        print_json(done)
+    for entry in [] if as_json else done.entries:
+        place = f"{entry.place:3d}" if entry.place is not None else "  -"
+        told = summary(entry.run.metrics) if entry.run is not None and not entry.failed else f"failed: {entry.failed}"
+        front = " [Pareto front]" if entry.on_front else ""
+        level = f" SLA {entry.run.sla.verdict.value}" if entry.run is not None and not entry.failed else ""
+        out().print(f"{place}  {entry.name}{front}{level}: {told}", markup=False)
+    leave(Verdict.PASS if best is not None else Verdict.FAIL)
+
+
+@click.command("highest")
+@workload_option
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Start this checkpoint on --target.")
+@click.option("--service", default="", help="URL of a service that runs already.")
+@click.option("--target", default="cpu", show_default=True, help="The target to run on.")
+@click.option("--by", type=click.Choice(["concurrency", "rate"]), default="concurrency", show_default=True)
+@click.option("--low", type=FiniteRange(min=0, min_open=True), default=1, show_default=True)
+@click.option("--high", type=FiniteRange(min=0, min_open=True), required=True)
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs a level; the most count."
+)
+@click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
+@workspace_option
+@json_option
+def highest_command(
+    workload: Path,
+    checkpoint: Path | None,
+    service: str,
+    target: str,
+    by: str,
+    low: float,
+    high: float,
+    repeats: int,
+    extra: tuple[str, ...],
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """The highest concurrency or rate that holds the workload's service level, by bisection with repeats."""
+    from seatrial.core.errors import UsageError
+    from seatrial.evidence import open_workspace
+    from seatrial.measure.load.workload import read_workload
+    from seatrial.targets import find_overrides
+    from seatrial.workflow.bench import BenchJob, Side
+    from seatrial.workflow.search import highest_load
+
+    if bool(service) == bool(checkpoint):
+        raise UsageError("name what to measure", mend="Give either --service URL or --checkpoint FOLDER.")
+    job = BenchJob(
+        kind="bench",
+        sides=(Side(label="A", args=extra, service=service),),
+        workload=read_workload(workload),
+        target=target,
+        checkpoint=str(checkpoint or ""),
+        smoke=False,
+    )
+    done = highest_load(
+        job,
+        by=by,
+        low=low,
+        high=high,
+        repeats=repeats,
+        workspace=open_workspace(workspace, write=True),
+        overrides=find_overrides(Path.cwd()),
+        argv=tuple(sys.argv[1:]),
+        say=lambda text: err().print(text, markup=False),
+    )
+    verdict = Verdict.INCONCLUSIVE if done.reason else Verdict.PASS if done.holds_at is not None else Verdict.FAIL
+    if as_json:
+        print_json({"verdict": verdict, "highest": done})
+        leave(verdict)
+    holds = "nowhere" if done.holds_at is None else f"at {by} {done.holds_at:g}"
+    breaks = "nowhere that was tried" if done.breaks_at is None else f"at {done.breaks_at:g}"
+    out().print(f"holds {holds}, breaks {breaks} ({len(done.tries)} levels tried) {done.reason}".rstrip(), markup=False)
+    leave(verdict)

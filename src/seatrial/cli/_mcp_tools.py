@@ -1,0 +1,91 @@
+"""The program's commands as tools: names, descriptions and schemas come from click, so none is described twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from seatrial.agents.mcp_server import Parameter, ToolSpec
+
+# Commands that only look: they start no engine, write nothing and change nothing.
+READ_ONLY = {
+    "assess", "compat", "compat check", "compat matrix", "doctor", "engine list", "hardware list", "hardware show",
+    "inspect", "lint", "plan", "registry diff", "registry list", "registry show", "runs list", "runs show",
+    "runs verify", "serve status", "skills list", "targets list", "targets show", "triage logs", "triage signatures",
+    "verify",
+}  # fmt: skip
+# Neither tools nor of use to an agent over this channel.
+NEVER = {"mcp", "skills install", "skills uninstall"}
+# Parameters of looking commands that write a file or wait on a terminal.
+WRITING = {"out", "bundle", "fix", "write", "save", "serve", "learn", "watch", "follow"}
+
+
+def tools(program: click.Group, *, allow_writes: bool) -> tuple[ToolSpec, ...]:
+    """Every command that takes `--json`; the looking ones alone unless writing is allowed."""
+    found = [_tool(path, command) for path, command in _leaves(program, ()) if _has_json(command)]
+    kept = [t for t in found if " ".join(t.words) not in NEVER]
+    return tuple(t for t in kept if t.is_read_only or allow_writes)
+
+
+def _leaves(group: click.Group, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], click.Command]]:
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            found += _leaves(command, (*path, name))
+        elif command is not None:
+            found.append(((*path, name), command))
+    return found
+
+
+def _has_json(command: click.Command) -> bool:
+    return any(p.name == "as_json" for p in command.params)
+
+
+def _tool(path: tuple[str, ...], command: click.Command) -> ToolSpec:
+    name = " ".join(path)
+    is_read_only = name in READ_ONLY
+    parameters = []
+    properties: dict[str, Any] = {}
+    required = []
+    for parameter in command.params:
+        shown = parameter.name or ""
+        if shown in ("as_json", "help") or (is_read_only and shown in WRITING):
+            continue
+        is_switch = isinstance(parameter, click.Option) and parameter.is_flag
+        is_repeated = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs != 1
+        flag = (
+            next((o for o in parameter.opts if o.startswith("--")), "") if isinstance(parameter, click.Option) else ""
+        )
+        kind = "switch" if is_switch else "value" if flag else "argument"
+        parameters.append(Parameter(name=shown, flag=flag, kind=kind, is_repeated=is_repeated))  # type: ignore[arg-type]
+        properties[shown] = _schema(parameter, is_switch=is_switch, is_repeated=is_repeated)
+        if parameter.required:
+            required.append(shown)
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    text = " ".join((command.help or command.short_help or name).split())
+    return ToolSpec(
+        name=name.replace(" ", "_").replace("-", "_"),
+        description=text[:1000],
+        words=path,
+        parameters=tuple(parameters),
+        schema=schema,
+        is_read_only=is_read_only,
+    )
+
+
+def _schema(parameter: click.Parameter, *, is_switch: bool, is_repeated: bool) -> dict[str, Any]:
+    kinds: dict[type, str] = {click.IntRange: "integer", click.FloatRange: "number"}
+    kind = "boolean" if is_switch else kinds.get(type(parameter.type), "string")
+    if isinstance(parameter.type, click.types.IntParamType):
+        kind = "integer"
+    elif isinstance(parameter.type, click.types.FloatParamType):
+        kind = "number"
+    one: dict[str, Any] = {"type": kind}
+    if isinstance(parameter.type, click.Choice):
+        one["enum"] = list(parameter.type.choices)
+    if isinstance(parameter, click.Option) and parameter.help:
+        one["description"] = parameter.help
+    return {"type": "array", "items": one} if is_repeated else one

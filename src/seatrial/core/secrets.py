@@ -1,0 +1,72 @@
+"""Secrets out of command lines and variables: by the name of the flag or variable, and logins inside URLs.
+
+In: names and values. Out: the values without secrets; or, the other way round, which values are the secrets, so that
+they can be found where a program has printed them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from seatrial.core.command import Command
+from seatrial.core.record import replace
+
+SECRET_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|SECRETS?|PASSW(?:OR)?D|PASSPHRASE|CREDENTIALS?|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH|COOKIE)(?:_|$)",
+    re.I,
+)
+URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+REDACTED = "<redacted>"
+SHORTEST = 6  # characters; a shorter value would be found in words that have nothing to do with it
+
+
+def redact(name: str, value: str) -> str:
+    """The value of an environment variable or flag, without secrets: by its name, and logins inside URLs."""
+    if SECRET_NAME.search(name) and value not in ("", "0", "1"):
+        return REDACTED
+    return URL_LOGIN.sub(f"{REDACTED}@", value)
+
+
+def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """A command line without secrets: `--api-key X`, `--api-key=X`, and logins inside URLs."""
+    out: list[str] = []
+    secret_next = False
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if secret_next:
+            out.append(REDACTED)
+        elif equals and word.startswith("-") and "=" in value:
+            # A pair inside an option: --arg=api-key=X, --arg=--api-key=X.
+            inner, _, rest = value.partition("=")
+            out.append(f"{name}={inner}={redact(_plain_name(f'{name}_{inner}'), rest)}")
+        elif equals and "://" not in name:
+            out.append(f"{name}={redact(_plain_name(name), value)}")
+        else:
+            out.append(URL_LOGIN.sub(f"{REDACTED}@", word))
+        secret_next = word.startswith("-") and not equals and bool(SECRET_NAME.search(name.replace("-", "_")))
+    return tuple(out)
+
+
+def _plain_name(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+def without_secrets(command: Command) -> Command:
+    """The command as it may be kept."""
+    return replace(command, argv=redact_arguments(command.argv), env={n: redact(n, v) for n, v in command.env.items()})
+
+
+def secret_values(argv: Iterable[str], env: Mapping[str, str]) -> frozenset[str]:
+    """The values of secret flags (`--api-key X Y`: all that follow) and variables, for finding them in other text."""
+    found: set[str] = {v for n, v in env.items() if SECRET_NAME.search(n)}
+    inside = False
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if word.startswith("-"):
+            is_secret = bool(SECRET_NAME.search(_plain_name(name)))
+            inside = is_secret and not equals
+            found |= {value} if is_secret and equals else set()
+        elif inside:
+            found.add(word)
+    return frozenset(value for value in found if len(value) >= SHORTEST)

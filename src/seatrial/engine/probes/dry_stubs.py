@@ -1,0 +1,265 @@
+"""Stands in for a device's own Python modules, as `platforms/<name>/stubs.toml` lists them, so that a plugin imports.
+
+What the data does not list does not exist: reading it raises with MARK in the message and is kept in `LACKS`, so that a
+gap in the stubs is never taken for a fault of the model or the plugin. A listed operation raises when it is called, as
+no kernel runs here; those in `same` give their first argument back (casts of the storage format).
+A module that is really installed is left alone.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import re
+import sys
+import types
+
+MARK = "is not in seatrial's stub"
+CALLED = "was called on seatrial's stub: no kernel runs in a dry run"
+LACKS = {}  # "module.attribute" that was read and is not listed -> None, in order
+STUBBED = []
+CALLS = {}  # operation -> how often it was called
+NOTES = []
+
+
+class StubModule(types.ModuleType):
+    def __getattr__(self, name):
+        full = f"{self.__name__}.{name}"
+        if name.startswith("__"):
+            raise AttributeError(name)
+        LACKS.setdefault(full)
+        raise AttributeError(f"{full} {MARK}")
+
+
+class StubCall:
+    """An operation; its overloads (`.out`, `.default`) are operations too."""
+
+    def __init__(self, name, same=False):
+        self.__name__ = name.rpartition(".")[2]
+        self.__qualname__ = self._name = name
+        self._same = same
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return StubCall(f"{self._name}.{name}", self._same)
+
+    def __call__(self, *args, **kwargs):
+        CALLS[self._name] = CALLS.get(self._name, 0) + 1
+        if self._same and args:
+            return args[0]
+        if self._same:
+            return None
+        raise RuntimeError(f"{self._name} {CALLED}")
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, modules):
+        self.modules = modules
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.modules:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec):
+        return StubModule(spec.name)
+
+    def exec_module(self, module):
+        fill(module, self.modules)
+        STUBBED.append(module.__name__)
+
+
+def fill(module, modules):
+    """Give a stub module what the data lists for it, submodules too."""
+    name = module.__name__
+    fill_with(module, modules[name])
+    for other in modules:
+        parent, _, leaf = other.rpartition(".")
+        if parent == name:
+            child = sys.modules.get(other)
+            if child is None:
+                child = sys.modules[other] = StubModule(other)
+                child.__path__ = []
+                fill(child, modules)
+            setattr(module, leaf, child)
+
+
+def fill_with(module, listed):
+    name = module.__name__
+    for kind in ("calls", "same"):
+        for entry in listed.get(kind, ()):
+            setattr(module, entry, StubCall(f"{name}.{entry}", same=kind == "same"))
+    for entry in listed.get("types", ()):
+        *outer, leaf = entry.split(".")
+        owner = module
+        for part in outer:
+            owner = getattr(owner, part)
+        setattr(owner, leaf, type(leaf, (), {"__module__": name}))
+    for entry, value in listed.get("values", {}).items():
+        setattr(module, entry, (lambda v: lambda *a, **k: v)(value["returns"]) if is_answer(value) else value)
+
+
+def is_answer(value):
+    return isinstance(value, dict) and set(value) == {"returns"}
+
+
+def absent(name):
+    """Whether the top of this module, or the module itself inside a plugin, is not really installed."""
+    try:
+        return importlib.util.find_spec(name) is None
+    except (ImportError, ValueError):
+        return True
+
+
+def install(stubs, plugin_root):
+    """Once per process, before vLLM is imported: paths, modules, the device in torch."""
+    if STUBBED or any(isinstance(finder, Finder) for finder in sys.meta_path):
+        return
+    os.environ.update(stubs.get("env", {}))
+    if plugin_root:
+        sys.path.insert(0, plugin_root)
+    modules = stubs["modules"]
+    own = stubs["plugin"] + "."
+    tops = {name.partition(".")[0] for name in modules if not name.startswith(own)}
+    real = {top for top in tops if top != "torch" and not absent(top)}
+    modules = {
+        name: listed
+        for name, listed in modules.items()
+        if name.partition(".")[0] not in real and not (name.startswith(own) and not absent(name))
+    }
+    for top in sorted(real):
+        NOTES.append(f"{top} is installed and not stubbed")
+    finder = Finder({name: listed for name, listed in modules.items() if not name.startswith("torch.")})
+    sys.meta_path.insert(0, finder)
+    device = stubs.get("device", "")
+    if device:
+        import torch
+
+        name = f"torch.{device}"
+        module = sys.modules[name] = StubModule(name)
+        module.__path__ = []
+        fill(module, modules)
+        torch.utils.rename_privateuse1_backend(device)
+        torch._register_device_module(device, module)
+        stay(torch, device)
+        collectives(torch, device, stubs.get("backend", {}))
+    for name, listed in stubs.get("added", {}).items():
+        # What the device's package adds to modules that are really there.
+        module = importlib.import_module(name)
+        fill_with(module, {kind: given for kind, given in listed.items() if kind != "values"})
+        fill_with(module, {"values": {k: v for k, v in listed.get("values", {}).items() if not hasattr(module, k)}})
+    for name, listed in stubs.get("replaced", {}).items():
+        fill_with(importlib.import_module(name), listed)
+    if stubs.get("pretends"):
+        stay(importlib.import_module("torch"), stubs["pretends"])
+    for name in stubs.get("torch_ops", ()):
+        namespace, _, schema = name.partition("::")
+        define(namespace, schema)
+    only_plugins()
+
+
+def only_plugins():
+    """Beside a hardware plugin vLLM is built for no device; here it may be a CPU build, whose platform must not win."""
+    platforms = importlib.import_module("vllm.platforms")
+    table = getattr(platforms, "builtin_platform_plugins", None)
+    if table is None:
+        NOTES.append("vllm.platforms.builtin_platform_plugins is absent; vLLM's own platforms were not taken out")
+    else:
+        table.clear()
+    # Now, and not in the middle of the import of a module that the plugin's registration looks into.
+    getattr(platforms, "current_platform", None)
+
+
+def stay(torch, device):
+    """`tensor.to(device)` leaves it where it is, and what is made from data is made on the host: torch looks for the
+    device's own library before any dispatch."""
+    move = torch.Tensor.to
+
+    def is_device(value):
+        if isinstance(value, torch.device):
+            return value.type == device
+        return isinstance(value, str) and value.partition(":")[0] == device
+
+    def to(self, *args, **kwargs):
+        args = [self.device if is_device(value) else value for value in args]
+        kwargs = {key: self.device if is_device(value) else value for key, value in kwargs.items()}
+        return move(self, *args, **kwargs)
+
+    make = torch.tensor
+
+    def tensor(*args, **kwargs):
+        return make(*args, **{key: "cpu" if is_device(value) else value for key, value in kwargs.items()})
+
+    torch.Tensor.to = to
+    torch.tensor = tensor
+
+
+def collectives(torch, device, answers):
+    """A process group's backend for the device, of which a plugin may ask the name of its communicator."""
+    group = torch.distributed.ProcessGroup
+    real = group._get_backend
+    backend = types.SimpleNamespace(**{name: (lambda v: lambda *a, **k: v)(value) for name, value in answers.items()})
+    group._get_backend = lambda self, on: backend if on.type == device else real(self, on)
+
+
+def define(namespace, schema):
+    """An operator of the plugin's compiled library, by its schema; it has no implementation."""
+    import torch
+
+    try:
+        torch.library.define(f"{namespace}::{schema.partition('(')[0]}", schema[schema.index("(") :])
+    except RuntimeError as exc:
+        NOTES.append(f"torch.ops.{namespace}: {' '.join(str(exc).split())[:200]}")
+
+
+def worker_setup(stubs, config, when):
+    """What the plugin's worker does before a model is built, in its order: the steps `before` or `after` the groups.
+
+    A step's `arguments` are names: `config`, or a field of it (`parallel_config`).
+    """
+    from vllm.config import set_current_vllm_config
+
+    with set_current_vllm_config(config, check_compile=False):
+        for step in stubs.get("worker", ()):
+            if step["when"] == when:
+                function = getattr(importlib.import_module(step["module"]), step["function"])
+                function(*(config if name == "config" else getattr(config, name) for name in step["arguments"]))
+
+
+def lacking(exc):
+    """The missing stub attribute that an exception (or what it came from) is about; "" if it is about none."""
+    seen = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        text = str(exc)
+        if MARK in text:
+            return text.partition(" " + MARK)[0].rpartition(" ")[2]
+        for full in reversed(LACKS):
+            # A plugin may ask with hasattr() and put what it missed into words of its own.
+            if re.search(rf"\b{re.escape(full.rpartition('.')[2])}\b", text):
+                return full
+        exc = exc.__cause__ or exc.__context__
+    return ""
+
+
+def facts(stubs):
+    version = plugin_version(stubs)
+    return {
+        "stubbed": sorted(STUBBED),
+        "lacks": list(LACKS),
+        "calls": dict(CALLS),
+        "notes": list(NOTES),
+        "plugin_version": version,
+        "proven": version in stubs["proven"],
+    }
+
+
+def plugin_version(stubs):
+    from importlib import metadata
+
+    try:
+        return metadata.version(stubs["distribution"])
+    except metadata.PackageNotFoundError:
+        return ""

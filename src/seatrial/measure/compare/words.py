@@ -1,0 +1,66 @@
+"""The words of the reports, in English and Chinese."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Language = Literal["en", "zh"]
+WORDS: dict[str, dict[Language, str]] = {
+    "title": {"en": "Benchmark report", "zh": "性能对比报告"},
+    "verdict": {"en": "Verdict", "zh": "结论"},
+    "reason": {"en": "Reason", "zh": "理由"},
+    "setup": {"en": "Setup", "zh": "配置"},
+    "same": {"en": "fields are the same on both sides", "zh": "项配置两侧相同"},
+    "field": {"en": "Field", "zh": "字段"},
+    "kind": {"en": "Kind", "zh": "类别"},
+    "why": {"en": "Why", "zh": "说明"},
+    "forbidden": {"en": "forbidden", "zh": "不可比"},
+    "allowed": {"en": "allowed", "zh": "允许"},
+    "figures": {"en": "Figures", "zh": "指标"},
+    "figure": {"en": "Figure", "zh": "指标"},
+    "run": {"en": "Run", "zh": "轮次"},
+    "runs": {"en": "Runs", "zh": "各轮结果"},
+    "change": {"en": "Change", "zh": "变化"},
+    "interval": {"en": "95 % interval", "zh": "95% 区间"},
+    "winner": {"en": "Better", "zh": "更优"},
+    "tie": {"en": "tie (within 1 %)", "zh": "持平（1% 以内）"},
+    "noise": {"en": "not beyond the noise", "zh": "未超出波动"},
+    "detectable": {"en": "Least detectable", "zh": "最小可检出"},
+    "concurrency": {"en": "Concurrency", "zh": "并发"},
+    "rate": {"en": "Rate (req/s)", "zh": "请求速率 (req/s)"},
+    "trend": {"en": "Trend", "zh": "趋势"},
+    "history": {"en": "historical baseline, not measured here", "zh": "历史基线，非本次实测"},
+    "source": {"en": "source", "zh": "来源"},
+    "unknown": {"en": "unknown", "zh": "未知"},
+    "doubts": {"en": "Why no percentage may be quoted", "zh": "不得引用百分比的原因"},
+    "evidence": {"en": "Evidence", "zh": "证据"},
+    "partial": {"en": "partial", "zh": "不完整"},
+    "no_percentages": {
+        "en": "The runs are not comparable or not fit for a claim: no percentage, winner or chart is given.",
+        "zh": "各轮不可比或不满足正式结论条件：不给出百分比、优胜方或图表。",
+    },
+    "request_throughput": {"en": "Request throughput (req/s)", "zh": "请求吞吐 (req/s)"},
+    "output_throughput": {"en": "Output throughput (tok/s)", "zh": "输出吞吐 (tok/s)"},
+    "total_throughput": {"en": "Total throughput (tok/s)", "zh": "总吞吐 (tok/s)"},
+    "ttft_ms": {"en": "TTFT (ms)", "zh": "首 token 时延 TTFT (ms)"},
+    "tpot_ms": {"en": "TPOT (ms)", "zh": "每 token 时延 TPOT (ms)"},
+    "itl_ms": {"en": "ITL (ms)", "zh": "token 间隔 ITL (ms)"},
+    "e2e_ms": {"en": "End to end (ms)", "zh": "端到端时延 (ms)"},
+    "pass": {"en": "pass", "zh": "通过"},
+    "fail": {"en": "fail", "zh": "不通过"},
+    "inconclusive": {"en": "inconclusive", "zh": "无定论"},
+    "smoke-only": {"en": "smoke only", "zh": "仅冒烟"},
+    "master": {"en": "Master report", "zh": "总报告"},
+    "sla": {"en": "Service level", "zh": "服务等级 (SLA)"},
+}
+
+
+def word(name: str, language: Language) -> str:
+    """The word in that language."""
+    return WORDS[name][language]
+
+
+def figure_word(name: str, language: Language) -> str:
+    """`ttft_ms.p99` as a heading."""
+    head, _, tail = name.partition(".")
+    return f"{word(head, language)} {tail}".strip()

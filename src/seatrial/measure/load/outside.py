@@ -1,0 +1,204 @@
+"""Outside load tools, each run by an interpreter of its own: the command for a workload, and what it wrote, read back.
+
+Only what a tool can be told is asked of it: a workload it cannot express is refused (UsageError) with the field that
+stands in the way, since a tool that silently does something else is compared with nothing.
+Command lines are those of vllm 0.32, evalscope 1.14.1, guidellm 0.8.1 and aiperf 0.13.0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from seatrial.core.command import Command
+from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.record import Record, replace
+from seatrial.measure.load.metrics import Metrics
+from seatrial.measure.load.readers import read_results
+from seatrial.measure.load.workload import Workload
+
+TOOLS = ("evalscope", "vllm", "guidellm", "aiperf")
+
+
+class Outside(Record):
+    """What came of it: the figures of the file the tool wrote, its command and log."""
+
+    metrics: Metrics
+    command: Command
+    output: str
+    log: str
+
+
+def outside_command(
+    tool: str, python: Path, workload: Workload, *, url: str, model: str, tokenizer: str, out: Path
+) -> Command:
+    """The command line; raises UsageError for what the tool cannot do."""
+    _demand_common(tool, workload)
+    maker: dict[str, Callable[..., list[str]]] = {
+        "vllm": _vllm,
+        "evalscope": _evalscope,
+        "guidellm": _guidellm,
+        "aiperf": _aiperf,
+    }
+    if tool not in maker:
+        raise UsageError(f"unknown tool {tool!r}", mend=f"Known: builtin, {', '.join(TOOLS)}.")
+    argv = maker[tool](python, workload, url, model, tokenizer, out)
+    env = {"DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1,localhost"}
+    if tool != "aiperf":
+        # aiperf 0.13 takes a tokenizer's folder for a repository's name when it is told to stay offline.
+        env["HF_HUB_OFFLINE"] = "1"
+    return Command(purpose=f"load by {tool}", argv=tuple(argv), env=env)
+
+
+def run_outside(tool: str, command: Command, workload: Workload, out: Path, log: Path, *, timeout_s: float) -> Outside:
+    """Run it in a process group of its own; on a signal or time-out the whole group is ended."""
+    out.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stream:
+        try:
+            process = subprocess.Popen(
+                command.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env={**os.environ, **command.env},
+                cwd=out,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise EngineError(
+                f"{command.argv[0]} cannot be started: {exc.strerror}", mend="Check --tool-python."
+            ) from exc
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as exc:
+            raise EngineError(f"{tool} did not end within {timeout_s:.0f} s", mend=f"Its log: {log}.") from exc
+        finally:
+            _end(process)
+    if code != 0:
+        raise EngineError(f"{tool} ended with exit code {code}: {_tail(log)}", mend=f"Its log: {log}.")
+    found = read_results(out, tool)
+    if len(found) != 1:
+        raise EngineError(f"{tool} wrote {len(found)} results where one was expected", mend=f"Look in {out}.")
+    metrics = found[0].metrics
+    if metrics.warmup is None and workload.load.warmup and tool in ("vllm", "aiperf"):
+        # The file does not say it, the command does.
+        doubts = tuple(d for d in metrics.doubts if "warmed up is unknown" not in d)
+        metrics = replace(metrics, warmup=workload.load.warmup, doubts=doubts)
+    return Outside(metrics=metrics, command=command, output=found[0].file, log=str(log))
+
+
+def _demand_common(tool: str, workload: Workload) -> None:
+    dataset, load = workload.dataset, workload.load
+    if dataset.kind != "random":
+        raise UsageError(f"{tool} is driven here with random prompts only", mend="Use --tool builtin for this dataset.")
+    if load.order != "file" or (load.rate and load.arrivals != "poisson"):
+        raise UsageError(f"{tool} cannot be told this order of arrival", mend="Use --tool builtin.")
+
+
+def _sampling(workload: Workload) -> dict[str, object]:
+    names = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+    sampling = workload.sampling
+    found: dict[str, object] = {n: getattr(sampling, n) for n in names if getattr(sampling, n) is not None}
+    if sampling.ignore_eos:
+        found["ignore_eos"] = True
+    return found
+
+
+def _vllm(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
+    load, dataset = workload.load, workload.dataset
+    argv = [str(python.with_name("vllm")), "bench", "serve", "--base-url", url, "--model", model]
+    argv += ["--backend", "openai-chat" if load.api == "chat" else "openai"]
+    argv += ["--endpoint", "/v1/chat/completions" if load.api == "chat" else "/v1/completions"]
+    argv += ["--tokenizer", tokenizer, "--dataset-name", "random", "--seed", str(load.seed)]
+    argv += ["--random-input-len", str(dataset.input_tokens - dataset.prefix_tokens)]
+    argv += ["--random-prefix-len", str(dataset.prefix_tokens), "--random-output-len", str(dataset.output_tokens)]
+    argv += ["--random-range-ratio", "0", "--num-prompts", str(load.requests), "--num-warmups", str(load.warmup)]
+    argv += ["--max-concurrency", str(load.concurrency)] if load.concurrency else ["--request-rate", str(load.rate)]
+    for name, value in _sampling(workload).items():
+        argv += ["--ignore-eos"] if name == "ignore_eos" else [f"--{name.replace('_', '-')}", str(value)]
+    argv += ["--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "50,90,99", "--disable-tqdm"]
+    return [*argv, "--save-result", "--result-dir", str(out), "--result-filename", "vllm.json"]
+
+
+def _evalscope(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
+    load, dataset = workload.load, workload.dataset
+    length = str(dataset.input_tokens - dataset.prefix_tokens)
+    argv = [str(python), "-m", "evalscope.cli.cli", "perf", "--api", "openai", "--model", model]
+    path = "/v1/chat/completions" if load.api == "chat" else "/v1/completions"
+    argv += ["--url", url + path, "--tokenizer-path", tokenizer, "--dataset", "random", "--seed", str(load.seed)]
+    argv += [
+        "--min-prompt-length",
+        length,
+        "--max-prompt-length",
+        length,
+        "--prefix-length",
+        str(dataset.prefix_tokens),
+    ]
+    argv += ["--min-tokens", str(dataset.output_tokens), "--max-tokens", str(dataset.output_tokens)]
+    argv += ["--number", str(load.requests), "--warmup-num", str(load.warmup)]
+    argv += ["--parallel", str(load.concurrency)] if load.concurrency else ["--rate", str(load.rate)]
+    argv += ["--stream" if workload.sampling.stream else "--no-stream"]
+    argv += ["--extra-args", json.dumps(_sampling(workload))]
+    return [*argv, "--outputs-dir", str(out), "--no-timestamp"]
+
+
+def _guidellm(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
+    load, dataset = workload.load, workload.dataset
+    if dataset.prefix_tokens:
+        raise UsageError(
+            "guidellm is driven here without a shared prefix", mend="Set dataset.prefix_tokens = 0 for it."
+        )
+    if load.warmup:
+        raise UsageError("guidellm cannot be told a number of warm-up requests", mend="Set load.warmup = 0 for it.")
+    path = "/v1/chat/completions" if load.api == "chat" else "/v1/completions"
+    argv = [str(python.with_name("guidellm")), "run", "--disable-console"]
+    argv += ["--backend", f"kind=openai_http,target={url},model={model},request_format={path}"]
+    argv += [
+        "--tokenizer",
+        f"kind=hf_auto,model={tokenizer}",
+        "--constraint",
+        f"kind=max_requests,count={load.requests}",
+    ]
+    lengths = f"prompt_tokens={dataset.input_tokens},output_tokens={dataset.output_tokens}"
+    argv += ["--data", f"kind=synthetic_text,{lengths}", "--output", f"kind=json,path={out / 'benchmarks.json'}"]
+    if load.concurrency:
+        return [*argv, "--profile", f"kind=concurrent,streams={load.concurrency}"]
+    return [*argv, "--profile", f"kind=poisson,rate={load.rate}"]
+
+
+def _aiperf(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
+    load, dataset = workload.load, workload.dataset
+    argv = [str(python.with_name("aiperf")), "profile", "--model", model, "--url", url, "--tokenizer", tokenizer]
+    argv += ["--endpoint-type", load.api, "--random-seed", str(load.seed), "--ui", "none"]
+    argv += ["--isl", str(dataset.input_tokens), "--isl-stddev", "0", "--osl", str(dataset.output_tokens)]
+    argv += ["--osl-stddev", "0", "--request-count", str(load.requests), "--output-artifact-dir", str(out)]
+    argv += ["--streaming"] if workload.sampling.stream else []
+    argv += ["--warmup-request-count", str(load.warmup)] if load.warmup else []
+    argv += ["--concurrency", str(load.concurrency)] if load.concurrency else ["--request-rate", str(load.rate)]
+    for name, value in _sampling(workload).items():
+        argv += ["--extra-inputs", f"{name}:{json.dumps(value)}"]
+    return argv
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the group, if anything of it is left."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 4096))
+        lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+    return " | ".join(lines[-2:])[:300]

@@ -1,0 +1,153 @@
+"""What the readers share: bounded reading, numbers that may be missing, and `Metrics` put together from parts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from seatrial.core.errors import FileFormatError
+from seatrial.core.record import Record
+from seatrial.measure.load.metrics import SCHEMA_VERSION, Metrics, Speculative, Spread, Tool
+
+LARGEST = 256 << 20
+NEEDED = (
+    "total",
+    "success",
+    "failed",
+    "duration_s",
+    "input_tokens",
+    "output_tokens",
+    "request_throughput",
+    "output_throughput",
+    "total_throughput",
+    "ttft_ms",
+    "tpot_ms",
+    "itl_ms",
+    "e2e_ms",
+)
+
+
+class Read(Record):
+    """One result and the file it was read from."""
+
+    file: str
+    metrics: Metrics
+
+
+def document(file: Path) -> Any:
+    """A JSON file as plain data; NaN and Infinity, which Python tools write, are None."""
+    try:
+        if file.stat().st_size > LARGEST:
+            raise FileFormatError(f"{file}: larger than {LARGEST >> 20} MiB")
+        return json.loads(file.read_bytes(), parse_constant=lambda _: None)
+    except OSError as exc:
+        raise FileFormatError(f"{file}: cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise FileFormatError(
+            f"{file}: not whole JSON: {exc}", mend="Run the tool again; half a file is none."
+        ) from exc
+
+
+def number(table: Any, *keys: str, missing: float | None = None) -> float | None:
+    """The first of `keys` that holds a finite number. Text such as "N/A" and the value `missing` are unknown."""
+    if not isinstance(table, Mapping):
+        return None
+    for key in keys:
+        value = table.get(key)
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            continue
+        if missing is not None and value == missing:
+            continue
+        return float(value)
+    return None
+
+
+def whole(table: Any, *keys: str) -> int | None:
+    """As `number`, for counts: never negative."""
+    value = number(table, *keys)
+    return int(value) if value is not None and value >= 0 else None
+
+
+def scaled(value: float | None, factor: float) -> float | None:
+    return value * factor if value is not None else None
+
+
+def spread(**parts: float | None) -> Spread | None:
+    """A spread of the parts that are known; None if none is. A negative time is no time."""
+    known = {k: v for k, v in parts.items() if v is not None and v >= 0}
+    return Spread(**known) if known else None  # type: ignore[arg-type]
+
+
+def assemble(
+    tool: Tool,
+    *,
+    version: str = "",
+    partial: str = "",
+    missing: str = "",
+    notes: Iterable[str] = (),
+    doubts: Iterable[str] = (),
+    speculative: Speculative | None = None,
+    errors: dict[str, int] | None = None,
+    warmup: int | None = None,
+    concurrency: int | None = None,
+    rate: float | None = None,
+    **figures: Any,
+) -> Metrics:
+    """Metrics whose absent figures are named as unknown. `missing` is the reason given for them."""
+    whole_set = {name: figures.get(name) for name in NEEDED}
+    unknown = {name: missing or f"{tool} does not give it" for name, value in whole_set.items() if value is None}
+    found = list(doubts)
+    if whole_set["success"] == 0:
+        partial = partial or "no request was answered"
+        # What a tool prints as latency or throughput of nothing is no measurement.
+        empty = ("request_throughput", "output_throughput", "total_throughput")
+        for name in (*empty, "ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
+            whole_set[name] = None
+            unknown[name] = "no request was answered"
+    if warmup == 0:
+        found.append("no warm-up: a cold start")
+    elif warmup is None:
+        found.append("how many requests warmed up is unknown")
+    if whole_set["failed"]:
+        found.append(f"{whole_set['failed']} of {whole_set['total']} requests failed")
+    for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
+        found.extend(_disordered(name, whole_set[name]))
+    return Metrics(
+        schema_version=SCHEMA_VERSION,
+        tool=tool,
+        tool_version=version,
+        is_complete=not partial,
+        partial=partial,
+        warmup=warmup,
+        concurrency=concurrency,
+        rate=rate,
+        speculative=speculative,
+        errors=errors or {},
+        unknown=unknown,
+        doubts=tuple(found),
+        notes=tuple(notes),
+        **whole_set,
+    )
+
+
+def _disordered(name: str, values: Spread | None) -> list[str]:
+    """Percentiles that fall as they should rise: columns mixed up, or units."""
+    if values is None:
+        return []
+    known = [v for v in (values.min, values.p50, values.p90, values.p99, values.max) if v is not None]
+    if any(b < a * (1 - 1e-9) for a, b in pairwise(known)):
+        return [f"{name}: its percentiles fall instead of rising, so columns or units are mixed up"]
+    if values.avg is not None and known and values.max is not None and values.avg > values.max * (1 + 1e-9):
+        return [f"{name}: its average is above its maximum, so columns or units are mixed up"]
+    if values.avg is not None and values.p50 and values.p50 > 0 and not 0.02 < values.avg / values.p50 < 50:
+        return [f"{name}: average {values.avg:g} and median {values.p50:g} differ by a unit"]
+    return []

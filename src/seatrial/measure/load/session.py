@@ -1,0 +1,149 @@
+"""One measured run of a service: gate, load, figures; from a service and a workload to a `BenchRun` in a `StepResult`.
+
+A run that ends early keeps what it saw; its outcome is inconclusive and its figures are never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from seatrial.core.command import Command
+from seatrial.core.record import replace, to_json
+from seatrial.core.step import Attachment, StepResult
+from seatrial.core.verdict import Outcome, Verdict, inconclusive, passed
+from seatrial.measure.compare.setup import Fact, Setup, workload_facts
+from seatrial.measure.compare.verdict import BenchRun
+from seatrial.measure.load.counters import speculative
+from seatrial.measure.load.dataset import Plan
+from seatrial.measure.load.generator import LoadRun, Service, drive
+from seatrial.measure.load.metrics import Metrics, measure
+from seatrial.measure.load.precheck import Gate, Snapshot, idle_samples, judge_gate, snapshot
+from seatrial.measure.load.service import Running
+from seatrial.measure.load.sla import judge_sla
+from seatrial.measure.load.workload import Workload
+from seatrial.targets import Target
+
+COUNTER_PAGES = ("/metrics", "/vars")
+
+
+def measure_once(
+    running: Running,
+    workload: Workload,
+    plan: Plan,
+    *,
+    target: Target,
+    label: str,
+    facts: dict[str, Fact],
+    before: Snapshot | None,
+    scratch: Path,
+    step: str,
+    also_ours: tuple[int, ...] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> StepResult:
+    """`before` is the look taken ahead of the service's start (None: nobody looked, so the run is debug).
+
+    `facts` are those of the service; the workload's are added. `also_ours`: pids of other services of ours.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    ours = [*running.pids(), *also_ours]
+    idle = idle_samples(target, ours) if before is not None else ()
+    load = workload.load
+    pages = _pages(running)
+    first = snapshot(target.platform, ours)
+    sink = scratch / "requests.jsonl"
+    run = drive(
+        Service(url=running.url, model=running.model),
+        plan,
+        concurrency=load.concurrency,
+        timeout_s=load.timeout_s,
+        sink=sink,
+        alive=running.alive,
+        say=say,
+    )
+    last = snapshot(target.platform, ours)
+    if not run.partial and not running.alive():
+        # Seen only now: it died behind the last answer.
+        run = replace(run, partial="the service died right after the last answer")
+    after_pages = _pages(running) if not run.partial else ""
+    metrics = measure(
+        run,
+        concurrency=load.concurrency,
+        rate=load.rate,
+        stream=workload.sampling.stream,
+        exact_length=workload.sampling.ignore_eos,
+        speculative=speculative(pages, after_pages),
+    )
+    gate = judge_gate(target, before, idle, (first, last), last)
+    return finish(run, metrics, gate, workload, plan, label, facts, step, sink)
+
+
+def finish(
+    run: LoadRun,
+    metrics: Metrics,
+    gate: Gate,
+    workload: Workload,
+    plan: Plan,
+    label: str,
+    facts: dict[str, Fact],
+    step: str,
+    sink: Path,
+) -> StepResult:
+    """Put together what was seen."""
+    doubts = (*gate.reasons, *metrics.doubts, *((f"partial: {metrics.partial}",) if metrics.partial else ()))
+    level = judge_sla(metrics, workload.sla)
+    bench = BenchRun(
+        schema_version=1,
+        setup=Setup(label=label, facts={**workload_facts(workload, plan, "builtin"), **facts}),
+        metrics=metrics,
+        level="debug" if doubts else "formal",
+        doubts=tuple(doubts),
+        sla=level,
+    )
+    attachments = []
+    # After a full disk there may be less in the file than was measured, or nothing at all.
+    if sink.is_file():
+        attachments.append(Attachment(name="requests.jsonl", path=str(sink)))
+    for name, value in (("gate.json", gate), ("metrics.json", metrics), ("workload.json", workload)):
+        try:
+            (sink.parent / name).write_bytes(to_json(value, indent=2))
+        except OSError:
+            continue
+        attachments.append(Attachment(name=name, path=str(sink.parent / name)))
+    return StepResult(
+        step=step,
+        outcome=_outcome(metrics, level),
+        summary=summary(metrics),
+        facts=bench,
+        attachments=tuple(attachments),
+    )
+
+
+def summary(metrics: Metrics) -> str:
+    """One line of a run."""
+    told = f"{metrics.success} of {metrics.total} requests"
+    if metrics.request_throughput is not None:
+        told += f", {metrics.request_throughput:.2f} req/s"
+    if metrics.output_throughput is not None:
+        told += f", {metrics.output_throughput:.1f} tok/s"
+    if metrics.ttft_ms is not None and metrics.ttft_ms.p99 is not None:
+        told += f", TTFT p99 {metrics.ttft_ms.p99:.1f} ms"
+    if metrics.tpot_ms is not None and metrics.tpot_ms.p99 is not None:
+        told += f", TPOT p99 {metrics.tpot_ms.p99:.2f} ms"
+    return told + (f"; partial: {metrics.partial}" if metrics.partial else "")
+
+
+def _outcome(metrics: Metrics, level: Outcome) -> Outcome:
+    if metrics.partial:
+        return inconclusive(f"partial: {metrics.partial}")
+    if metrics.success == 0:
+        return Outcome(verdict=Verdict.FAIL, reason="no request was answered")
+    return passed() if level.verdict is Verdict.NOT_APPLICABLE else level
+
+
+def _pages(running: Running) -> str:
+    return "\n".join(filter(None, map(running.text, COUNTER_PAGES)))
+
+
+def command_of(running: Running) -> tuple[Command, ...]:
+    return (running.command,) if running.command is not None else ()

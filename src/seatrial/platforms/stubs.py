@@ -1,0 +1,97 @@
+"""Stubs: what a plugin asks of its device's own packages, as data in `platforms/<name>/stubs.toml`.
+
+In: a platform's name and a target's. Out: `Stubs` with the target's chip filled in, or None where the platform needs
+none. The dry run hands them to the engine's interpreter (`engine/probes/dry_stubs.py`), where they stand in for
+packages that are not installed, so that the plugin's own classes are what is built. Refuses (FileFormatError) a faulty
+file.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from seatrial.core.errors import FileFormatError
+from seatrial.core.record import Record, from_plain
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SCHEMA_VERSION = 1
+
+
+class StubbedModule(Record):
+    """`calls` raise when called, `same` give their first argument back, `types` are empty classes (dots nest them).
+
+    A value `{"returns": X}` is a function that answers X.
+    """
+
+    calls: list[str] = msgspec.field(default_factory=list)
+    same: list[str] = msgspec.field(default_factory=list)
+    types: list[str] = msgspec.field(default_factory=list)
+    values: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class WorkerStep(Record):
+    """A call the plugin's worker makes before it builds a model; `arguments` name the config or fields of it."""
+
+    when: Literal["before", "after"]
+    module: str
+    function: str
+    arguments: list[str] = msgspec.field(default_factory=list)
+
+
+class OptionalParameter(Record):
+    """A parameter that a checkpoint need not fill although the plugin makes it: `method` is the class that makes it."""
+
+    parameter: str
+    method: str
+    why: str
+
+
+class Stubs(Record):
+    """`proven`: versions of `distribution` with which a model was built and loaded through these stubs.
+
+    `modules` do not exist without the device; `added` are attributes that it gives to modules that do, `replaced` those
+    that it changes; `pretends` is the device of torch whose name it goes by; `backend` are the
+    methods of a process group's backend and what they answer; `chips` are values by target.
+    `torch_ops`: schemas of the plugin's compiled operators, `namespace::name(...) -> ...`.
+    """
+
+    schema_version: int
+    plugin: str
+    distribution: str
+    proven: list[str]
+    device: str = ""
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    worker: list[WorkerStep] = msgspec.field(default_factory=list)
+    modules: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
+    added: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
+    replaced: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
+    pretends: str = ""
+    backend: dict[str, Any] = msgspec.field(default_factory=dict)
+    torch_ops: list[str] = msgspec.field(default_factory=list)
+    optional: list[OptionalParameter] = msgspec.field(default_factory=list)
+    chips: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)
+
+
+def load_stubs(platform: str, target: str) -> Stubs | None:
+    """The stubs of `platform` with the chip that `target` names; an unknown target keeps the plugin's own default."""
+    file = Path(__file__).parent / platform / "stubs.toml"
+    if not file.is_file():
+        return None
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise FileFormatError(f"{file.name} of platform {platform}: {exc}") from exc
+    for module, values in data.get("chips", {}).get(target, {}).items():
+        data["modules"].setdefault(module, {}).setdefault("values", {}).update(values)
+    stubs = from_plain(Stubs, data, where=f"stubs.toml of platform {platform!r}")
+    if stubs.schema_version != SCHEMA_VERSION:
+        raise FileFormatError(f"stubs.toml of platform {platform!r}: schema_version is {stubs.schema_version}, not 1")
+    return stubs

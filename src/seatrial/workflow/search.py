@@ -1,0 +1,174 @@
+"""Search: every candidate of a space measured in turn, each on a fresh service, or the highest load that holds.
+
+Candidates go through `run_bench` one by one, so each is a run of its own; which are done is read from the search's own
+ledger, so a search that was stopped goes on where it was. A candidate that does not start is kept with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.record import Record, from_plain, to_json, to_plain
+from seatrial.core.verdict import Outcome, Verdict, inconclusive
+from seatrial.evidence import Run, Workspace
+from seatrial.measure.compare import BenchRun
+from seatrial.measure.load.workload import Workload, with_load
+from seatrial.measure.search import Entry, Highest, Space, candidates, highest, rank
+from seatrial.targets import load_target
+from seatrial.workflow.begin import manifest_for
+from seatrial.workflow.bench import BenchJob, Side, bench_runs, run_bench
+
+TRIED = "tried"
+
+
+class Tried(Record):
+    """One candidate: the run it is in, or why it failed."""
+
+    name: str
+    run: str
+    failed: str = ""
+
+
+class Searched(Record):
+    """The ranking, with failed candidates at its end; `skipped` were measured by an earlier call."""
+
+    run_id: str
+    entries: tuple[Entry, ...]
+    skipped: int
+
+
+def search(
+    space: Space,
+    workload: Workload,
+    *,
+    checkpoint: Path,
+    target: str,
+    workspace: Workspace,
+    overrides: Path | None,
+    resume: str | None = None,
+    argv: tuple[str, ...] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> Searched:
+    """Measure what is not yet measured, and rank. vLLM only: the others' adapters are for services started by hand."""
+    if space.framework != "vllm":
+        raise UsageError(
+            f"a search starts vLLM through the target; {space.framework} is not started here",
+            mend="Start it yourself, and measure it with `seatrial bench run --service URL`.",
+        )
+    job = {"kind": "search", "space": to_plain(space), "workload": to_plain(workload), "checkpoint": str(checkpoint)}
+    run = _open(job, checkpoint, target, workspace, overrides, resume, argv)
+    try:
+        done = _tried(run)
+        found = candidates(space)
+        skipped = len(done)
+        for number, candidate in enumerate(found, 1):
+            if candidate.name in done:
+                continue
+            say(f"candidate {number} of {len(found)}: {candidate.name}")
+            side = Side(label=candidate.name, args=candidate.args(), env=candidate.env)
+            bench = from_plain(
+                BenchJob,
+                {
+                    "kind": "bench",
+                    "sides": [to_plain(side)],
+                    "workload": to_plain(workload),
+                    "target": target,
+                    "checkpoint": str(checkpoint),
+                },
+                where="search",
+            )
+            try:
+                ended = run_bench(bench, workspace=workspace, overrides=overrides, argv=argv, say=say)
+            except EngineError as exc:
+                tried = Tried(name=candidate.name, run="", failed=exc.one_line())
+            else:
+                broken = ended.runs[-1].metrics.partial if ended.runs else ended.reason or "not measured"
+                tried = Tried(name=candidate.name, run=ended.run_id, failed=broken)
+            run.append(TRIED, tried)
+            done[candidate.name] = tried
+        measured = [(t.name, _run_of(t, workspace), t.failed) for t in done.values()]
+        entries = tuple(rank(measured))
+        best = next((e for e in entries if e.place == 1), None)
+        verdict = Verdict.PASS if best is not None else Verdict.FAIL
+        reason = f"best: {best.name}" if best is not None else "no candidate could be measured"
+        run.append("finished", {"verdict": verdict, "signed_off": False, "reason": reason, "kind": "search"})
+        return Searched(run_id=run.run_id, entries=entries, skipped=skipped)
+    finally:
+        run.close()
+
+
+def highest_load(
+    job: BenchJob,
+    *,
+    by: str,
+    low: float,
+    high: float,
+    repeats: int,
+    workspace: Workspace,
+    overrides: Path | None,
+    argv: tuple[str, ...] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> Highest:
+    """The highest rate or concurrency under the workload's service level; each try is a run of its own."""
+    if not job.workload.sla:
+        raise UsageError("the workload names no service level to search under", mend="Add [[sla]] to its file.")
+
+    def once(level: float) -> Outcome:
+        is_rate = by == "rate"
+        workload = with_load(job.workload, concurrency=None if is_rate else int(level), rate=level if is_rate else None)
+        one = from_plain(BenchJob, {**to_plain(job), "workload": to_plain(workload), "runs": 1}, where="search")
+        ended = run_bench(one, workspace=workspace, overrides=overrides, argv=argv, say=say)
+        if not ended.runs:
+            return inconclusive(ended.reason or "nothing was measured")
+        outcome = ended.runs[-1].sla
+        say(f"{by} {level:g}: {outcome.verdict.value} {outcome.reason}")
+        return outcome
+
+    return highest(once, low=low, high=high, repeats=repeats, whole=by == "concurrency")
+
+
+def _open(
+    job: dict[str, object],
+    checkpoint: Path,
+    target: str,
+    workspace: Workspace,
+    overrides: Path | None,
+    resume: str | None,
+    argv: tuple[str, ...],
+) -> Run:
+    if resume is not None:
+        run = Run.resume(workspace.run_folder(resume))
+        if to_json(run.manifest.arguments) != to_json(job):
+            run.close()
+            raise UsageError(f"run {run.run_id} is another search", mend="Resume it with its own space and workload.")
+        return run
+    name = workspace.new_run_id("search")
+    manifest = manifest_for(
+        name,
+        arguments=job,
+        checkpoint=str(checkpoint.resolve()),
+        located=load_target(target, overrides),
+        python="",
+        versions={},
+        inputs={},
+        argv=argv,
+    )
+    return Run.create(workspace.runs_folder / name, manifest)
+
+
+def _tried(run: Run) -> dict[str, Tried]:
+    found = {}
+    for entry in run.log.entries:
+        if entry.kind == TRIED:
+            tried = from_plain(Tried, to_plain(entry.body), where=f"{run.run_id} record {entry.seq}")
+            found[tried.name] = tried
+    return found
+
+
+def _run_of(tried: Tried, workspace: Workspace) -> BenchRun | None:
+    if not tried.run:
+        return None
+    runs = bench_runs(Run.read(workspace.run_folder(tried.run)))
+    return runs[-1] if runs else None

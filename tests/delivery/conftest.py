@@ -1,0 +1,68 @@
+"""Fixtures of the delivery's tests: a workspace with the recorded run, and checkouts of every shape."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import cache
+
+import pytest
+from checkouts import checkout, files_of
+from delivery_runs import make_run, score
+
+from seatrial.delivery import Order, deliver
+from seatrial.evidence import Run, open_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return open_workspace(tmp_path / "w", write=True)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """The recorded run, written once; tests get copies."""
+    return make_run(open_workspace(tmp_path_factory.mktemp("made"), write=True)).folder
+
+
+@pytest.fixture
+def run(workspace, made):
+    return Run.read(shutil.copytree(made, workspace.runs_folder / made.name))
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """Checkouts by shape, made once each; tests get copies."""
+    place = tmp_path_factory.mktemp("shapes")
+
+    @cache
+    def of(shape):
+        (place / shape).mkdir()
+        return checkout(place / shape, files_of(shape))
+
+    return of
+
+
+@pytest.fixture
+def repo(tmp_path, shapes):
+    """A checkout of a shape, the test's own."""
+    return lambda shape: shutil.copytree(shapes(shape), tmp_path / shape)
+
+
+@pytest.fixture
+def scores(tmp_path):
+    file = tmp_path / "score.json"
+    file.write_text(json.dumps(score()))
+    return (file,)
+
+
+@pytest.fixture
+def hand_over(workspace):
+    """Deliver a run into a checkout, with the bundle where the command puts it."""
+
+    def maker(run, folder, kind="ascend", *, scores=(), commit=True, **order):
+        made = Order(kind=kind, model=order.pop("model", "Qwen3-tiny"), **order)
+        bundle = workspace.root / "deliveries" / f"{run.run_id}-{kind}"
+        return deliver(run, folder, made, bundle=bundle, scores=scores, commit=commit)
+
+    return maker

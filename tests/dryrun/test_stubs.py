@@ -1,0 +1,138 @@
+"""Stubs: the data, what stands in for a module, and that a gap is never taken for a fault of the model."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+
+from seatrial.core.errors import FileFormatError
+from seatrial.dryrun.account import DryAccount, Failure, Sums
+from seatrial.dryrun.raw import RawFailure, RawPlatform, RawStubs
+from seatrial.dryrun.rules import findings
+from seatrial.dryrun.run import judge
+from seatrial.engine.border import PROBES
+from seatrial.platforms import PLATFORMS
+from seatrial.platforms.stubs import load_stubs
+
+
+@pytest.fixture
+def probe():
+    spec = importlib.util.spec_from_file_location("dry_stubs_under_test", PROBES / "dry_stubs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def device(probe):
+    """A stubbed package `dev` with a submodule, made as an import would make it."""
+    modules = {
+        "dev": {"calls": ["matmul"], "same": ["cast"], "types": ["Group", "Group.Options"], "values": {"VERSION": "1"}},
+        "dev.rt": {"values": {"count": {"returns": 8}}},
+    }
+    finder = probe.Finder(modules)
+    module = finder.create_module(finder.find_spec("dev"))
+    finder.exec_module(module)
+    yield module
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def test_a_stub_has_what_is_listed_and_nothing_else(device, probe):
+    assert device.VERSION == "1"
+    assert device.rt.count() == 8
+    assert isinstance(device.Group.Options(), object)
+    assert device.cast("tensor", 29) == "tensor"
+    with pytest.raises(AttributeError, match=r"dev\.softmax is not in seatrial's stub"):
+        device.softmax  # noqa: B018 - the reading is the test
+    assert list(probe.LACKS) == ["dev.softmax"]
+
+
+def test_an_operation_that_computes_refuses_to_be_called(device):
+    with pytest.raises(RuntimeError, match=r"dev\.matmul\.out was called on seatrial's stub"):
+        device.matmul.out(1, 2)
+
+
+def test_a_gap_is_told_from_a_fault_even_when_the_plugin_words_it(device, probe):
+    assert not hasattr(device, "float4_e2m1")
+    assert probe.lacking(RuntimeError("a newer runtime is needed. Missing symbols: float4_e2m1.")) == "dev.float4_e2m1"
+    assert probe.lacking(RuntimeError("shapes [4] and [8] differ")) == ""
+    with pytest.raises(AttributeError) as caught:
+        device.norm  # noqa: B018
+    wrapped = ValueError("cannot build")
+    wrapped.__cause__ = caught.value
+    assert probe.lacking(wrapped) == "dev.norm"
+
+
+@pytest.mark.parametrize("platform", sorted(PLATFORMS))
+def test_every_platform_with_a_plugin_has_readable_stubs(platform):
+    stubs = load_stubs(platform, "")
+    if not PLATFORMS.get(platform).plugin:
+        assert stubs is None
+        return
+    assert stubs.distribution == PLATFORMS.get(platform).distribution
+    assert stubs.proven
+    for name in stubs.modules:
+        parent = name.rpartition(".")[0]
+        assert not parent or parent in ("torch", stubs.plugin) or parent in stubs.modules, f"{name} has no parent"
+
+
+@pytest.mark.parametrize(("target", "chip"), [("ascend-a2", "A2"), ("ascend-a3", "A3")])
+def test_a_target_names_its_chip(target, chip):
+    stubs = load_stubs("ascend", target)
+    assert stubs.modules["vllm_ascend._build_info"].values == {"__device_type__": chip}
+
+
+def test_a_faulty_data_file_is_named(tmp_path, monkeypatch):
+    import seatrial.platforms.stubs as module
+
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "stubs.toml").write_text('schema_version = 1\nplugin = "p"\nmoduls = {}\n')
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "stubs.py"))
+    with pytest.raises(FileFormatError, match="platform 'x'"):
+        load_stubs("x", "")
+
+
+def account(*raws, platform="vllm_ascend.platform.NPUPlatform", proven=True):
+    sums = Sums(
+        tensors=1,
+        bytes_in=2,
+        bytes_placed=0,
+        bytes_elsewhere=0,
+        bytes_dropped=0,
+        bytes_unexplained=2,
+        parameters=0,
+    )
+    return DryAccount(
+        schema_version=1,
+        tp=1,
+        pp=1,
+        ep=False,
+        names_only=False,
+        sums=sums,
+        failures=tuple(Failure(ranks=(0,), tensor="", tensor_shape=(), raw=raw) for raw in raws),
+        platform=RawPlatform(device_type="npu", class_=platform),
+        stubs=RawStubs(plugin_version="9.9", proven=proven),
+    )
+
+
+def failure(stub):
+    return RawFailure(
+        stage="build", type="builtins.AttributeError", message="no softmax", at=None, frames=[], stub=stub
+    )
+
+
+def test_a_gap_leaves_the_run_inconclusive_and_a_real_refusal_fails_it():
+    gap = account(failure("dev.softmax"))
+    assert [f.code for f in findings(gap)] == ["D020"]
+    assert judge(gap, findings(gap)).verdict.value == "inconclusive"
+    real = account(failure(""))
+    assert [f.code for f in findings(real)] == ["D010"]
+    assert judge(real, findings(real)).verdict.value == "fail"
+
+
+def test_an_unproven_plugin_and_a_plugin_that_was_not_used_are_told():
+    assert [f.code for f in findings(account(proven=False))] == ["D021"]
+    assert [f.code for f in findings(account(platform="vllm.platforms.cpu.CpuPlatform"))] == ["D022"]

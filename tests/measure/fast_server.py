@@ -1,0 +1,207 @@
+"""A fast stand-in server of the OpenAI API that writes down its own times; asyncio and the standard library only.
+
+`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...]` prints its
+port on the first line.
+Every answer has `max_tokens` tokens. GET /times gives, by MD5 of each request's body, when it was
+read whole, when the first byte was handed to the kernel, and when the last (CLOCK_MONOTONIC). `slots`: at most so many
+requests are worked on at once, the others wait. Faults: die-after=N, close-after=N (each connection after N answers),
+error-in-stream, http-500, no-usage, no-done, empty, garbage, silent-after=N, not-http, coarse (all in one piece).
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import time
+from typing import ClassVar
+
+
+def option(name, default):
+    """The last value of a flag, as argparse has it."""
+    words = [part for word in sys.argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    places = [i for i, word in enumerate(words) if word == name]
+    return type(default)(words[places[-1] + 1]) if places else default
+
+
+TTFT, GAP, SLOTS = option("--ttft", 0.0), option("--gap", 0.0), option("--slots", 10**9)
+KIND, MODEL = option("--kind", "vllm"), option("--served-model-name", "stand-in")
+# As a stand-in for `vllm serve` its faults come from the environment, and its slots from the real flag.
+FAULTS = dict(p.partition("=")[::2] for p in option("--fault", os.environ.get("STAND_IN", "")).split(",") if p)
+TTFT = TTFT or float(os.environ.get("STAND_IN_TTFT", "0"))
+SLOTS = option("--max-num-seqs", SLOTS)
+TIMES = {}
+ANSWERED = [0, 0, 0, 0]  # requests, drafts, draft tokens, accepted tokens
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def piece(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+PIECE = piece(
+    b'data: {"id":"c","object":"text_completion","choices":[{"index":0,"text":" aye","finish_reason":null}]}\n\n'
+)
+
+
+class Server(asyncio.Protocol):
+    busy = 0
+    waiting: ClassVar[list] = []
+
+    def connection_made(self, transport):
+        self.transport, self.buffer, self.answered = transport, b"", 0
+
+    def data_received(self, data):
+        self.buffer += data
+        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = 0
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line[15:])
+        if len(rest) < length:
+            return
+        at = time.monotonic()
+        self.buffer = rest[length:]
+        method, path = head.split(b" ", 2)[:2]
+        if method == b"GET":
+            return self.get(path.decode())
+        if method != b"POST":
+            self.transport.write(b"HTTP/1.1 405 X\r\nContent-Length: 0\r\n\r\n")
+            return
+        self.post(rest[:length], at, path.decode())
+
+    def plain(self, status, document):
+        data = document if isinstance(document, bytes) else json.dumps(document).encode()
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        self.transport.write(head.encode() + data)
+
+    def get(self, path):
+        if path == "/times":
+            return self.plain(200, TIMES)
+        if path in ("/health", "/health_generate"):
+            return self.plain(200, b"")
+        if path == "/v1/models":
+            return self.plain(200, {"data": [{"id": MODEL}]})
+        if path == "/metrics" and KIND == "vllm":
+            names = ("spec_decode_num_drafts", "spec_decode_num_draft_tokens", "spec_decode_num_accepted_tokens")
+            text = "".join(
+                f'vllm:{n}_total{{engine="0"}} {float(v)}\n' for n, v in zip(names, ANSWERED[1:], strict=True)
+            )
+            return self.plain(200, text.encode())
+        if path == "/metrics" and KIND == "sglang":
+            return self.plain(200, b'sglang:spec_accept_length{model_name="m"} 2.5\nsglang:num_running_reqs 0.0\n')
+        if path == "/vars" and KIND == "xllm":
+            pairs = {"accepted": ANSWERED[3], "draft": ANSWERED[2]}
+            text = "".join(f"speculative_num_{name}_tokens_total : {value}\n" for name, value in pairs.items())
+            return self.plain(200, text.encode())
+        self.plain(404, {"detail": "Not Found"})
+
+    def post(self, body, at, path):
+        ANSWERED[0] += 1
+        number = ANSWERED[0]
+        asked = json.loads(body)
+        tokens = asked["max_tokens"]
+        ANSWERED[1] += 1
+        ANSWERED[2] += 3 * tokens
+        ANSWERED[3] += 2 * tokens
+        if number > int(FAULTS.get("die-after", 10**9)):
+            os._exit(3)
+        if number > int(FAULTS.get("silent-after", 10**9)):
+            return
+        if "http-500" in FAULTS:
+            return self.plain(500, {"error": {"message": "EngineCore encountered an issue"}})
+        if "not-http" in FAULTS:
+            self.transport.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+            return
+        if "garbage" in FAULTS:
+            return self.plain(200, b"\x00\xff not json")
+        prompt = asked.get("prompt")
+        usage = {"prompt_tokens": len(prompt) if isinstance(prompt, list) else 7, "completion_tokens": tokens}
+        if path.endswith("chat/completions"):
+            text = json.dumps({"choices": [{"index": 0, "delta": {"content": " aye"}}]}).encode()
+            one = piece(b"data: " + text + b"\n\n")
+        else:
+            one = PIECE
+        if not asked.get("stream"):
+            TIMES[hashlib.md5(body).hexdigest()] = [at, time.monotonic(), time.monotonic()]
+            return self.plain(200, {"choices": [{"text": " aye" * tokens, "finish_reason": "length"}], "usage": usage})
+        job = (self, hashlib.md5(body).hexdigest(), at, tokens, one, usage)
+        if Server.busy >= SLOTS:
+            Server.waiting.append(job)
+        else:
+            self.begin(job)
+
+    def begin(self, job):
+        Server.busy += 1
+        if TTFT:
+            asyncio.get_running_loop().call_later(TTFT, self.stream, job)
+        else:
+            self.stream(job)
+
+    def stream(self, job):
+        _, key, at, tokens, one, usage = job
+        if "empty" in FAULTS:
+            self.transport.write(HEAD + piece(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+            return self.end(key, at, time.monotonic())
+        first = time.monotonic()
+        if "error-in-stream" in FAULTS:
+            self.transport.write(
+                HEAD + one + piece(b'data: {"error": {"message": "the engine died"}}\n\n') + b"0\r\n\r\n"
+            )
+            return self.end(key, at, first)
+        if "coarse" in FAULTS:
+            many = json.dumps({"choices": [{"index": 0, "text": " aye" * tokens}]}).encode()
+            self.transport.write(HEAD + piece(b"data: " + many + b"\n\n"))
+            return self.rest(key, at, first, 0, one, usage)
+        if not GAP:
+            self.transport.write(HEAD + one * tokens + self.tail(usage))
+            return self.end(key, at, first)
+        self.transport.write(HEAD + one)
+        self.rest(key, at, first, tokens - 1, one, usage)
+
+    def rest(self, key, at, first, left, one, usage):
+        if left:
+            asyncio.get_running_loop().call_later(GAP, self.next, key, at, first, left, one, usage)
+        else:
+            self.transport.write(self.tail(usage))
+            self.end(key, at, first)
+
+    def next(self, key, at, first, left, one, usage):
+        self.transport.write(one)
+        self.rest(key, at, first, left - 1, one, usage)
+
+    def tail(self, usage):
+        events = b""
+        if "no-usage" not in FAULTS:
+            events += piece(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n")
+        if "no-done" not in FAULTS:
+            events += piece(b"data: [DONE]\n\n")
+        return events + b"0\r\n\r\n"
+
+    def end(self, key, at, first):
+        TIMES[key] = [at, first, time.monotonic()]
+        Server.busy -= 1
+        self.answered += 1
+        if self.answered >= int(FAULTS.get("close-after", 10**9)):
+            self.transport.close()
+        if Server.waiting and Server.busy < SLOTS:
+            job = Server.waiting.pop(0)
+            job[0].begin(job)
+
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(
+        Server, "127.0.0.1", option("--port", 0), backlog=4096, reuse_address=True
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    import gc
+
+    gc.freeze()
+    gc.disable()
+    asyncio.run(main())

@@ -1,0 +1,183 @@
+"""`seatrial bench`, `loop` and `replay` as a user has them, with the stand-in as the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from seatrial.evidence import Run, open_workspace, verify_run
+from seatrial.gates.server import TOKEN
+from seatrial.workflow.bench import bench_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+ENV = {**os.environ, "PYTHONPATH": f"{ROOT}/src"}
+
+
+def seatrial(place, *words, check=None):
+    done = subprocess.run(
+        [sys.executable, "-m", "seatrial", *words], cwd=place, env=ENV, capture_output=True, text=True, timeout=120
+    )
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+def document(done):
+    return json.loads(done.stdout)
+
+
+AB = ["bench", "ab", "--workload", "w.toml", "--checkpoint", "model", "--target", "stand-in", "--json"]
+FLAG = ["--a-arg=--max-num-seqs=1", "--b-arg=--max-num-seqs=4", "--under-test", "flag.max-num-seqs"]
+
+
+def processes_left(place):
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if TOKEN in process.environ() and process.cwd().startswith(str(place)):
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_the_whole_loop_from_baseline_to_report(bench_place):
+    place = bench_place()
+    start = ["--goal", "more requests", "--model", "model", "--sla", "ttft p99 <= 5000 ms", "--reference", "1"]
+    seatrial(place, "loop", "start", *start, "--reference-source", "the test", check=0)
+    done = seatrial(place, *AB, *FLAG, "--serve", "together", check=0)
+    ended = document(done)
+    judged = ended["judged"]
+    assert judged["answer"] == "pass"
+    assert judged["winner"] == "change"
+    assert judged["figures"]["request_throughput"]["p"] == pytest.approx(2 / 70)
+    assert judged["figures"]["request_throughput"]["change"] > 0.5
+    assert [r["level"] for r in ended["runs"]] == ["formal"] * 8
+    run = ended["run_id"]
+    steps = [
+        ["baseline", f"{run}:baseline"],
+        ["evidence", f"{run}/bench-baseline-1", "--hypothesis", "one request at a time"],
+        ["patch", "--change", "max-num-seqs: 1 -> 4", "--hypothesis", "h", "--expected", "2x", "--risks", "memory"],
+        ["accuracy", run],
+        ["performance", run],
+        ["lesson", "four at once is better", "--kept"],
+    ]
+    for step in steps:
+        seatrial(place, "loop", "record", *step, check=0)
+    state = document(seatrial(place, "loop", "status", "--json", check=0))
+    assert state["state"]["rounds"][0]["performance"]["sla_holds"] is True
+    assert {r["rule"] for r in state["rules"] if r["holds"]} == {"win"}
+    seatrial(place, "loop", "stop", "--rule", "win", "--reason", "past the reference", check=0)
+    seatrial(place, "report", run, check=0)
+    words = [f"{run}:baseline", f"{run}:change", "--under-test", "flag.max-num-seqs", "--out", "reports"]
+    seatrial(place, "bench", "compare", *words, check=0)
+    english, chinese = ((place / f"reports/report-{x}.md").read_text() for x in ("en", "zh"))
+    assert "Request throughput" in english
+    assert "请求吞吐" in chinese
+    assert "<svg" in (place / "reports/trend-request_throughput.svg").read_text()
+    workspace = open_workspace(place, write=False)
+    assert all(verify_run(folder).verdict.value == "pass" for folder in workspace.run_folders())
+    assert processes_left(place) == []
+
+
+def test_replay_says_what_differs_and_compares(bench_place):
+    place = bench_place()
+    words = ["bench", "run", "--workload", "w.toml", "--checkpoint", "model", "--target", "stand-in", "--runs", "4"]
+    seatrial(place, *words, "--serve", "together", check=0)
+    plan = document(seatrial(place, "replay", "last", "--plan", "--json", check=0))
+    assert plan["drifts"] == []
+    assert "--max-num-seqs" in " ".join(plan["commands"][0]["argv"])
+    again = document(seatrial(place, "replay", "last", "--json"))
+    assert again["agreement"] in ("agrees", "differs")
+    assert again["sides"]["A"]["figures"]["request_throughput"]["n_b"] == 4
+    (place / "model" / "tokenizer.json").write_text("[]")
+    plan = document(seatrial(place, "replay", "last", "--plan", "--json", check=3))
+    assert [d["what"] for d in plan["drifts"] if d["grave"]] == ["model", "tokenizer"]
+
+
+def test_accuracy_comes_before_performance(bench_place):
+    place = bench_place("garbage")
+    done = seatrial(place, *AB, *FLAG, "--serve", "together", check=1)
+    assert "accuracy before performance" in document(done)["reason"]
+    assert document(done)["runs"] == []
+
+
+def test_a_server_that_dies_in_the_run_leaves_a_partial_run_that_is_never_compared(bench_place):
+    place = bench_place("die-after=20")
+    done = seatrial(place, *AB, *FLAG, "--serve", "restart", check=3)
+    (run,) = document(done)["runs"]
+    assert run["metrics"]["is_complete"] is False
+    assert 0 < run["metrics"]["success"] < 40
+    assert "died" in run["metrics"]["partial"] or "gone" in run["metrics"]["partial"]
+    kept = bench_runs(Run.read(open_workspace(place, write=False).run_folder("last")))
+    assert kept[0].level == "debug"
+    assert processes_left(place) == []
+
+
+def test_ctrl_c_keeps_the_part_and_stops_the_servers(bench_place):
+    place = bench_place()
+    (place / "w.toml").write_text((place / "w.toml").read_text().replace("requests = 40", "requests = 100000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seatrial", *AB, *FLAG, "--serve", "restart"],
+        cwd=place,
+        env=ENV,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    for line in process.stderr:
+        if b"sending" in line or time.monotonic() > deadline:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    run = Run.read(open_workspace(place, write=False).run_folder("last"))
+    assert run.log.entries[-1].kind == "interrupted"
+    (kept,) = bench_runs(run)
+    assert kept.metrics.partial == "stopped by SIGINT"
+    assert processes_left(place) == []
+
+
+def test_a_run_against_a_service_nobody_prepared_is_debug(stand_in, bench_place):
+    place = bench_place()
+    url, _ = stand_in()
+    done = seatrial(place, "bench", "run", "--service", url, "--workload", "w.toml", "--json", check=0)
+    (run,) = document(done)["runs"]
+    assert run["level"] == "debug"
+    assert "nobody looked before the service started" in run["doubts"]
+    # The stand-in has counters of speculative decoding: two of three drafts are taken.
+    assert run["metrics"]["speculative"]["accept_rate"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["bench", "run", "--workload", "none.toml", "--service", "http://127.0.0.1:9"], "none.toml"),
+        (["bench", "run", "--workload", "w.toml"], "name what to measure"),
+        (
+            ["bench", "run", "--workload", "w.toml", "--checkpoint", "nowhere", "--target", "stand-in"],
+            "is not a folder",
+        ),
+        (["bench", "run", "--workload", "w.toml", "--service", "http://127.0.0.1:9"], "lists no model"),
+        (["bench", "run", "--workload", "w.toml", "--service", "gopher://x"], "no http"),
+        (["bench", "compare", "a", "b"], "there is no run"),
+        (["bench", "read", "nowhere"], "is not there"),
+        (["replay", "nowhere"], "there is no run"),
+        (["loop", "status"], "there is no loop"),
+        (["history", "show", "x"], "is no card"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_with_the_mend(bench_place, words, told):
+    done = seatrial(bench_place(), *words)
+    assert done.returncode in (2, 4)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2

@@ -1,0 +1,379 @@
+"""The load generator against a stand-in that writes down its own times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.measure.made import workload
+
+from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.measure.load.connection import Connection
+from seatrial.measure.load.dataset import make_plan
+from seatrial.measure.load.generator import Service, address, drive
+from seatrial.measure.load.metrics import measure
+from seatrial.measure.load.records import read_requests
+from seatrial.measure.load.workload import read_workload
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def send(url, made, sink=None, **more):
+    plan = make_plan(made, "stand-in")
+    limit = more.pop("timeout_s", made.load.timeout_s)
+    run = drive(
+        Service(url=url, model="stand-in"), plan, concurrency=made.load.concurrency, timeout_s=limit, sink=sink, **more
+    )
+    return plan, run
+
+
+def figures(run, made):
+    return measure(
+        run,
+        concurrency=made.load.concurrency,
+        rate=made.load.rate,
+        stream=made.sampling.stream,
+        exact_length=True,
+        speculative=None,
+    )
+
+
+def times(url):
+    return json.loads(urllib.request.urlopen(f"{url}/times").read())
+
+
+@pytest.mark.parametrize("rate", [0.0, 200.0])
+def test_every_request_is_recorded_with_all_its_times(stand_in, tmp_path, rate):
+    url, _ = stand_in("--ttft", "0.01", "--gap", "0.005")
+    made = workload(requests=30, concurrency=0 if rate else 4, rate=rate, warmup=3)
+    sink = tmp_path / "requests.jsonl"
+    plan, run = send(url, made, sink)
+    assert run.partial == ""
+    assert [r.how for r in run.records] == ["ok"] * 33
+    assert sum(r.warmup for r in run.records) == 3
+    server = times(url)
+    for record in [r for r in run.records if not r.warmup]:
+        assert record.intended_s <= record.sent_s <= record.first_s <= record.end_s
+        assert len(record.chunks_s) == record.output_tokens == 4
+        took = server[hashlib.md5(plan.requests[record.index].body).hexdigest()]
+        # The server's own duration is a lower bound of what the client saw.
+        assert record.end_s - record.sent_s >= took[2] - took[0]
+    assert len(read_requests(sink).records) == 33
+    seen = figures(run, made)
+    assert seen.success == seen.total == 30
+    assert seen.ttft_ms.p50 >= 10
+    assert seen.tpot_ms.p50 >= 5
+    assert seen.output_tokens == 120
+
+
+def test_in_an_open_loop_a_stalled_server_cannot_hide_the_wait(stand_in):
+    # One request at a time, 50 ms each, 100 due a second: the last has waited for all before it.
+    url, _ = stand_in("--ttft", "0.05", "--slots", "1")
+    made = workload(requests=20, concurrency=0, rate=100.0, warmup=0)
+    _, run = send(url, made)
+    last = max(run.records, key=lambda r: r.index)
+    assert last.first_s - last.intended_s > 0.6
+    assert last.sent_s - last.intended_s < 0.2
+
+
+def test_closed_loop_keeps_no_more_in_flight_than_asked(stand_in):
+    url, _ = stand_in("--ttft", "0.005")
+    _, run = send(url, workload(requests=40, concurrency=3))
+    edges = sorted([(r.sent_s, 1) for r in run.records] + [(r.end_s, -1) for r in run.records])
+    level = most = 0
+    for _, step in edges:
+        level += step
+        most = max(most, level)
+    assert most == 3
+
+
+FAULTS = {
+    "http-500": ("http-error", "EngineCore"),
+    "error-in-stream": ("stream-error", "the engine died"),
+    "no-done": ("cut", "without [DONE]"),
+    "empty": ("ok-or-empty", ""),
+    "garbage": ("stream-error", "OpenAI"),
+    "not-http": ("cut", "not HTTP"),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_a_bad_answer_never_counts_as_answered(stand_in, fault):
+    url, _ = stand_in("--fault", fault)
+    made = workload(requests=5, warmup=0)
+    _, run = send(url, made)
+    how, words = FAULTS[fault]
+    assert {r.how for r in run.records} == {"empty" if fault == "empty" else how}
+    assert all(words in r.error for r in run.records)
+    seen = figures(run, made)
+    assert seen.success == 0
+    assert seen.request_throughput is None
+    assert seen.ttft_ms is None
+    assert "no request was answered" in seen.unknown["ttft_ms"]
+
+
+def test_without_usage_token_counts_are_unknown_and_not_guessed(stand_in):
+    url, _ = stand_in("--fault", "no-usage")
+    made = workload(requests=5)
+    seen = figures(send(url, made)[1], made)
+    assert seen.success == 5
+    assert seen.output_tokens is None
+    assert seen.output_throughput is None
+    assert seen.tpot_ms is None
+    assert seen.unknown["output_throughput"] == "the server gave no usage"
+
+
+def test_an_answer_in_one_piece_has_no_time_between_tokens(stand_in):
+    url, _ = stand_in("--fault", "coarse")
+    made = workload(requests=5)
+    seen = figures(send(url, made)[1], made)
+    assert seen.success == 5
+    assert seen.itl_ms is None
+    assert seen.tpot_ms is None
+    assert seen.ttft_ms is not None
+
+
+def test_answers_that_are_not_streamed_have_only_an_end(stand_in):
+    url, _ = stand_in()
+    made = workload(requests=5, stream=False)
+    seen = figures(send(url, made)[1], made)
+    assert seen.success == 5
+    assert seen.ttft_ms is None
+    assert seen.e2e_ms is not None
+    assert seen.output_tokens == 20
+
+
+def test_a_kept_connection_that_the_server_closed_is_replaced_once(stand_in):
+    url, _ = stand_in("--fault", "close-after=1")
+    _, run = send(url, workload(requests=30, concurrency=2))
+    assert {r.how for r in run.records} == {"ok"}
+
+
+def test_a_service_that_dies_ends_the_run_as_partial_and_keeps_what_was_seen(stand_in, tmp_path):
+    url, _ = stand_in("--fault", "die-after=12")
+    made = workload(requests=5000, concurrency=2, warmup=0)
+    sink = tmp_path / "requests.jsonl"
+    _, run = send(url, made, sink)
+    assert "the service is gone" in run.partial
+    seen = figures(run, made)
+    assert not seen.is_complete
+    assert seen.success == 12
+    assert len([r for r in read_requests(sink).records if r.how == "ok"]) == 12
+
+
+def test_a_service_said_to_be_dead_ends_the_run(stand_in):
+    url, _ = stand_in("--fault", "silent-after=3")
+    _, run = send(url, workload(requests=50, concurrency=2, warmup=0), alive=lambda: False)
+    assert "died" in run.partial
+    assert {r.how for r in run.records} == {"ok", "stopped"}
+
+
+def test_silence_is_a_time_out_and_not_an_end(stand_in):
+    url, _ = stand_in("--fault", "silent-after=3")
+    _, run = send(url, workload(requests=5, concurrency=1, warmup=0), timeout_s=0.3)
+    assert [r.how for r in run.records] == ["ok", "ok", "ok", "timed-out", "timed-out"]
+
+
+def test_nobody_listening_is_refused_and_partial():
+    _, run = send("http://127.0.0.1:9", workload(requests=100, concurrency=2, warmup=0))
+    assert "the service is gone" in run.partial
+    assert {r.how for r in run.records} <= {"refused", "stopped"}
+
+
+def test_a_full_disk_ends_the_run_and_what_was_measured_is_kept(stand_in, tmp_path):
+    # A limit of the process's own on file sizes fails writes as a full disk does.
+    url, _ = stand_in()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        _, run = send(url, workload(requests=4000, concurrency=4), tmp_path / "requests.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert "cannot be written" in run.partial
+    assert len(run.records) > 0
+    kept = read_requests(tmp_path / "requests.jsonl")
+    assert len(kept.records) > 5
+
+
+def test_an_interrupt_keeps_what_was_measured_and_marks_it(stand_in, tmp_path):
+    url, _ = stand_in("--ttft", "0.02")
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from tests.measure.test_generator import send, figures\nfrom tests.measure.made import workload\n"
+        "from seatrial.core.record import to_json\n"
+        "made = workload(requests=2000, concurrency=2)\n"
+        f"_, run = send({url!r}, made, Path({str(tmp_path / 'r.jsonl')!r}), say=lambda t: print('go', flush=True))\n"
+        "sys.stdout.write(to_json(figures(run, made)).decode())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}/src"}
+    )
+    assert process.stdout.readline() == b"go\n"
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "r.jsonl").exists() or (tmp_path / "r.jsonl").stat().st_size < 1000:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    seen = json.loads(out)
+    assert seen["is_complete"] is False
+    assert seen["partial"] == "stopped by SIGINT"
+    assert 0 < seen["success"] < 2000
+
+
+def test_a_clock_that_is_set_during_the_run_spoils_it(stand_in, monkeypatch):
+    url, _ = stand_in()
+    real = time.time
+    jumps = iter([0.0] + [7.0] * 1000)
+    monkeypatch.setattr("seatrial.measure.load.generator.time.time", lambda: real() + next(jumps))
+    _, run = send(url, workload(requests=5))
+    assert "the wall clock was set by +7" in run.partial
+
+
+def test_the_same_workload_gives_the_same_bytes_and_another_order_another_hash(tmp_path):
+    made = workload()
+    assert make_plan(made, "m") == make_plan(made, "m")
+    assert make_plan(made, "m").order_hash == make_plan(made, "another name").order_hash
+    lines = [json.dumps({"prompt": f"number {i}", "output_len": 3}) for i in range(30)]
+    file = tmp_path / "set.jsonl"
+    hashes = set()
+    for order in (lines, lines[::-1]):
+        file.write_text("\n".join(order))
+        hashes.add(make_plan(workload(kind="jsonl", file=str(file), input_tokens=0, output_tokens=0), "m").order_hash)
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"prompt": "x"}', "output_len"),
+        ('{"prompt": "x", "output_len": "N/A"}', "output_len"),
+        ('{"output_len": 3}', "no prompt"),
+        ('{"prompt": "x", "output_len": 3', "not JSON"),
+        ('{"prompt": [1, true], "output_len": 3}', "no prompt"),
+        ("[1, 2]", "output_len"),
+    ],
+)
+def test_a_bad_line_of_a_dataset_is_named(tmp_path, line, words):
+    file = tmp_path / "set.jsonl"
+    file.write_text('{"prompt": "fine", "output_len": 3}\n' * 3 + line + "\n")
+    made = workload(requests=4, warmup=0, kind="jsonl", file=str(file), input_tokens=0, output_tokens=0)
+    with pytest.raises(FileFormatError, match=words) as caught:
+        make_plan(made, "m")
+    assert "line 4" in str(caught.value)
+
+
+def test_a_dataset_shorter_than_the_run_is_refused_instead_of_asked_twice(tmp_path):
+    file = tmp_path / "set.jsonl"
+    file.write_text('{"prompt": "fine", "output_len": 3}\n' * 3)
+    with pytest.raises(UsageError, match="holds 3"):
+        make_plan(workload(kind="jsonl", file=str(file), input_tokens=0, output_tokens=0), "m")
+
+
+def test_sharegpt_takes_the_first_human_turn(tmp_path):
+    file = tmp_path / "chats.json"
+    rows = [
+        {"conversations": [{"from": "human", "value": f"hello {i}"}, {"from": "gpt", "value": "hi"}]} for i in range(9)
+    ]
+    file.write_text(json.dumps([{"conversations": [{"from": "gpt", "value": "no"}]}, *rows]))
+    made = workload(requests=5, warmup=1, kind="sharegpt", file=str(file), input_tokens=0, output_tokens=7)
+    plan = make_plan(made, "m")
+    assert json.loads(plan.requests[0].body)["prompt"] == "hello 1"
+    assert plan.requests[0].output_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = 1", "name"),
+        ("schema_version = 1\nname = 'x'\nwarm = 3", "warm"),
+        ("[load]\nrequests = 0", "requests|name|schema"),
+        ("= broken", "not valid TOML"),
+    ],
+)
+def test_a_bad_workload_file_is_named_with_its_key(tmp_path, text, words):
+    file = tmp_path / "w.toml"
+    file.write_text(text)
+    with pytest.raises(FileFormatError, match=words):
+        read_workload(file)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "http://", "http://user:pw@host", "http://h:99999", "localhost:80"])
+def test_what_is_no_url_of_a_service_is_refused(url):
+    with pytest.raises(UsageError):
+        address(url)
+
+
+class _Waiting:
+    def __init__(self):
+        self.said = []
+
+    def head(self, status, is_stream):
+        self.said.append(("head", status))
+
+    def body(self, data, at):
+        self.said.append(("body", data))
+
+    def ended(self, at):
+        self.said.append(("ended",))
+
+    def lost(self, reason, at, *, is_stale):
+        self.said.append(("lost", reason))
+
+
+class _Transport:
+    def __init__(self):
+        self.closed = False
+
+    def write(self, data): ...
+
+    def abort(self):
+        self.closed = True
+
+    def is_closing(self):
+        return self.closed
+
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n"
+)
+
+
+@given(st.lists(st.integers(0, len(ANSWER)), max_size=12))
+def test_an_answer_cut_into_any_pieces_reads_the_same(cuts):
+    edges = sorted({0, len(ANSWER), *cuts})
+    connection, waiting = Connection(), _Waiting()
+    connection.connection_made(_Transport())
+    connection.send(b"", waiting)
+    for start, end in pairwise(edges):
+        connection.data_received(ANSWER[start:end])
+    assert waiting.said[0] == ("head", 200)
+    assert b"".join(s[1] for s in waiting.said if s[0] == "body") == b"hello world"
+    assert waiting.said[-1] == ("ended",)
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_are_not_http_end_or_wait_but_never_raise(data):
+    connection, waiting = Connection(), _Waiting()
+    connection.connection_made(_Transport())
+    connection.send(b"", waiting)
+    connection.data_received(data)
+    connection.connection_lost(None)
+    assert waiting.said
+    assert waiting.said[-1][0] in ("ended", "lost")

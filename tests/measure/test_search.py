@@ -1,0 +1,186 @@
+"""Candidates in tiers, the highest load under a service level, ranking, and the frameworks' adapters."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import pytest
+from tests.measure.made import bench_run
+from tests.measure.test_bench_command import document, seatrial
+
+from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.record import replace
+from seatrial.core.verdict import failed, inconclusive, passed
+from seatrial.measure.load.counters import speculative
+from seatrial.measure.load.service import attached
+from seatrial.measure.search import FRAMEWORKS, Candidate, Space, candidates, highest, launch, pareto, rank, read_space
+from seatrial.measure.search.framework import Launching
+
+SPACE = Space(
+    schema_version=1,
+    framework="vllm",
+    base={"max-num-seqs": 4},
+    flags={"max-num-seqs": (1, 2, 4, 8), "enforce-eager": (True, False), "block-size": (16, 32, 64)},
+    env={"X": ("a", "b")},
+)
+
+
+@pytest.mark.parametrize(("tier", "most"), [(1, 3), (2, 10), (3, 30)])
+def test_a_tier_is_a_number_of_different_candidates_with_the_base_first(tier, most):
+    found = candidates(replace(SPACE, tier=tier))
+    assert len(found) == most
+    assert found[0].flags == {"max-num-seqs": 4}
+    assert len({(tuple(c.flags.items()), tuple(c.env.items())) for c in found}) == most
+    # A small tier is no corner of the space.
+    assert {c.flags["max-num-seqs"] for c in found} >= {1, 8}
+
+
+def test_flags_become_arguments():
+    made = Candidate(name="x", flags={"a": True, "b": False, "c": 3}, env={})
+    assert made.args() == ("--a", "--c", "3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "framework = 'abacus'",
+        "flags = {x = []}",
+        "flags = {x = [1, 1]}",
+        "tier = 4",
+        "unknown = 1",
+        "schema_version = 2",
+    ],
+)
+def test_a_bad_space_is_refused(tmp_path, text):
+    file = tmp_path / "s.toml"
+    head = "" if "schema_version" in text else "schema_version = 1\n"
+    kind = "" if "framework" in text else "framework = 'vllm'\n"
+    file.write_text(head + kind + text)
+    with pytest.raises(FileFormatError):
+        read_space(file)
+
+
+def service(limit):
+    seen = []
+
+    def once(level):
+        seen.append(level)
+        return passed() if level <= limit else failed("too slow")
+
+    return once, seen
+
+
+def test_bisection_finds_the_last_level_that_holds():
+    once, seen = service(37)
+    found = highest(once, low=1, high=128, whole=True, repeats=3)
+    assert (found.holds_at, found.breaks_at) == (37, 38)
+    # Two of three decide a level.
+    assert len(seen) == 2 * len(found.tries)
+    rate = highest(service(9.3)[0], low=1, high=64, whole=False, repeats=1)
+    assert rate.holds_at <= 9.3 < rate.breaks_at
+    assert rate.breaks_at / rate.holds_at < 1.06
+
+
+def test_the_ends_of_a_search_are_said():
+    assert highest(service(0.5)[0], low=1, high=8, whole=True).holds_at is None
+    found = highest(service(99)[0], low=1, high=8, whole=True)
+    assert (found.holds_at, found.breaks_at) == (8, None)
+    unknown = highest(lambda level: inconclusive("no percentile"), low=1, high=8, whole=True)
+    assert unknown.holds_at is None
+    assert unknown.reason
+    with pytest.raises(UsageError):
+        highest(service(1)[0], low=8, high=1, whole=True)
+
+
+def test_a_level_that_wavers_goes_by_the_majority():
+    answers = {1: [passed()] * 3, 4: [failed("x")] * 3, 2: [passed(), failed("x"), passed()], 3: [failed("x")] * 3}
+    found = highest(lambda level: answers[int(level)].pop(0), low=1, high=4, whole=True)
+    assert (found.holds_at, found.breaks_at) == (2, 3)
+
+
+def test_ranking_puts_the_service_level_first_and_the_failed_last():
+    fast = replace(bench_run(200.0), sla=failed("ttft"))
+    slow, middle = bench_run(100.0), bench_run(150.0)
+    found = rank([("fast", fast, ""), ("slow", slow, ""), ("dead", None, "out of memory"), ("middle", middle, "")])
+    assert [e.name for e in found] == ["middle", "slow", "fast", "dead"]
+    assert [e.place for e in found] == [1, 2, 3, None]
+    assert found[-1].failed == "out of memory"
+
+
+def test_different_loads_are_never_ranked_together():
+    with pytest.raises(UsageError, match="cannot be ranked"):
+        rank([("a", bench_run(1.0), ""), ("b", bench_run(2.0, workload__concurrency=8), "")])
+
+
+def test_the_front_holds_what_nobody_beats_in_both():
+    def at(value, latency):
+        run = bench_run(value)
+        return replace(run, metrics=replace(run.metrics, e2e_ms=replace(run.metrics.e2e_ms, p50=latency)))
+
+    runs = [("quick", at(10, 5.0)), ("much", at(100, 50.0)), ("beaten", at(9, 60.0)), ("between", at(50, 20.0))]
+    assert pareto(runs) == {"quick", "much", "between"}
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "xllm"])
+def test_an_adapter_fits_a_server_that_speaks_its_endpoints(stand_in, name):
+    framework = FRAMEWORKS.get(name)
+    url, _ = stand_in("--kind", name)
+    assert urllib.request.urlopen(url + framework.ready).status == 200
+    assert attached(url, None).model == "stand-in"
+    before = attached(url, None).text(framework.counters[0])
+    assert before
+    body = json.dumps({"prompt": [1, 2], "max_tokens": 3}).encode()
+    urllib.request.urlopen(urllib.request.Request(f"{url}/v1/completions", data=body, method="POST")).read()
+    found = speculative(before, attached(url, None).text(framework.counters[0]))
+    if name == "sglang":
+        # It has a gauge of accepted length only: no true rate is made of that.
+        assert found is None
+    else:
+        assert found.accept_rate == pytest.approx(2 / 3)
+
+
+def test_each_framework_has_its_own_command_line():
+    to = Launching(program="/x/python", checkpoint="/m", model="m", host="127.0.0.1", port=80)
+    made = Candidate(name="x", flags={"block-size": 16, "enable-graph": True}, env={})
+    vllm = launch(FRAMEWORKS.get("vllm"), to, made).argv
+    assert vllm[:3] == ("/x/vllm", "serve", "/m")
+    assert vllm[-3:] == ("--block-size", "16", "--enable-graph")
+    sglang = launch(FRAMEWORKS.get("sglang"), to, made).argv
+    assert sglang[:5] == ("/x/python", "-m", "sglang.launch_server", "--model-path", "/m")
+    assert "--enable-metrics" in sglang
+    xllm = launch(FRAMEWORKS.get("xllm"), to, made).argv
+    assert "--block_size=16" in xllm
+    assert "--enable_graph=true" in xllm
+
+
+def test_a_fatal_line_is_known_by_its_framework():
+    glog = "I20260101 12:00:00 x.cpp:1] fine\nF20260101 12:00:01.000 42 worker.cpp:7] Check failed: ok\n"
+    assert "worker.cpp:7" in FRAMEWORKS.get("xllm").first_fatal(glog)
+    assert FRAMEWORKS.get("sglang").first_fatal("[INFO] fine\n") == ""
+    assert "MemoryError" in FRAMEWORKS.get("vllm").first_fatal("x\nMemoryError: no room\n")
+
+
+def test_a_search_measures_ranks_keeps_the_failed_and_goes_on_where_it_was(bench_place):
+    place = bench_place()
+    text = 'schema_version = 1\nframework = "vllm"\ntier = 1\n[flags]\nmax-num-seqs = [1, 8]\n'
+    (place / "space.toml").write_text(text)
+    words = ["bench", "search", "--workload", "w.toml", "--space", "space.toml", "--checkpoint", "model"]
+    done = document(seatrial(place, *words, "--target", "stand-in", "--json", check=0))
+    assert len(done["entries"]) == 3
+    assert done["entries"][-1]["name"] == "max-num-seqs=1"
+    assert any(e["on_front"] for e in done["entries"])
+    again = document(seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], "--json", check=0))
+    assert again["skipped"] == 3
+
+
+def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(stand_in, bench_place):
+    place = bench_place()
+    # One at a time, 30 ms each: the n-th in line waits n times as long, so 150 ms hold up to about five.
+    url, _ = stand_in("--ttft", "0.03", "--slots", "1")
+    text = (place / "w.toml").read_text().replace("requests = 40", "requests = 24").replace("5000", "150")
+    (place / "w.toml").write_text(text)
+    words = ["bench", "highest", "--workload", "w.toml", "--service", url, "--high", "16", "--repeats", "1", "--json"]
+    done = document(seatrial(place, *words, check=0))
+    assert 2 <= done["highest"]["holds_at"] <= 5
+    assert done["highest"]["breaks_at"] == done["highest"]["holds_at"] + 1
