@@ -185,7 +185,7 @@ def compare(request, truth, rough, weights, config):
             relative, limit = float(numpy.median(each[clear])), 2 * max(float(numpy.median(limits[clear])), 2 * eps)
         out = not relative <= limit or bool(head["bad"])
         wide = numpy.maximum(limits, 2 * limit)
-        if not out and ".experts" in key:
+        if not out and (".experts" in key or key.endswith(".mlp")):
             strayed |= {(step, t) for t, e, w in zip(at, each, wide, strict=True) if t in ties and not e <= w}
         rows.append(
             {
