@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Beyond any server; a list is made of every rank.
 MOST_RANKS = 100_000
 # What a draft shares with its target; dtype and quantisation are its own.
-DRAFT_OPTIONS = ("session", "tp", "pp", "ranks", "trust_remote_code", "stubs", "plugin_root", "timeout_s")
+DRAFT_OPTIONS = ("session", "tp", "pp", "ranks", "trust_remote_code", "stubs", "plugin_root", "chosen", "timeout_s")
 
 
 def parse_ranks(text: str) -> list[int] | None:
@@ -80,7 +80,7 @@ def command(
     from seatrial.dryrun import dry, dry_names
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
-    from seatrial.platforms.stubs import load_stubs
+    from seatrial.platforms.stubs import load_stubs, local_root
     from seatrial.targets import find_overrides, load_target
 
     wanted = parse_ranks(ranks)
@@ -102,7 +102,8 @@ def command(
             "quantization": quantization,
             "trust_remote_code": trust_remote_code,
             "stubs": load_stubs(chosen.platform, target),
-            "plugin_root": plugin or root_of(chosen.roots.plugin),
+            "chosen": chosen.name,
+            "plugin_root": plugin or local_root(chosen.roots.plugin),
             "timeout_s": float(chosen.limits.probe_s.value or 600),
         }
 
@@ -148,11 +149,6 @@ def worst(verdicts: list[Verdict]) -> Verdict:
         if verdict in verdicts:
             return verdict
     return verdicts[0]
-
-
-def root_of(folder: str) -> str:
-    """The plugin's sources, if they are on this machine; else it is looked for where it is installed."""
-    return folder if folder and Path(folder).is_dir() else ""
 
 
 def show(result: StepResult, console: Console) -> None:

@@ -62,6 +62,7 @@ def dry(
     plugin_root: str = "",
     target: Path | None = None,
     draft_method: str = "",
+    chosen: str = "",
     names_only: bool = False,
     unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
@@ -74,7 +75,7 @@ def dry(
     `stubs` (`platforms.stubs.load_stubs`) stand in for a device's packages, so that its plugin builds the model; the
     plugin is installed beside the engine or lies in `plugin_root`. With `target`, the model in `folder` is loaded as
     the draft of the one there (`draft_method`: eagle, eagle3, ...); a target that is `folder` itself means its MTP
-    layers.
+    layers. `chosen` is the name of seatrial's own target, for the command that repeats this.
     """
     clock = Stopwatch()
     with clock.span("read headers", "seatrial"):
@@ -104,7 +105,7 @@ def dry(
     with clock.span("build and load", "engine"):
         reply = session.call("dry", request, timeout_s=timeout_s, progress=progress)
     attachments = (Attachment(name="dry.log", path=reply.log),)
-    commands = (_command(folder, tp, pp, ep, ranks, dtype, quantization),)
+    commands = (_command(request, ranks, chosen),)
     if reply.status != "answered":
         return StepResult(
             step="dry",
@@ -294,13 +295,18 @@ def _header(tensor: NamedTensor) -> HeaderTensor:
     return HeaderTensor(name=tensor.name, dtype=tensor.dtype, shape=tuple(tensor.shape))
 
 
-def _command(
-    folder: Path, tp: int, pp: int, ep: bool, ranks: Sequence[int] | None, dtype: str, quantization: str
-) -> Command:
-    argv = ["seatrial", "dry", str(folder), "--tp", str(tp)]
-    argv += ["--pp", str(pp)] if pp > 1 else []
-    argv += ["--ep"] if ep else []
+def _command(request: DryRequest, ranks: Sequence[int] | None, chosen: str) -> Command:
+    drafted = bool(request.target)
+    argv = ["seatrial", "dry", request.target if drafted else request.folder]
+    argv += ["--draft", request.folder] if drafted else []
+    argv += ["--draft-method", request.draft_method] if request.draft_method else []
+    argv += ["--target", chosen] if chosen else []
+    argv += ["--plugin", request.plugin_root] if request.plugin_root else []
+    argv += ["--tp", str(request.tp)]
+    argv += ["--pp", str(request.pp)] if request.pp > 1 else []
+    argv += ["--ep"] if request.ep else []
     argv += ["--ranks", ",".join(map(str, ranks))] if ranks is not None else []
-    argv += ["--dtype", dtype] if dtype else []
-    argv += ["--quantization", quantization] if quantization else []
+    argv += ["--dtype", request.dtype] if request.dtype else []
+    argv += ["--quantization", request.quantization] if request.quantization else []
+    argv += ["--trust-remote-code"] if request.trust_remote_code else []
     return Command(purpose="repeat the dry run", argv=tuple(argv))
