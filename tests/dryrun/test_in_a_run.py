@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from headers import QWEN3, qwen3_tensors, write_config
-from shards import write_shard
 
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.step import StepResult
@@ -18,6 +16,7 @@ from seatrial.engine.border import ProbeReply
 from seatrial.evidence import open_workspace
 from seatrial.targets import load_target
 from seatrial.workflow import Job, run_job, steps
+from shards import write_shard
 
 
 class Session:

@@ -245,7 +245,7 @@ def choose_ranks(
 def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
     """Pass only if nothing is unexplained, partly filled, missing, failed or unsure."""
     table = rules()
-    failing = [f for f in found if table.get(f.code).kind == "fail" and not _only_limit(account, f)]
+    failing = [f for f in found if table.get(f.code).kind == "fail" and not _only_limit(account)]
     unsure = [f for f in found if table.get(f.code).kind == "unsure"]
     if failing:
         more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
@@ -263,7 +263,7 @@ def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
     return passed()
 
 
-def _only_limit(account: DryAccount, finding: Finding) -> bool:
+def _only_limit(account: DryAccount) -> bool:
     """Whether all that failed is what the dry run itself cannot follow (D016 then says so)."""
     from seatrial.dryrun.rules.limits import is_limit
 
@@ -278,7 +278,8 @@ def summary(account: DryAccount, found: Sequence[Finding]) -> str:
     head = f"{account.sums.tensors} tensors → {account.sums.parameters} parameters"
     refused = [f for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
     if refused:
-        return f"{head}: the engine refuses to build it ({layout})"
+        who = "it cannot be built in this environment" if _only_limit(account) else "the engine refuses to build it"
+        return f"{head}: {who} ({layout})"
     missing = sum(t.state == "missing" for t in account.parameter_troubles)
     partly = sum(t.state == "partly filled" for t in account.parameter_troubles)
     parts = [f"{missing} missing"] if missing else []

@@ -26,7 +26,6 @@ from seatrial.targets import Target
 from seatrial.workflow.book import Book
 from seatrial.workflow.job import Job, Observer
 
-
 # Findings of the step `engine` that a machine without the device has, and the steps that can be done on one.
 NO_DEVICE = {"E003", "E004"}
 WITHOUT_SERVER = {"inspect", "engine", "support", "dry"}
