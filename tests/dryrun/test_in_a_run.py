@@ -81,6 +81,7 @@ def test_a_target_without_a_plugin_keeps_the_engine_that_is_already_imported(mod
     steps.STEPS["dry"](here)
     (asked,) = here.session.asked
     assert asked.stubs is None
+    assert not list(model.glob("*.gz"))
 
 
 @pytest.mark.parametrize(

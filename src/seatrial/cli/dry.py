@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,11 @@ def parse_ranks(text: str) -> list[int] | None:
     "--draft", type=click.Path(path_type=Path), help="Also load this draft model; CHECKPOINT itself: its MTP."
 )
 @click.option("--draft-method", default="", help="eagle, eagle3, ...: the kind of draft, if vLLM cannot tell.")
+@click.option(
+    "--listing",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what became of each single tensor here (gzipped JSON lines).",
+)
 @click.option("--plugin", default="", help="Folder with the plugin's sources, if it is not installed.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the engine run the checkpoint's own Python code.")
 @json_option
@@ -67,6 +73,7 @@ def command(
     quantization: str,
     draft: Path | None,
     draft_method: str,
+    listing: Path | None,
     plugin: str,
     trust_remote_code: bool,
     as_json: bool,
@@ -84,6 +91,10 @@ def command(
     from seatrial.targets import find_overrides, load_target
 
     wanted = parse_ranks(ranks)
+    if listing is not None and not is_place(listing, checkpoint):
+        raise click.BadParameter(
+            "name a file in a folder that exists and is not the checkpoint", param_hint="--listing"
+        )
     chosen = load_target(target, find_overrides(Path.cwd())).target
     python = target_python(chosen)
     facts = read_checkpoint(checkpoint)
@@ -108,7 +119,7 @@ def command(
         }
 
         def run(say: object) -> StepResult:
-            given = {**options, "progress": say if callable(say) else None}
+            given = {**options, "listing": listing, "progress": say if callable(say) else None}
             if facts.card.weights.known == "names":
                 return dry_names(checkpoint, index_names(checkpoint, facts.card), **given)
             return dry(checkpoint, facts.tensors, **given)
@@ -139,6 +150,12 @@ def command(
         if tail:
             click.echo(tail, err=True)
     leave(worst([r.outcome.verdict for r in (result, drafted) if r is not None]))
+
+
+def is_place(file: Path, checkpoint: Path) -> bool:
+    """Whether the file can be written beside the checkpoint, never into it."""
+    folder = file.resolve().parent
+    return os.access(folder, os.W_OK) and not folder.is_relative_to(checkpoint.resolve())
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

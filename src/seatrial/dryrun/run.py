@@ -18,6 +18,7 @@ from seatrial.dryrun import modelslim
 from seatrial.dryrun.account import DryAccount, Mend, SlimCheck
 from seatrial.dryrun.build import AccountBuilder
 from seatrial.dryrun.derive import derive
+from seatrial.dryrun.listing import FILE_NAME, write_listing
 from seatrial.dryrun.mends import mapper_code, propose, renamed
 from seatrial.dryrun.raw import RawDry
 from seatrial.dryrun.request import DryRequest, columns
@@ -63,6 +64,7 @@ def dry(
     target: Path | None = None,
     draft_method: str = "",
     chosen: str = "",
+    listing: Path | None = None,
     names_only: bool = False,
     unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
@@ -76,6 +78,7 @@ def dry(
     plugin is installed beside the engine or lies in `plugin_root`. With `target`, the model in `folder` is loaded as
     the draft of the one there (`draft_method`: eagle, eagle3, ...); a target that is `folder` itself means its MTP
     layers. `chosen` is the name of seatrial's own target, for the command that repeats this.
+    `listing`: a file to write with what became of each single tensor (`dryrun.listing`); the facts list kinds.
     """
     clock = Stopwatch()
     with clock.span("read headers", "seatrial"):
@@ -104,7 +107,7 @@ def dry(
         raise UsageError(f"{folder} has no tensors to load", mend="Name a folder with a safetensors checkpoint.")
     with clock.span("build and load", "engine"):
         reply = session.call("dry", request, timeout_s=timeout_s, progress=progress)
-    attachments = (Attachment(name="dry.log", path=reply.log),)
+    attachments: tuple[Attachment, ...] = (Attachment(name="dry.log", path=reply.log),)
     commands = (_command(request, ranks, chosen),)
     if reply.status != "answered":
         return StepResult(
@@ -128,6 +131,9 @@ def dry(
         builder = AccountBuilder(request, again.decode(RawDry))
     with clock.span("account", "seatrial"):
         account = builder.account()
+        if listing is not None:
+            write_listing(builder, listing)
+            attachments = (*attachments, Attachment(name=FILE_NAME, path=str(listing)))
         mends = propose(account)
     if any(m.kind == "prefix" for m in mends):
         with clock.span("try the renames", "engine"):

@@ -11,7 +11,7 @@ from seatrial.core.finding import errors
 from seatrial.core.record import from_plain, replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
-from seatrial.dryrun import dry, dry_names
+from seatrial.dryrun import LISTING, dry, dry_names
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.check import check_engine
 from seatrial.gates import gate
@@ -113,6 +113,7 @@ def _dry(context: Context) -> StepResult:
         "stubs": stubs,
         "plugin_root": local_root(context.target.roots.plugin),
         "chosen": context.job.target,
+        "listing": context.scratch / LISTING,
         "timeout_s": context.probe_s,
         "progress": context.observer.say,
     }
