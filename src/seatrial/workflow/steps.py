@@ -13,7 +13,7 @@ from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
 from seatrial.dryrun import LISTING, dry, dry_names
 from seatrial.engine.border import ProbeSession
-from seatrial.engine.check import check_engine
+from seatrial.engine.check import NO_DEVICE, check_engine
 from seatrial.gates import gate
 from seatrial.gates.agreement import agreement
 from seatrial.gates.capacity import Trial, capacity
@@ -26,8 +26,7 @@ from seatrial.targets import Target
 from seatrial.workflow.book import Book
 from seatrial.workflow.job import Job, Observer
 
-# Findings of the step `engine` that a machine without the device has, and the steps that can be done on one.
-NO_DEVICE = {"E003", "E004"}
+# Steps that can be done on a machine without the device.
 WITHOUT_SERVER = {"inspect", "engine", "support", "dry"}
 
 
