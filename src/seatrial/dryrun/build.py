@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from functools import cached_property
 
 import msgspec
 
@@ -44,9 +45,14 @@ class AccountBuilder:
         self.into = self.readings.into
         self.shared_by = self.readings.shared_by
 
+    @cached_property
+    def fates(self) -> list[Fate]:
+        """One per tensor, in the request's order."""
+        return self._fates()
+
     def account(self) -> DryAccount:
         began = time.monotonic()
-        fates = self._fates()
+        fates = self.fates
         lines, sums_of = self._tensor_lines(fates)
         lines_of_parameters, troubles = parameters(self.readings)
         raw = self.raw
