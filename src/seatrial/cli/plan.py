@@ -59,6 +59,7 @@ MOST_GIB = 1 << 20
 @click.option("--devices", type=click.IntRange(1), help="How many may be used; a server's if left out.")
 @click.option("--ttft", type=FiniteRange(0, min_open=True), help="Limit in seconds, for --recommend.")
 @click.option("--tpot", type=FiniteRange(0, min_open=True), help="Limit in seconds, for --recommend.")
+@click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write charts to this file too.")
 @json_option
 def command(checkpoint: Path, target: str, as_json: bool, **options: Any) -> None:
     """Plan how CHECKPOINT would be served, without touching a device.
@@ -66,11 +67,14 @@ def command(checkpoint: Path, target: str, as_json: bool, **options: Any) -> Non
     Pass: the asked requests fit with the margin kept. A risk (fits only without the margin) counts as inconclusive.
     """
     from seatrial.cli._plan_inputs import device_of
+    from seatrial.cli._plan_page import write_page
     from seatrial.cli._plan_show import show
     from seatrial.cli._plan_work import answer
 
     device = device_of(target, options["hardware"], options["memory_gib"])
     found = answer(checkpoint, target, device, options)
+    if options["page"] is not None:
+        write_page(options["page"], found)
     if as_json:
         print_json(found)
     else:
