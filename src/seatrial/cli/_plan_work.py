@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.cli._plan_inputs import Device
+from seatrial.cli._plan_measured import measured_run
 from seatrial.core.errors import EngineError, FileFormatError, UsageError
 from seatrial.core.record import Record
 from seatrial.estimate import Layout, Plan, Serving, engine_rules, make_plan, read_model
@@ -15,7 +16,7 @@ from seatrial.estimate.curves import Curves, curves
 from seatrial.estimate.engine_answer import EngineAnswer, read_answer, request
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.from_log import MOST_BYTES, Comparison, compare, learn, read_log
-from seatrial.estimate.measured import Reached, reached, read_run
+from seatrial.estimate.measured import Reached, Run, reached
 from seatrial.estimate.model import Lacking, Model, NotModelled
 from seatrial.estimate.recommend import Recommendation, overlay, recommend
 from seatrial.estimate.roofline import Speed, rates, speed
@@ -42,6 +43,7 @@ class Found(Record):
     changes: tuple[Change, ...] = ()
     speed: Speed | None = None
     reached: Reached | None = None
+    run: Run | None = None
     log: tuple[Comparison, ...] = ()
     recommendation: Recommendation | None = None
     overlay: str = ""
@@ -126,7 +128,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
             unknown.append(f"what-if: no formula for {exc}")
     return Found(
         table=table,
-        plan=plan, device=device, changes=helps, speed=speeds.bounds, reached=speeds.run, log=log,
+        plan=plan, device=device, changes=helps, speed=speeds.bounds, reached=speeds.run, run=speeds.load, log=log,
         recommendation=chosen, overlay=text, calibration=learnt if file else None, curves=drawn, roof=speeds.roof,
         unknown=tuple(unknown),
     )  # fmt: skip
@@ -182,6 +184,7 @@ def ask_engine(checkpoint: Path, target: str, layout: Layout, serving: Serving) 
 class _Speeds(Record):
     bounds: Speed | None = None
     run: Reached | None = None
+    load: Run | None = None
     roof: Roof | None = None
 
 
@@ -205,7 +208,7 @@ def _speeds(
     except NotModelled as exc:
         unknown.append(f"bounds: no formula for {exc}")
         return _Speeds()
-    bounds = run = None
+    bounds = run = load = None
     if prompt is not None:
         bounds = speed(
             work, device.hardware, batch=plan.asked.requests, prompt=prompt, output=options["output"],
@@ -213,10 +216,11 @@ def _speeds(
         )  # fmt: skip
         unknown += [f"bounds: hardware {device.hardware.name}: {x} is unknown" for x in bounds.decode.lacking]
     if options["measured"] is not None:
-        run = reached(read_run(options["measured"]), work, device.hardware)
+        load = measured_run(options["measured"])
+        run = reached(load, work, device.hardware)
     given = rates(device.hardware, work)
     roof = Roof(peak=max(given.peak.values()), bandwidth=given.memory) if given.peak and given.memory else None
-    return _Speeds(bounds=bounds, run=run, roof=roof)
+    return _Speeds(bounds=bounds, run=run, load=load, roof=roof)
 
 
 def _text(file: Path) -> str:
