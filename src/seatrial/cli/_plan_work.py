@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from seatrial.cli._plan_dry import dry_weights
 from seatrial.cli._plan_inputs import Device
 from seatrial.cli._plan_measured import measured_run
 from seatrial.core.errors import EngineError, FileFormatError, UsageError
@@ -74,9 +75,12 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
     )  # fmt: skip
     rules = engine_rules(device.platform)
     engine = ask_engine(checkpoint, target, layout, serving) if options["ask_engine"] else None
+    exact = dry_weights(options["dry"], model, layout) if options["dry"] else None
+    if exact is not None and engine is not None:
+        raise UsageError("--dry and --ask-engine both answer for the weights", mend="Leave one of them out.")
     plan = make_plan(
         model, layout, serving, rules, device.memory, requests=options["max_num_seqs"],
-        margin_share=options["margin"], calibration=learnt, engine=engine,
+        margin_share=options["margin"], calibration=learnt, engine=engine, exact=exact,
     )  # fmt: skip
     most = options["devices"] or device.most_devices
     helps: tuple[Change, ...] = ()

@@ -42,6 +42,7 @@ MOST_GIB = 1 << 20
 @click.option("--spec-tokens", default=0, show_default=True, type=click.IntRange(0), help="Drafted tokens per step.")
 @click.option("--accept", default=0.0, show_default=True, type=FiniteRange(0, 1), help="Their acceptance rate.")
 @click.option("--ask-engine", is_flag=True, help="Let the target's engine build the model: exact for any it knows.")
+@click.option("--dry", metavar="FACTS|RUN", help="Exact weights: a dry run's facts (or `dry --json`), or a run's id.")
 @click.option("--margin", default=0.03, show_default=True, type=FiniteRange(0, 0.5), help="Share of the device kept.")
 @click.option("--prompt", type=click.IntRange(1), help="Prompt tokens: gives bounds of TTFT, TPOT and throughput.")
 @click.option("--output", default=256, show_default=True, type=click.IntRange(1), help="Output tokens, for the bounds.")
