@@ -29,9 +29,11 @@ check: $(STAMP)
 	$(BIN)/python scripts/docs.py --check
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not engine and not browser and not hardware'
 
+# The tests that start the engine or a browser run one after another: they want the machine for themselves.
 test: $(STAMP) engine browser
 	$(BIN)/python scripts/docs.py --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m 'not engine and not browser'
+	$(BIN)/python -m pytest -m 'engine or browser' --durations 25
 
 docs: $(STAMP)
 	$(BIN)/python scripts/docs.py

@@ -402,7 +402,7 @@ def faults(family: str) -> list[Fault]:
             )
             for n in ("q_proj", "o_proj")
         ]
-        return [*common(), *dense(16, 4, 2), bias("q_proj"), bias("k_proj"), bias("v_proj"), *square]
+        return [*common(), *dense(32, 4, 2), bias("q_proj"), bias("k_proj"), bias("v_proj"), *square]
     if family == "qwen3_moe":
         return [
             *common(),

@@ -1,6 +1,6 @@
 """Make a Chrome trace of a given size as torch's profiler writes them: steps, layers, operators, launches, kernels.
 
-Usage: python bench/profile_trace.py OUT.json [--mb 500] [--absolute] [--gap-us 20]
+Usage: python bench/profile_trace.py OUT.json [--mb 500] [--absolute] [--gap-us 8]
 
 About 235 bytes an event and one kernel in five events, as in the traces this was modelled on: per launch a CPU
 operator, a runtime call, a kernel and the two ends of the arrow between them; per step vLLM's annotation and that of
@@ -36,7 +36,7 @@ OPERATORS = [
 OPERATORS += ["_C_cache_ops::reshape_and_cache_flash", "aten::add", "vllm::moe_forward", "c10d::allreduce_"]
 
 
-def make(target: Path, size: int, *, absolute: bool = False, gap_us: float = 20.0) -> int:
+def make(target: Path, size: int, *, absolute: bool = False, gap_us: float = 8.0) -> int:
     """Write the trace; the number of events."""
     chance = random.Random(12)
     now = 1763600000000050.5 if absolute else 4328559894.449
@@ -65,13 +65,13 @@ def make(target: Path, size: int, *, absolute: bool = False, gap_us: float = 20.
                 for which, (kernel, us, stream) in enumerate(KERNELS):
                     link += 1
                     dur = int(us * 1000 * (0.8 + 0.4 * chance.random()))
-                    host += int(gap_us * 1000 * chance.random())
+                    host += 9_000 + int(gap_us * 1000 * chance.random())
                     launch = host + 3000
                     kernel_at = max(launch + 4000, device[stream], device[7] - 9000 if stream == 20 else 0)
                     device[stream] = kernel_at + dur
                     lines.append(
                         f',\n  {{\n    "ph": "X", "cat": "cpu_op", "name": "{OPERATORS[which]}", "pid": 1, "tid": 1,\n'
-                        f'    "ts": {at(host)}, "dur": 9.{chance.randrange(1000):03d},\n    "args": {{\n'
+                        f'    "ts": {at(host)}, "dur": 8.{chance.randrange(1000):03d},\n    "args": {{\n'
                         f'      "External id": {link},"Ev Idx": {link}, "Sequence number": {layer}\n    }}\n  }}'
                         f',\n  {{\n    "ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", '
                         f'"pid": 1, "tid": 1,\n'
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--mb", type=float, default=500)
     parser.add_argument("--absolute", action="store_true")
-    parser.add_argument("--gap-us", type=float, default=20.0)
+    parser.add_argument("--gap-us", type=float, default=8.0)
     given = parser.parse_args()
     events = make(given.out, int(given.mb * 1e6), absolute=given.absolute, gap_us=given.gap_us)
     print(f"{given.out}: {given.out.stat().st_size / 1e6:.0f} MB, {events} events")

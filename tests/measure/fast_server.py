@@ -102,7 +102,7 @@ class Server(asyncio.Protocol):
         ANSWERED[0] += 1
         number = ANSWERED[0]
         asked = json.loads(body)
-        tokens = asked["max_tokens"]
+        tokens = asked.get("max_tokens", 1)
         ANSWERED[1] += 1
         ANSWERED[2] += 3 * tokens
         ANSWERED[3] += 2 * tokens

@@ -69,13 +69,13 @@ def test_every_request_is_recorded_with_all_its_times(stand_in, tmp_path, rate):
         assert record.intended_s <= record.sent_s <= record.first_s <= record.end_s
         assert len(record.chunks_s) == record.output_tokens == 4
         took = server[hashlib.md5(plan.requests[record.index].body).hexdigest()]
-        # The server's own duration is a lower bound of what the client saw.
-        assert record.end_s - record.sent_s >= took[2] - took[0]
+        # The server's own duration is a lower bound; it stamps its end just after the last write.
+        assert record.end_s - record.sent_s >= took[2] - took[0] - 0.005
     assert len(read_requests(sink).records) == 33
     seen = figures(run, made)
     assert seen.success == seen.total == 30
     assert seen.ttft_ms.p50 >= 10
-    assert seen.tpot_ms.p50 >= 5
+    assert seen.e2e_ms.min >= 25  # a busy machine may read pieces late and together, never early
     assert seen.output_tokens == 120
 
 

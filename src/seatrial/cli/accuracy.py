@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
+from seatrial.cli._accuracy_show import ab_lines, compare_lines, locate_lines, parity_lines, show
+from seatrial.cli.common import err, json_option, leave, out, print_json
 
 if TYPE_CHECKING:
-    from seatrial.core.step import StepResult
     from seatrial.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,6 +83,8 @@ def parity(
 
     if (image or patch) and not in_process:
         raise UsageError("--image and --patch need --in-process", mend="Add --in-process.")
+    if in_process and (tp or 1) > 1:
+        raise UsageError("--in-process runs one rank", mend="Leave it out: a served engine may have several.")
     target_, python = _target(target, checkpoint)
     asked = [answers.Asked(text=t) for t in chosen(prompts, seed)]
     asked += [answers.Asked(text=IMAGE, image=True)] if image else []
@@ -96,7 +98,6 @@ def parity(
             setting = answers.Engine(
                 checkpoint=str(checkpoint.absolute()),
                 dtype=dtype or "auto",
-                tp=tp or 1,
                 max_model_len=max_model_len,
                 patch=str(patch.absolute()) if patch else "",
             )
@@ -110,7 +111,7 @@ def parity(
             )
             served_in, how = dtype or reference_dtype(checkpoint), url or "served"
         result = judge(reference, str(checkpoint.absolute()), found, dtype=served_in, how=how, engine=engine, say=say)
-    _show(result, as_json, _parity_lines)
+    show(result, as_json, parity_lines)
 
 
 def _served(
@@ -148,7 +149,6 @@ def _served(
 
 @command.command()
 @engine_options
-@click.option("--tp", default=1, show_default=True, type=click.IntRange(min=1), help="Tensor parallel size.")
 @click.option("--dtype", default="auto", show_default=True, help="Serving dtype; float32 shows formulas more sharply.")
 @click.option("--prompt", help="The prompt; default: one of our own.")
 @click.option("--patch", type=click.Path(path_type=Path), help="Python file with patch(model), to try a mend on.")
@@ -159,7 +159,6 @@ def locate(
     target: str,
     max_model_len: int | None,
     keep: Path | None,
-    tp: int,
     dtype: str,
     prompt: str | None,
     patch: Path | None,
@@ -196,12 +195,11 @@ def locate(
             setting = answers.Engine(
                 checkpoint=str(checkpoint.absolute()),
                 dtype=dtype,
-                tp=tp,
                 max_model_len=max_model_len,
                 patch=str(patch.absolute()) if patch else "",
             )
             result = find(session, setting, asked, scratch=folder, say=_say)
-    _show(result, as_json, _locate_lines)
+    show(result, as_json, locate_lines)
 
 
 @command.command()
@@ -274,7 +272,7 @@ def compare_(first: Path, second: Path, alpha: float, as_json: bool) -> None:
     from seatrial.measure.accuracy.compare import compare
     from seatrial.measure.accuracy.run import read_run
 
-    _show(compare(read_run(first), read_run(second), alpha=alpha), as_json, _compare_lines)
+    show(compare(read_run(first), read_run(second), alpha=alpha), as_json, compare_lines)
 
 
 @command.command()
@@ -327,7 +325,7 @@ def ab(
         result = matrix(
             checkpoint, target_, python=python, scratch=folder, only=only, max_model_len=max_model_len, say=_say
         )
-    _show(result, as_json, _ab_lines)
+    show(result, as_json, ab_lines)
 
 
 @command.command()
@@ -368,7 +366,7 @@ def bisect(
 
         candidates = work.commits(repo, good, bad) if repo is not None else _between(versions or "", good, bad)
         result = work.bisect(candidates, once, repeats=repeats, say=_say)
-    _show(result, as_json, lambda facts: [f"{t.candidate}  {t.judgement}  {t.reason}" for t in facts.trials])
+    show(result, as_json, lambda facts: [f"{t.candidate}  {t.judgement}  {t.reason}" for t in facts.trials])
 
 
 def _between(versions: str, good: str, bad: str) -> tuple[str, ...]:
@@ -447,68 +445,3 @@ def _scratch(keep: Path | None) -> Iterator[Path]:
             shutil.rmtree(folder / big, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _show(result: StepResult, as_json: bool, lines: Callable[[Any], list[str]]) -> None:
-    verdict = result.outcome.verdict
-    if as_json:
-        print_json(result)
-        leave(verdict)
-    console = out()
-    for line in lines(result.facts):
-        console.print(line, markup=False)
-    for finding in result.findings:
-        console.print(finding.one_line(), markup=False)
-        if finding.next_step:
-            console.print(f"     {finding.next_step}", markup=False)
-    console.print(f"[{STYLES[verdict]}]{verdict.value}[/]", end=": ")
-    console.print(result.outcome.reason or result.summary, markup=False)
-    leave(verdict)
-
-
-def _parity_lines(facts: Any) -> list[str]:
-    lines = [f"{facts.engine} ({facts.how}, {facts.serving_dtype}) against {facts.reference} ({facts.truth_dtype})"]
-    for b in facts.bands:
-        if b.positions:
-            told = ", ".join(f"{a:.2f}" for a in b.amplitudes)
-            lines.append(f"{b.part}: {b.positions} positions, {told} times the noise at 50, 75, 90 %; {b.far} far")
-    lines.append(
-        f"best token agrees at {100 * facts.agreement:.1f} %, best five overlap {100 * facts.top_overlap:.1f} %"
-    )
-    return lines
-
-
-def _locate_lines(facts: Any) -> list[str]:
-    rows = list(facts.rows)
-    if facts.first is not None:
-        place = rows.index(facts.first)
-        rows = rows[max(0, place - 4) : place + 3]
-    else:
-        rows = rows[-5:]
-    lines = []
-    for r in rows:
-        mark = "->" if r is facts.first or r == facts.first else "  "
-        numbers = f"{r.relative:.2e} (noise {r.noise:.2e}, cosine {r.cosine:.5f})"
-        lines.append(f"{mark} {'decode ' if r.step else ''}{r.key}: {numbers}{'  outside' if r.out else ''}")
-    if facts.unmatched:
-        lines.append(
-            f"without a counterpart: {', '.join(facts.unmatched[:6])}{' …' if len(facts.unmatched) > 6 else ''}"
-        )
-    return lines
-
-
-def _compare_lines(facts: Any) -> list[str]:
-    lines = [f"{s.name}: {s.questions} questions, {s.first:.3f} -> {s.second:.3f}, p {s.p:.3g}" for s in facts.subsets]
-    lines += [f"index {c.id}: {c.first} -> {c.second} ({c.how}, {c.kind})" for c in facts.changed[:20]]
-    if facts.stable_bad:
-        lines.append(f"wrong in every repeat: {', '.join(facts.stable_bad[:20])}")
-    return lines
-
-
-def _ab_lines(facts: Any) -> list[str]:
-    return [
-        f"{c.variant.name:12} {c.state:9} "
-        + (f"{c.agreement.equal}/{c.agreement.prompts} " if c.agreement else "")
-        + (c.reason or c.variant.says)
-        for c in facts.cells
-    ]

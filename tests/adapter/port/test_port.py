@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +16,7 @@ from seatrial.adapter.port.register import PluginSource, register_all
 from seatrial.adapter.port.run import port
 from seatrial.adapter.port.table import PLATFORMS, read_table
 from seatrial.cli.port import command
-from seatrial.core.errors import SeatrialError, UsageError
+from seatrial.core.errors import EngineError, SeatrialError, UsageError
 from seatrial.support.registry_plugin import read_plugin
 
 TARGET = "vllm_kunlun/models/alpha.py"
@@ -241,3 +243,24 @@ def test_what_is_asked_wrongly_is_said_in_one_line(vllm, plugin, arguments, said
     filled = [a.format(plugin=plugin, vllm=vllm) for a in arguments]
     with pytest.raises(SeatrialError, match=said):
         CliRunner().invoke(command, filled, catch_exceptions=False, standalone_mode=False)
+
+
+def test_without_libcst_the_extra_is_named(monkeypatch, vllm, plugin):
+    monkeypatch.setitem(sys.modules, "libcst", None)
+    with pytest.raises(EngineError, match="LibCST") as caught:
+        ported(vllm, plugin)
+    assert caught.value.mend == "pip install 'seatrial[codemod]'"
+
+
+def test_a_dirty_tree_is_refused_and_nothing_is_written(vllm, plugin):
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(plugin)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "all"], check=True)
+    (plugin / "vllm_kunlun/models/demo.py").write_text("changed = 1\n")
+    argv = ["vllm:alpha", "--into", str(plugin), "--platform", "kunlun", "--engine", str(vllm), "--fork"]
+    with pytest.raises(UsageError, match="uncommitted changes"):
+        CliRunner().invoke(command, argv, catch_exceptions=False, standalone_mode=False)
+    assert not (plugin / TARGET).exists()
+    done = CliRunner().invoke(command, [*argv, "--allow-dirty"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seatrial.core.errors import EngineError
 from seatrial.core.verdict import Verdict
-from seatrial.measure.accuracy.answers import Answered, Asked
-from seatrial.measure.accuracy.distance import FAR, LIMIT, band, kl
+from seatrial.gates.client import Client
+from seatrial.gates.exchange import Exchange
+from seatrial.measure.accuracy.answers import TOP, Answered, Asked, served
+from seatrial.measure.accuracy.distance import FAR, band, kl
 from seatrial.measure.accuracy.parity import conclude, judge
 
 IDS = list(range(100, 110))
@@ -44,8 +48,11 @@ def test_the_same_noise_twice_is_in_the_band(seed):
 
 
 def test_an_amplitude_above_the_limit_is_out_and_few_positions_are_not_judged():
-    wide = band("prefill", noisy(1e-4 * (2.5 * LIMIT) ** 2, 120, 1), noisy(1e-4, 120, 2))
+    # Three times the amplitude: too little to be far, so that the quantiles alone must see it.
+    wide = band("prefill", noisy(1e-4 * 3.0**2, 120, 1), noisy(1e-4, 120, 2))
+    assert not wide.far_is_more
     assert wide.out
+    assert not band("prefill", noisy(1e-4 * 1.3**2, 120, 1), noisy(1e-4, 120, 2)).out
     assert not band("prefill", [1.0] * 5, [1e-9] * 5).out
 
 
@@ -138,3 +145,39 @@ def test_two_wide_divergences_of_six_prompts_do_not_make_each_other_a_fault():
         truth["best"][35], truth["best_logprob"][35] = IDS[1], math.log(0.3) + 1.0
     facts = judge("c", [engine] * 6, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e")
     assert conclude(facts).outcome.verdict is Verdict.FAIL
+
+
+def client(document, status=200):
+    body = json.dumps(document).encode()
+    reply = Exchange(method="POST", path="/x", how="answered", duration_s=0.1, status=status, body=body)
+    sent = []
+
+    def send(method, path, words):
+        sent.append(words)
+        return reply
+
+    return Client("tiny", send), sent
+
+
+def test_a_served_answer_is_read_with_ids_and_log_probabilities_of_both_parts():
+    choice = {
+        "prompt_token_ids": [5, 6],
+        "token_ids": [7],
+        "prompt_logprobs": [None, {"6": {"logprob": -0.5}, "9": {"logprob": -1.5}}],
+        "logprobs": {"top_logprobs": [{"token_id:7": -0.25}]},
+    }
+    asking, sent = client({"choices": [choice]})
+    (answer,) = served(asking, [Asked(text="hi"), Asked(text="picture", image=True)], max_tokens=1)
+    assert answer.prompt_ids == (5, 6)
+    assert answer.top == (None, {6: -0.5, 9: -1.5}, {7: -0.25})
+    assert (sent[0]["temperature"], sent[0]["prompt_logprobs"]) == (0, TOP)
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("document", [{}, {"choices": []}, {"choices": [{"token_ids": [1], "prompt_token_ids": None}]}])
+def test_a_server_without_token_ids_is_refused_with_the_way_out(document):
+    with pytest.raises(EngineError, match="lacks token ids") as caught:
+        served(client(document)[0], [Asked(text="hi")], max_tokens=1)
+    assert "--in-process" in caught.value.mend
+    with pytest.raises(EngineError, match="HTTP 400"):
+        served(client(document, 400)[0], [Asked(text="hi")], max_tokens=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -183,3 +184,12 @@ def test_the_bottleneck_class_comes_with_its_figures(write, answer):
     kinds = [answer(write(e)).ranks[0].devices[0].bottleneck for e in (busy, idle, talk)]
     assert [k.kind for k in kinds] == ["compute", "host", "communication"]
     assert {m.name: round(m.value, 3) for m in kinds[1].measures}["host"] == round(1 - 6000 / 19300, 3)
+
+
+def test_calls_that_only_overlap_cost_no_square():
+    n = 60_000
+    began = time.process_time()
+    found = nest(np.arange(n, dtype=np.int64), np.full(n, 10**6, np.int64), np.zeros(n, np.int32))
+    assert int(found.depth.max()) == n - 1
+    # Looking through all rows at every level would take minutes.
+    assert time.process_time() - began < 15

@@ -53,6 +53,14 @@ def test_the_second_answer_comes_from_beside_the_trace_and_a_changed_trace_is_re
     assert "SwiGlu" in run("read", path, "--json").output
 
 
+def test_a_folder_named_by_a_dot_is_read_and_answered_again(write, monkeypatch):
+    path = write(EVENTS, name="captures/rank0.pt.trace.json")
+    monkeypatch.chdir(path.parent)
+    first = run("read", ".", "--json").output
+    assert run("read", ".", "--json").output == first
+    assert (path.parent.parent / "captures.seatrial.json").is_file()
+
+
 def test_nothing_to_say_is_inconclusive(write):
     assert run("read", write([]), "--no-cache").exit_code == 3
 

@@ -137,7 +137,7 @@ def _findings(path: str, conflicts: int, found: tuple[Proposal, ...]) -> tuple[F
                 code="F010",
                 severity=Severity.WARNING,
                 place=f"{proposal.file}:{proposal.line}",
-                message=f"{proposal.old} does not fit: {proposal.why}",
+                message=f"{proposal.old} does not fit this vLLM; {proposal.why}",
                 next_step=f"Write {proposal.new}." if proposal.new else "To be decided by hand.",
             )
         )

@@ -3,6 +3,8 @@
 In: a checkpoint folder, the engine's sources, a plugin's root. Out: a `Scaffold`. Refuses (UsageError): an architecture
 that the engine has a class for (overwriting it needs `fork`), a config.json without an architecture, a plugin root that
 is none. What the checkpoint does not decide is a finding F001 and a place in the file that raises.
+
+Files, tests, registration and findings of one model are gathered in one place, hence the length.
 """
 
 from __future__ import annotations

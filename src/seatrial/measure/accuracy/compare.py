@@ -15,7 +15,7 @@ from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
-from seatrial.measure.accuracy.records import Prediction, RequestConfig
+from seatrial.measure.accuracy.records import Prediction
 from seatrial.measure.accuracy.run import AccuracyRun
 
 ALPHA = 0.05
@@ -98,7 +98,7 @@ def compare(first: AccuracyRun, second: AccuracyRun, *, alpha: float = ALPHA) ->
     judged = [i for i in common if _answered(one[i]) and _answered(two[i])]
     pairs = [(_right(one[i]), _right(two[i])) for i in judged]
     test = mcnemar(pairs)
-    differences = (*_differences(first.request, second.request), *([f"{len(other)} prompts differ"] if other else []))
+    differences = (*_differences(first, second), *([f"{len(other)} prompts differ"] if other else []))
     stable, unstable = _stability(two)
     facts = ComparisonFacts(
         questions=len(judged),
@@ -218,10 +218,9 @@ def _changed(identity: str, a: Prediction, b: Prediction) -> Changed:
     )
 
 
-def _differences(one: RequestConfig, two: RequestConfig) -> tuple[str, ...]:
+def _differences(first: AccuracyRun, second: AccuracyRun) -> tuple[str, ...]:
+    """Settings of requests, template and extraction that are not the same."""
     names = ("temperature", "top_p", "top_k", "max_tokens", "seed", "chat_template", "num_fewshot", "extra_body")
-    return tuple(
-        f"{n} is {getattr(one, n)!r} in the first run, {getattr(two, n)!r} in the second"
-        for n in names
-        if getattr(one, n) != getattr(two, n)
-    )
+    pairs = [(n, getattr(first.request, n), getattr(second.request, n)) for n in names]
+    pairs += [(n, getattr(first.dataset, n), getattr(second.dataset, n)) for n in ("template", "answer_pattern")]
+    return tuple(f"{n} is {a!r} in the first run, {b!r} in the second" for n, a, b in pairs if a != b)

@@ -1,7 +1,8 @@
 """The lower rungs against a running server: L0 service, L1 one prompt, L2 assertions, L3 to L5 own questions.
 
 In: a client. Out: a `Score` and the five files of `run.py`. Transport faults never end a run: they make it partial, and
-a server that was restarted in the middle does too. (L3 to L5 by lm-eval, evalscope, AISBench: `outside.py`.)
+a server that was restarted in the middle does too. (L3 to L5 by lm-eval, AISBench: `outside.py`.)
+A little over 250 lines: the rungs share how a question is asked and judged.
 """
 
 from __future__ import annotations

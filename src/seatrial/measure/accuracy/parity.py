@@ -3,6 +3,7 @@
 In: what the engine answered (`answers.py`) and a probe session for the reference. Out: `ParityFacts` in a `StepResult`.
 The reference scores the engine's own sequences, so one forward pass per sequence is enough and a divergence does not
 spoil the positions behind it. Refuses (EngineError): a reference that cannot be loaded.
+A little over 250 lines: records, judging and findings of one verdict.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def conclude(facts: ParityFacts) -> StepResult:
     )
     wrong = errors(found)
     if wrong:
-        outcome = failed(wrong[0].message)
+        outcome = failed(f"{wrong[0].place}: {wrong[0].message}")
     elif not judged:
         outcome = inconclusive(f"fewer than {FEWEST} positions to compare: ask more prompts or longer ones")
     else:
@@ -258,11 +259,9 @@ def conclude(facts: ParityFacts) -> StepResult:
 
 def _distance(b: Band) -> Finding:
     if b.worst > LIMIT:
-        message = (
-            f"{b.part}: the engine is {b.worst:.1f} times as far from the reference as rounding is (limit {LIMIT:g})"
-        )
+        message = f"the engine is {b.worst:.1f} times as far from the reference as rounding is (limit {LIMIT:g})"
     else:
-        message = f"{b.part}: {b.far} of {b.positions} positions are far from the reference, by rounding {b.noise_far}"
+        message = f"{b.far} of {b.positions} positions are far from the reference, by rounding {b.noise_far}"
     code = "A101" if b.part == "prefill" else "A102"
     return _finding(code, b.part, message, "Find the module: seatrial accuracy locate …")
 

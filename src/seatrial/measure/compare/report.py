@@ -1,8 +1,8 @@
 """Reports of comparisons, in English or Chinese: one per load, and a master over all loads with trends as SVG.
 
 In: `Judged` and the runs behind it. Out: Markdown (and SVG texts) by file name. Where the runs are not comparable there
-is only the list of why: no percentage, no winner, no chart. A better-than is given only for figures whose difference
-holds after Holm's correction over all figures shown.
+is only the list of why: no percentage, no winner, no chart. A better-than is given figure by figure in a fixed order,
+and ends at the first figure that shows none, so that many figures make no false claims.
 """
 
 from __future__ import annotations
@@ -81,16 +81,20 @@ def master(loads: Sequence[Loaded], language: Language) -> dict[str, str]:
 
 
 def better(judged: Judged) -> dict[str, str]:
-    """Figure to the label of the side that is better there, by Holm's step-down over all figures compared."""
-    known = sorted(((c.p, n) for n, c in judged.figures.items() if c.p is not None), key=lambda pair: pair[0])
+    """Figure to the label of the side that is better there, by fixed-sequence testing.
+
+    The judged figure first, then the others in the order of `FIGURES`, each at 5 %; the first that shows nothing ends
+    it. So the chance of any false claim in the whole table stays at 5 % (Maurer et al. 1995), and no figure needs more
+    runs than the judged one.
+    """
     found: dict[str, str] = {}
-    for rank, (p, name) in enumerate(known):
-        if p > ALPHA / (len(known) - rank):
-            break
-        if name in judged.tied:
+    for name in (judged.judged_by, *(n for n in FIGURES if n != judged.judged_by)):
+        result = judged.figures.get(name)
+        if result is None:
             continue
-        gained = judged.figures[name].change > 0
-        found[name] = judged.label_b if gained == FIGURES[name] else judged.label_a
+        if result.p is None or result.p >= ALPHA or name in judged.tied:
+            break
+        found[name] = judged.label_b if (result.change > 0) == FIGURES[name] else judged.label_a
     return found
 
 

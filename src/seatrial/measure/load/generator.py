@@ -4,6 +4,7 @@ Open loop: a request is sent when it is due, whatever became of those before it,
 (no coordinated omission). Closed loop: a request takes the place of one that ended. The run ends early, and says so
 (`partial`), when a signal comes, the service is gone, the file of records cannot be written, or the clock cannot be
 trusted. One thread, one event loop; the cycle collector is off while requests fly.
+More than 250 lines: one run is one state (connections, requests under way, why it ended) that every method touches.
 """
 
 from __future__ import annotations

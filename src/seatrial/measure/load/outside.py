@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,16 +186,17 @@ def _aiperf(python: Path, workload: Workload, url: str, model: str, tokenizer: s
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the group, if anything of it is left."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    """End the group, if anything of it is left, and wait until nothing is."""
+    for number, grace_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + grace_s
         try:
             os.killpg(process.pid, number)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
         except ProcessLookupError:
             return
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def _tail(log: Path) -> str:

@@ -29,6 +29,8 @@ class Answer(Record):
 
 
 def answer_file(first: Path) -> Path:
+    # Resolved, because `.` has no name to put anything beside.
+    first = first.resolve()
     return first.with_name(first.name + ".seatrial.json")
 
 

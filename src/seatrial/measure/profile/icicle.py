@@ -11,12 +11,14 @@ from seatrial.measure.profile.nesting import nest
 
 MOST_NODES = 6000
 LEAST_SHARE = 0.0005
+MOST_DEPTH = 512
 
 
 def icicle(table: EventTable) -> dict[str, Any]:
     """Nodes as columns: parent (-1 for a root), name, total ns, calls; parents come before children.
 
-    Nodes below `LEAST_SHARE` of the whole, and beyond `MOST_NODES`, are left out: their time shows as their parent's.
+    Nodes below `LEAST_SHARE` of the whole, beyond `MOST_NODES` or deeper than `MOST_DEPTH` are left out: their time
+    shows as their parent's.
     """
     rows = np.flatnonzero(table.of(Kind.CPU_OP, Kind.RUNTIME, Kind.PYTHON, Kind.ANNOTATION))
     part = table.take(rows)
@@ -27,7 +29,7 @@ def icicle(table: EventTable) -> dict[str, Any]:
     totals: list[int] = []
     calls: list[int] = []
     root = int(part.dur[nested.depth == 0].sum()) if len(part) else 0
-    for depth in range(int(nested.depth.max()) + 1 if len(part) else 0):
+    for depth in range(min(int(nested.depth.max()) + 1, MOST_DEPTH) if len(part) else 0):
         mine = np.flatnonzero((nested.depth == depth) & (part.dur > 0))
         above = nested.parent[mine]
         over = np.where(above >= 0, node[np.maximum(above, 0)], -1)

@@ -44,9 +44,12 @@ def nest(start: I64, dur: I64, track: np.ndarray) -> Nest:
             closed = np.searchsorted(np.sort(end[rows]), start[rows], side="right")
             level = np.arange(len(rows)) - closed
             depth[rows] = level
-            for d in range(1, int(level.max()) + 1):
-                inner = np.flatnonzero(level == d)
-                outer = np.flatnonzero(level == d - 1)
+            # Rows by level, each level in order of time: calls that only overlap can make as many levels as rows.
+            by_level = np.argsort(level, kind="stable")
+            at_level = np.searchsorted(level[by_level], np.arange(int(level.max()) + 2))
+            for d in range(1, len(at_level) - 1):
+                outer = by_level[at_level[d - 1] : at_level[d]]
+                inner = by_level[at_level[d] : at_level[d + 1]]
                 if len(inner) and len(outer):
                     at = np.searchsorted(outer, inner) - 1
                     parent[rows[inner]] = np.where(at >= 0, rows[outer[np.maximum(at, 0)]], -1)

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
 import numpy as np
 
 from seatrial.core.errors import FileFormatError
 from seatrial.measure.profile.readers import chunks
-from seatrial.measure.profile.readers.columns import DTYPES, Columns, Part, merge
+from seatrial.measure.profile.readers.columns import DTYPES, NOT_JSON, Columns, Part, merge
 from seatrial.measure.profile.readers.packed import PACKED, open_packed
 
 WINDOW = 4 << 20
@@ -62,13 +61,18 @@ def read(path: Path, *, processes: int | None = None) -> Read:
             with open_packed(path) as stream:
                 return _stream(stream, path)
         size = path.stat().st_size
-        share = processes if processes is not None else (os.cpu_count() or 1)
+        share = processes if processes is not None else _cores()
         if share > 1 and size >= PARALLEL_FROM:
             found = _parallel(path, size, min(share - 1, MOST_HELPERS))
             if found is not None:
                 return found
         with path.open("rb") as stream:
             return _stream(stream, path)
+
+
+def _cores() -> int:
+    """The cores this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _stream(stream: IO[bytes], path: Path) -> Read:
@@ -128,7 +132,7 @@ def _parallel(path: Path, size: int, helpers: int) -> Read | None:
                 columns.add(chunks.without_comma(_exactly(handle, *ranges[i])))
             parts = [columns.finish()]
             answers = [_receive(helper) for helper in running]
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return None
         finally:
             for helper in running:
@@ -206,7 +210,7 @@ def helper_main(work: dict[str, Any], out: IO[bytes]) -> None:
                 tail = chunks.read_tail(columns, data, separator)
             else:
                 columns.add(chunks.without_comma(data))
-    except (msgspec.DecodeError, FileFormatError):
+    except (*NOT_JSON, FileFormatError):
         out.write(b'{"failed": true}\n')
         return
     finally:

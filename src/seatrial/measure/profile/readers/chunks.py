@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from seatrial.core.errors import FileFormatError
-from seatrial.measure.profile.readers.columns import Columns
+from seatrial.measure.profile.readers.columns import NOT_JSON, Columns
 
 CHUNK = 16 << 20
 HEAD = 64 << 20
@@ -64,7 +64,7 @@ def read_head(data: bytes, where: str) -> Head:
 def _object(text: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -73,7 +73,7 @@ def _learn(data: bytes) -> bytes:
     for tried, found in enumerate(BETWEEN.finditer(data)):
         try:
             msgspec.json.decode(b"[" + data[: found.start() + 1] + b"]")
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             if tried > 256:
                 return b""
             continue
@@ -128,7 +128,7 @@ def read_tail(columns: Columns, data: bytes, separator: bytes) -> Tail:
     while at >= 0 and tried < 10_000:
         try:
             columns.add(last[:at])
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except NOT_JSON:
             at = last.find(b"]", at + 1)
             tried += 1
             continue
@@ -137,7 +137,7 @@ def read_tail(columns: Columns, data: bytes, separator: bytes) -> Tail:
     whole = without_comma(last)
     try:
         columns.add(whole)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         return Tail(document={}, torn=True, lost_bytes=len(last))
     return Tail(document={}, torn=True, lost_bytes=0)
 
@@ -146,7 +146,7 @@ def add(columns: Columns, elements: bytes | memoryview, separator: bytes) -> Non
     """Add a stretch; if it is not JSON, add what is, piece by piece, and count what is not."""
     try:
         columns.add(elements)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         _salvage(columns, bytes(elements), separator)
 
 
@@ -182,7 +182,7 @@ def _salvage(columns: Columns, elements: bytes, separator: bytes) -> None:
 def _is_json(elements: memoryview) -> bool:
     try:
         msgspec.json.decode(b"".join([b"[", elements, b"]"]), type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except NOT_JSON:
         return False
     return True
 

@@ -5,6 +5,7 @@ A `Columns` is filled by one process; `Part` is what it hands over, with its own
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from seatrial.measure.profile.events import I64
 from seatrial.measure.profile.readers.decimals import FLOAT_LIMIT, from_floats, parse
-from seatrial.measure.profile.readers.wire import ANYTHING, EVENTS, TEXT_EVENTS, Event, TextEvent, odd
+from seatrial.measure.profile.readers.wire import EVENTS, TEXT_EVENTS, Event, TextEvent, odd
 
 # Metadata events are a handful per process; a file with more than this is not a profile.
 METADATA_LIMIT = 100_000
@@ -23,6 +24,8 @@ FARTHEST_NS = 7_258_118_400_000_000_000
 DTYPES: dict[str, Any] = {"start": np.int64, "dur": np.int64, "name": np.int32, "label": np.int32, "track": np.int32}
 DTYPES |= {"correlation": np.int64, "shape": np.int32}
 COMPLETE = "X"
+# What msgspec raises for bytes that are no JSON, no UTF-8, or nested without end.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(kw_only=True)
@@ -57,6 +60,13 @@ class Columns:
         """Elements of an event array, commas but no brackets; raises msgspec.DecodeError if that is not JSON."""
         document = b"".join([b"[", elements, b"]"])
         try:
+            self._decode(document)
+        except UnicodeDecodeError:
+            # A name cut in the middle of a character is still a name.
+            self._decode(document.decode("utf-8", "replace").encode())
+
+    def _decode(self, document: bytes) -> None:
+        try:
             if not self.text:
                 events = EVENTS.decode(document)
                 if self._add_floats(events):
@@ -64,7 +74,7 @@ class Columns:
                 self.text = True
             self._add_text(TEXT_EVENTS.decode(document))
         except msgspec.ValidationError:
-            self._add_text(self._odd(ANYTHING.decode(document)))
+            self._add_text(self._odd(_untyped(document)))
 
     def count(self, what: str, by: int = 1) -> None:
         if by:
@@ -108,7 +118,7 @@ class Columns:
             else:
                 self.count("metadata events beyond the limit")
         elif e.name == "[memory]" and args is not None and isinstance(args.allocated, int):
-            when = from_floats(np.array([e.ts or 0.0]))[0] if isinstance(e, Event) else parse(bytes(e.ts)).value[0]
+            when = round((e.ts or 0.0) * 1000) if isinstance(e, Event) else parse(bytes(e.ts)).value[0]
             device = args.device if isinstance(args.device, int) else -1
             reserved = args.reserved if isinstance(args.reserved, int) else -1
             row = [int(when), device, args.allocated, reserved]
@@ -176,6 +186,15 @@ class Columns:
             memory=self._memory,
             counts=self.counts,
         )
+
+
+def _untyped(document: bytes) -> list[Any]:
+    """The elements as plain data; the standard library's decoder takes numbers (1e999) that msgspec refuses."""
+    try:
+        elements = json.loads(document)
+    except ValueError as exc:
+        raise msgspec.DecodeError(str(exc)) from exc
+    return elements if isinstance(elements, list) else []
 
 
 def _sift(events: list[Any]) -> tuple[list[Any], list[Any]]:

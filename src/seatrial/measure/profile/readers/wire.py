@@ -48,7 +48,6 @@ class TextEvent(msgspec.Struct, gc=False):
 
 EVENTS = msgspec.json.Decoder(list[Event])
 TEXT_EVENTS = msgspec.json.Decoder(list[TextEvent])
-ANYTHING = msgspec.json.Decoder(list[Any])
 
 
 def odd(element: Any) -> TextEvent | None:

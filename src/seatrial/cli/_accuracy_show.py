@@ -1,0 +1,76 @@
+"""How the results of `seatrial accuracy` are shown to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from seatrial.cli.common import STYLES, leave, out, print_json
+
+if TYPE_CHECKING:
+    from seatrial.core.step import StepResult
+
+
+def show(result: StepResult, as_json: bool, lines: Callable[[Any], list[str]]) -> None:
+    verdict = result.outcome.verdict
+    if as_json:
+        print_json(result)
+        leave(verdict)
+    console = out()
+    for line in lines(result.facts):
+        console.print(line, markup=False)
+    for finding in result.findings:
+        console.print(finding.one_line(), markup=False)
+        if finding.next_step:
+            console.print(f"     {finding.next_step}", markup=False)
+    console.print(f"[{STYLES[verdict]}]{verdict.value}[/]", end=": ")
+    console.print(result.outcome.reason or result.summary, markup=False)
+    leave(verdict)
+
+
+def parity_lines(facts: Any) -> list[str]:
+    lines = [f"{facts.engine} ({facts.how}, {facts.serving_dtype}) against {facts.reference} ({facts.truth_dtype})"]
+    for b in facts.bands:
+        if b.positions:
+            told = ", ".join(f"{a:.2f}" for a in b.amplitudes)
+            lines.append(f"{b.part}: {b.positions} positions, {told} times the noise at 50, 75, 90 %; {b.far} far")
+    lines.append(
+        f"best token agrees at {100 * facts.agreement:.1f} %, best five overlap {100 * facts.top_overlap:.1f} %"
+    )
+    return lines
+
+
+def locate_lines(facts: Any) -> list[str]:
+    rows = list(facts.rows)
+    if facts.first is not None:
+        place = rows.index(facts.first)
+        rows = rows[max(0, place - 4) : place + 3]
+    else:
+        rows = rows[-5:]
+    lines = []
+    for r in rows:
+        mark = "->" if r is facts.first or r == facts.first else "  "
+        numbers = f"{r.relative:.2e} (noise {r.noise:.2e}, cosine {r.cosine:.5f})"
+        lines.append(f"{mark} {'decode ' if r.step else ''}{r.key}: {numbers}{'  outside' if r.out else ''}")
+    if facts.unmatched:
+        lines.append(
+            f"without a counterpart: {', '.join(facts.unmatched[:6])}{' …' if len(facts.unmatched) > 6 else ''}"
+        )
+    return lines
+
+
+def compare_lines(facts: Any) -> list[str]:
+    lines = [f"{s.name}: {s.questions} questions, {s.first:.3f} -> {s.second:.3f}, p {s.p:.3g}" for s in facts.subsets]
+    lines += [f"index {c.id}: {c.first} -> {c.second} ({c.how}, {c.kind})" for c in facts.changed[:20]]
+    if facts.stable_bad:
+        lines.append(f"wrong in every repeat: {', '.join(facts.stable_bad[:20])}")
+    return lines
+
+
+def ab_lines(facts: Any) -> list[str]:
+    return [
+        f"{c.variant.name:12} {c.state:9} "
+        + (f"{c.agreement.equal}/{c.agreement.prompts} " if c.agreement else "")
+        + (c.reason or c.variant.says)
+        for c in facts.cells
+    ]

@@ -1,0 +1,154 @@
+"""Outside tools as programs, and the reports over one and over several loads."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.measure.made import side, workload
+from tests.measure.test_bench_command import document, seatrial
+
+from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.record import replace
+from seatrial.measure.compare.report import Loaded, better, master, report
+from seatrial.measure.compare.verdict import judge
+from seatrial.measure.load.outside import TOOLS, outside_command, run_outside
+
+DATA = Path(__file__).parent / "data"
+FAKE = f"""#!{sys.executable}
+import pathlib, shutil, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--result-dir") + 1])
+out.mkdir(exist_ok=True)
+shutil.copy({str(DATA / "vllm-0.32.json")!r}, out / "vllm.json")
+"""
+
+
+def fake_tool(folder, text=FAKE):
+    folder.mkdir()
+    (folder / "vllm").write_text(text)
+    (folder / "vllm").chmod(0o755)
+    (folder / "python").symlink_to(sys.executable)
+    return folder / "python"
+
+
+def test_an_outside_tool_is_run_and_what_it_wrote_is_kept(stand_in, bench_place):
+    place = bench_place()
+    python = fake_tool(place / "tools")
+    url, _ = stand_in()
+    words = ["bench", "run", "--service", url, "--checkpoint", "model", "--workload", "w.toml", "--tool", "vllm"]
+    done = seatrial(place, *words, "--tool-python", str(python), "--no-smoke", "--json", check=0)
+    (run,) = document(done)["runs"]
+    assert run["metrics"]["tool"] == "vllm"
+    assert run["metrics"]["warmup"] == 4
+    assert run["level"] == "debug"
+    assert "outside tool" in run["doubts"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"#!{sys.executable}\nimport sys; sys.exit('no such model')\n", "exit code 1: no such model"),
+        (f"#!{sys.executable}\n", "holds no result"),
+    ],
+)
+def test_an_outside_tool_that_fails_or_writes_nothing_is_no_result(tmp_path, text, words):
+    from seatrial.core.errors import SeatrialError
+
+    python = fake_tool(tmp_path / "tools", text)
+    made = workload()
+    out = tmp_path / "out"
+    command = outside_command("vllm", python, made, url="http://h:1", model="m", tokenizer="/t", out=out)
+    with pytest.raises(SeatrialError, match=words):
+        run_outside("vllm", command, made, out, tmp_path / "log", timeout_s=20)
+
+
+def test_a_tool_that_hangs_is_ended_with_all_it_started(tmp_path):
+    text = f"#!{sys.executable}\nimport subprocess, time\nsubprocess.Popen(['sleep', '61.5'])\ntime.sleep(60)\n"
+    python = fake_tool(tmp_path / "tools", text)
+    command = outside_command("vllm", python, workload(), url="http://h:1", model="m", tokenizer="/t", out=tmp_path)
+    with pytest.raises(EngineError, match="did not end"):
+        run_outside("vllm", command, workload(), tmp_path, tmp_path / "log", timeout_s=0.5)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "61.5"]]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_tool_is_told_the_whole_workload(tool):
+    made = workload(
+        requests=33, concurrency=7, warmup=0 if tool == "guidellm" else 5, input_tokens=48, output_tokens=17
+    )
+    to = {"url": "http://h:1", "model": "m", "tokenizer": "/t", "out": Path("/o")}
+    line = outside_command(tool, Path("/x/python"), made, **to).shell()
+    for value in ("33", "7", "48", "17", "http://h:1"):
+        assert re.search(rf"\b{re.escape(value)}\b", line), (value, line)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_a_tool_cannot_be_told_is_refused(tool):
+    made = workload(kind="jsonl", file="x.jsonl", input_tokens=0, output_tokens=0)
+    to = {"url": "http://h:1", "model": "m", "tokenizer": "/t", "out": Path("/o")}
+    with pytest.raises(UsageError, match="random prompts only"):
+        outside_command(tool, Path("/x/python"), made, **to)
+
+
+def loaded(values_a, values_b, concurrency, historical=None):
+    changes = {"workload__concurrency": concurrency}
+    a = side(values_a, label="xLLM", **changes)
+    b = side(values_b, label="vLLM", **changes, **{"flag.x": "1"})
+    a, b = ([replace(r, metrics=replace(r.metrics, concurrency=concurrency)) for r in s] for s in (a, b))
+    judged = judge(a, b, under_test=["flag.x"])
+    return Loaded(judged=judged, a=tuple(a), b=tuple(b), historical=historical or {})
+
+
+A, B = [100.0, 101.0, 99.5, 100.5, 100.2], [120.0, 121.0, 119.5, 120.5, 120.2]
+
+
+def test_the_master_report_has_a_trend_over_all_loads_in_both_languages():
+    loads = [loaded(A, B, 8), loaded([v / 2 for v in A], [v / 2 for v in B], 1)]
+    for language, word in (("en", "Concurrency"), ("zh", "并发")):
+        files = master(loads, language)
+        text = files["report.md"]
+        assert word in text
+        assert text.index("| 1 |") < text.index("| 8 |")
+        assert "+20.0%" in text
+        chart = files["trend-request_throughput.svg"]
+        assert chart.count("<circle") == 4
+        assert "xLLM" in chart
+        assert "trend-request_throughput.svg" in text
+
+
+def test_one_load_that_is_not_comparable_takes_the_charts_from_all():
+    fair, unfair = loaded(A, B, 8), loaded(A, B, 1)
+    other = side(B, label="vLLM", model="other")
+    unfair = replace(unfair, judged=judge(unfair.a, other, under_test=[]), b=tuple(other))
+    files = master([fair, unfair], "en")
+    assert list(files) == ["report.md"]
+    assert "not comparable" in files["report.md"]
+
+
+def test_a_historical_baseline_says_so_with_its_source():
+    text = report(loaded(A, B, 4, {"xLLM": "baseline/2026-03.md"}), "en")
+    assert "historical baseline, not measured here (source: baseline/2026-03.md)" in text
+    assert "历史基线" in report(loaded(A, B, 4, {"xLLM": "x"}), "zh")
+
+
+def test_every_percentile_has_its_cell_and_unknown_is_a_word():
+    one = loaded(A, B, 4)
+    runs = tuple(replace(r, metrics=replace(r.metrics, itl_ms=None)) for r in one.a)
+    text = report(replace(one, a=runs), "en")
+    for heading in ("TTFT (ms) | avg | p50 | p90 | p99", "TPOT (ms) | avg", "ITL (ms) | avg"):
+        assert heading in text
+    assert "unknown" in text
+
+
+def test_better_is_claimed_in_a_fixed_order_up_to_the_first_figure_that_shows_nothing():
+    # The throughputs differ, the latencies (equal in all runs) do not: the claims end there.
+    one = loaded(A[:4], B[:4], 4)
+    assert better(one.judged) == dict.fromkeys(("request_throughput", "output_throughput", "total_throughput"), "vLLM")
+    figures = dict(one.judged.figures)
+    figures["output_throughput"] = replace(figures["output_throughput"], p=0.3)
+    assert better(replace(one.judged, figures=figures)) == {"request_throughput": "vLLM"}
+    figures["request_throughput"] = replace(figures["request_throughput"], p=0.06)
+    assert better(replace(one.judged, figures=figures)) == {}
