@@ -19,6 +19,7 @@ from seatrial.dryrun.raw import RawDrop, RawDry
 from seatrial.dryrun.readings import Readings
 from seatrial.dryrun.request import DryRequest
 from seatrial.dryrun.tensor import BITS, elements, kind_of, size_bytes
+from seatrial.dryrun.weights import rank_weights
 
 SCHEMA_VERSION = 1
 
@@ -92,6 +93,7 @@ class AccountBuilder:
             rank_shapes=len(shapes),
             all_ranks=self.spread.complete,
             cache=cache(self.readings),
+            weights=rank_weights(raw),
             ops={k: v for r in raw.ranks[:1] for k, v in r.ops.items()},
             placeholders={k: v for r in raw.ranks for k, v in r.placeholders.items()},
             missing_ops={k: v for r in raw.ranks for k, v in r.missing_ops.items()},
