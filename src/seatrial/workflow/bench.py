@@ -30,11 +30,11 @@ from seatrial.measure.compare import BenchRun, Judged, interleaved, judge
 from seatrial.measure.compare.setup import Fact, Setup
 from seatrial.measure.compare.verdict import FIGURES
 from seatrial.measure.load.dataset import Plan, TextMaker, make_plan
-from seatrial.measure.load.facts import checkpoint_facts, declared_facts, launch_facts
+from seatrial.measure.load.facts import DONE_HERE, checkpoint_facts, declared_facts, launch_facts, with_declared
 from seatrial.measure.load.outside import outside_command, run_outside
 from seatrial.measure.load.precheck import Snapshot, snapshot
 from seatrial.measure.load.service import Running, attached, smoke, started
-from seatrial.measure.load.session import measure_once, summary
+from seatrial.measure.load.session import PROFILER, measure_once, outcome_of, summary
 from seatrial.measure.load.sla import judge_sla
 from seatrial.measure.load.workload import Workload
 from seatrial.targets import Located, load_target
@@ -86,6 +86,9 @@ class BenchJob(Record):
             raise ValueError(f"judged_by must be one of {', '.join(FIGURES)}")
         if not self.checkpoint and any(not s.service for s in self.sides):
             raise ValueError("a side without a service needs a checkpoint to start")
+        taken = [name for name in declared_facts(self.facts) if name.startswith(DONE_HERE)]
+        if taken:
+            raise ValueError(f"{taken[0]} is what this bench itself does, and cannot be declared")
 
 
 class BenchEnded(Record):
@@ -242,7 +245,7 @@ class _Bench:
         if running.command is not None:
             reading = before.reading if before is not None else None
             known.update(launch_facts(running.command, self.target, running.version, reading))
-        known.update(declared_facts(self.job.facts))
+        known = with_declared(known, declared_facts(self.job.facts))
         number = len(self.results[side.label]) + 1
         step = f"bench-{side.label}-{number}"
         started_at, began = now(), time.monotonic()
@@ -304,6 +307,7 @@ class _Bench:
         )
         load, dataset = job.workload.load, job.workload.dataset
         known: dict[str, Fact] = {
+            **facts,
             "tool": job.tool,
             "workload.dataset": f"random {dataset.input_tokens} tokens by {job.tool}",
             "workload.order": f"{job.tool} with seed {load.seed}",
@@ -317,13 +321,14 @@ class _Bench:
                 f"sampling.{k}": "server default" if v is None else v
                 for k, v in to_plain(job.workload.sampling).items()
             },
-            **facts,
         }
+        setup = Setup(label=side.label, facts=known)
         level = judge_sla(seen.metrics, job.workload.sla)
         doubts = ("an outside tool: nobody looked around its load", *seen.metrics.doubts)
+        doubts += (PROFILER,) if setup.is_profiled else ()
         bench = BenchRun(
             schema_version=1,
-            setup=Setup(label=side.label, facts=known),
+            setup=setup,
             metrics=seen.metrics,
             level="debug",
             doubts=doubts,
@@ -331,7 +336,7 @@ class _Bench:
         )
         return StepResult(
             step=step,
-            outcome=passed() if level.verdict is Verdict.NOT_APPLICABLE else level,
+            outcome=outcome_of(bench),
             summary=summary(seen.metrics),
             facts=bench,
             commands=(command,),

@@ -31,6 +31,8 @@ TOKENIZER_FILES = (
 ADDRESS_FLAGS = {"host", "port", "served-model-name", "model"}
 PROFILERS = {"PROFILING_MODE": ("dynamic", "true"), "VLLM_TORCH_PROFILER_DIR": None, "VLLM_TORCH_CUDA_PROFILE": None}
 LARGEST = 64 << 20
+# Beginnings of the facts that a bench makes true itself.
+DONE_HERE = ("workload.", "sampling.", "sla", "tool")
 
 
 def checkpoint_facts(folder: Path) -> dict[str, Fact]:
@@ -59,7 +61,7 @@ def launch_facts(command: Command, target: Target, version: str, reading: Device
     facts["devices"] = _devices(target, reading)
     order = command.env.get(target.devices.visible_env) if target.devices.visible_env else ""
     facts["device_order"] = order or "all, in the system's order"
-    facts["profiling"] = _has_profiler(command.env, flags)
+    facts["profiler_attached"] = _has_profiler(command.env, flags)
     if "dtype" in flags and flags["dtype"] != "auto":
         facts["dtype"] = flags["dtype"]
     if "quantization" in flags:
@@ -94,6 +96,17 @@ def declared_facts(pairs: tuple[str, ...]) -> dict[str, Fact]:
             raise UsageError(f"{pair!r} is no fact", mend="Give it as name=value, for example dtype=bfloat16.")
         facts[name] = plain(value)
     return facts
+
+
+def with_declared(known: dict[str, Fact], declared: dict[str, Fact]) -> dict[str, Fact]:
+    """What is known, and what is declared where nothing is known; raises UsageError where the two contradict."""
+    for name, value in declared.items():
+        seen = known.get(name)
+        if seen is not None and (seen != value or type(seen) is not type(value)):
+            raise UsageError(
+                f"{name} was seen to be {seen!r} and is declared as {value!r}", mend=f"Leave out --fact {name}=…."
+            )
+    return {**known, **declared}
 
 
 def plain(text: str) -> Fact:
