@@ -18,14 +18,14 @@ import msgspec
 
 from seatrial.core.command import Command
 from seatrial.core.errors import SeatrialError, Stopped, UsageError
-from seatrial.core.record import Record, from_plain, replace, to_plain
+from seatrial.core.record import Record, from_plain, replace, to_json, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, combine, failed, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
 from seatrial.evidence import Run, StoredStep, Workspace
-from seatrial.evidence.records import now
+from seatrial.evidence.records import now, sha256
 from seatrial.measure.compare import BenchRun, Judged, interleaved, judge
 from seatrial.measure.compare.setup import Fact, Setup
 from seatrial.measure.compare.verdict import FIGURES
@@ -144,6 +144,7 @@ class _Bench:
         self.stored: list[StoredStep] = []
         self.smoked: set[str] = set()
         self.broken = ""
+        self.inputs = ""
         self.texts: dict[tuple[int, int], list[str]] = {}
 
     def run(self) -> BenchEnded:
@@ -169,6 +170,8 @@ class _Bench:
             inputs=inputs,
             argv=self.argv,
         )
+        # The whole run is done again by a replay: a single step's inputs are those of the run. (Empty means "not run".)
+        self.inputs = sha256(to_json([manifest.arguments, manifest.target, versions, inputs]))
         run = Run.create(self.workspace.runs_folder / name, manifest)
         self.say(f"run {name}")
         try:
@@ -274,8 +277,8 @@ class _Bench:
         bench: BenchRun = replace(result.facts, evidence=f"{run.run_id}/{step}")
         result = replace(result, facts=bench)
         self.results[side.label].append(bench)
-        # The whole run is done again by a replay; a single step's inputs are the job's.
-        self.stored.append(run.store(result, inputs="", started_at=started_at, duration_s=time.monotonic() - began))
+        took = time.monotonic() - began
+        self.stored.append(run.store(result, inputs=self.inputs, started_at=started_at, duration_s=took))
         self.say(f"{side.label}: {result.summary}")
         if bench.metrics.partial:
             self.broken = bench.metrics.partial
@@ -356,11 +359,12 @@ class _Bench:
         result = StepResult(
             step=f"accuracy-{side.label}",
             outcome=passed() if seen.passed else failed(seen.reason),
-            summary="readable answers (level L2, no claim of accuracy)" if seen.passed else seen.reason,
+            summary=f"readable answers (level {seen.level}, no claim of accuracy)" if seen.passed else seen.reason,
             facts=seen,
             findings=seen.findings,
         )
-        self.stored.append(run.store(result, inputs="", started_at=started_at, duration_s=time.monotonic() - began))
+        took = time.monotonic() - began
+        self.stored.append(run.store(result, inputs=self.inputs, started_at=started_at, duration_s=took))
         if not seen.passed:
             self.broken = f"{side.label}: accuracy before performance: {seen.reason}"
 
@@ -398,7 +402,7 @@ class _Bench:
             )
             outcome = judged.outcome()
             result = StepResult(step=VERDICT, outcome=outcome, summary=judged.reason, facts=judged)
-            self.stored.append(run.store(result, inputs="", started_at=now(), duration_s=0.0))
+            self.stored.append(run.store(result, inputs=self.inputs, started_at=now(), duration_s=0.0))
             # The comparison is the question; single runs only answer for themselves.
             verdict, reason = outcome.verdict, judged.reason
             accuracy = [s for s in self.stored if s.step.startswith("accuracy-")]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, from_plain, to_json, to_plain
+from seatrial.core.secrets import redact_plain
 from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.evidence import Run, Workspace
 from seatrial.measure.compare import BenchRun
@@ -153,7 +154,7 @@ def _open(
 ) -> Run:
     if resume is not None:
         run = Run.resume(workspace.run_folder(resume))
-        if to_json(run.manifest.arguments) != to_json(job):
+        if to_json(run.manifest.arguments) != to_json(redact_plain(job)):
             run.close()
             raise UsageError(f"run {run.run_id} is another search", mend="Resume it with its own space and workload.")
         return run

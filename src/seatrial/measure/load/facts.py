@@ -13,6 +13,7 @@ import psutil
 from seatrial.checkpoint import fingerprint
 from seatrial.core.command import Command
 from seatrial.core.errors import UsageError
+from seatrial.core.secrets import redact
 from seatrial.measure.compare.setup import Fact
 from seatrial.platforms.device_tool import DeviceReading
 from seatrial.targets import Target
@@ -51,10 +52,12 @@ def checkpoint_facts(folder: Path) -> dict[str, Fact]:
 
 
 def launch_facts(command: Command, target: Target, version: str, reading: DeviceReading | None) -> dict[str, Fact]:
-    """The engine, its flags and variables, and the devices it sees."""
+    """The engine, its flags and variables (without secrets, whose values make no figure), and the devices it sees."""
     flags = parse_flags(command.argv)
-    facts: dict[str, Fact] = {f"flag.{n}": v for n, v in flags.items() if n not in ADDRESS_FLAGS}
-    facts.update({f"env.{n}": v for n, v in command.env.items() if n not in ("VLLM_PORT",)})
+    facts: dict[str, Fact] = {
+        f"flag.{n}": redact(n.replace("-", "_"), v) for n, v in flags.items() if n not in ADDRESS_FLAGS
+    }
+    facts.update({f"env.{n}": redact(n, v) for n, v in command.env.items() if n not in ("VLLM_PORT",)})
     facts["engine"] = "vllm"
     facts["engine.version"] = version or None
     facts["tensor_parallel"] = int(flags.get("tensor-parallel-size", "1") or 1)
