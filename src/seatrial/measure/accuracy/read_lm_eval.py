@@ -46,9 +46,12 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
                 )
             )
     predictions: list[Prediction] = []
+    kept: dict[str, set[str]] = {}
     for file in sorted(folder.rglob("samples_*.jsonl")):
         name = file.stem.removeprefix("samples_").rsplit("_", 1)[0]
-        predictions += [_prediction(row, name) for row in lines(file)]
+        rows = lines(file)
+        kept.setdefault(name, set()).update(str(row.get("doc_id")) for row in rows)
+        predictions += [_prediction(row, name) for row in rows]
     fewshot = (document.get("n-shot") or {}).get(task)
     return ToolOutput(
         tool="lm-eval",
@@ -58,7 +61,21 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
         figures=tuple(figures),
         num_fewshot=fewshot if isinstance(fewshot, int) else None,
         total=(counts.get(task) or {}).get("original"),
+        missing="; ".join(_missing(counts, kept)),
     )
+
+
+def _missing(counts: dict[str, Any], kept: dict[str, set[str]]) -> list[str]:
+    """Tasks with fewer kept samples than lm-eval says it asked. (Groups have no count of their own.)"""
+    if not kept:
+        return ["no sample was kept beside the figures"]
+    found = []
+    for name, row in counts.items():
+        asked = (row or {}).get("effective") if isinstance(row, dict) else None
+        have = len(kept.get(name, ()))
+        if isinstance(asked, int) and have < asked:
+            found.append(f"{have} of {asked} samples of {name} are kept")
+    return found
 
 
 def _prediction(row: dict[str, Any], task: str) -> Prediction:
