@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record
 from seatrial.measure.accuracy.records import AccuracyScore, RequestConfig
 from seatrial.measure.accuracy.run import read_run
@@ -49,7 +50,7 @@ def read_scores(paths: tuple[Path, ...], *, models: tuple[str, ...] = ()) -> Sco
         try:
             if path.stat().st_size > LARGEST:
                 raise FileFormatError(f"{path} is over {LARGEST >> 20} MiB, which no score document is")
-            data = path.read_bytes()
+            data = read_plain(path, limit=LARGEST)
         except OSError as exc:
             raise FileFormatError(f"{path} cannot be read: {exc.strerror}", mend="Name a score.json.") from exc
         documents.append(data.decode("utf-8", "replace"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
 from seatrial.measure.accuracy.records import Prediction, Status
 
@@ -134,7 +135,7 @@ def load(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST:
             raise FileFormatError(f"{file} is larger than 1 GiB")
-        document = json.loads(file.read_bytes())
+        document = json.loads(read_plain(file, limit=LARGEST))
     except (OSError, ValueError, RecursionError) as exc:
         raise FileFormatError(f"{file}: {exc}") from exc
     if not isinstance(document, dict):
@@ -145,9 +146,11 @@ def load(file: Path) -> dict[str, Any]:
 def lines(file: Path) -> list[dict[str, Any]]:
     """JSON objects, one a line; raises FileFormatError naming the line."""
     found = []
-    if file.stat().st_size > LARGEST:
-        raise FileFormatError(f"{file} is larger than 1 GiB")
-    for place, line in enumerate(file.read_bytes().splitlines(), 1):
+    try:
+        data = read_plain(file, limit=LARGEST)
+    except OSError as exc:
+        raise FileFormatError(f"{file}: {exc.strerror or exc}") from exc
+    for place, line in enumerate(data.splitlines(), 1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as exc:
