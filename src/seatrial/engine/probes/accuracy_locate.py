@@ -46,7 +46,8 @@ def probe(request, progress):
         row["prompt_ids"] = [int(t) for t in tokenizer(row["text"])["input_ids"]]
     for record in request["engine"]:
         record["key"] = record["key"] or sibling("accuracy_watch").key_of(record["module"])
-    chosen = sorted({r for record in request["engine"] for r in record["rows"]})
+    apart = sibling("accuracy_watch").apart
+    chosen = sorted({r for record in request["engine"] if not apart(record["module"]) for r in record["rows"]})
     prepare, _ = reference._inputs({"checkpoint": request["checkpoint"], "rows": [row]})
     seen, weights = {}, {}
     for name in ("dtype", "truth"):
