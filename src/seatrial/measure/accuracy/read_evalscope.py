@@ -110,9 +110,8 @@ def _prediction(row: dict[str, Any], task: str, subset: str) -> Prediction:
         status = "not-extracted"
     target = row.get("target")
     messages = row.get("messages")
-    asked: dict[str, Any] = (
-        next((m for m in messages if m.get("role") == "user"), {}) if isinstance(messages, list) else {}
-    )
+    spoken = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+    asked: dict[str, Any] = next((m for m in spoken if m.get("role") == "user"), {})
     sample = row.get("sample_score")
     again = sample.get("generation_index") if isinstance(sample, dict) else 0
     return Prediction(
