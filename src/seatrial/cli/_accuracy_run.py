@@ -1,4 +1,4 @@
-"""How `seatrial accuracy run` chooses between its own prompts, the user's questions and lm-eval."""
+"""How `seatrial accuracy run` chooses between its own prompts, the user's questions and an evaluation tool."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FIRST = 8  # questions of an L3 whose limit was not given
 TOOL_S = 7200.0
+PACKAGES = {"lm-eval": "'lm_eval[api]'", "evalscope": "evalscope"}
 
 
 def run_level(
@@ -32,6 +33,7 @@ def run_level(
     dataset: Path | None,
     task: str | None,
     task_path: Path | None,
+    tool: str,
     tool_python: Path | None,
     limit: int | None,
     fewshot: int | None,
@@ -48,6 +50,7 @@ def run_level(
     from seatrial.gates.requests import has_chat_template
     from seatrial.measure.accuracy import ladder, outside, serving
     from seatrial.measure.accuracy.dataset import read_questions
+    from seatrial.measure.accuracy.read_evalscope import read_evalscope
     from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
     from seatrial.measure.accuracy.records import SMOKE, RequestConfig
 
@@ -57,8 +60,10 @@ def run_level(
         raise UsageError(f"level {level} asks prompts of its own", mend="Use --level L3 with --dataset or --task.")
     if task is not None and tool_python is None:
         raise UsageError(
-            "--task needs --tool-python", mend="Make one: python -m venv DIR && DIR/bin/pip install 'lm_eval[api]'."
+            "--task needs --tool-python", mend=f"Make one: python -m venv DIR && DIR/bin/pip install {PACKAGES[tool]}."
         )
+    if tool == "evalscope" and (fewshot is not None or chat is False):
+        raise UsageError("evalscope asks the chat endpoint its own examples", mend="Leave --fewshot and --no-chat out.")
     limit = FIRST if level == "L3" and limit is None else limit
     if level in ("L4", "L5") and limit is not None:
         raise UsageError(f"level {level} asks everything", mend="Leave --limit out, or use --level L3.")
@@ -90,23 +95,36 @@ def run_level(
             )
         if task is None or tool_python is None:
             raise UsageError("--task and --tool-python go together")
-        made = output / "lm-eval"
+        made = output / tool
         made.mkdir(parents=True, exist_ok=True)
-        argv = outside.lm_eval_command(
-            tool_python.absolute(),
-            place.url,
-            place.model,
-            task=task,
-            output=made.absolute(),
-            include=task_path.absolute() if task_path is not None else None,
-            limit=limit,
-            fewshot=fewshot,
-            chat=with_chat,
-        )
+        interpreter, data = tool_python.absolute(), task_path.absolute() if task_path is not None else None
+        if tool == "evalscope":
+            argv = outside.evalscope_command(
+                interpreter,
+                place.url,
+                place.model,
+                task=task,
+                output=made.absolute(),
+                data=data,
+                limit=limit,
+                max_tokens=max_tokens,
+            )
+        else:
+            argv = outside.lm_eval_command(
+                interpreter,
+                place.url,
+                place.model,
+                task=task,
+                output=made.absolute(),
+                include=data,
+                limit=limit,
+                fewshot=fewshot,
+                chat=with_chat,
+            )
         born = client.number(ladder.BIRTH)
         outside.run_tool(argv, log=made / "tool.log", cwd=made, timeout_s=TOOL_S, say=say)
         restarted = born is not None and client.number(ladder.BIRTH) not in (born, None)
-        found = read_lm_eval(made, task)
+        found = read_evalscope(made, task) if tool == "evalscope" else read_lm_eval(made, task)
         request = RequestConfig(
             api_url=place.url, model=place.model, chat_template=with_chat, num_fewshot=found.num_fewshot
         )
@@ -116,7 +134,7 @@ def run_level(
             request=request,
             level=level,
             limit=limit,
-            source=f"lm-eval task {task}",
+            source=f"{tool} task {task}",
             partial="the server was restarted in the middle" if restarted else "",
         )
 

@@ -50,7 +50,7 @@ def engine_options(function: F) -> F:
 @click.option("--prompts", default=6, show_default=True, type=click.IntRange(1, 64), help="How many prompts.")
 @click.option("--tokens", default=16, show_default=True, type=click.IntRange(1, 256), help="Tokens of each answer.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, other prompts.")
-@click.option("--image", is_flag=True, help="One more prompt with a picture (needs --in-process).")
+@click.option("--image", is_flag=True, help="One more prompt with a picture.")
 @click.option("--patch", type=click.Path(path_type=Path), help="Python file with patch(model), to try a mend on.")
 @json_option
 def parity(
@@ -81,13 +81,15 @@ def parity(
     from seatrial.measure.accuracy.parity import parity as judge
     from seatrial.measure.accuracy.prompts import IMAGE, chosen
 
-    if (image or patch) and not in_process:
-        raise UsageError("--image and --patch need --in-process", mend="Add --in-process.")
+    if patch and not in_process:
+        raise UsageError("--patch needs --in-process", mend="Add --in-process.")
     if in_process and (tp or 1) > 1:
         raise UsageError("--in-process runs one rank", mend="Leave it out: a served engine may have several.")
     target_, python = _target(target, checkpoint)
     asked = [answers.Asked(text=t) for t in chosen(prompts, seed)]
-    asked += [answers.Asked(text=IMAGE, image=True)] if image else []
+    # A server is asked in messages and puts the picture's mark there itself.
+    words = IMAGE if in_process else IMAGE.rpartition("\n")[2]
+    asked += [answers.Asked(text=words, image=True, chat=not in_process)] if image else []
     say = _say
     with (
         _scratch(keep) as folder,
@@ -209,9 +211,10 @@ def locate(
 @click.option("--model", help="The model's name at --url; default: the folder's name.")
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size.")
 @click.option("--dataset", type=click.Path(path_type=Path), help="JSON Lines with `question` and `answer` (L3 to L5).")
-@click.option("--task", help="A task of lm-eval instead of --dataset (L3 to L5).")
+@click.option("--task", help="A task of --tool instead of --dataset (L3 to L5).")
 @click.option("--task-path", type=click.Path(path_type=Path), help="Folder with the task's YAML and data.")
-@click.option("--tool-python", type=click.Path(path_type=Path), help="Interpreter of the environment with lm-eval.")
+@click.option("--tool", type=click.Choice(["lm-eval", "evalscope"]), default="lm-eval", show_default=True)
+@click.option("--tool-python", type=click.Path(path_type=Path), help="Interpreter of the environment with the tool.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N questions; L3 takes 8 if not given.")
 @click.option("--fewshot", type=click.IntRange(min=0), help="Examples before the question (lm-eval).")
 @click.option("--pattern", default="", help="Regular expression that takes the answer out (first group).")
@@ -380,8 +383,8 @@ def _between(versions: str, good: str, bad: str) -> tuple[str, ...]:
 
 @command.command("import")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--tool", type=click.Choice(["lm-eval", "aisbench"]), required=True)
-@click.option("--task", default="", help="The task's name (lm-eval).")
+@click.option("--tool", type=click.Choice(["lm-eval", "evalscope", "aisbench"]), required=True)
+@click.option("--task", default="", help="The task's name (lm-eval, evalscope).")
 @click.option("--level", type=click.Choice(["L3", "L4", "L5"]), required=True)
 @click.option("--limit", type=click.IntRange(min=1), help="If only the first N questions were asked.")
 @click.option("--model", required=True, help="The model's name.")
@@ -402,10 +405,12 @@ def import_(
     """Read what an evaluation tool left in FOLDER into the five files."""
     from seatrial.measure.accuracy.outside import keep
     from seatrial.measure.accuracy.read_aisbench import read_aisbench
+    from seatrial.measure.accuracy.read_evalscope import read_evalscope
     from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
     from seatrial.measure.accuracy.records import RequestConfig
 
-    found = read_lm_eval(folder, task) if tool == "lm-eval" else read_aisbench(folder)
+    read = {"lm-eval": read_lm_eval, "evalscope": read_evalscope}
+    found = read[tool](folder, task) if tool in read else read_aisbench(folder)
     request = RequestConfig(api_url=url, model=model, num_fewshot=found.num_fewshot)
     score = keep(output, found, request=request, level=level, limit=limit, source=str(folder))  # type: ignore[arg-type]
     if as_json:

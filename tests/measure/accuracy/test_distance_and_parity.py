@@ -167,11 +167,64 @@ def test_a_served_answer_is_read_with_ids_and_log_probabilities_of_both_parts():
         "logprobs": {"top_logprobs": [{"token_id:7": -0.25}]},
     }
     asking, sent = client({"choices": [choice]})
-    (answer,) = served(asking, [Asked(text="hi"), Asked(text="picture", image=True)], max_tokens=1)
+    (answer,) = served(asking, [Asked(text="hi")], max_tokens=1)
     assert answer.prompt_ids == (5, 6)
     assert answer.top == (None, {6: -0.5, 9: -1.5}, {7: -0.25})
     assert (sent[0]["temperature"], sent[0]["prompt_logprobs"]) == (0, TOP)
-    assert len(sent) == 1
+    assert sent[0]["prompt"] == "hi"
+
+
+def test_a_picture_is_asked_in_a_chat_message_whose_answer_has_another_form():
+    document = {
+        "prompt_token_ids": [5, 6],
+        "prompt_logprobs": [None, {"6": {"logprob": -0.5}}],
+        "choices": [
+            {
+                "token_ids": [7],
+                "logprobs": {
+                    "content": [
+                        {
+                            "token": "token_id:7",
+                            "top_logprobs": [
+                                {"token": "token_id:7", "logprob": -0.25},
+                                {"token": "token_id:8", "logprob": -2.0},
+                            ],
+                        }
+                    ]
+                },
+            }
+        ],
+    }
+    asking, sent = client(document)
+    (answer,) = served(asking, [Asked(text="What?", image=True, chat=True)], max_tokens=1)
+    assert (answer.prompt_ids, answer.tokens) == ((5, 6), (7,))
+    assert answer.top == (None, {6: -0.5}, {7: -0.25, 8: -2.0})
+    picture, words = sent[0]["messages"][0]["content"]
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    assert words == {"type": "text", "text": "What?"}
+    assert (sent[0]["logprobs"], sent[0]["top_logprobs"]) == (True, TOP)
+
+
+def test_the_prompts_with_a_picture_are_judged_by_themselves_too():
+    def row(image, factor):
+        told = [[-1.0, -1.5, -3.0]] * 30
+        noise = [[-1.0 + 0.003 * (-1) ** i, -1.5 - 0.003 * (-1) ** i, -3.0] for i in range(30)]
+        off = [{1: -1.0 + factor * (n[0] + 1.0), 2: -1.5 + factor * (n[1] + 1.5), 3: -3.0} for n in noise]
+        answer = Answered(asked=Asked(text="x", image=image), prompt_ids=tuple(range(30)), tokens=(), top=tuple(off))
+        return answer, {"at": told, "best": [1] * 30, "best_logprob": [-1.0] * 30}, noise
+
+    def judged(factor):
+        rows = [row(False, 1.0) for _ in range(19)] + [row(True, factor)]
+        dtypes = {"float32": [t for _, t, _ in rows], "bfloat16": [{**t, "at": n} for _, t, n in rows]}
+        own = [list(range(30))] * len(rows)
+        reference = {"dtypes": dtypes, "class": "X", "transformers": "0", "prompt_ids": own}
+        answers = [a for a, _, _ in rows]
+        return conclude(judge("c", answers, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e"))
+
+    assert judged(1.0).outcome.verdict is Verdict.PASS
+    wrong = judged(3.0)
+    assert [b.part for b in wrong.facts.bands if b.out] == ["picture"]
+    assert [f.code for f in wrong.findings] == ["A105"]
 
 
 @pytest.mark.parametrize("document", [{}, {"choices": []}, {"choices": [{"token_ids": [1], "prompt_token_ids": None}]}])

@@ -40,6 +40,7 @@ def probe(request, progress):
     llm = _engine(request, progress)
     loaded = time.monotonic()
     undo = _patched(llm, request.get("patch"))
+    _forget_images(llm)
     modules, watched = [], {}
     try:
         if request.get("capture"):
@@ -110,6 +111,14 @@ def _drop():
     del stash.llm
     gc.collect()
     cleanup_dist_env_and_memory()
+
+
+def _forget_images(llm):
+    """A tower's output is kept by the picture's hash: what an earlier call saw would hide a fault of the tower."""
+    for name in ("reset_mm_cache", "reset_encoder_cache"):
+        forget = getattr(llm.llm_engine, name, None)
+        if forget is not None:
+            forget()
 
 
 def _patched(llm, file):

@@ -1,11 +1,12 @@
 """One prompt through the reference with hooks: every module's output against the engine's slices, and the noise.
 
-Request: `{"checkpoint", "truth", "dtype", "prompt_ids", "tokens", "text", "image", "engine": [records of accuracy_watch
-with "rank"], "folder", "keep"}`. The reference runs twice: in the serving dtype (its slices go to `folder`), then in
-the truth's dtype. Answer: `{"rows": [...], "unmatched": [...], "only_reference": [...], "class", "transformers"}`, rows
-in the order of the engine's calls: `{"key", "module", "class", "width", "relative", "noise", "cosine", "ulps", "bad",
-"tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `relative` is |engine - truth| / |truth| over the
-slice, `noise` the same of the reference's own serving dtype. Over 250 lines for the one comparison of two sides.
+Request: `{"checkpoint", "truth", "dtype", "prompt_ids", "tokens", "text", "image", "chat", "engine": [records of
+accuracy_watch with "rank"], "folder", "keep"}`. The reference runs twice: in the serving dtype (its slices go to
+`folder`), then in the truth's dtype. Answer: `{"rows": [...], "unmatched": [...], "only_reference": [...], "class",
+"transformers"}`, rows in the order of the engine's calls: `{"key", "module", "class", "width", "relative", "noise",
+"cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `relative` is
+|engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype. Over 250 lines for the
+one comparison of two sides.
 Suspects are tested (`accuracy_suspects.py`) only where the error leaves the band.
 """
 
@@ -38,7 +39,7 @@ def probe(request, progress):
     import transformers
 
     reference = sibling("accuracy_reference")
-    row = {k: request[k] for k in ("prompt_ids", "text", "image")}
+    row = {k: request[k] for k in ("prompt_ids", "text", "image", "chat")}
     row["tokens"] = request["tokens"]
     if not row["prompt_ids"]:
         # A dump does not say what was asked: the reference's own tokens of the text are taken.
@@ -46,7 +47,8 @@ def probe(request, progress):
         row["prompt_ids"] = [int(t) for t in tokenizer(row["text"])["input_ids"]]
     for record in request["engine"]:
         record["key"] = record["key"] or sibling("accuracy_watch").key_of(record["module"])
-    chosen = sorted({r for record in request["engine"] for r in record["rows"]})
+    apart = sibling("accuracy_watch").apart
+    chosen = sorted({r for record in request["engine"] if not apart(record["module"]) for r in record["rows"]})
     prepare, _ = reference._inputs({"checkpoint": request["checkpoint"], "rows": [row]})
     seen, weights = {}, {}
     for name in ("dtype", "truth"):

@@ -1,8 +1,9 @@
 """The reference: the checkpoint in HF Transformers on the CPU scores sequences that the engine produced.
 
 Request: `{"checkpoint", "dtypes": [...], "rows": [{"prompt_ids", "tokens", "ids": [[token ids] per position], "text",
-"image"}], "keep"}`. One forward pass per sequence and dtype: position p (from 1) is what the model
-says of token p given those before it, so the engine's own sequence is judged and no generation is needed.
+"image", "chat"}], "keep"}`. `chat`: the text is a user's message beside the picture. One forward pass per sequence and
+dtype: position p (from 1) is what the model says of token p given those before it, so the engine's own sequence is
+judged and no generation is needed.
 Answer: `{"dtypes": {dtype: [{"at": [[log-probability of the asked ids]], "best": [id], "best_logprob": [...]}]},
 "prompt_ids": [[the reference's own tokens of the text]], "class", "transformers", "modules"}`.
 """
@@ -88,7 +89,12 @@ def _inputs(request):
             from PIL import Image
 
             image = Image.open(io.BytesIO(base64.b64decode(row["image"]))).convert("RGB")
-            made = processor(text=row["text"], images=image, return_tensors="pt")
+            text = row["text"]
+            if row.get("chat"):
+                parts = [{"type": "image"}, {"type": "text", "text": text}]
+                message = {"role": "user", "content": parts}
+                text = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+            made = processor(text=text, images=image, return_tensors="pt")
             own.append([int(t) for t in made["input_ids"][0]])
             pixels[number] = {k: v for k, v in made.items() if k not in ("input_ids", "attention_mask")}
         else:

@@ -5,8 +5,24 @@ share of the error that remains once the suspect is allowed for (0: explains all
 EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's, `theirs` the reference's.
 """
 
+import importlib.util
+import os
+import sys
+
 EXPLAINED = 0.15
 FEWEST = 4  # tokens; with fewer, one free number per feature explains anything
+
+
+def sibling(name):
+    """The helper `name.py` beside this file, loaded once."""
+    full = "seatrial_probe_" + name
+    if full not in sys.modules:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+        spec = importlib.util.spec_from_file_location(full, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
 
 
 def test(row, engine, true, read, weights, config):
@@ -86,8 +102,9 @@ def test(row, engine, true, read, weights, config):
 
 
 def weights_of(key, weights):
-    found = [w for n, w in weights.items() if n.endswith(key + ".weight")]
-    return found[0] if found else None
+    # By key, not by the name's end: a vision tower has layers of the same names.
+    key_of = sibling("accuracy_watch").key_of
+    return next((w for n, w in weights.items() if n.endswith(".weight") and key_of(n[: -len(".weight")]) == key), None)
 
 
 def heads(row, mine, theirs, config, offer):

@@ -4,8 +4,8 @@ Request: `{"family", "folder", "seed"}`; answer as `tiny_checkpoint`'s. What is 
 else: norm weights are uniform in 0.6 to 1.4 (at 1 a missing or exchanged norm changes nothing); embeddings have a
 standard deviation of 0.05 as in trained models (at 1 an epsilon of 1e-5 is below every rounding); every projection, the
 experts' three-dimensional ones too, 1.5 / sqrt(inputs) (at the initialiser's 0.02 a layer adds nothing to the residual
-stream); biases 0.5 (at 0 dropping one changes nothing); routers 2 / sqrt(inputs), so that experts are told apart
-clearly.
+stream); places in a picture 0.3, beside patches of the same size (at 0.02 their order is nothing); biases 0.5 (at 0
+dropping one changes nothing); routers 2 / sqrt(inputs), so that experts are told apart clearly.
 """
 
 import importlib.util
@@ -52,7 +52,7 @@ def spread(folder, seed):
     tensors = load_file(file)
     source = torch.Generator().manual_seed(seed + 1)
     for name, tensor in tensors.items():
-        if "vision" in name or "embed_positions" in name:
+        if "patch_embedding" in name or "class_embedding" in name:
             continue
         fresh = value(name, tensor, source)
         if fresh is not None:
@@ -71,6 +71,8 @@ def value(name, tensor, source):
         # Norms of the form 1 + weight are near zero in the file.
         base = 1.0 if float(tensor.float().abs().mean()) > 0.5 else 0.0
         return torch.rand(tensor.shape, generator=source) * 0.8 - 0.4 + base
+    if "position_embedding" in name:
+        return normal(0.3)
     if "embed_tokens" in name:
         return normal(0.05)
     if name.endswith("e_score_correction_bias"):
@@ -79,6 +81,6 @@ def value(name, tensor, source):
         return normal(0.5)
     if name.endswith(("gate.weight", "router.weight")):
         return normal(2.0 * tensor.shape[-1] ** -0.5)
-    if ("proj" in name or "experts" in name) and tensor.dim() in (2, 3):
+    if any(word in name for word in ("proj", "experts", ".fc1.", ".fc2.")) and tensor.dim() in (2, 3):
         return normal(1.5 * tensor.shape[-1] ** -0.5)
     return None

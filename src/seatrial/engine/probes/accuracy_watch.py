@@ -33,6 +33,11 @@ def key_of(name):
     return tower + name.rsplit(".", 1)[-1]
 
 
+def apart(name):
+    """Is it part of a tower or its projector, whose rows are no tokens of the text?"""
+    return key_of(name).startswith(("vision.", "projector."))
+
+
 class Watch:
     """The hooks' common state; `stack` are the names of the calls under way."""
 
@@ -111,15 +116,17 @@ class Watch:
 
         with torch.no_grad():
             flat = tensor.detach()
-            if name.endswith("embed_tokens") or self.step < 0:
+            if name.endswith("embed_tokens") or (self.step < 0 and not apart(name)):
                 # The next forward pass begins: one decode step, or the first.
                 self.step, self.offset = self.step + 1, self.offset + self.tokens
                 self.tokens = flat.numel() // flat.shape[-1]
             tokens = self.tokens
-            even = flat.numel() and flat.numel() % tokens == 0
+            even = flat.numel() and not apart(name) and flat.numel() % tokens == 0
             count = tokens if even else flat.numel() // flat.shape[-1]
             flat = flat.reshape(count, -1)
-            rows = spread(count) if self.rows is None or count < tokens else self.rows
+            # A tower's rows are patches, counted by themselves and the same on both sides whatever is called first.
+            at = 0 if apart(name) else self.offset + max(0, tokens - count)
+            rows = spread(count) if apart(name) or self.rows is None or count < tokens else self.rows
             slice_ = flat[rows, :WIDTH].to("cpu", torch.float32).contiguous()
             whole = flat.to(torch.float32)
             finite = torch.isfinite(whole)
@@ -134,8 +141,8 @@ class Watch:
                     "class": kind,
                     "tokens": count,
                     "width": int(flat.shape[1]),
-                    "step": self.step,
-                    "rows": [self.offset + r + max(0, tokens - count) for r in rows],
+                    "step": max(0, self.step),
+                    "rows": [at + r for r in rows],
                     "mean": float(whole[finite].mean()) if bool(finite.any()) else 0.0,
                     "rms": float(whole[finite].square().mean().sqrt()) if bool(finite.any()) else 0.0,
                     "largest": float(whole[finite].abs().max()) if bool(finite.any()) else 0.0,

@@ -17,17 +17,21 @@ from seatrial.core.errors import EngineError
 from seatrial.core.record import Record
 from seatrial.engine.border import ProbeSession
 from seatrial.gates.client import Client
-from seatrial.gates.media import png
-from seatrial.gates.requests import COMPLETIONS
+from seatrial.gates.media import data_url, png
+from seatrial.gates.requests import CHAT, COMPLETIONS
 
 TOP = 20  # the most a server gives without being told otherwise
 
 
 class Asked(Record):
-    """One prompt; `image` says whether the picture of `gates.media` goes with it."""
+    """One prompt; `image` says whether the picture of `gates.media` goes with it.
+
+    `chat`: the picture and the text are a message of the user, which the checkpoint's chat template renders.
+    """
 
     text: str
     image: bool = False
+    chat: bool = False
 
 
 class Answered(Record):
@@ -114,39 +118,51 @@ def in_process(
     )
 
 
-def plain(asked: Asked) -> dict[str, str]:
+def plain(asked: Asked) -> dict[str, Any]:
     """A prompt as the probes take it."""
-    return {"text": asked.text, "image": base64.b64encode(png()).decode() if asked.image else ""}
+    image = base64.b64encode(png()).decode() if asked.image else ""
+    return {"text": asked.text, "image": image, "chat": asked.chat}
 
 
 def served(client: Client, asked: Sequence[Asked], *, max_tokens: int) -> tuple[Answered, ...]:
-    """Ask a running server, one prompt at a time. A prompt with an image is not asked: see `parity`."""
-    return tuple(_served(client, a, max_tokens) for a in asked if not a.image)
+    """Ask a running server, one prompt at a time: as completions, a picture in a chat message."""
+    return tuple(_served(client, a, max_tokens) for a in asked)
 
 
 def _served(client: Client, asked: Asked, max_tokens: int) -> Answered:
-    body = {
-        "prompt": asked.text,
+    body: dict[str, Any] = {
         "max_tokens": max_tokens,
         "temperature": 0,
         "ignore_eos": True,
-        "logprobs": TOP,
         "prompt_logprobs": TOP,
         "return_token_ids": True,
         "return_tokens_as_token_ids": True,
     }
-    reply = client.post(COMPLETIONS, body)
+    if asked.image:
+        picture = {"type": "image_url", "image_url": {"url": data_url(png(), "image/png")}}
+        content = [picture, {"type": "text", "text": asked.text}]
+        body |= {"messages": [{"role": "user", "content": content}], "logprobs": True, "top_logprobs": TOP}
+        reply = client.post(CHAT, body)
+    else:
+        reply = client.post(COMPLETIONS, body | {"prompt": asked.text, "logprobs": TOP})
     if reply.trouble():
         raise EngineError(
             f"the server refused a prompt with log-probabilities: {reply.trouble()}",
             mend="Parity needs logprobs and prompt_logprobs of 20; try --in-process.",
         )
     try:
-        choice = reply.json()["choices"][0]
-        prompt_ids = tuple(int(t) for t in choice["prompt_token_ids"])
+        document = reply.json()
+        choice = document["choices"][0]
+        # The chat endpoint says what it knows of the prompt once, the other one for each choice.
+        prompt = document if asked.image else choice
+        prompt_ids = tuple(int(t) for t in prompt["prompt_token_ids"])
         tokens = tuple(int(t) for t in choice["token_ids"])
-        before = [_numbered(row) for row in choice["prompt_logprobs"]]
-        after = [_numbered(row) for row in choice["logprobs"]["top_logprobs"]]
+        before = [_numbered(row) for row in prompt["prompt_logprobs"]]
+        if asked.image:
+            said = [{t["token"]: t["logprob"] for t in c["top_logprobs"]} for c in choice["logprobs"]["content"]]
+        else:
+            said = choice["logprobs"]["top_logprobs"]
+        after = [_numbered(row) for row in said]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         raise EngineError(
             f"the server's answer lacks token ids or log-probabilities ({type(exc).__name__}: {exc})",

@@ -1,4 +1,4 @@
-"""Evaluation tools in an environment of their own: lm-eval is driven against the server, what it leaves is kept.
+"""Evaluation tools in an environment of their own: lm-eval and evalscope, driven against a server.
 
 In: the tool's interpreter, an address, a task. Out: the five files and a `Score`. Nothing is fetched: the tool runs
 with the hub switched off. Refuses (EngineError): a tool that is not installed there or that ends with an error (its
@@ -7,13 +7,16 @@ last lines are in the message). Refuses (FileFormatError): an output that is not
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from seatrial.core.errors import EngineError
+from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record
 from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig, Level, Prediction, RequestConfig, Score
 from seatrial.measure.accuracy.run import RunWriter, tally
@@ -42,6 +45,7 @@ class ToolOutput(Record):
     """What a reader made of a tool's files. `total`: the task's size, None if not said.
 
     `missing`: which answers behind the figures were not kept; empty if all are.
+    `dropped`: figures in the files that are none, each with the reason; they make the result partial.
     """
 
     tool: str
@@ -52,6 +56,7 @@ class ToolOutput(Record):
     num_fewshot: int | None = None
     total: int | None = None
     missing: str = ""
+    dropped: tuple[str, ...] = ()
 
 
 def lm_eval_command(
@@ -78,6 +83,37 @@ def lm_eval_command(
     argv += ["--limit", str(limit)] if limit is not None else []
     argv += ["--num_fewshot", str(fewshot)] if fewshot is not None else []
     argv += ["--apply_chat_template"] if chat else []
+    return tuple(argv)
+
+
+def evalscope_command(
+    python: Path,
+    url: str,
+    model: str,
+    *,
+    task: str,
+    output: Path,
+    data: Path | None = None,
+    limit: int | None = None,
+    max_tokens: int = 256,
+) -> tuple[str, ...]:
+    """evalscope 1.x's command line against a chat endpoint, greedy, one request at a time.
+
+    `data`: a folder with the task's files (`NAME.jsonl`, or `NAME_val.jsonl` and `NAME_dev.jsonl`); each NAME becomes a
+    subset. Raises UsageError if there is none.
+    """
+    settings: dict[str, Any] = {}
+    if data is not None:
+        names = {re.sub(r"_(val|dev|test)$", "", f.stem) for f in data.glob("*.jsonl")}
+        if not names:
+            raise UsageError(f"{data} holds no *.jsonl", mend="--task-path names the folder with the task's data.")
+        settings = {task: {"local_path": str(data), "subset_list": sorted(names)}}
+    argv = [str(python), "-m", "evalscope.cli.cli", "eval", "--model", model, "--api-url", f"{url}/v1"]
+    argv += ["--api-key", "none", "--eval-type", "openai_api", "--datasets", task, "--eval-batch-size", "1"]
+    argv += ["--generation-config", json.dumps({"temperature": 0, "max_tokens": max_tokens})]
+    argv += ["--dataset-args", json.dumps(settings)] if settings else []
+    argv += ["--work-dir", str(output), "--no-timestamp"]
+    argv += ["--limit", str(limit)] if limit is not None else []
     return tuple(argv)
 
 
@@ -143,6 +179,9 @@ def keep(
     if found.missing:
         # A figure whose answers nobody can look at is not the score of a whole task.
         partial = f"{partial}; {found.missing}" if partial else found.missing
+    if found.dropped:
+        reason = "; ".join(found.dropped)
+        partial = f"{partial}; {reason}" if partial else reason
     scores = tuple(
         AccuracyScore(
             run_id=run_id,

@@ -154,6 +154,10 @@ def judge(
         band(part, [p.engine for p in positions if p.part == part], [p.noise for p in positions if p.part == part])
         for part in ("prefill", "decode")
     ]
+    seen_by = [p for p in positions if answers[p.prompt].asked.image]
+    if seen_by:
+        # By themselves: among the prompts without a picture a fault of the tower would be lost.
+        parts.append(band("picture", [p.engine for p in seen_by], [p.noise for p in seen_by]))
     return ParityFacts(
         checkpoint=checkpoint,
         how=how,
@@ -212,7 +216,7 @@ def _tied(d: Divergence, sigma: float) -> Divergence:
 
 
 def conclude(facts: ParityFacts) -> StepResult:
-    """Verdict and findings A101 to A104."""
+    """Verdict and findings A101 to A105."""
     found: list[Finding] = []
     for b in facts.bands:
         if b.out:
@@ -262,7 +266,7 @@ def _distance(b: Band) -> Finding:
         message = f"the engine is {b.worst:.1f} times as far from the reference as rounding is (limit {LIMIT:g})"
     else:
         message = f"{b.far} of {b.positions} positions are far from the reference, by rounding {b.noise_far}"
-    code = "A101" if b.part == "prefill" else "A102"
+    code = {"prefill": "A101", "picture": "A105"}.get(b.part, "A102")
     return _finding(code, b.part, message, "Find the module: seatrial accuracy locate …")
 
 
