@@ -58,6 +58,7 @@ def test_a_new_target_extends_a_built_in_one(override):
         ("[targets.cpu.serve]\nport = 70000\n", ["serve.port", "65535"]),
         ("[targets.cpu.serve]\nport = 'x'\n", ["$.serve.port"]),
         ("[targets.cpu.engine]\nkind = 'interpreter'\n", ["engine.interpreter"]),
+        ("[targets.cpu.engine]\ninterpreter = '/opt/py/bin/python'\n", ["engine.interpreter", "kind"]),
         ("targets = 3\n", ["seatrial.toml", "targets"]),
         ("[target.cpu]\n", ["unknown key 'target'"]),
         ("[targets.a]\nextends = 'b'\n[targets.b]\nextends = 'a'\n", ["loop"]),

@@ -32,6 +32,9 @@ class EngineChoice(Record):
     def __post_init__(self) -> None:
         if self.kind == "embedded" and not (self.package and self.version):
             raise ValueError("engine.kind 'embedded' needs engine.package and engine.version")
+        if self.kind == "embedded" and self.interpreter:
+            # It would be read by nobody: the target would run on another engine than the one that was named.
+            raise ValueError("engine.interpreter is not used with engine.kind 'embedded': set kind = 'interpreter'")
         if self.kind == "interpreter" and not self.interpreter:
             raise ValueError("engine.kind 'interpreter' needs engine.interpreter, the path of a Python that has vLLM")
 
