@@ -6,7 +6,7 @@ import json
 import struct
 from pathlib import Path
 
-SIZES = {"BF16": 2, "F16": 2, "F32": 4, "F8_E4M3": 1, "I32": 4, "I8": 1, "U8": 1, "I64": 8}
+SIZES = {"BF16": 2, "F16": 2, "F32": 4, "F8_E4M3": 1, "I32": 4, "I8": 1, "U8": 1, "I64": 8, "BOOL": 1}
 
 
 def write_shard(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> None:

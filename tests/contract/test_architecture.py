@@ -101,3 +101,9 @@ def test_only_the_cli_prints_and_only_the_edges_catch_everything(path):
             broad = caught in {"", "Exception"} or (caught == "BaseException" and "raise" not in ast.unparse(node))
             assert not broad or relative in edges, f"{relative}:{node.lineno} catches everything"
         assert not isinstance(node, ast.Assert), f"{relative}:{node.lineno} asserts"
+
+
+def test_no_two_test_files_have_the_same_name():
+    """Test folders are no packages, so a name can be imported only once."""
+    names = [path.name for path in (SRC.parents[1] / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

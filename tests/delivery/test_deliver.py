@@ -333,3 +333,36 @@ def test_a_failure_in_the_last_step_takes_everything_back(run, repo, hand_over, 
     with pytest.raises(GitError):
         hand_over(run, folder)
     assert snapshot(folder) == before
+
+
+def test_scores_are_read_as_the_accuracy_run_records_them(tmp_path):
+    import json
+
+    from delivery_runs import score
+
+    from seatrial.core.errors import FileFormatError
+    from seatrial.delivery.scores import read_scores
+
+    def read(*documents, name="s.json"):
+        files = []
+        for number, document in enumerate(documents):
+            (tmp_path / str(number)).mkdir(exist_ok=True)
+            files.append(tmp_path / str(number) / name)
+            files[-1].write_text(json.dumps(document))
+        return read_scores(tuple(files))
+
+    # What a later version adds is left alone; what contradicts itself is no record.
+    assert len(read(score(added_later=1)).quoted) == 2
+    for wrong in ({"n": 0}, {"complete": True, "partial_reason": "x"}, {"complete": False}, {"level": "L9"}):
+        with pytest.raises(FileFormatError):
+            read(score(**wrong))
+    # Of two results nobody chooses the better one; a document without a figure says why.
+    two = read(score(metric="acc"), score(metric="acc", value=0.9))
+    assert two.quoted == ()
+    assert "two results" in two.refused[0]
+    none = read({**score(), "scores": [], "level": "L2", "reason": "L2 is never a conclusion"})
+    assert none.refused == ("the result of level L2 has no figure: L2 is never a conclusion",)
+    # A score beside other answers than it counts is refused.
+    (tmp_path / "0" / "raw_predictions.jsonl").write_text("")
+    with pytest.raises(FileFormatError):
+        read(score(), name="score.json")

@@ -8,6 +8,7 @@ from headers import FakeRank, answer, changed, request
 from seatrial.core.verdict import Verdict
 from seatrial.dryrun import HeaderTensor, findings
 from seatrial.dryrun.build import AccountBuilder
+from seatrial.dryrun.names import PrefixNames
 from seatrial.dryrun.raw import RawDrop, RawFailure, SourcePlace
 from seatrial.dryrun.run import choose_ranks, judge, summary
 
@@ -268,3 +269,14 @@ def test_sampled_ranks_must_lie_where_the_first_and_the_last_say():
     assert good.spread.unlike == ()
     assert good.account().sums.bytes_placed == 16 * 4 * 2
     assert builder(2).spread.unlike == (1,)
+
+
+def test_a_parameter_without_peers_is_named_as_its_neighbours_are_in_the_checkpoint():
+    near = PrefixNames()
+    assert near.likely("model.layers.0.norm.weight") == "model.layers.0.norm.weight"
+    near.learn("model.layers.0.mlp.down.weight", "midlayer.mlp.down.weight")
+    near.learn("model.embed.weight", "embed.weight")
+    assert near.likely("model.layers.0.norm.weight") == "midlayer.norm.weight"
+    assert near.likely("model.layers.0.mlp.up.weight") == "midlayer.mlp.up.weight"
+    assert near.likely("model.norm.weight") == "norm.weight"
+    assert near.likely("lm_head.weight") == "lm_head.weight"

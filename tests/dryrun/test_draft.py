@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from headers import without, write_config
 
+from seatrial.cli.dry import command
 from seatrial.core.verdict import Verdict
 from seatrial.dryrun import HeaderTensor, dry
+from shards import write_shard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 from dry_models import SMALL_DEEPSEEK, deepseek_v3
@@ -42,6 +46,86 @@ EAGLE = {
     "layers.0.mlp.down_proj.weight": (64, 128),
     "layers.0.post_attention_layernorm.weight": (64,),
 }
+# As published heads have it: three of the target's hidden states in, a vocabulary of the draft's own, and its maps.
+EAGLE3 = {
+    "d2t": (128,),
+    "t2d": (256,),
+    "fc.weight": (64, 192),
+    "midlayer.self_attn.q_proj.weight": (64, 128),
+    "midlayer.self_attn.k_proj.weight": (32, 128),
+    "midlayer.self_attn.v_proj.weight": (32, 128),
+    "midlayer.self_attn.o_proj.weight": (64, 64),
+    "midlayer.mlp.gate_proj.weight": (128, 64),
+    "midlayer.mlp.up_proj.weight": (128, 64),
+    "midlayer.mlp.down_proj.weight": (64, 128),
+    "midlayer.hidden_norm.weight": (64,),
+    "midlayer.input_layernorm.weight": (64,),
+    "midlayer.post_attention_layernorm.weight": (64,),
+    "norm.weight": (64,),
+    "lm_head.weight": (128, 64),
+}
+EAGLE3_CONFIG = {**LLAMA, "architectures": ["LlamaForCausalLMEagle3"], "draft_vocab_size": 128}
+EAGLE3_DTYPES = {"d2t": "I64", "t2d": "BOOL"}
+
+
+def eagle3():
+    return [HeaderTensor(name=n, dtype=EAGLE3_DTYPES.get(n, "BF16"), shape=shape) for n, shape in EAGLE3.items()]
+
+
+def shards(folder, tensors):
+    """The tensors as a real file in a folder that has its config."""
+    write_shard(folder / "model.safetensors", {t.name: (t.dtype, list(t.shape)) for t in tensors})
+    return folder
+
+
+def llama(layers):
+    """The target: names as the hub has them."""
+    shapes = {"model.embed_tokens.weight": (256, 64), "model.norm.weight": (64,), "lm_head.weight": (256, 64)}
+    for layer in range(layers):
+        for name, shape in EAGLE.items():
+            if name.startswith("layers.0."):
+                shapes[f"model.layers.{layer}.{name.removeprefix('layers.0.')}"] = shape
+        shapes[f"model.layers.{layer}.input_layernorm.weight"] = (64,)
+    return [HeaderTensor(name=n, dtype="BF16", shape=shape) for n, shape in shapes.items()]
+
+
+@pytest.fixture
+def cli(engine_python, tmp_path, monkeypatch):
+    """`seatrial dry ... --json` in a folder whose seatrial.toml names the engine; its exit code and documents."""
+    (tmp_path / "seatrial.toml").write_text(
+        f'[targets.here]\nextends = "cpu"\n'
+        f'[targets.here.engine]\nkind = "interpreter"\ninterpreter = {json.dumps(str(engine_python))}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def go(*words):
+        ended = CliRunner().invoke(command, [*map(str, words), "--target", "here", "--json"])
+        return ended.exit_code, json.loads(ended.stdout)
+
+    return go
+
+
+def test_an_eagle3_head_is_accounted_for_with_its_vocabulary_maps(engine, tmp_path):
+    target = write_config(tmp_path / "target", {**LLAMA, "num_hidden_layers": 8})
+    draft = write_config(tmp_path / "draft", EAGLE3_CONFIG)
+    sound = dry(draft, eagle3(), session=engine, target=target, draft_method="eagle3")
+    assert sound.outcome.verdict is Verdict.PASS, sound.outcome.reason
+    lines = {line.kind: line for line in sound.facts.tensors}
+    assert lines["d2t"].into == ("draft_id_to_target_id",)
+    assert lines["t2d"].state == "dropped"
+    assert lines["t2d"].rule.source == "continue"
+
+
+def test_the_command_fails_for_a_sound_model_with_a_faulty_draft_and_says_whose_fault_it_is(cli, tmp_path):
+    target = shards(write_config(tmp_path / "target", {**LLAMA, "num_hidden_layers": 8}), llama(8))
+    lost = "midlayer.hidden_norm.weight"
+    draft = shards(write_config(tmp_path / "draft", EAGLE3_CONFIG), without(eagle3(), lost))
+    code, said = cli(target, "--draft", draft, "--draft-method", "eagle3")
+    assert (code, said["model"]["outcome"]["verdict"], said["draft"]["outcome"]["verdict"]) == (1, "pass", "fail")
+    # The checkpoint's word for the layer comes from the parameter's neighbours.
+    (finding,) = said["draft"]["findings"]
+    assert (finding["code"], finding["place"]) == ("D001", "model.layers.0.hidden_norm.weight")
+    assert finding["message"].endswith(f"expected in the checkpoint: {lost}")
 
 
 def test_mtp_layers_are_accounted_for_and_a_lost_one_is_named(engine, tmp_path):

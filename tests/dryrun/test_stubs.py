@@ -66,6 +66,48 @@ def test_a_gap_is_told_from_a_fault_even_when_the_plugin_words_it(device, probe)
     assert probe.lacking(wrapped) == "dev.norm"
 
 
+PLUGIN = """
+try:
+    {line}
+except ImportError:
+    pass
+
+
+def build():
+    return kernel
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "absent"),
+    [
+        ("from built.left_empty import kernel", "built.left_empty"),
+        ("from built.left_empty import other as kernel", "built.left_empty"),
+        ("import no_such_package.kernel as kernel", "no_such_package.kernel"),
+        ("from built.never_there import kernel", ""),
+        ("from built.full import kernel", ""),
+        ("from built.left_empty import other", ""),
+    ],
+)
+def test_what_this_environment_lacks_is_told_from_a_fault_even_if_the_plugin_swallows_the_import(
+    probe, tmp_path, monkeypatch, line, absent
+):
+    (tmp_path / "built" / "left_empty").mkdir(parents=True)
+    (tmp_path / "built" / "__init__.py").write_text("")
+    (tmp_path / "built" / "full.py").write_text("")
+    (tmp_path / "swallowing_plugin.py").write_text(PLUGIN.format(line=line))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("swallowing_plugin", "built", "built.left_empty", "built.full"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    plugin = importlib.import_module("swallowing_plugin")
+    with pytest.raises(NameError) as caught:
+        plugin.build()
+    # Without stubs the environment is the device's own, and what it lacks is the model's business.
+    assert probe.missing_module(caught.value) == ""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, probe.Finder({})])
+    assert probe.missing_module(caught.value) == absent
+
+
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
 def test_every_platform_with_a_plugin_has_readable_stubs(platform):
     stubs = load_stubs(platform, "")
@@ -118,15 +160,24 @@ def account(*raws, platform="vllm_ascend.platform.NPUPlatform", proven=True):
     )
 
 
-def failure(stub):
+def failure(stub, absent=""):
     return RawFailure(
-        stage="build", type="builtins.AttributeError", message="no softmax", at=None, frames=[], stub=stub
+        stage="build",
+        type="builtins.AttributeError",
+        message="no softmax",
+        at=None,
+        frames=[],
+        stub=stub,
+        absent=absent,
     )
 
 
 def test_a_gap_leaves_the_run_inconclusive_and_a_real_refusal_fails_it():
     gap = account(failure("dev.softmax"))
     assert [f.code for f in findings(gap)] == ["D020"]
+    assert judge(gap, findings(gap)).verdict.value == "inconclusive"
+    gap = account(failure("", absent="vllm.vllm_flash_attn"))
+    assert [f.code for f in findings(gap)] == ["D028"]
     assert judge(gap, findings(gap)).verdict.value == "inconclusive"
     real = account(failure(""))
     assert [f.code for f in findings(real)] == ["D010"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from seatrial.estimate import EngineRules, Layout, Serving
+from seatrial.core.errors import UsageError
+from seatrial.estimate import EngineRules, Layout, Serving, engine_rules
 from seatrial.estimate.kv_groups import capacity, longest, pool
 from seatrial.estimate.kv_layers import kv_cache
 from seatrial.estimate.model import Lacking, NotModelled
@@ -126,3 +127,28 @@ def test_a_config_without_heads_lacks_the_field(make):
     with pytest.raises(Lacking) as error:
         cache(model)
     assert error.value.field == "num_attention_heads"
+
+
+def test_a_block_that_the_kernels_do_not_take_is_refused_with_the_numbers(make):
+    with pytest.raises(UsageError) as error:
+        kv_cache(make(), Layout(), Serving(max_model_len=4096, block_size=48), engine_rules("cpu"))
+    assert "--block-size 48 is no multiple of 32" in error.value.one_line()
+    assert "Give 64" in error.value.one_line()
+    assert kv_cache(make(), Layout(), Serving(max_model_len=4096, block_size=96), engine_rules("cpu")).block == 96
+
+
+def test_where_the_kernels_block_was_not_proven_another_one_is_told_and_not_refused(make):
+    found = kv_cache(make(), Layout(), Serving(max_model_len=4096, block_size=48), engine_rules("ascend"))
+    assert any("--block-size 48" in n and "unknown" in n for n in found.notes)
+
+
+def test_the_cpu_engine_sets_the_block_of_mla_itself_and_the_plan_says_so(make):
+    rules = engine_rules("cpu")
+    found = kv_cache(make(**MLA), Layout(), Serving(max_model_len=4096, block_size=1024), rules)
+    assert found.block == rules.mla_block
+    assert any(f"takes {rules.mla_block} for MLA" in n for n in found.notes)
+
+
+def test_a_cache_dtype_without_a_formula_names_the_flag(make):
+    with pytest.raises(NotModelled, match="--kv-cache-dtype int8"):
+        cache(make(), kv_dtype="int8")

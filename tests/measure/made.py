@@ -34,7 +34,7 @@ def facts(**changes):
         "tensor_parallel": 4,
         "engine": "vllm",
         "engine.version": "0.32.0",
-        "profiling": False,
+        "profiler_attached": False,
         "flag.max-num-seqs": "4",
         "env.HCCL_OP_EXPANSION_MODE": "AIV",
         **workload_facts(made, make_plan(made, "m"), "builtin"),

@@ -75,7 +75,7 @@ def test_every_request_is_recorded_with_all_its_times(stand_in, tmp_path, rate):
     seen = figures(run, made)
     assert seen.success == seen.total == 30
     assert seen.ttft_ms.p50 >= 10
-    assert seen.tpot_ms.p50 >= 5
+    assert seen.e2e_ms.min >= 25  # a busy machine may read pieces late and together, never early
     assert seen.output_tokens == 120
 
 

@@ -80,6 +80,11 @@ BAD = {
     "ill afterwards": ({"after": look(60, reading=reading(replace(NPU, health="Alarm")))}, "afterwards"),
     "unseen afterwards": ({"after": look(60, reading=None, device_trouble="x")}, "afterwards"),
     "nobody looked in idle": ({"idle": ()}, "nobody looked while the service idled"),
+    "a load too short": ({"load": (look(40), look(40.1, busy_s=0.2))}, "under load were too close"),
+    "no device at all": (
+        {"before": look(reading=DeviceReading(tool="npu-smi", version="26", devices=(), holders=()))},
+        "npu-smi listed no device",
+    ),
 }
 
 

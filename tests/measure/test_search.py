@@ -11,11 +11,12 @@ from tests.measure.test_bench_command import document, seatrial
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
-from seatrial.core.verdict import failed, inconclusive, passed
+from seatrial.core.verdict import Verdict, failed, inconclusive, not_applicable, passed
 from seatrial.measure.load.counters import speculative
 from seatrial.measure.load.service import attached
 from seatrial.measure.search import FRAMEWORKS, Candidate, Space, candidates, highest, launch, pareto, rank, read_space
 from seatrial.measure.search.framework import Launching
+from seatrial.workflow.search import outcome_of
 
 SPACE = Space(
     schema_version=1,
@@ -184,3 +185,29 @@ def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(sta
     done = document(seatrial(place, *words, check=0))
     assert 2 <= done["highest"]["holds_at"] <= 5
     assert done["highest"]["breaks_at"] == done["highest"]["holds_at"] + 1
+
+
+def test_what_is_no_measure_gets_no_place():
+    profiled = bench_run(900.0, label="p", profiler_attached=True)
+    silent = bench_run(800.0, label="s", figures={"success": 0, "failed": 20})
+    partial = bench_run(700.0, label="h", figures={"is_complete": False, "partial": "stopped"})
+    entries = rank([("p", profiled, ""), ("s", silent, ""), ("h", partial, ""), ("ok", bench_run(1.0), "")])
+    assert [(e.name, e.place) for e in entries] == [("ok", 1), ("p", None), ("s", None), ("h", None)]
+    assert [e.failed for e in entries[1:]] == ["a profiler was attached", "no request was answered", "partial: stopped"]
+
+
+@pytest.mark.parametrize("name", ["model", "devices", "engine__version", "tokenizer"])
+def test_a_search_that_was_resumed_with_something_else_is_not_ranked(name):
+    with pytest.raises(UsageError, match=name.replace("__", ".")):
+        rank([("a", bench_run(1.0), ""), ("b", bench_run(2.0, **{name: "other"}), "")])
+
+
+def test_a_search_passes_only_where_the_best_holds_its_service_level():
+    def verdict(sla):
+        return outcome_of(rank([("a", replace(bench_run(), sla=sla), "")])).verdict
+
+    assert verdict(passed()) is Verdict.PASS
+    assert verdict(not_applicable("none")) is Verdict.PASS
+    assert verdict(failed("too slow")) is Verdict.FAIL
+    assert verdict(inconclusive("no percentile")) is Verdict.INCONCLUSIVE
+    assert outcome_of(rank([("a", None, "did not start")])).verdict is Verdict.FAIL

@@ -43,6 +43,15 @@ def test_four_runs_a_side_are_the_fewest_that_can_convince():
     assert "no verdict under 4" in judged.reason
 
 
+@pytest.mark.parametrize("size", [1e-3, 350.123, 1e4, 1e6])
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
+def test_rounding_never_makes_p_smaller_than_the_two_deals_that_were_seen(size, spread):
+    dice = np.random.default_rng(1)
+    for _ in range(20):
+        low, high = dice.random((2, 4)) * spread
+        assert compare(list(size * (1 + low)), list(size * (1 + 2 * spread + high))).p == pytest.approx(2 / 70)
+
+
 @pytest.mark.parametrize("noise", [0.02, 0.05])
 @pytest.mark.parametrize("runs", [4, 5])
 def test_the_same_against_the_same_alarms_in_at_most_one_of_twenty(noise, runs):

@@ -52,8 +52,8 @@ UNFAIR = {
     "other top-p": ({"sampling__top_p": 0.9}, "sampling.top_p"),
     "not streamed": ({"sampling__stream": False}, "sampling.stream"),
     "other service level": ({"sla": "ttft p99 <= 900 ms"}, "sla"),
-    "profiler attached": ({"profiling": True}, "profiling"),
-    "profiler unknown": ({"profiling": None}, "profiling"),
+    "profiler attached": ({"profiler_attached": True}, "profiler_attached"),
+    "profiler unknown": ({"profiler_attached": None}, "profiler_attached"),
     "other tool": ({"tool": "evalscope"}, "tool"),
     "other engine version, not declared": ({"engine__version": "0.31.0"}, "engine.version"),
     "engine version unknown": ({"engine__version": None}, "engine.version"),
@@ -91,7 +91,9 @@ def test_what_changes_the_question_cannot_be_declared(field):
     assert "cannot be declared" in next(d.why for d in found.differences if d.field == field)
 
 
-@pytest.mark.parametrize("field", ["model", "dtype", "devices", "workload.order", "profiling", "engine.version"])
+@pytest.mark.parametrize(
+    "field", ["model", "dtype", "devices", "workload.order", "profiler_attached", "engine.version"]
+)
 def test_two_unknowns_are_not_the_same(field):
     changes = {field.replace(".", "__"): None}
     judged = judge(

@@ -81,3 +81,16 @@ def test_the_command_writes_where_the_service_wants_it_and_exits_with_the_verdic
     assert summary.read_text().startswith("before\n## seatrial: ")
     assert Xml.parse(junit).getroot().tag == "testsuite"
     assert ("::error" in done.stdout) == bool(code)
+
+
+def test_a_run_without_an_end_or_whose_verdict_no_step_tells_is_no_green_suite(make):
+    killed = Xml.fromstring(junit_of(gather(make("good", finish=False))))
+    assert killed.get("errors") == "1"
+    assert killed.get("tests") == str(len(killed.findall("testcase")))
+    run = make("good", name="20260131-120000-tiny-0002")
+    run.append("finished", {"verdict": "inconclusive", "signed_off": False, "reason": "the model was cut"})
+    run.close()
+    cut = Xml.fromstring(junit_of(gather(run)))
+    assert [c.find("error").get("message") for c in cut.findall("testcase") if c.find("error") is not None] == [
+        "inconclusive: the model was cut"
+    ]

@@ -224,3 +224,20 @@ def test_the_facts_of_a_hundred_thousand_tensors_are_not_read_for_the_overview(p
     found = read_all(open_workspace(place.parent, write=False))
     assert found[0].values["verdicts/dry"] == "pass"
     assert time.perf_counter() - began < 2
+
+
+def test_a_linked_folder_and_a_page_by_another_name_are_not_served(place, make, tmp_path):
+    run = make("good")
+    run.close()
+    (run.folder / "artifacts" / "page.xhtml").write_text("<html xmlns='http://www.w3.org/1999/xhtml'/>")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "key.txt").write_text("secret")
+    linked = make("good", name="20260131-120000-tiny-0009")
+    linked.close()
+    (linked.folder / "artifacts").rename(tmp_path / "aside")
+    (linked.folder / "artifacts").symlink_to(outside)
+    with serving(open_workspace(place.parent, write=False)) as port:
+        assert get(port, f"/runs/{linked.run_id}/artifacts/key.txt")[0] == 404
+        status, kind, _ = get(port, f"/runs/{run.run_id}/artifacts/page.xhtml")
+        assert (status, kind) == (200, "application/octet-stream")

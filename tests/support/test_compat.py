@@ -155,6 +155,20 @@ def test_a_hit_names_the_line_when_it_breaks_and_where_the_name_went(measure):
     assert hit.moved_to == ("vllm.moved.here.Wanderer",)
 
 
+def test_a_name_of_the_plugins_own_is_looked_for_in_the_plugin(measure):
+    files = {
+        "plug/old.py": "",
+        "plug/new.py": "class Head: pass\n",
+        "plug/deep/__init__.py": "",
+        "plug/deep/tools.py": "",
+    }
+    report = measure("from plug.old import Head\nimport plug.tools\n", files)
+    assert {h.symbol: h.moved_to for h in report.breakages()} == {
+        "plug.old.Head": ("plug.new.Head",),
+        "plug.tools": ("plug.deep.tools",),
+    }
+
+
 def test_code_that_no_entry_point_leads_to_does_not_count(measure):
     report = measure("x = 1\n", {"plug/dead.py": "import vllm.gone\n"})
     assert broken(report) == []

@@ -268,7 +268,10 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert {m.text for m in both.wrappers} == {m.text for m in alone.wrappers}
 
 
-@pytest.mark.parametrize("name", ["public_incidents.jsonl", "public_incidents_2.jsonl", "public_incidents_3.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    ["public_incidents.jsonl", "public_incidents_2.jsonl", "public_incidents_3.jsonl", "public_incidents_4.jsonl"],
+)
 def test_our_own_public_incidents_stay_answered(name):
     right = wrong = 0
     lines = (DATA / name).read_text(encoding="utf-8").splitlines()

@@ -13,12 +13,13 @@ from click.testing import CliRunner
 
 from seatrial.cli.triage import command
 from seatrial.core.errors import EngineError, UsageError
-from seatrial.triage import cann, diagnose, diagnose_text
+from seatrial.triage import cann, diagnose, diagnose_text, library
 from seatrial.triage.anchors import anchors
 from seatrial.triage.learn import fingerprint, learn
 from seatrial.triage.liveness import check, roots_of_target
 from seatrial.triage.page import render
 from seatrial.triage.redact import redact
+from seatrial.triage.signatures import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB\n"
@@ -234,3 +235,23 @@ def test_a_target_whose_interpreter_has_no_vllm_is_named_with_its_folder(tmp_pat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineError, match="site-packages holds no vllm"):
         roots_of_target("here")
+
+
+def test_the_table_of_releases_names_only_signatures_and_releases_that_exist():
+    table = versions()
+    known = {s.id: s for s in library().signatures}
+    assert {"vllm", "vllm_ascend"} <= set(table.looked_at)
+    assert set(table.found) <= set(known)
+    for identity, packages in table.found.items():
+        assert known[identity].versions == packages
+        for package, spans in packages.items():
+            ends = [end for span in spans.split(", ") for end in span.split("..")]
+            assert ends
+            assert set(ends) <= set(table.looked_at[package]), identity
+
+
+def test_a_text_that_came_late_is_not_said_to_stand_in_the_older_releases():
+    found = {s.id: s.versions for s in library().signatures}
+    order = list(versions().looked_at["vllm"])
+    assert any(v["vllm"].split("..")[0] != order[0] for v in found.values() if "vllm" in v)
+    assert found["arch.not-supported"]["vllm"] == f"{order[0]}..{order[-1]}"

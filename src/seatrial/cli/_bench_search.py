@@ -54,7 +54,6 @@ def search_command(
         argv=tuple(sys.argv[1:]),
         say=lambda text: err().print(text, markup=False),
     )
-    best = next((e for e in done.entries if e.place == 1), None)
     if as_json:
         print_json(done)
     for entry in [] if as_json else done.entries:
@@ -63,7 +62,7 @@ def search_command(
         front = " [Pareto front]" if entry.on_front else ""
         level = f" SLA {entry.run.sla.verdict.value}" if entry.run is not None and not entry.failed else ""
         out().print(f"{place}  {entry.name}{front}{level}: {told}", markup=False)
-    leave(Verdict.PASS if best is not None else Verdict.FAIL)
+    leave(done.outcome.verdict)
 
 
 @click.command("highest")

@@ -110,7 +110,15 @@ def _bounds(console: Console, found: Found) -> None:
         _parts(console, "prefill of one prompt", speed.prefill)
         _parts(console, "decode step", speed.decode)
     if found.reached is not None:
-        run = found.reached
+        run, load = found.reached, found.run
+        if load is not None:
+            say(console, f"run: {load.batch} decoding at once, {load.prompt} tokens in, {load.output} out; {load.note}")
+            for name, seen, least in (
+                ("TTFT", load.ttft_s, run.bounds.ttft_s),
+                ("TPOT", load.tpot_s, run.bounds.tpot_s),
+            ):
+                times = "" if not seen or not least else f", {seen / least:.2f} times the bound"
+                say(console, f"  {name} measured {_time(seen)}, at least {_time(least)}{times}")
         shares = {"prefill MFU": run.prefill_mfu, "decode MFU": run.decode_mfu, "decode MBU": run.decode_mbu}
         say(
             console,

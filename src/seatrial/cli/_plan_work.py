@@ -5,23 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from seatrial.cli._plan_dry import dry_weights
 from seatrial.cli._plan_inputs import Device
+from seatrial.cli._plan_measured import measured_run
 from seatrial.core.errors import EngineError, FileFormatError, UsageError
 from seatrial.core.record import Record
 from seatrial.estimate import Layout, Plan, Serving, engine_rules, make_plan, read_model
 from seatrial.estimate.calibrate import Calibration, forget_calibration, keep_calibration, load_calibration
 from seatrial.estimate.changes import Change, changes
+from seatrial.estimate.curves import Curves, curves
 from seatrial.estimate.engine_answer import EngineAnswer, read_answer, request
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.from_log import MOST_BYTES, Comparison, compare, learn, read_log
-from seatrial.estimate.measured import Reached, reached, read_run
+from seatrial.estimate.measured import Reached, Run, reached
 from seatrial.estimate.model import Lacking, Model, NotModelled
 from seatrial.estimate.recommend import Recommendation, overlay, recommend
-from seatrial.estimate.roofline import Speed, speed
+from seatrial.estimate.roofline import Speed, rates, speed
 from seatrial.estimate.whatif import Axes, Table, what_if
 
 # Of a value of --what-if: no cluster, batch or prompt comes near it.
 MOST = 1_000_000_000
+# Prompt tokens of the charts' load where --prompt names none.
+CHART_PROMPT = 1024
+
+
+class Roof(Record):
+    """The highest peak among the model's precisions (operations per second) and the bandwidth (bytes per second)."""
+
+    peak: float
+    bandwidth: float
 
 
 class Found(Record):
@@ -32,11 +44,14 @@ class Found(Record):
     changes: tuple[Change, ...] = ()
     speed: Speed | None = None
     reached: Reached | None = None
+    run: Run | None = None
     log: tuple[Comparison, ...] = ()
     recommendation: Recommendation | None = None
     overlay: str = ""
     table: Table | None = None
     calibration: Calibration | None = None
+    curves: Curves | None = None
+    roof: Roof | None = None
     unknown: tuple[str, ...] = ()
 
 
@@ -60,9 +75,12 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
     )  # fmt: skip
     rules = engine_rules(device.platform)
     engine = ask_engine(checkpoint, target, layout, serving) if options["ask_engine"] else None
+    exact = dry_weights(options["dry"], model, layout) if options["dry"] else None
+    if exact is not None and engine is not None:
+        raise UsageError("--dry and --ask-engine both answer for the weights", mend="Leave one of them out.")
     plan = make_plan(
         model, layout, serving, rules, device.memory, requests=options["max_num_seqs"],
-        margin_share=options["margin"], calibration=learnt, engine=engine,
+        margin_share=options["margin"], calibration=learnt, engine=engine, exact=exact,
     )  # fmt: skip
     most = options["devices"] or device.most_devices
     helps: tuple[Change, ...] = ()
@@ -82,7 +100,15 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
             learnt = learn(readings, plan, source.name, learnt)
             keep_calibration(file, target, learnt)
     unknown: list[str] = []
-    bounds, run = _speeds(model, plan, layout, rules, device, options, unknown)
+    # Charts need a load; it is shown on the page.
+    prompt = options["prompt"] or (min(CHART_PROMPT, plan.asked.length) if options["page"] is not None else None)
+    speeds = _speeds(model, plan, layout, rules, device, options, prompt, unknown)
+    drawn = None
+    if options["page"] is not None and device.hardware is not None and prompt is not None:
+        drawn = curves(
+            model, device.hardware, rules, serving, plan, devices=most, prompt=prompt, output=options["output"],
+            margin_share=options["margin"], calibration=learnt, spec=options["spec_tokens"], accept=options["accept"],
+        )  # fmt: skip
     chosen, text = None, ""
     if options["aim"]:
         if device.hardware is None:
@@ -106,8 +132,9 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
             unknown.append(f"what-if: no formula for {exc}")
     return Found(
         table=table,
-        plan=plan, device=device, changes=helps, speed=bounds, reached=run, log=log, recommendation=chosen,
-        overlay=text, calibration=learnt if file else None, unknown=tuple(unknown),
+        plan=plan, device=device, changes=helps, speed=speeds.bounds, reached=speeds.run, run=speeds.load, log=log,
+        recommendation=chosen, overlay=text, calibration=learnt if file else None, curves=drawn, roof=speeds.roof,
+        unknown=tuple(unknown),
     )  # fmt: skip
 
 
@@ -159,43 +186,45 @@ def ask_engine(checkpoint: Path, target: str, layout: Layout, serving: Serving) 
 
 
 class _Speeds(Record):
-    bounds: Speed | None
-    run: Reached | None
-
-    def __iter__(self) -> Any:
-        return iter((self.bounds, self.run))
+    bounds: Speed | None = None
+    run: Reached | None = None
+    load: Run | None = None
+    roof: Roof | None = None
 
 
 def _speeds(
     model: Model, plan: Plan, layout: Layout, rules: EngineRules, device: Device, options: dict[str, Any],
-    unknown: list[str],
+    prompt: int | None, unknown: list[str],
 ) -> _Speeds:  # fmt: skip
     """The bounds and the run beside them, where asked for."""
     from seatrial.estimate.compute import lay_out
 
-    if options["prompt"] is None and options["measured"] is None:
-        return _Speeds(bounds=None, run=None)
+    if prompt is None and options["measured"] is None:
+        return _Speeds()
     if device.hardware is None:
         unknown.append("bounds: no --hardware is named")
-        return _Speeds(bounds=None, run=None)
+        return _Speeds()
     try:
         work = lay_out(model, layout, plan.asked.serving, rules)
     except Lacking as exc:
         unknown.append(f"bounds: {exc.field}: {exc.why}")
-        return _Speeds(bounds=None, run=None)
+        return _Speeds()
     except NotModelled as exc:
         unknown.append(f"bounds: no formula for {exc}")
-        return _Speeds(bounds=None, run=None)
-    bounds = run = None
-    if options["prompt"] is not None:
+        return _Speeds()
+    bounds = run = load = None
+    if prompt is not None:
         bounds = speed(
-            work, device.hardware, batch=plan.asked.requests, prompt=options["prompt"], output=options["output"],
+            work, device.hardware, batch=plan.asked.requests, prompt=prompt, output=options["output"],
             spec=options["spec_tokens"], accept=options["accept"],
         )  # fmt: skip
         unknown += [f"bounds: hardware {device.hardware.name}: {x} is unknown" for x in bounds.decode.lacking]
     if options["measured"] is not None:
-        run = reached(read_run(options["measured"]), work, device.hardware)
-    return _Speeds(bounds=bounds, run=run)
+        load = measured_run(options["measured"])
+        run = reached(load, work, device.hardware)
+    given = rates(device.hardware, work)
+    roof = Roof(peak=max(given.peak.values()), bandwidth=given.memory) if given.peak and given.memory else None
+    return _Speeds(bounds=bounds, run=run, load=load, roof=roof)
 
 
 def _text(file: Path) -> str:

@@ -438,7 +438,14 @@ def _target(name: str, checkpoint: Path, *, needs_engine: bool = True) -> tuple[
 @contextmanager
 def _scratch(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            from seatrial.core.errors import UsageError
+
+            raise UsageError(
+                f"--keep {keep} cannot be made: {exc.strerror or exc}", mend="Name another folder."
+            ) from exc
         yield keep.absolute()
         return
     folder = Path(tempfile.mkdtemp(prefix="seatrial-accuracy-"))

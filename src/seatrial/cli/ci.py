@@ -34,8 +34,7 @@ def command(
     place = summary or os.environ.get("GITHUB_STEP_SUMMARY")
     try:
         if place:
-            with Path(place).open("a", encoding="utf-8") as stream:
-                stream.write(text)
+            append(place, text)
         if junit:
             write_atomic(Path(junit).absolute(), junit_of(found).encode("utf-8"))
     except OSError as exc:
@@ -53,3 +52,12 @@ def command(
     if not place:
         sys.stdout.write(text)
     leave(verdict)
+
+
+def append(place: str, text: str) -> None:
+    """Append to the summary's file."""
+    # O_NONBLOCK only for the opening: a named pipe that nobody reads is an error, not an endless wait.
+    handle = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "a", encoding="utf-8") as stream:
+        stream.write(text)

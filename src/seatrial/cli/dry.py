@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # Beyond any server; a list is made of every rank.
 MOST_RANKS = 100_000
 # What a draft shares with its target; dtype and quantisation are its own.
-DRAFT_OPTIONS = ("session", "tp", "pp", "ranks", "trust_remote_code", "stubs", "plugin_root", "timeout_s")
+DRAFT_OPTIONS = ("session", "tp", "pp", "ranks", "trust_remote_code", "stubs", "plugin_root", "chosen", "timeout_s")
 
 
 def parse_ranks(text: str) -> list[int] | None:
@@ -53,6 +54,11 @@ def parse_ranks(text: str) -> list[int] | None:
     "--draft", type=click.Path(path_type=Path), help="Also load this draft model; CHECKPOINT itself: its MTP."
 )
 @click.option("--draft-method", default="", help="eagle, eagle3, ...: the kind of draft, if vLLM cannot tell.")
+@click.option(
+    "--listing",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what became of each single tensor here (gzipped JSON lines).",
+)
 @click.option("--plugin", default="", help="Folder with the plugin's sources, if it is not installed.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the engine run the checkpoint's own Python code.")
 @json_option
@@ -67,6 +73,7 @@ def command(
     quantization: str,
     draft: Path | None,
     draft_method: str,
+    listing: Path | None,
     plugin: str,
     trust_remote_code: bool,
     as_json: bool,
@@ -80,10 +87,14 @@ def command(
     from seatrial.dryrun import dry, dry_names
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
-    from seatrial.platforms.stubs import load_stubs
+    from seatrial.platforms.stubs import load_stubs, local_root
     from seatrial.targets import find_overrides, load_target
 
     wanted = parse_ranks(ranks)
+    if listing is not None and not is_place(listing, checkpoint):
+        raise click.BadParameter(
+            "name a file in a folder that exists and is not the checkpoint", param_hint="--listing"
+        )
     chosen = load_target(target, find_overrides(Path.cwd())).target
     python = target_python(chosen)
     facts = read_checkpoint(checkpoint)
@@ -102,12 +113,13 @@ def command(
             "quantization": quantization,
             "trust_remote_code": trust_remote_code,
             "stubs": load_stubs(chosen.platform, target),
-            "plugin_root": plugin or root_of(chosen.roots.plugin),
+            "chosen": chosen.name,
+            "plugin_root": plugin or local_root(chosen.roots.plugin),
             "timeout_s": float(chosen.limits.probe_s.value or 600),
         }
 
         def run(say: object) -> StepResult:
-            given = {**options, "progress": say if callable(say) else None}
+            given = {**options, "listing": listing, "progress": say if callable(say) else None}
             if facts.card.weights.known == "names":
                 return dry_names(checkpoint, index_names(checkpoint, facts.card), **given)
             return dry(checkpoint, facts.tensors, **given)
@@ -140,6 +152,12 @@ def command(
     leave(worst([r.outcome.verdict for r in (result, drafted) if r is not None]))
 
 
+def is_place(file: Path, checkpoint: Path) -> bool:
+    """Whether the file can be written beside the checkpoint, never into it."""
+    folder = file.resolve().parent
+    return os.access(folder, os.W_OK) and not folder.is_relative_to(checkpoint.resolve())
+
+
 def worst(verdicts: list[Verdict]) -> Verdict:
     """Of the model and its draft: a failure before what is unsure, and that before a pass."""
     from seatrial.core.verdict import Verdict
@@ -148,11 +166,6 @@ def worst(verdicts: list[Verdict]) -> Verdict:
         if verdict in verdicts:
             return verdict
     return verdicts[0]
-
-
-def root_of(folder: str) -> str:
-    """The plugin's sources, if they are on this machine; else it is looked for where it is installed."""
-    return folder if folder and Path(folder).is_dir() else ""
 
 
 def show(result: StepResult, console: Console) -> None:

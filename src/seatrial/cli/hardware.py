@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from seatrial.cli.common import json_option, out, print_json
@@ -56,16 +58,20 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--target", default="cpu", show_default=True, help="The target whose engine measures.")
 @click.option("--seconds", default=1.0, show_default=True, type=click.FloatRange(0.1, 60), help="Per figure.")
 @click.option("--size", default=2048, show_default=True, type=click.IntRange(64, 65536), help="Of the square matrices.")
+@click.option("--collective/--no-collective", default=True, show_default=True, help="Also all-reduce between devices.")
+@click.option("--write", "file", type=click.Path(dir_okay=False), help="Write a whole hardware file for this machine.")
 @json_option
-def measure(target: str, seconds: float, size: int, as_json: bool) -> None:
-    """Achievable peaks of this machine: matrix product, copy, collective; as lines for a hardware TOML file.
+def measure(target: str, seconds: float, size: int, collective: bool, file: str | None, as_json: bool) -> None:
+    """Achievable peaks of this machine: matrix product, copy, read, collective; as lines for a hardware TOML file.
 
-    They say what can be reached, not what cannot be passed: bounds keep using the declared peaks.
+    They say what can be reached, not what cannot be passed: of a device with declared peaks the bounds keep using
+    those. --write FILE.toml makes a file for `plan --hardware` whose peaks are the measured ones (for a CPU there are
+    no others).
     """
     import tempfile
-    from datetime import datetime, timezone
     from pathlib import Path
 
+    from seatrial.cli._hardware_file import complete, lines
     from seatrial.cli.common import err
     from seatrial.core.errors import EngineError
     from seatrial.engine.border import ProbeSession
@@ -79,23 +85,27 @@ def measure(target: str, seconds: float, size: int, as_json: bool) -> None:
         ProbeSession(target_python(chosen), log=Path(scratch) / "log", env=chosen.launch.env) as session,
     ):
         reply = session.call("estimate_peaks", request, progress=err().print)
+        shared: dict[str, Any] = {"why": "not asked for (--no-collective)"}
+        if collective and reply.status == "answered":
+            asked = session.call("estimate_collective", {"seconds": seconds}, timeout_s=180, progress=err().print)
+            shared = asked.answer if asked.status == "answered" else {"why": asked.trouble()}
     if reply.status != "answered":
         raise EngineError(f"nothing was measured: {reply.trouble()}", mend="See `seatrial engine doctor`.")
-    found = reply.answer
+    found = {**reply.answer, "all_reduce": shared}
+    if file is not None:
+        from seatrial.core.atomic import write_atomic
+        from seatrial.core.errors import UsageError
+
+        try:
+            write_atomic(Path(file), complete(found, chosen.platform).encode())
+        except OSError as exc:
+            raise UsageError(
+                f"--write {file}: cannot be written: {exc.strerror}", mend="Name a writable file."
+            ) from exc
     if as_json:
         print_json(found)
         return
     console = out()
-    today = datetime.now(timezone.utc).date().isoformat()
-    note = f"seatrial hardware measure on {found['device']}, torch {found['versions']['torch']}, {today}"
-    rows = {f"matmul_{name}": (value, "operations/s") for name, value in found["matmul"].items()}
-    rows["copy"] = (found["copy"], "bytes/s")
     console.print("[measured]", markup=False)
-    for name, (value, unit) in rows.items():
-        if isinstance(value, str):
-            console.print(f'{name} = {{ unit = "{unit}", source = "unknown", note = "{value[:200]}" }}', markup=False)
-            continue
-        figure = f'{{ value = {value:.6g}, unit = "{unit}", source = "measured", note = "{note}" }}'
-        console.print(f"{name} = {figure}", markup=False)
-    why = found["all_reduce"]["why"]
-    console.print(f'all_reduce = {{ unit = "bytes/s", source = "unknown", note = "{why}" }}', markup=False)
+    for line in lines(found):
+        console.print(line, markup=False, soft_wrap=True)

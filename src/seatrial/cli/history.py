@@ -165,6 +165,7 @@ def promote(card: str, places: tuple[str, ...], workspace: Path, as_json: bool) 
 def import_command(files: tuple[Path, ...], framework: str, family: str, workspace: Path, as_json: bool) -> None:
     """Draft cards from Markdown dossiers; what gives no card is named."""
     from seatrial.core.errors import FileFormatError
+    from seatrial.core.plain_file import read_plain
     from seatrial.measure.history import read_dossier
 
     cards = _cards(workspace, write=True)
@@ -174,7 +175,7 @@ def import_command(files: tuple[Path, ...], framework: str, family: str, workspa
         try:
             if file.stat().st_size > 16 << 20:
                 raise FileFormatError(f"{file}: larger than a dossier can be")
-            text = file.read_text(encoding="utf-8")
+            text = read_plain(file, limit=16 << 20).decode("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise FileFormatError(f"{file}: cannot be read as text: {exc}") from exc
         found = read_dossier(text, source=file.name, framework=framework, family=family)

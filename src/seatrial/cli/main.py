@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
@@ -12,7 +13,7 @@ from types import FrameType
 import click
 
 from seatrial import __version__
-from seatrial.core.errors import EXIT_TOOL, SeatrialError, Stopped
+from seatrial.core.errors import EXIT_TOOL, EXIT_USAGE, SeatrialError, Stopped
 
 HERE = Path(__file__).parent
 NOT_COMMANDS = {"__init__", "main", "common"}
@@ -84,8 +85,13 @@ def entry() -> None:
         # The reader of our output went away; there is nobody left to tell.
         sys.stderr.close()
         code = EXIT_TOOL
-    except Exception:  # noqa: BLE001 - the outermost edge: a fault of the tool keeps its traceback
-        traceback.print_exc()
-        sys.stderr.write("error: this is a fault of seatrial itself. Please report it with the lines above.\n")
-        code = EXIT_TOOL
+    except Exception as exc:  # noqa: BLE001 - the outermost edge: a fault of the tool keeps its traceback
+        if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
+            # No file of ours has such a name: it was said on the command line, in any of many places.
+            sys.stderr.write(f"error: the name {str(exc.filename)[:60]!r}... is too long for a file. Name another.\n")
+            code = EXIT_USAGE
+        else:
+            traceback.print_exc()
+            sys.stderr.write("error: this is a fault of seatrial itself. Please report it with the lines above.\n")
+            code = EXIT_TOOL
     sys.exit(code if isinstance(code, int) else 0)

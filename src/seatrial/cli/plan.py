@@ -42,6 +42,7 @@ MOST_GIB = 1 << 20
 @click.option("--spec-tokens", default=0, show_default=True, type=click.IntRange(0), help="Drafted tokens per step.")
 @click.option("--accept", default=0.0, show_default=True, type=FiniteRange(0, 1), help="Their acceptance rate.")
 @click.option("--ask-engine", is_flag=True, help="Let the target's engine build the model: exact for any it knows.")
+@click.option("--dry", metavar="FACTS|RUN", help="Exact weights: a dry run's facts (or `dry --json`), or a run's id.")
 @click.option("--margin", default=0.03, show_default=True, type=FiniteRange(0, 0.5), help="Share of the device kept.")
 @click.option("--prompt", type=click.IntRange(1), help="Prompt tokens: gives bounds of TTFT, TPOT and throughput.")
 @click.option("--output", default=256, show_default=True, type=click.IntRange(1), help="Output tokens, for the bounds.")
@@ -59,6 +60,7 @@ MOST_GIB = 1 << 20
 @click.option("--devices", type=click.IntRange(1), help="How many may be used; a server's if left out.")
 @click.option("--ttft", type=FiniteRange(0, min_open=True), help="Limit in seconds, for --recommend.")
 @click.option("--tpot", type=FiniteRange(0, min_open=True), help="Limit in seconds, for --recommend.")
+@click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write charts to this file too.")
 @json_option
 def command(checkpoint: Path, target: str, as_json: bool, **options: Any) -> None:
     """Plan how CHECKPOINT would be served, without touching a device.
@@ -66,11 +68,14 @@ def command(checkpoint: Path, target: str, as_json: bool, **options: Any) -> Non
     Pass: the asked requests fit with the margin kept. A risk (fits only without the margin) counts as inconclusive.
     """
     from seatrial.cli._plan_inputs import device_of
+    from seatrial.cli._plan_page import write_page
     from seatrial.cli._plan_show import show
     from seatrial.cli._plan_work import answer
 
     device = device_of(target, options["hardware"], options["memory_gib"])
     found = answer(checkpoint, target, device, options)
+    if options["page"] is not None:
+        write_page(options["page"], found)
     if as_json:
         print_json(found)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -38,21 +40,39 @@ def command() -> None:
 @click.option("--bundle", type=click.Path(dir_okay=False, path_type=Path), help="Also write an archive for an issue.")
 @click.option("--command", "launched", default="", help="The command that was run, for the bundle.")
 @click.option("--exit", "exits", multiple=True, metavar="PROCESS=CODE", help="An exit code you know (-9, 137, ...).")
+@click.option(
+    "--workspace",
+    default=".",
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="The folder of .seatrial, whose runs are searched for the same failure.",
+)
 @json_option
 def logs_command(
-    logs: tuple[str, ...], bundle: Path | None, launched: str, exits: tuple[str, ...], as_json: bool
+    logs: tuple[str, ...], bundle: Path | None, launched: str, exits: tuple[str, ...], workspace: Path, as_json: bool
 ) -> None:
     """Triage one failure from its logs (the word `logs` may be left out)."""
     from seatrial.triage import diagnose
     from seatrial.triage.bundle import write_bundle
+    from seatrial.triage.read import LogFile, open_pipe
 
-    if bundle is not None and "-" in logs:
-        raise UsageError(
-            "--bundle needs files, standard input is gone once it is read", mend="Save the log to a file first."
-        )
-    sources: list[str | Path | IO[bytes]] = [sys.stdin.buffer if log == "-" else log for log in logs]
-    answer = diagnose(sources, exit_codes=dict(_exit(e) for e in exits), hashed=bundle is not None)
-    written = write_bundle(bundle, answer, launched) if bundle is not None else None
+    with tempfile.TemporaryDirectory(prefix="seatrial-triage-") as folder:
+        kept: dict[str, Path] = {}
+        sources: list[str | Path | LogFile | IO[bytes]] = []
+        for number, log in enumerate(logs):
+            if log != "-" and not Path(log).is_fifo():
+                sources.append(log)
+            elif bundle is None:
+                sources.append(sys.stdin.buffer if log == "-" else log)
+            elif log not in kept:
+                # A stream is gone once it is read, and the archive holds the raw log: keep it while we work.
+                kept[log] = Path(folder) / str(number)
+                with sys.stdin.buffer if log == "-" else open_pipe(Path(log)) as stream, kept[log].open("wb") as file:
+                    shutil.copyfileobj(stream, file, 1 << 20)
+                sources.append(LogFile(log, kept[log]))
+        answer = diagnose(sources, exit_codes=dict(_exit(e) for e in exits), hashed=bundle is not None)
+        written = write_bundle(bundle, answer, launched, kept=kept) if bundle is not None else None
+    answer = _with_past(answer, workspace)
     if as_json:
         print_json(answer)
     else:
@@ -62,6 +82,19 @@ def logs_command(
                 f"bundle: {written.path} ({written.files} files, {written.redacted} values redacted)", markup=False
             )
     raise SystemExit(EXIT_PASS if answer.healthy else EXIT_INCONCLUSIVE if answer.category == "unknown" else EXIT_FAIL)
+
+
+def _with_past(answer: Diagnosis, base: Path) -> Diagnosis:
+    """The answer with what the workspace's runs know, where there is a failure and a workspace."""
+    from seatrial.core.record import replace
+    from seatrial.evidence import open_workspace
+
+    workspace = open_workspace(base, write=False)
+    if answer.healthy or not workspace.runs_folder.is_dir():
+        return answer
+    from seatrial.cli._past_incidents import past
+
+    return replace(answer, past=past(answer, workspace))
 
 
 def _exit(text: str) -> tuple[str, int]:
@@ -101,6 +134,14 @@ def show(answer: Diagnosis) -> None:
             line(head, f"{mention.file}:{mention.line} {mention.text[:160]}{times}", "dim")
         if len(group) > 4:
             line("", f"and {len(group) - 4} more (--json has them)", "dim")
+    if answer.past is not None:
+        for incident in answer.past.incidents[:3]:
+            then = f"; passed later in {incident.later_pass}" if incident.later_pass else "; no later run passed"
+            line("seen before", f"{incident.run}/{incident.step} (same {incident.alike_by}){then}")
+        if answer.past.total > 3:
+            line("", f"and {answer.past.total - 3} more (--json has them)", "dim")
+        if answer.past.unreadable:
+            line("not read", f"{answer.past.unreadable} runs of the workspace (see `seatrial runs verify`)", "yellow")
     folded = len(answer.wrappers) + len(answer.noise)
     if folded:
         line("ignored", f"{len(answer.noise)} noise lines, {len(answer.wrappers)} wrappers (--json lists them)", "dim")

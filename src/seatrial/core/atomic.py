@@ -1,17 +1,21 @@
 """The one way to write a file so that a reader sees the old content or the new, never a half.
 
-Refuses nothing; an OSError (no space, no permission) reaches the caller, who knows what the file was for.
+An OSError (no space, no permission) reaches the caller, who knows what the file was for. What is there and is no
+regular file is refused: the rename would put a file in the place of a device, for every program of the machine.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path` by temporary file, fsync and rename in the same folder."""
+    """Write `data` to `path` by temporary file, fsync and rename in the same folder. EINVAL for a device, a pipe."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from seatrial.core.command import Command
 from seatrial.core.record import replace
@@ -50,6 +51,23 @@ def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 def _plain_name(flag: str) -> str:
     return flag.lstrip("-").replace("-", "_")
+
+
+def redact_plain(value: Any, name: str = "") -> Any:
+    """Plain data without secrets: texts by the key they stand under, and lists of texts as command lines."""
+    if isinstance(value, str):
+        return redact(_plain_name(name), value)
+    if isinstance(value, Mapping):
+        return {k: redact_plain(v, str(k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        if any(isinstance(v, str) and v.startswith("-") for v in value) and all(isinstance(v, str) for v in value):
+            return list(redact_arguments(tuple(value)))
+        if name and all(isinstance(v, str) and "=" in v for v in value):
+            # Pairs: facts as NAME=VALUE.
+            pairs = (v.partition("=") for v in value)
+            return [f"{n}={redact(_plain_name(n.rpartition('.')[2]), v)}" for n, _, v in pairs]
+        return [redact_plain(v, name) for v in value]
+    return value
 
 
 def without_secrets(command: Command) -> Command:

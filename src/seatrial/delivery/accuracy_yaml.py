@@ -15,9 +15,10 @@ from seatrial.core.errors import FileFormatError
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import Dropped, Order, Outgoing
 from seatrial.delivery.repository import Repository
-from seatrial.delivery.scores import Score, Scored
+from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import Serving
 from seatrial.delivery.yaml_dialect import Dialect, dialect_of, merge
+from seatrial.measure.accuracy.records import AccuracyScore
 
 TESTS = "tests/e2e/models"
 MAIN_TEST = f"{TESTS}/test_lm_eval_correctness.py"
@@ -89,7 +90,7 @@ def document_of(
     if nested:
         found["serve"] = nested
     found |= {n: options[n] for n, p in placed.items() if p == n}
-    tasks: dict[str, list[Score]] = {}
+    tasks: dict[str, list[AccuracyScore]] = {}
     for score in scored.quoted:
         tasks.setdefault(score.task, []).append(score)
     found["tasks"] = [
@@ -98,8 +99,8 @@ def document_of(
     shots = {s.num_fewshot for s in scored.quoted}
     if len(shots) == 1 and None not in shots and dialect.knows("num_fewshot"):
         found["num_fewshot"] = shots.pop()
-    chats = {s.request.get("chat_template") for s in scored.quoted}
-    if len(chats) == 1 and None not in chats and dialect.knows("apply_chat_template"):
+    chats = {s.request.chat_template for s in scored.quoted}
+    if len(chats) == 1 and dialect.knows("apply_chat_template"):
         found["apply_chat_template"] = chats.pop()
     return found
 

@@ -18,6 +18,9 @@ from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.scores import Scored
 
 FIGURE = re.compile(r"(?<![\w.,/:#+-])(-?\d[\d,]*(?:\.\d+)?)(?![\w/]|[.,:-]\d)")
+# A hash holds digits, but no figure: else every small count would be in some record.
+HASH = re.compile(r"(?<![0-9A-Za-z])(?=[0-9a-f]*[a-f])[0-9a-f]{6,}(?![0-9A-Za-z])")
+RECORDED = re.compile(r"\d[\d,]*(?:\.\d+)?")
 MINUTES = re.compile(r"\b(\d[\d,]*) min (\d+) s\b")
 DROPPED = (
     re.compile(r"\]\([^)]*\)"),  # the target of a link
@@ -107,7 +110,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _in_text(text: str) -> Iterator[float]:
-    for found in re.findall(r"\d[\d,]*(?:\.\d+)?", text[:20000]):
+    for found in RECORDED.findall(HASH.sub(" ", text[:20000])):
         clean = found.replace(",", "")
         if len(clean) < 18:
             yield float(clean)

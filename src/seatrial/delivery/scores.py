@@ -12,48 +12,29 @@ from typing import Any
 import msgspec
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record
+from seatrial.measure.accuracy.records import AccuracyScore, RequestConfig
+from seatrial.measure.accuracy.run import read_run
 
-CONCLUSIVE = ("L4", "L5")
 LARGEST = 64 << 20
+SCORE, PREDICTIONS = "score.json", "raw_predictions.jsonl"
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of one task, as `measure.accuracy` records it. `value` in the metric's own unit."""
-
-    task: str
-    metric: str
-    value: float
-    n: int
-    level: str
-    complete: bool
-    model: str = ""
-    dataset: str = ""
-    tool: str = ""
-    tool_version: str = ""
-    partial_reason: str = ""
-    stderr: float | None = None
-    num_fewshot: int | None = None
-    limit: int | None = None
-    request: dict[str, Any] = {}
-    run_id: str = ""
-
-    @property
-    def refusal(self) -> str:
-        """Why it may not be quoted as the model's score; empty if it may."""
-        if not self.complete:
-            return f"{self.task} {self.metric}: incomplete, {self.partial_reason or 'no reason is given'}"
-        if self.level not in CONCLUSIVE:
-            return f"{self.task} {self.metric}: level {self.level} is no whole task"
-        if self.limit is not None:
-            return f"{self.task} {self.metric}: only the first {self.limit} questions were asked"
-        return ""
+def refusal(score: AccuracyScore) -> str:
+    """Why it may not be quoted as the model's score; empty if it may."""
+    what = f"{score.task} {score.metric}"
+    if not score.complete:
+        return f"{what}: incomplete, {score.partial_reason}"
+    if score.limit is not None:
+        return f"{what}: only the first {score.limit} questions were asked"
+    return "" if score.conclusive else f"{what}: level {score.level} is no whole task"
 
 
 class Scored(Record):
     """`quoted` may be delivered. `documents`: what was read, in order, to go along with the delivery."""
 
-    quoted: tuple[Any, ...] = ()
+    quoted: tuple[AccuracyScore, ...] = ()
     refused: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
 
@@ -62,31 +43,59 @@ def read_scores(paths: tuple[Path, ...], *, models: tuple[str, ...] = ()) -> Sco
     """`models`: the names the run's model goes by; a score of another one is refused. Raises FileFormatError for a file
     that is no score document.
     """
-    quoted: list[Score] = []
+    quoted: list[AccuracyScore] = []
     refused: list[str] = []
     documents: list[str] = []
     for path in paths:
         try:
             if path.stat().st_size > LARGEST:
                 raise FileFormatError(f"{path} is over {LARGEST >> 20} MiB, which no score document is")
-            data = path.read_bytes()
+            data = read_plain(path, limit=LARGEST)
         except OSError as exc:
             raise FileFormatError(f"{path} cannot be read: {exc.strerror}", mend="Name a score.json.") from exc
         documents.append(data.decode("utf-8", "replace"))
-        for score in _scores(data, str(path)):
+        rows, why = _scores(data, str(path))
+        refused += [why] if why else []
+        if path.name == SCORE and (path.parent / PREDICTIONS).exists():
+            # The answers lie beside it: a score that counts others than those is not theirs.
+            read_run(path.parent)
+        for score in rows:
             named = score.model.rstrip("/").rsplit("/", 1)[-1]
             other = f"{score.task} {score.metric}: the score is of the model {score.model!r}" if models else ""
-            if score.refusal or (other and named not in models and score.model not in models):
-                refused.append(score.refusal or other)
+            told = refusal(score)
+            if told or (other and named not in models and score.model not in models):
+                refused.append(told or other)
             else:
                 quoted.append(score)
-    return Scored(quoted=tuple(quoted), refused=tuple(refused), documents=tuple(documents))
+    values: dict[tuple[str, str], set[float]] = {}
+    for score in quoted:
+        values.setdefault((score.task, score.metric), set()).add(score.value)
+    # Of two results of one figure nobody may choose the better.
+    torn = {key for key, seen in values.items() if len(seen) > 1}
+    refused += [f"{task} {metric}: two results of it, {sorted(values[task, metric])}" for task, metric in sorted(torn)]
+    kept = tuple(s for s in quoted if (s.task, s.metric) not in torn)
+    return Scored(quoted=kept, refused=tuple(refused), documents=tuple(documents))
 
 
-def _scores(data: bytes, where: str) -> list[Score]:
+def _scores(data: bytes, where: str) -> tuple[list[AccuracyScore], str]:
+    """The figures, and for a document without any the reason that it gives itself."""
     try:
         document = msgspec.json.decode(data)
         rows = document.get("scores", [document]) if isinstance(document, dict) else document
-        return msgspec.convert(rows, type=list[Score])
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as exc:
+        found = msgspec.convert([_known(row) for row in rows], type=list[AccuracyScore])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, TypeError) as exc:
         raise FileFormatError(f"{where}: {exc}", mend="Name the score.json of an accuracy run.") from exc
+    if found or not isinstance(document, dict):
+        return found, ""
+    return [], f"the result of level {document.get('level')} has no figure: {document.get('reason') or 'none is given'}"
+
+
+def _known(row: Any) -> Any:
+    """Without the fields that this version does not know."""
+    if not isinstance(row, dict):
+        return row
+    kept = {k: v for k, v in row.items() if k in AccuracyScore.__annotations__}
+    request = kept.get("request")
+    if isinstance(request, dict):
+        kept["request"] = {k: v for k, v in request.items() if k in RequestConfig.__annotations__}
+    return kept

@@ -7,8 +7,9 @@ facts are a `DryAccount`. Refuses (UsageError): impossible layouts, ranks that d
 from __future__ import annotations
 
 from seatrial.dryrun.account import DryAccount
+from seatrial.dryrun.listing import FILE_NAME as LISTING
 from seatrial.dryrun.rules import findings, page, rules
 from seatrial.dryrun.run import dry, dry_names
 from seatrial.dryrun.tensor import HeaderTensor
 
-__all__ = ["DryAccount", "HeaderTensor", "dry", "dry_names", "findings", "page", "rules"]
+__all__ = ["LISTING", "DryAccount", "HeaderTensor", "dry", "dry_names", "findings", "page", "rules"]

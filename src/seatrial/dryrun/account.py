@@ -122,6 +122,14 @@ class RankClass(Record):
     why: str
 
 
+class RankWeights(Record):
+    """Bytes of one rank's parameters as the engine built them, before it repacks any; None: a dtype of unknown size."""
+
+    rank: int
+    parameters: int
+    bytes: int | None
+
+
 class CacheLine(Record):
     """Layers alike in their KV cache, on the first rank of each pipeline stage.
 
@@ -233,6 +241,7 @@ class DryAccount(Record):
     rank_shapes: int = 0
     all_ranks: bool = True
     cache: tuple[CacheLine, ...] = ()
+    weights: tuple[RankWeights, ...] = ()
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from functools import cached_property
 
 import msgspec
 
@@ -18,6 +19,7 @@ from seatrial.dryrun.raw import RawDrop, RawDry
 from seatrial.dryrun.readings import Readings
 from seatrial.dryrun.request import DryRequest
 from seatrial.dryrun.tensor import BITS, elements, kind_of, size_bytes
+from seatrial.dryrun.weights import rank_weights
 
 SCHEMA_VERSION = 1
 
@@ -44,9 +46,14 @@ class AccountBuilder:
         self.into = self.readings.into
         self.shared_by = self.readings.shared_by
 
+    @cached_property
+    def fates(self) -> list[Fate]:
+        """One per tensor, in the request's order."""
+        return self._fates()
+
     def account(self) -> DryAccount:
         began = time.monotonic()
-        fates = self._fates()
+        fates = self.fates
         lines, sums_of = self._tensor_lines(fates)
         lines_of_parameters, troubles = parameters(self.readings)
         raw = self.raw
@@ -86,6 +93,7 @@ class AccountBuilder:
             rank_shapes=len(shapes),
             all_ranks=self.spread.complete,
             cache=cache(self.readings),
+            weights=rank_weights(raw),
             ops={k: v for r in raw.ranks[:1] for k, v in r.ops.items()},
             placeholders={k: v for r in raw.ranks for k, v in r.placeholders.items()},
             missing_ops={k: v for r in raw.ranks for k, v in r.missing_ops.items()},

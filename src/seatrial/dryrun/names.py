@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from seatrial.dryrun.tensor import NUMBER, kind_of
@@ -31,6 +31,32 @@ def shard_of(tensor: str, parameter: str) -> str:
     parts = tensor.split(".")
     extra = [i for i, part in enumerate(parts) if part not in held]
     return ".".join(parts[extra[0] : extra[-1] + 1]) if extra else ""
+
+
+class PrefixNames:
+    """Learned from filled parameters: what stands in a tensor's name where the parameter's has its first components.
+
+    It speaks for a parameter without peers (`midlayer.norm` for `model.layers.0.norm`), by its nearest neighbours.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, ...], Counter[tuple[str, ...]]] = defaultdict(Counter)
+
+    def learn(self, parameter: str, tensor: str) -> None:
+        ours, theirs = parameter.split("."), tensor.split(".")
+        while ours and theirs and ours[-1] == theirs[-1]:
+            ours.pop()
+            theirs.pop()
+            self._seen[tuple(ours)][tuple(theirs)] += 1
+
+    def likely(self, parameter: str) -> str:
+        """The name under the longest known prefix, as most neighbours have it; the parameter's own if none tells."""
+        parts = parameter.split(".")
+        for length in range(len(parts) - 1, -1, -1):
+            found = self._seen.get(tuple(parts[:length]))
+            if found:
+                return ".".join((*found.most_common(1)[0][0], *parts[length:]))
+        return parameter
 
 
 class PeerNames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from seatrial.dryrun.account import ParameterLine, ParameterState, ParameterTrouble
-from seatrial.dryrun.names import PeerNames
+from seatrial.dryrun.names import PeerNames, PrefixNames
 from seatrial.dryrun.rank import Filling, RankReading
 from seatrial.dryrun.readings import Readings
 from seatrial.dryrun.tensor import kind_of
@@ -108,11 +108,13 @@ def _likely(readings: Readings, troubled: list[str]) -> dict[str, tuple[str, ...
         return {}
     kinds = {kind_of(name) for name in troubled}
     names = readings.columns.names
-    peers = PeerNames()
+    peers, near = PeerNames(), PrefixNames()
     bad = set(troubled)
     fed: dict[str, set[str]] = defaultdict(set)
     for rank in readings.full:
         for name, filling in rank.fillings.items():
+            if len(filling.tensors) == 1:
+                near.learn(name, names[filling.tensors[0]])
             if not filling.tensors or kind_of(name) not in kinds:
                 continue
             found = [names[t] for t in filling.tensors]
@@ -120,7 +122,7 @@ def _likely(readings: Readings, troubled: list[str]) -> dict[str, tuple[str, ...
                 fed[name].update(found)
             else:
                 peers.learn(name, found)
-    return {name: peers.likely(name, fed[name]) or (name,) for name in troubled}
+    return {name: peers.likely(name, fed[name]) or (near.likely(name),) for name in troubled}
 
 
 def _short(readings: Readings, name: str, number: int) -> tuple[str, ...]:

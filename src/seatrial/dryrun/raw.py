@@ -28,7 +28,8 @@ class SourcePlace(Record):
 class RawFailure(Record):
     """An exception of the engine. `tensor` indexes the request (-1: none); `parameter` is a name or empty.
 
-    `stub`: the attribute that seatrial's stubs lack and that this exception is about; empty if it is not.
+    `stub`: the attribute that seatrial's stubs lack and that this exception is about; empty if it is not. `absent`: the
+    module that this environment lacks beside the stubs and that it is about.
     """
 
     stage: str
@@ -40,6 +41,7 @@ class RawFailure(Record):
     parameter: str = ""
     parameter_shape: list[int] = msgspec.field(default_factory=list)
     stub: str = ""
+    absent: str = ""
 
 
 class RawParameter(Record):

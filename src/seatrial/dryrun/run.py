@@ -18,6 +18,7 @@ from seatrial.dryrun import modelslim
 from seatrial.dryrun.account import DryAccount, Mend, SlimCheck
 from seatrial.dryrun.build import AccountBuilder
 from seatrial.dryrun.derive import derive
+from seatrial.dryrun.listing import FILE_NAME, write_listing
 from seatrial.dryrun.mends import mapper_code, propose, renamed
 from seatrial.dryrun.raw import RawDry
 from seatrial.dryrun.request import DryRequest, columns
@@ -62,6 +63,8 @@ def dry(
     plugin_root: str = "",
     target: Path | None = None,
     draft_method: str = "",
+    chosen: str = "",
+    listing: Path | None = None,
     names_only: bool = False,
     unshaped: tuple[str, ...] = (),
     timeout_s: float = 600.0,
@@ -74,7 +77,8 @@ def dry(
     `stubs` (`platforms.stubs.load_stubs`) stand in for a device's packages, so that its plugin builds the model; the
     plugin is installed beside the engine or lies in `plugin_root`. With `target`, the model in `folder` is loaded as
     the draft of the one there (`draft_method`: eagle, eagle3, ...); a target that is `folder` itself means its MTP
-    layers.
+    layers. `chosen` is the name of seatrial's own target, for the command that repeats this.
+    `listing`: a file to write with what became of each single tensor (`dryrun.listing`); the facts list kinds.
     """
     clock = Stopwatch()
     with clock.span("read headers", "seatrial"):
@@ -103,8 +107,8 @@ def dry(
         raise UsageError(f"{folder} has no tensors to load", mend="Name a folder with a safetensors checkpoint.")
     with clock.span("build and load", "engine"):
         reply = session.call("dry", request, timeout_s=timeout_s, progress=progress)
-    attachments = (Attachment(name="dry.log", path=reply.log),)
-    commands = (_command(folder, tp, pp, ep, ranks, dtype, quantization),)
+    attachments: tuple[Attachment, ...] = (Attachment(name="dry.log", path=reply.log),)
+    commands = (_command(request, ranks, chosen),)
     if reply.status != "answered":
         return StepResult(
             step="dry",
@@ -127,6 +131,9 @@ def dry(
         builder = AccountBuilder(request, again.decode(RawDry))
     with clock.span("account", "seatrial"):
         account = builder.account()
+        if listing is not None:
+            write_listing(builder, listing)
+            attachments = (*attachments, Attachment(name=FILE_NAME, path=str(listing)))
         mends = propose(account)
     if any(m.kind == "prefix" for m in mends):
         with clock.span("try the renames", "engine"):
@@ -244,7 +251,7 @@ def choose_ranks(
 def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
     """Pass only if nothing is unexplained, partly filled, missing, failed or unsure."""
     table = rules()
-    failing = [f for f in found if table.get(f.code).kind == "fail" and not _only_limit(account, f)]
+    failing = [f for f in found if table.get(f.code).kind == "fail" and not _only_limit(account)]
     unsure = [f for f in found if table.get(f.code).kind == "unsure"]
     if failing:
         more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
@@ -262,7 +269,7 @@ def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
     return passed()
 
 
-def _only_limit(account: DryAccount, finding: Finding) -> bool:
+def _only_limit(account: DryAccount) -> bool:
     """Whether all that failed is what the dry run itself cannot follow (D016 then says so)."""
     from seatrial.dryrun.rules.limits import is_limit
 
@@ -277,7 +284,8 @@ def summary(account: DryAccount, found: Sequence[Finding]) -> str:
     head = f"{account.sums.tensors} tensors → {account.sums.parameters} parameters"
     refused = [f for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
     if refused:
-        return f"{head}: the engine refuses to build it ({layout})"
+        who = "it cannot be built in this environment" if _only_limit(account) else "the engine refuses to build it"
+        return f"{head}: {who} ({layout})"
     missing = sum(t.state == "missing" for t in account.parameter_troubles)
     partly = sum(t.state == "partly filled" for t in account.parameter_troubles)
     parts = [f"{missing} missing"] if missing else []
@@ -294,13 +302,18 @@ def _header(tensor: NamedTensor) -> HeaderTensor:
     return HeaderTensor(name=tensor.name, dtype=tensor.dtype, shape=tuple(tensor.shape))
 
 
-def _command(
-    folder: Path, tp: int, pp: int, ep: bool, ranks: Sequence[int] | None, dtype: str, quantization: str
-) -> Command:
-    argv = ["seatrial", "dry", str(folder), "--tp", str(tp)]
-    argv += ["--pp", str(pp)] if pp > 1 else []
-    argv += ["--ep"] if ep else []
+def _command(request: DryRequest, ranks: Sequence[int] | None, chosen: str) -> Command:
+    drafted = bool(request.target)
+    argv = ["seatrial", "dry", request.target if drafted else request.folder]
+    argv += ["--draft", request.folder] if drafted else []
+    argv += ["--draft-method", request.draft_method] if request.draft_method else []
+    argv += ["--target", chosen] if chosen else []
+    argv += ["--plugin", request.plugin_root] if request.plugin_root else []
+    argv += ["--tp", str(request.tp)]
+    argv += ["--pp", str(request.pp)] if request.pp > 1 else []
+    argv += ["--ep"] if request.ep else []
     argv += ["--ranks", ",".join(map(str, ranks))] if ranks is not None else []
-    argv += ["--dtype", dtype] if dtype else []
-    argv += ["--quantization", quantization] if quantization else []
+    argv += ["--dtype", request.dtype] if request.dtype else []
+    argv += ["--quantization", request.quantization] if request.quantization else []
+    argv += ["--trust-remote-code"] if request.trust_remote_code else []
     return Command(purpose="repeat the dry run", argv=tuple(argv))

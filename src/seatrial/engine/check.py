@@ -17,6 +17,9 @@ from seatrial.engine.identity import Identity, examine
 from seatrial.platforms import platform
 from seatrial.targets import Target
 
+# Findings that a machine without the device has, though its engine is in order.
+NO_DEVICE = frozenset({"E003", "E004"})
+
 
 def check_engine(
     session: ProbeSession, target: Target, *, timeout_s: float, progress: Callable[[str], None]

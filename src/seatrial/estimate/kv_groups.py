@@ -2,7 +2,7 @@
 
 In: the layers' `CacheSpec`s, lengths, an amount of memory. Out: `Pool` and `Capacity`. The rules are vLLM 0.32's
 (`v1/core/kv_cache_utils.py`: get_kv_cache_groups, get_kv_cache_config_from_groups, get_kv_cache_capacity); every figure
-of `Capacity` is compared with the engine's own by `bench/plan_kv.py`.
+of `Capacity` is compared with the engine's own by `bench/plan_engine.py`.
 """
 
 from __future__ import annotations

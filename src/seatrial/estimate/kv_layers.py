@@ -1,7 +1,7 @@
 """The KV cache of every layer on one rank, as the engine would specify it: kind, tokens per block, bytes per block.
 
 In: a model, a layout, how it is served, the engine's rules. Out: one `CacheSpec` per layer that keeps a cache. The
-formulas are those of vLLM 0.32's `get_kv_cache_spec` methods; `bench/plan_kv.py` compares every one with the engine's.
+formulas are those of vLLM 0.32's `get_kv_cache_spec` methods; `bench/plan_engine.py` compares each with the engine's.
 Two figures per layer: `page`, what the engine allocates for a block, and `content`, what the formula alone needs.
 Longer than 250 lines: one short formula per kind of layer, and they share the block sizes.
 """
@@ -12,6 +12,7 @@ from math import lcm, prod
 from typing import Literal
 
 from seatrial.checkpoint.attention import Mixer
+from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.layout import Layout, Serving
@@ -70,9 +71,10 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     mla = any(m.kind == "MLA" for m in kinds)
     if any(m.compress_ratio is not None for m in kinds):
         raise NotModelled(
-            "attention whose cache is compressed by a ratio (DeepSeek-V4): its paged layout differs by device"
+            "compress_ratios: attention whose cache is compressed (DeepSeek-V4); its paged layout differs by device"
         )
     block = serving.block_size or (rules.mla_block if mla else rules.block)
+    told = check_block(serving, rules, mla)
     if mla and rules.platform == "cpu":
         block = rules.mla_block
     states = [state_bytes(model, m, layout.tp, serving, rules) for m in kinds if m.state is not None]
@@ -87,7 +89,32 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
             continue
         specs += _layer(model, i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
     notes = (f"layers {min(shared)} and above use the cache of an earlier layer",) if shared else ()
-    return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=notes)
+    return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=(*told, *notes))
+
+
+def check_block(serving: Serving, rules: EngineRules, mla: bool) -> tuple[str, ...]:
+    """What there is to say of --block-size; raises UsageError where the engine's kernels take no such block.
+
+    vLLM 0.32 refuses a block that is no multiple of its attention kernel's (v1/worker/utils.py: No common block size).
+    """
+    given = serving.block_size
+    if given is None:
+        return ()
+    if mla and rules.platform == "cpu":
+        # vllm/platforms/cpu.py sets it outright.
+        return (
+            () if given == rules.mla_block else (f"--block-size {given}: the engine takes {rules.mla_block} for MLA",)
+        )
+    kernel = rules.mla_kernel_block if mla else rules.kernel_block
+    if given % kernel == 0:
+        return ()
+    if rules.kernel_proven:
+        raise UsageError(
+            f"--block-size {given} is no multiple of {kernel}, the block of {rules.engine}'s attention kernels on "
+            f"{rules.platform}",
+            mend=f"Give {kernel * (given // kernel + 1)}, or leave it out.",
+        )
+    return (f"--block-size {given}: whether {rules.engine} takes it is unknown, its default is {rules.block}",)
 
 
 def _cache_dtype(model: Model, serving: Serving) -> str:
@@ -122,7 +149,7 @@ def element_bytes(model: Model, dtype: str) -> int:
         return named[dtype]
     if dtype.startswith("fp8"):
         return 1
-    raise NotModelled(f"a KV cache of dtype {dtype!r}")
+    raise NotModelled(f"--kv-cache-dtype {dtype}: the layout of such a cache was not read from an engine")
 
 
 def kv_heads_on_rank(kv_heads: int, tp: int) -> int:

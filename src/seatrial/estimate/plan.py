@@ -100,10 +100,12 @@ def make_plan(
     margin_share: float = 0.03,
     calibration: Calibration | None = None,
     engine: EngineAnswer | None = None,
+    exact: WeightBytes | None = None,
 ) -> Plan:
     """Plan one configuration. `requests` of the full length are to be held at once (default: one), shared by replicas.
 
     `engine`: the engine's own answer, which then takes the place of the formulas for weights and cache.
+    `exact`: weights per rank from a dry run, which take the place of the formulas for weights alone.
     """
     length, notes = _length(model, serving)
     serving = altered(serving, max_model_len=length)
@@ -121,7 +123,7 @@ def make_plan(
         if engine is not None:
             weights, cache = engine.weights, engine.cache
         else:
-            weights = _weights(model, layout)
+            weights = exact if exact is not None else _weights(model, layout)
             cache = kv_cache(model, layout, serving, rules)
         made = pool(_stage_cache(cache, layout, model), serving, rules)
     except Uneven as exc:

@@ -86,7 +86,7 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
     sparse = tuple(i for i, k in enumerate(card.feed_forward.pattern) if "moe" in k)
     made += [vector("norm", "expert_layernorm", hidden, sparse)] * EXPERT_NORMS.get(kind, 0)
     if kind == "nemotron-nas":
-        raise NotModelled("the norms and blocks of DeciLM (nemotron-nas)")
+        raise NotModelled("block_configs: the norms and blocks of DeciLM (nemotron-nas)")
     if not language_only:
         if not model.vision() and any("ForConditionalGeneration" in a for a in card.architecture.architectures):
             raise Lacking("vision_config", "the architecture has an image tower, but config.json does not describe it")

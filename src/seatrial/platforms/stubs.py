@@ -95,3 +95,8 @@ def load_stubs(platform: str, target: str) -> Stubs | None:
     if stubs.schema_version != SCHEMA_VERSION:
         raise FileFormatError(f"stubs.toml of platform {platform!r}: schema_version is {stubs.schema_version}, not 1")
     return stubs
+
+
+def local_root(folder: str) -> str:
+    """The plugin's sources, if they are on this machine; else ("") it is looked for where it is installed."""
+    return folder if folder and Path(folder).is_dir() else ""

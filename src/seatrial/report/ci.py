@@ -1,7 +1,7 @@
 """A run for a CI service: a summary in Markdown, annotations for GitHub Actions, JUnit XML.
 
 In: a `Gathered`. Out: text. A step that did not run is skipped with its reason, never passed; an inconclusive one is an
-error of the test, not a success.
+error of the test, not a success; and so is a run that did not come to its end or passed in its steps only.
 """
 
 from __future__ import annotations
@@ -87,11 +87,26 @@ def junit_of(run: Gathered) -> str:
                 "\n".join(f"{f.one_line()}. {f.next_step}" for f in known.stored.findings[:50])
             )
         Xml.SubElement(case, "system-out").text = _plain(known.stored.summary)
+    whole = _whole(run) if not counted["failure"] + counted["error"] else ""
+    if whole:
+        # No single step says it: without this case the suite would be green.
+        counted["error"] += 1
+        case = Xml.SubElement(suite, "testcase", classname="seatrial", name="verdict of the run", time="0.000")
+        Xml.SubElement(case, "error", message=_plain(whole))
+        suite.set("tests", str(len(cases) + 1))
     for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(attribute, str(counted[kind]))
     suite.set("time", f"{total:.3f}")
     suite.set("timestamp", _plain(run.manifest.created_at[:19]))
     return '<?xml version="1.0" encoding="utf-8"?>\n' + Xml.tostring(suite, encoding="unicode") + "\n"
+
+
+def _whole(run: Gathered) -> str:
+    """Why the run as a whole has not passed; empty if it has."""
+    if run.state != "finished":
+        return f"the run is {run.state}: it has no verdict"
+    verdict = str(run.finished.get("verdict"))
+    return "" if verdict == "pass" else f"{verdict}: {run.finished.get('reason') or 'no reason is recorded'}"
 
 
 def _findings(run: Gathered) -> Iterator[tuple[str, Finding]]:

@@ -21,6 +21,7 @@ from seatrial.report.workspace_page import read_all, workspace_html
 HOST = "127.0.0.1"
 REFRESH_S = 5
 # Kept evidence is shown as text: nothing that came from a log or an engine is ever run by the browser.
+BYTES = "application/octet-stream"
 PLAIN = {".log", ".txt", ".json", ".jsonl", ".md", ".sh", ".html", ".xml", ".svg", ""}
 
 
@@ -76,10 +77,11 @@ class _Handler(BaseHTTPRequestHandler):
             len(parts) == 2 and parts[0] == "artifacts" and not parts[1].startswith(".")
         )
         path = folder.joinpath(*parts) if allowed and not {"..", "."} & set(parts) else folder
-        if path.is_symlink() or not path.is_file():
+        if path.resolve() != folder.resolve().joinpath(*path.relative_to(folder).parts) or not path.is_file():
             raise UsageError(f"there is no file {'/'.join(parts)!r}")
-        guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        kind = "text/plain; charset=utf-8" if path.suffix in PLAIN else guessed
+        guessed = mimetypes.guess_type(path.name)[0] or BYTES
+        is_picture = guessed.startswith("image/") and "svg" not in guessed
+        kind = "text/plain; charset=utf-8" if path.suffix in PLAIN else guessed if is_picture else BYTES
         self.send_response(200)
         self._headers(kind, path.stat().st_size)
         with path.open("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -11,20 +12,30 @@ from seatrial.triage import deaths
 from seatrial.triage.categories import CATEGORIES, UNKNOWN
 from seatrial.triage.judge import Material, judge
 from seatrial.triage.read import LogFile, gather
-from seatrial.triage.record import Death, Diagnosis, FirstCause, Frame, Mention, SourceNote
+from seatrial.triage.record import (
+    Death,
+    Diagnosis,
+    FirstCause,
+    Frame,
+    Mention,
+    Past,
+    PastIncident,
+    SourceNote,
+)
 from seatrial.triage.scan import Scan
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 from seatrial.triage.signatures import by_family, library
 from seatrial.triage.split import scan_file
 
 __all__ = [
-    "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Signature",
+    "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Past",
+    "PastIncident", "Signature",
     "SourceNote", "Tier", "by_family", "diagnose", "diagnose_text", "library",
 ]  # fmt: skip
 
 
 def diagnose(
-    sources: Iterable[Path | str | IO[bytes]],
+    sources: Iterable[Path | str | LogFile | IO[bytes]],
     *,
     exit_codes: Mapping[str, int] | None = None,
     signatures: Library | None = None,
@@ -32,17 +43,21 @@ def diagnose(
 ) -> Diagnosis:
     """Triage one failure from its logs.
 
-    `sources`: paths of files or folders, or open binary streams. `exit_codes`: process name to exit code as
-    `subprocess` reports it (negative for a signal), where the caller knows them. `hashed` adds each file's sha256.
+    `sources`: paths of files or folders, open binary streams, or a `LogFile` (a name to show and where its bytes lie).
+    `exit_codes`: process name to exit code as `subprocess` reports it (negative for a signal), where the caller knows
+    them. `hashed` adds each file's sha256.
     Raises UsageError for a path that does not exist; everything else about the input is part of the answer.
     """
     files: list[LogFile] = []
     for source in sources:
         if isinstance(source, (str, Path)):
             files.extend(gather([source]))
+        elif isinstance(source, LogFile):
+            files.append(source)
         else:
             files.append(LogFile("-", stream=source))
     scans = [(f, scan_file(f, order=i, hashed=hashed)) for i, f in enumerate(files)]
+    _name_bare_pids(scans)
     material = Material(
         events=[e for _, s in scans for e in s.events],
         context="\n".join(line for _, s in scans for line in s.context),
@@ -54,6 +69,24 @@ def diagnose(
         several_files=sum(1 for _, s in scans if s.events) > 1,
     )
     return judge(material, signatures or library())
+
+
+PID = re.compile(r"pid=(\d{1,10})")
+
+
+def _name_bare_pids(scans: Iterable[tuple[LogFile, Scan]]) -> None:
+    """Lines of drivers and libraries (plog, ATB, glog) only know a pid: name it as the engine's own lines do."""
+    events = [e for _, s in scans for e in s.events]
+    names: dict[str, str] = {}
+    for event in events:
+        for process in (event.process, *event.processes):
+            if not process.startswith("pid=") and (m := PID.search(process)):
+                names.setdefault(m[1], process)
+    for event in events:
+        bare = event.process
+        if bare.startswith("pid=") and (name := names.get(bare[4:])):
+            event.process = name
+            event.processes = [name if p == bare else p for p in event.processes]
 
 
 def diagnose_text(text: str, *, exit_codes: Mapping[str, int] | None = None) -> Diagnosis:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,12 @@ class Written(NamedTuple):
     redacted: int
 
 
-def write_bundle(path: Path, answer: Diagnosis, command: str) -> Written:
-    """Write the archive next to nothing else: `path` must not exist."""
+def write_bundle(path: Path, answer: Diagnosis, command: str, *, kept: Mapping[str, Path] | None = None) -> Written:
+    """Write the archive next to nothing else: `path` must not exist.
+
+    `kept`: where the bytes of a source lie that is no file by its own name (standard input, a pipe).
+    """
+    kept = kept or {}
     if path.exists():
         raise UsageError(f"{path} exists already", mend="Choose another name for --bundle.")
     if not path.parent.is_dir():
@@ -49,9 +54,10 @@ def write_bundle(path: Path, answer: Diagnosis, command: str) -> Written:
             if source.dropped and not source.size:
                 continue
             files += 1
-            name = f"raw/{index:03d}-{Path(source.file).name.removesuffix('.gz')}"
+            shown_name = "stdin.log" if source.file == "-" else Path(source.file).name.removesuffix(".gz")
+            name = f"raw/{index:03d}-{shown_name}"
             with archive.open(name, "w", force_zip64=True) as member:
-                for chunk in LogFile(source.file, Path(source.file)).chunks():
+                for chunk in LogFile(source.file, kept.get(source.file, Path(source.file))).chunks():
                     clean = redact(chunk)
                     redacted += clean.hits
                     member.write(clean.data)

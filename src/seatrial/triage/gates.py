@@ -33,6 +33,12 @@ GATES = (
     b", skip",
     b"startup complete",
     b"fired up",
+    b"POST /sleep",
+    b"POST /wake",
+    b"fall asleep",
+    b"to bind",
+    b"get attribute",
+    b"_blocks > 0",
 )
 
 

@@ -15,8 +15,8 @@ from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import UsageError
 from seatrial.triage.categories import CATEGORIES
 from seatrial.triage.record import FirstCause
+from seatrial.triage.similar import VARIABLE
 
-VARIABLE = re.compile(r"0x[0-9a-fA-F]+|/[\w./-]+|\d+(?:\.\d+)*|'[^']{1,200}'|\"[^\"]{1,200}\"")
 MAX_PATTERN = 160
 
 

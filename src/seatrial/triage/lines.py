@@ -38,10 +38,19 @@ PLOG = re.compile(
     r"\[(?P<level>ERROR|WARNING|INFO|EVENT|DEBUG)\] (?P<logger>\w{1,20})\((?P<pid>\d{1,10}),[^)]{0,60}\):"
     r"(?P<time>\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.[\d.]{1,8}) ?"
 )
+# ATB and other spdlog writers: [2026-01-29 12:08:30.614896] [error] [439962] [tensor_check.cpp:28]
+SPDLOG = re.compile(
+    r"\[(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,:]\d{3,9})\] "
+    r"\[(?P<level>trace|debug|info|warn|warning|error|fatal|critical)\] "
+    r"\[(?P<pid>\d{1,10})\] \[(?P<logger>[\w./-]{1,80}:\d{1,6})\] ?"
+)
 STDLOG = re.compile(
     r"(?:\[[\w.:-]{1,60}\] ?)?-? ?\[?(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL)\]?(?:[:|] | - |:? (?= *\S))"
 )
-LETTER = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
+LETTER = {
+    "I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL", "trace": "DEBUG", "debug": "DEBUG", "info": "INFO",
+    "warn": "WARNING", "warning": "WARNING", "error": "ERROR", "fatal": "FATAL", "critical": "CRITICAL",
+}  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -79,9 +88,11 @@ def parse(raw: str) -> Line:
             process = m[1] if not process or "rank" in process or _closer(m[1], process) else process
         elif first == "[" and (m := RANK.match(text) or MPI.match(text)):
             process = process or m[1]
-        elif (first == "[" and not time and (m := SGLANG.match(text) or C10.match(text) or PLOG.match(text))) or (
-            first in "IWEDCF" and not logger and (m := VLLM.match(text) or GLOG.match(text))
-        ):
+        elif (
+            first == "["
+            and not time
+            and (m := SPDLOG.match(text) or SGLANG.match(text) or C10.match(text) or PLOG.match(text))
+        ) or (first in "IWEDCF" and not logger and (m := VLLM.match(text) or GLOG.match(text))):
             level, time, logger, process = _with_fields(m, process)
         elif first.isdigit() and not time and (m := ISO_HEAD.match(text)):
             time = m[1]

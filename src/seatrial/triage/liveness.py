@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record
@@ -42,8 +43,16 @@ class Report(Record):
     rows: tuple[Row, ...]
 
 
-def check(folders: Iterable[Path]) -> Report:
-    """Look for every signature's literals in the sources below `folders`."""
+class Present(NamedTuple):
+    """Ids of the signatures whose text stands in some sources, the packages met there, and the files read."""
+
+    found: set[str]
+    packages: set[str]
+    files: int
+
+
+def present(folders: Iterable[Path]) -> Present:
+    """Look for every signature's literals in the sources below `folders`; raises UsageError if there are none."""
     wanted: dict[str, set[str]] = {}
     for signature in library().signatures:
         for literal in _texts(signature):
@@ -58,7 +67,12 @@ def check(folders: Iterable[Path]) -> Report:
         missing -= {literal for literal in missing if literal in text}
     if not files:
         raise UsageError("there are no Python sources there", mend="Give the folder of an installed package.")
-    found = {i for literal, ids in wanted.items() if literal not in missing for i in ids}
+    return Present({i for literal, ids in wanted.items() if literal not in missing for i in ids}, packages, files)
+
+
+def check(folders: Iterable[Path]) -> Report:
+    """Look for every signature's literals in the sources below `folders`."""
+    found, packages, files = present(folders)
     rows = []
     for signature in library().signatures:
         owners = {OWNERS[s[0]] for s in signature.sources if ENTRY.match(s)}

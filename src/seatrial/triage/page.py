@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seatrial.triage.signatures import by_family
+from seatrial.triage.signatures import by_family, versions
 
 HEAD = """# Triage signatures
 
@@ -15,7 +15,8 @@ place and message together, *weak* is only the place and never answers by itself
 
 def render() -> str:
     """The page as Markdown."""
-    parts = [HEAD]
+    looked = "; ".join(f"{package} {', '.join(names)}" for package, names in sorted(versions().looked_at.items()))
+    parts = [HEAD, f"\nReleases whose sources were searched for the texts: {looked}.\n"]
     for family, signatures in by_family().items():
         parts.append(f"\n## {family}\n")
         for s in signatures:
@@ -25,6 +26,9 @@ def render() -> str:
                 parts.append(f"\nNext: {s.next_step}\n")
             for case in s.matches[:1]:
                 parts.append("\n```text\n" + "\n".join(line[:200] for line in case.splitlines()) + "\n```\n")
+            if s.versions:
+                spans = "; ".join(f"{package} {span}" for package, span in sorted(s.versions.items()))
+                parts.append(f"\nText found in: {spans}\n")
             if s.sources:
                 parts.append(f"\nSources: {', '.join(s.sources)}\n")
     return "".join(parts)

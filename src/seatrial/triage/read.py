@@ -12,12 +12,15 @@ import codecs
 import gzip
 import hashlib
 import importlib
+import io
 import lzma
+import os
+import select
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from seatrial.core.errors import UsageError
 
@@ -26,6 +29,7 @@ CHUNK = 4 << 20
 MAX_LINE = 64 << 10
 MAX_DECOMPRESSED = 64 << 30
 MAX_FILES = 10_000
+PIPE_WAIT_S = 2
 NOT_LOGS = {
     ".safetensors",
     ".bin",
@@ -145,6 +149,45 @@ def _open_zst(path: Path) -> Any:
     raise OSError("no zstd decoder in this Python; run `zstd -d` first, or install the package zstandard")
 
 
+class _Ahead(io.RawIOBase):
+    """A raw stream of which the first bytes have been read already."""
+
+    def __init__(self, first: bytes, rest: io.FileIO) -> None:
+        self._first = first
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes | None:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return self._rest.read(size)
+
+    def close(self) -> None:
+        self._rest.close()
+        super().close()
+
+
+def open_pipe(path: Path) -> IO[bytes]:
+    """A named pipe (or `<(command)`) as a stream; raises UsageError when nobody writes to it, instead of waiting."""
+    raw = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    watch = select.poll()
+    watch.register(raw, select.POLLIN)
+    ready = bool(watch.poll(PIPE_WAIT_S * 1000))
+    # A pipe that nobody has opened to write is silent like a writer with nothing to say; only a read tells them apart.
+    first = b"" if ready else raw.read(1)
+    if not ready and first == b"":
+        raw.close()
+        raise UsageError(
+            f"{path} is a named pipe and nothing writes to it",
+            mend="Start the writer first, or give the log as a file or on standard input (-).",
+        )
+    os.set_blocking(raw.fileno(), True)
+    return cast("IO[bytes]", _Ahead(first or b"", raw))
+
+
 def gather(paths: Iterable[Path | str]) -> list[LogFile]:
     """The files named, and those below the folders named, in a stable order."""
     found: list[LogFile] = []
@@ -152,6 +195,8 @@ def gather(paths: Iterable[Path | str]) -> list[LogFile]:
         path = Path(given)
         if path.is_dir():
             found.extend(_below(path))
+        elif path.is_fifo():
+            found.append(LogFile(str(given), stream=open_pipe(path)))
         elif path.exists():
             found.append(LogFile(str(given), path))
         else:

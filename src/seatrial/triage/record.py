@@ -63,6 +63,32 @@ class Death(Record):
     meaning: str
 
 
+class PastIncident(Record):
+    """A failed step of an earlier run that failed alike: by its "text" (numbers, paths and names freed) or "signature".
+
+    `later_pass` is the first later run of the same checkpoint and target in which that step passed, "" if none did.
+    """
+
+    run: str
+    step: str
+    created_at: str
+    checkpoint: str
+    target: str
+    category: str
+    text: str
+    alike_by: str
+    later_pass: str
+
+
+class Past(Record):
+    """What a workspace knows about this failure: `total` incidents (the newest are listed) in `runs` runs read."""
+
+    incidents: tuple[PastIncident, ...]
+    total: int
+    runs: int
+    unreadable: int
+
+
 class Diagnosis(Record):
     """The answer. `category` is one of `categories.CATEGORIES` or "unknown"; `confidence` is the expected hit rate.
 
@@ -88,6 +114,7 @@ class Diagnosis(Record):
     ready: bool = False
     healthy: bool = False
     rung: str = ""
+    past: Past | None = None  # None: no workspace was looked at
 
 
 class Event(msgspec.Struct, kw_only=True):

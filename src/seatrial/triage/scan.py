@@ -19,6 +19,8 @@ from seatrial.triage.tracebacks import CARETS, FRAME, body, raised
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
+# The head of a large log is read line by line all the same: the command and the engine's arguments stand there.
+HEAD = 256 << 10
 MAX_EVENTS = 20_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
@@ -28,7 +30,7 @@ READY = re.compile(
 CONTEXT = re.compile(
     r"^\s{0,8}(?:\$|#|>>>|\+ )|vllm serve|api_server|launch_server|non-default args|server_args=|LLM\(|"
     r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}|"
-    r"\bPOST /(?:sleep|wake_up)\b"
+    r"\bPOST /(?:sleep|wake_up)\b|seconds to (?:fall asleep|wake up)"
 )
 REQUEST = re.compile(rb'"POST /')
 MAX_CONTEXT = 64 << 10
@@ -117,6 +119,9 @@ class Scanner:
 
     def _chunk(self, chunk: bytes, every: bool) -> None:
         found = _all_lines(chunk) if every else gates.hits(chunk)
+        if not every and self.result.size == 0 and self.file.start == 0:
+            head = chunk.rfind(b"\n", 0, HEAD) + 1
+            found = _all_lines(chunk[:head]) + [span for span in found if span[0] >= head]
         line_number = self.result.lines + 1
         counted_to = 0
         previous = b""

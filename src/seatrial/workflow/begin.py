@@ -8,6 +8,7 @@ from typing import Any
 
 from seatrial import __version__
 from seatrial.core.record import to_plain
+from seatrial.core.secrets import redact_plain
 from seatrial.evidence import Manifest
 from seatrial.evidence.manifest import (
     GitState,
@@ -63,7 +64,7 @@ def manifest_for(
         created_at=now(),
         seatrial_version=__version__,
         arguments_given=redact_arguments(argv),
-        arguments=arguments,
+        arguments=redact_plain(arguments),
         checkpoint=checkpoint,
         target=redact_target(to_plain(located.target)),
         target_sources=located.sources,

@@ -18,23 +18,23 @@ import msgspec
 
 from seatrial.core.command import Command
 from seatrial.core.errors import SeatrialError, Stopped, UsageError
-from seatrial.core.record import Record, from_plain, replace, to_plain
+from seatrial.core.record import Record, from_plain, replace, to_json, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, combine, failed, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
 from seatrial.evidence import Run, StoredStep, Workspace
-from seatrial.evidence.records import now
+from seatrial.evidence.records import now, sha256
 from seatrial.measure.compare import BenchRun, Judged, interleaved, judge
 from seatrial.measure.compare.setup import Fact, Setup
 from seatrial.measure.compare.verdict import FIGURES
 from seatrial.measure.load.dataset import Plan, TextMaker, make_plan
-from seatrial.measure.load.facts import checkpoint_facts, declared_facts, launch_facts
+from seatrial.measure.load.facts import DONE_HERE, checkpoint_facts, declared_facts, launch_facts, with_declared
 from seatrial.measure.load.outside import outside_command, run_outside
 from seatrial.measure.load.precheck import Snapshot, snapshot
 from seatrial.measure.load.service import Running, attached, smoke, started
-from seatrial.measure.load.session import measure_once, summary
+from seatrial.measure.load.session import PROFILER, measure_once, outcome_of, summary
 from seatrial.measure.load.sla import judge_sla
 from seatrial.measure.load.workload import Workload
 from seatrial.targets import Located, load_target
@@ -86,6 +86,9 @@ class BenchJob(Record):
             raise ValueError(f"judged_by must be one of {', '.join(FIGURES)}")
         if not self.checkpoint and any(not s.service for s in self.sides):
             raise ValueError("a side without a service needs a checkpoint to start")
+        taken = [name for name in declared_facts(self.facts) if name.startswith(DONE_HERE)]
+        if taken:
+            raise ValueError(f"{taken[0]} is what this bench itself does, and cannot be declared")
 
 
 class BenchEnded(Record):
@@ -141,6 +144,7 @@ class _Bench:
         self.stored: list[StoredStep] = []
         self.smoked: set[str] = set()
         self.broken = ""
+        self.inputs = ""
         self.texts: dict[tuple[int, int], list[str]] = {}
 
     def run(self) -> BenchEnded:
@@ -166,6 +170,8 @@ class _Bench:
             inputs=inputs,
             argv=self.argv,
         )
+        # The whole run is done again by a replay: a single step's inputs are those of the run. (Empty means "not run".)
+        self.inputs = sha256(to_json([manifest.arguments, manifest.target, versions, inputs]))
         run = Run.create(self.workspace.runs_folder / name, manifest)
         self.say(f"run {name}")
         try:
@@ -242,7 +248,7 @@ class _Bench:
         if running.command is not None:
             reading = before.reading if before is not None else None
             known.update(launch_facts(running.command, self.target, running.version, reading))
-        known.update(declared_facts(self.job.facts))
+        known = with_declared(known, declared_facts(self.job.facts))
         number = len(self.results[side.label]) + 1
         step = f"bench-{side.label}-{number}"
         started_at, began = now(), time.monotonic()
@@ -271,8 +277,8 @@ class _Bench:
         bench: BenchRun = replace(result.facts, evidence=f"{run.run_id}/{step}")
         result = replace(result, facts=bench)
         self.results[side.label].append(bench)
-        # The whole run is done again by a replay; a single step's inputs are the job's.
-        self.stored.append(run.store(result, inputs="", started_at=started_at, duration_s=time.monotonic() - began))
+        took = time.monotonic() - began
+        self.stored.append(run.store(result, inputs=self.inputs, started_at=started_at, duration_s=took))
         self.say(f"{side.label}: {result.summary}")
         if bench.metrics.partial:
             self.broken = bench.metrics.partial
@@ -304,6 +310,7 @@ class _Bench:
         )
         load, dataset = job.workload.load, job.workload.dataset
         known: dict[str, Fact] = {
+            **facts,
             "tool": job.tool,
             "workload.dataset": f"random {dataset.input_tokens} tokens by {job.tool}",
             "workload.order": f"{job.tool} with seed {load.seed}",
@@ -317,13 +324,14 @@ class _Bench:
                 f"sampling.{k}": "server default" if v is None else v
                 for k, v in to_plain(job.workload.sampling).items()
             },
-            **facts,
         }
+        setup = Setup(label=side.label, facts=known)
         level = judge_sla(seen.metrics, job.workload.sla)
         doubts = ("an outside tool: nobody looked around its load", *seen.metrics.doubts)
+        doubts += (PROFILER,) if setup.is_profiled else ()
         bench = BenchRun(
             schema_version=1,
-            setup=Setup(label=side.label, facts=known),
+            setup=setup,
             metrics=seen.metrics,
             level="debug",
             doubts=doubts,
@@ -331,7 +339,7 @@ class _Bench:
         )
         return StepResult(
             step=step,
-            outcome=passed() if level.verdict is Verdict.NOT_APPLICABLE else level,
+            outcome=outcome_of(bench),
             summary=summary(seen.metrics),
             facts=bench,
             commands=(command,),
@@ -351,11 +359,12 @@ class _Bench:
         result = StepResult(
             step=f"accuracy-{side.label}",
             outcome=passed() if seen.passed else failed(seen.reason),
-            summary="readable answers (level L2, no claim of accuracy)" if seen.passed else seen.reason,
+            summary=f"readable answers (level {seen.level}, no claim of accuracy)" if seen.passed else seen.reason,
             facts=seen,
             findings=seen.findings,
         )
-        self.stored.append(run.store(result, inputs="", started_at=started_at, duration_s=time.monotonic() - began))
+        took = time.monotonic() - began
+        self.stored.append(run.store(result, inputs=self.inputs, started_at=started_at, duration_s=took))
         if not seen.passed:
             self.broken = f"{side.label}: accuracy before performance: {seen.reason}"
 
@@ -393,7 +402,7 @@ class _Bench:
             )
             outcome = judged.outcome()
             result = StepResult(step=VERDICT, outcome=outcome, summary=judged.reason, facts=judged)
-            self.stored.append(run.store(result, inputs="", started_at=now(), duration_s=0.0))
+            self.stored.append(run.store(result, inputs=self.inputs, started_at=now(), duration_s=0.0))
             # The comparison is the question; single runs only answer for themselves.
             verdict, reason = outcome.verdict, judged.reason
             accuracy = [s for s in self.stored if s.step.startswith("accuracy-")]

@@ -19,13 +19,14 @@ from seatrial.evidence import Run, Workspace
 from seatrial.evidence.manifest import git_state
 from seatrial.measure.compare import BenchRun, Judged
 from seatrial.measure.compare.verdict import figure
-from seatrial.measure.loop import Event, State, after, read_event, state_of
-from seatrial.measure.loop.events import Accuracy, Baseline, Goal, Patch, Performance
+from seatrial.measure.loop import Event, State, after, read_event, state_of, stop_rules
+from seatrial.measure.loop.events import Accuracy, Baseline, Goal, Patch, Performance, Stop
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.bench import VERDICT, bench_runs
 
 EVENT = "loop"
+ACCURACY = "accuracy-"
 
 
 def start_loop(workspace: Workspace, goal: Goal, target: str, overrides: Path | None, argv: tuple[str, ...]) -> str:
@@ -79,7 +80,10 @@ def add_event(workspace: Workspace, name: str, event: Event) -> State:
         demand_evidence(workspace, place)
     run = Run.resume(folder)
     try:
-        state = after(state_of(events_of(run)), event)
+        before = state_of(events_of(run))
+        state = after(before, event)
+        _demand_newer(workspace, run, before, event)
+        _demand_rule(before, event)
         run.append(EVENT, event)
         if state.stopped is not None:
             verdict = Verdict.PASS if state.stopped.rule in ("win", "tie") else Verdict.INCONCLUSIVE
@@ -88,6 +92,31 @@ def add_event(workspace: Workspace, name: str, event: Event) -> State:
     finally:
         run.close()
     return state
+
+
+def _demand_newer(workspace: Workspace, ledger: Run, state: State, event: Event) -> None:
+    """What is said of a code change must have been measured with it: the run began after the change was recorded."""
+    if not isinstance(event, (Accuracy, Performance)) or not state.rounds[-1].patch.commit:
+        return
+    recorded = max(e.at for e in ledger.log.entries if e.kind == EVENT and to_plain(e.body).get("kind") == "patch")
+    run = demand_evidence(workspace, event.evidence)
+    if run.manifest.created_at < recorded:
+        raise UsageError(
+            f"{run.run_id} began before the change was recorded", mend="Measure the change, and name that run."
+        )
+
+
+def _demand_rule(state: State, event: Event) -> None:
+    """A stop that names a rule needs the rule to hold."""
+    if not isinstance(event, Stop) or not event.rule:
+        return
+    rules = {h.rule: h for h in stop_rules(state)}
+    if event.rule not in rules:
+        raise UsageError(f"unknown stop rule {event.rule!r}", mend=f"Known: {', '.join(rules)}.")
+    if not rules[event.rule].holds:
+        raise UsageError(
+            f"the rule {event.rule} does not hold: {rules[event.rule].why}", mend="See `seatrial loop status`."
+        )
 
 
 def evidence_of(event: Event) -> tuple[str, ...]:
@@ -152,14 +181,22 @@ def performance_from(workspace: Workspace, place: str, judged_by: str, diff: str
 
 
 def accuracy_from(workspace: Workspace, place: str, diff: str) -> Accuracy:
-    """The event for the accuracy steps of a kept run: all of them must pass."""
+    """The event for the accuracy steps of a kept run: every side's must be there and pass; the level is theirs."""
     run = demand_evidence(workspace, place)
-    steps = [s for s in run.steps().values() if s.step.startswith("accuracy")]
+    steps = [s for s in run.steps().values() if s.step.startswith(ACCURACY)]
     if not steps:
         raise UsageError(f"{place} holds no accuracy check", mend="Name a run that has one.")
-    bad = [s for s in steps if s.outcome.verdict is not Verdict.PASS]
-    reason = "; ".join(f"{s.step}: {s.outcome.reason}" for s in bad)
-    return Accuracy(evidence=run.run_id, passed=not bad, level="L2 (readable answers)", reason=reason, diff=diff)
+    sides = run.manifest.arguments.get("sides")
+    labels = [str(s.get("label")) for s in sides if isinstance(s, dict)] if isinstance(sides, list) else []
+    missing = [label for label in labels if f"{ACCURACY}{label}" not in {s.step for s in steps}]
+    bad = [f"{s.step}: {s.outcome.reason}" for s in steps if s.outcome.verdict is not Verdict.PASS]
+    if missing and not bad:
+        raise UsageError(
+            f"{place} looked at no answer of {', '.join(missing)}", mend="Name a run that went on to its end."
+        )
+    smokes = [msgspec.json.decode(run.artifact(s.facts).read_bytes()) for s in steps]
+    levels = sorted({str(s.get("level") or "unknown") if isinstance(s, dict) else "unknown" for s in smokes})
+    return Accuracy(evidence=run.run_id, passed=not bad, level=", ".join(levels), reason="; ".join(bad), diff=diff)
 
 
 def patch_from(repository: Path | None, change: str, hypothesis: str, expected: str, risks: str) -> Patch:

@@ -13,7 +13,8 @@ from typing import Literal
 from seatrial import __version__
 from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
-from seatrial.core.record import Record, from_plain, replace
+from seatrial.core.record import Record, from_plain, replace, to_json
+from seatrial.core.secrets import REDACTED
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
@@ -82,6 +83,10 @@ def replay(
 ) -> Replayed:
     """Run it again and compare each side with what it was."""
     plan = plan_replay(workspace, name, overrides)
+    if REDACTED in to_json(plan.job).decode():
+        raise UsageError(
+            f"run {plan.run_id} was given a secret, which is not kept", mend="Give the same `seatrial bench` again."
+        )
     old = bench_runs(Run.read(workspace.run_folder(name)))
     ended = run_bench(plan.job, workspace=workspace, overrides=overrides, argv=argv, say=say)
     sides: dict[str, Judged] = {}

@@ -6,12 +6,13 @@ ledger, so a search that was stopped goes on where it was. A candidate that does
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, from_plain, to_json, to_plain
-from seatrial.core.verdict import Outcome, Verdict, inconclusive
+from seatrial.core.secrets import redact_plain
+from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.evidence import Run, Workspace
 from seatrial.measure.compare import BenchRun
 from seatrial.measure.load.workload import Workload, with_load
@@ -37,6 +38,7 @@ class Searched(Record):
     run_id: str
     entries: tuple[Entry, ...]
     skipped: int
+    outcome: Outcome
 
 
 def search(
@@ -90,13 +92,25 @@ def search(
             done[candidate.name] = tried
         measured = [(t.name, _run_of(t, workspace), t.failed) for t in done.values()]
         entries = tuple(rank(measured))
-        best = next((e for e in entries if e.place == 1), None)
-        verdict = Verdict.PASS if best is not None else Verdict.FAIL
-        reason = f"best: {best.name}" if best is not None else "no candidate could be measured"
-        run.append("finished", {"verdict": verdict, "signed_off": False, "reason": reason, "kind": "search"})
-        return Searched(run_id=run.run_id, entries=entries, skipped=skipped)
+        outcome = outcome_of(entries)
+        told = {"verdict": outcome.verdict, "signed_off": False, "reason": outcome.reason, "kind": "search"}
+        run.append("finished", told)
+        return Searched(run_id=run.run_id, entries=entries, skipped=skipped, outcome=outcome)
     finally:
         run.close()
+
+
+def outcome_of(entries: Sequence[Entry]) -> Outcome:
+    """Passed if the best holds the service level (or there is none); it fails if even the best breaks it."""
+    best = next((e for e in entries if e.place == 1), None)
+    if best is None or best.run is None:
+        return failed("no candidate could be measured")
+    verdict = best.run.sla.verdict
+    if verdict is Verdict.FAIL:
+        return failed(f"even the best, {best.name}, breaks the service level: {best.run.sla.reason}")
+    if verdict is Verdict.INCONCLUSIVE:
+        return inconclusive(f"best: {best.name}; whether the service level holds is unknown: {best.run.sla.reason}")
+    return passed(f"best: {best.name}")
 
 
 def highest_load(
@@ -140,7 +154,7 @@ def _open(
 ) -> Run:
     if resume is not None:
         run = Run.resume(workspace.run_folder(resume))
-        if to_json(run.manifest.arguments) != to_json(job):
+        if to_json(run.manifest.arguments) != to_json(redact_plain(job)):
             run.close()
             raise UsageError(f"run {run.run_id} is another search", mend="Resume it with its own space and workload.")
         return run

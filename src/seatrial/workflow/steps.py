@@ -7,22 +7,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seatrial.checkpoint import Checkpoint, index_names, inspect, read_checkpoint
+from seatrial.core.finding import errors
 from seatrial.core.record import from_plain, replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
-from seatrial.dryrun import dry, dry_names
+from seatrial.dryrun import LISTING, dry, dry_names
 from seatrial.engine.border import ProbeSession
-from seatrial.engine.check import check_engine
+from seatrial.engine.check import NO_DEVICE, check_engine
 from seatrial.gates import gate
 from seatrial.gates.agreement import agreement
 from seatrial.gates.capacity import Trial, capacity
 from seatrial.gates.ladder_run import ladder
 from seatrial.gates.matrix import matrix
 from seatrial.gates.soak import soak
+from seatrial.platforms.stubs import load_stubs, local_root
 from seatrial.support import support
 from seatrial.targets import Target
 from seatrial.workflow.book import Book
 from seatrial.workflow.job import Job, Observer
+
+# Steps that can be done on a machine without the device.
+WITHOUT_SERVER = {"inspect", "engine", "support", "dry"}
 
 
 class Context:
@@ -70,7 +75,14 @@ def _inspect(context: Context) -> StepResult:
 
 
 def _engine(context: Context) -> StepResult:
-    return check_engine(context.session, context.target, timeout_s=context.probe_s, progress=context.observer.say)
+    result = check_engine(context.session, context.target, timeout_s=context.probe_s, progress=context.observer.say)
+    absent = {f.code for f in errors(result.findings)}
+    stubs = load_stubs(context.target.platform, context.job.target)
+    if stubs is None or not absent or absent - NO_DEVICE or set(context.job.steps()) - WITHOUT_SERVER:
+        return result
+    # Nothing of this job is served, and the dry run brings stand-ins for the device.
+    why = f"{result.summary}; nothing is served in this run, and the dry run stands in for the device's own packages"
+    return replace(result, outcome=inconclusive(why))
 
 
 def _support(context: Context) -> StepResult:
@@ -90,18 +102,30 @@ def _support(context: Context) -> StepResult:
 def _dry(context: Context) -> StepResult:
     checkpoint = context.checkpoint
     known = checkpoint.card.weights.known
+    if known != "names" and not checkpoint.tensors:
+        why = checkpoint.card.weights.note or "the checkpoint holds no tensor that seatrial can read"
+        return StepResult(step="dry", outcome=inconclusive(why), summary=why, facts=None)
+    stubs = load_stubs(context.target.platform, context.job.target)
     options: dict[str, Any] = {
         "session": context.session,
         "tp": context.job.tp,
+        "stubs": stubs,
+        "plugin_root": local_root(context.target.roots.plugin),
+        "chosen": context.job.target,
+        "listing": context.scratch / LISTING,
         "timeout_s": context.probe_s,
         "progress": context.observer.say,
     }
-    if known == "names":
-        return dry_names(context.folder, index_names(context.folder, checkpoint.card), **options)
-    if not checkpoint.tensors:
-        why = checkpoint.card.weights.note or "the checkpoint holds no tensor that seatrial can read"
-        return StepResult(step="dry", outcome=inconclusive(why), summary=why, facts=None)
-    return dry(context.folder, checkpoint.tensors, **options)
+    if stubs is not None:
+        # Stubs must be in place before vLLM is imported, and no later step may meet them: a process of its own.
+        context.session.rest()
+    try:
+        if known == "names":
+            return dry_names(context.folder, index_names(context.folder, checkpoint.card), **options)
+        return dry(context.folder, checkpoint.tensors, **options)
+    finally:
+        if stubs is not None:
+            context.session.rest()
 
 
 def _gate(stage: Literal["dummy", "real"]) -> Callable[[Context], StepResult]:

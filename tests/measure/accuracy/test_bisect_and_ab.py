@@ -48,6 +48,9 @@ def test_repeats_decide_by_majority_and_a_draw_is_no_judgement():
     assert work.judge("v", [0, 1, 0]).judgement == "good"
     assert work.judge("v", [1, 1, 4]).judgement == "bad"
     assert work.judge("v", [0, 1]).judgement == "skip"
+    # One run that could say does not stand for two that could not.
+    assert work.judge("v", [1, 125, None]).judgement == "skip"
+    assert work.judge("v", [0, 125, 125]).judgement == "skip"
 
 
 def test_a_good_end_that_is_bad_is_told_and_nothing_else_is_tried():

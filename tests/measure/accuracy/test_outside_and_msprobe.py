@@ -159,3 +159,30 @@ def test_a_dump_without_tensors_and_an_array_of_objects_are_refused(tmp_path):
     (tmp_path / "y.npy").write_bytes(b"\x80\x04pickle....")
     with pytest.raises(FileFormatError, match=r"no \.npy"):
         npy_shape(tmp_path / "y.npy")
+
+
+def test_figures_whose_samples_were_not_kept_are_no_whole_score(lm_eval, tmp_path, request_config):
+    (file,) = lm_eval.rglob("samples_*.jsonl")
+    file.write_text(file.read_text().splitlines()[0])
+    cut = keep(
+        tmp_path / "a", read_lm_eval(lm_eval, "sums"), request=request_config, level="L4", limit=None, source="x"
+    )
+    assert cut.status == "partial"
+    assert "samples of sums are kept" in cut.reason
+    assert not any(s.conclusive for s in cut.scores)
+    file.unlink()
+    none = keep(
+        tmp_path / "b", read_lm_eval(lm_eval, "sums"), request=request_config, level="L4", limit=None, source="x"
+    )
+    assert "no sample was kept" in none.reason
+
+
+def test_an_aisbench_accuracy_without_its_answers_is_no_score_of_another_set(tmp_path, request_config):
+    results = tmp_path / "results" / "m"
+    results.mkdir(parents=True)
+    (results / "bare.json").write_text(json.dumps({"accuracy": 90.0}))
+    details = {"0": {"correct": True, "predictions": "4", "origin_prediction": "4"}}
+    (results / "whole.json").write_text(json.dumps({"accuracy": 100.0, "details": details}))
+    score = keep(tmp_path / "run", read_aisbench(tmp_path), request=request_config, level="L4", limit=None, source="x")
+    assert [(s.task, s.n, s.conclusive) for s in score.scores] == [("whole", 1, False)]
+    assert "bare: no answer is kept" in score.reason

@@ -12,7 +12,7 @@ from seatrial.dryrun.rules.base import Rule
 def find(account: DryAccount) -> Iterator[Finding]:
     engine = account.engine
     if engine is not None and not engine.adapter_proven:
-        yield RULE.finding("vllm", f"vLLM {engine.vllm} is outside the proven versions ({engine.adapter})")
+        yield RULE.finding("vllm", f"no adapter was proven on vLLM {engine.vllm}; that of {engine.adapter} was tried")
 
 
 RULE = Rule(

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from seatrial.core.finding import Finding
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules.base import Rule
-from seatrial.dryrun.rules.limits import is_gap
 
 
 def find(account: DryAccount) -> Iterator[Finding]:
     told: set[str] = set()
     for failure in account.failures:
         raw = failure.raw
-        if is_gap(raw) and raw.stub not in told:
+        if raw.stub and raw.stub not in told:
             told.add(raw.stub)
             place = f", asked for at {raw.at.one_line()}" if raw.at else ""
             yield RULE.finding(raw.stub, f"{raw.stub} is not among seatrial's stubs ({raw.stage}){place}")

@@ -16,8 +16,8 @@ MARKS = (
 
 
 def is_gap(failure: RawFailure) -> bool:
-    """About an attribute that seatrial's stubs lack: neither the model's fault nor the plugin's."""
-    return bool(failure.stub)
+    """About what seatrial's stubs or this environment lack: neither the model's fault nor the plugin's."""
+    return bool(failure.stub or failure.absent)
 
 
 def is_limit(failure: RawFailure) -> bool:

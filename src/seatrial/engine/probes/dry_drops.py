@@ -45,18 +45,21 @@ def trace(model, config, feed, index):
 
     own = {give.__code__.co_filename}
     sieve = [None]  # the generator expression that was judging the tensor when the last line ran
+    handed = set()  # generator expressions that gave the tensor on: resumed, they still hold it and judge nothing
 
     def judging(frame):
         for _ in range(8):
             if frame is None or frame.f_code is give.__code__:
                 return None
             sieves = frame.f_code.co_name in ("<genexpr>", "<listcomp>")
-            if sieves and any(value is tensor for value in frame.f_locals.values()):
+            if sieves and frame not in handed and any(value is tensor for value in frame.f_locals.values()):
                 return frame.f_code.co_filename, frame.f_lineno, frame.f_back.f_code.co_name
             frame = frame.f_back
         return None
 
     def local(frame, event, arg):
+        if event == "return" and arg is not None and frame.f_code.co_name == "<genexpr>":
+            handed.add(frame)
         if event != "line":
             return local
         if active[0]:

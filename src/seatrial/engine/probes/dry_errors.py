@@ -41,6 +41,7 @@ def own(filename):
 
 def describe(exc, stage):
     """`frames`: engine code only, outermost first; `at`: the innermost frame that is neither ours nor torch's."""
+    stubs = sys.modules["seatrial_probe_dry"].sibling("dry_stubs")
     places = [place(f, n, name) for f, n, name, _ in frames(exc) if not own(f)]
     engine = [p for p in places if not p["file"].startswith(("torch/", "importlib", "pydantic", "<"))]
     return {
@@ -52,5 +53,6 @@ def describe(exc, stage):
         "tensor": -1,
         "parameter": "",
         "parameter_shape": [],
-        "stub": sys.modules["seatrial_probe_dry"].sibling("dry_stubs").lacking(exc),
+        "stub": stubs.lacking(exc),
+        "absent": stubs.missing_module(exc),
     }

@@ -6,6 +6,7 @@ no kernel runs here; those in `same` give their first argument back (casts of th
 A module that is really installed is left alone.
 """
 
+import ast
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -242,6 +243,64 @@ def lacking(exc):
                 return full
         exc = exc.__cause__ or exc.__context__
     return ""
+
+
+def missing_module(exc):
+    """The module that this environment lacks and that an exception is about; "" if it is about none.
+
+    Behind stubs the environment is not the device's: what it lacks is neither the model's fault nor the plugin's. A
+    plugin may also swallow the ImportError and fail later on the name (NameError) that the import would have made.
+    """
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        return ""
+    seen = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        names = [getattr(exc, "name", "") or ""] if isinstance(exc, ImportError) else []
+        if type(exc) is NameError and exc.__traceback__ is not None:
+            names = sources(exc)
+        for name in names:
+            if has_no_code(name):
+                return name
+        exc = exc.__cause__ or exc.__context__
+    return ""
+
+
+def sources(exc):
+    """Modules from which the failing file would import the name that it lacks."""
+    step = exc.__traceback__
+    while step.tb_next is not None:
+        step = step.tb_next
+    wanted = getattr(exc, "name", "") or ""
+    try:
+        with open(step.tb_frame.f_code.co_filename, encoding="utf-8") as stream:
+            tree = ast.parse(stream.read())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            if any((alias.asname or alias.name) == wanted for alias in node.names):
+                found.append(node.module)
+        elif isinstance(node, ast.Import):
+            found.extend(alias.name for alias in node.names if (alias.asname or alias.name.split(".")[0]) == wanted)
+    return found
+
+
+def has_no_code(name):
+    """Whether the package is not installed, or the module is a folder that this build of the package left empty.
+
+    A module that an installed package does not know at all is a plugin that does not fit its engine: that is a fault.
+    """
+    if not name:
+        return False
+    try:
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            return True
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is None and not isinstance(spec.loader, Finder)
 
 
 def facts(stubs):

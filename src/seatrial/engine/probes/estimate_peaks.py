@@ -1,9 +1,9 @@
-"""Achievable peaks of the machine at hand: matrix product, copy. What a bound is compared with, not a bound.
+"""Achievable peaks of the machine at hand: matrix product, copy, read. The collective is `estimate_collective`.
 
 Request: `{"size": 2048, "seconds": 1.0, "dtypes": ["bfloat16", "float32"]}`. Answer: `{"device", "count", "matmul",
-"copy", "all_reduce", "versions"}`: operations per second by dtype (or why there is none), bytes per second read and
-written, and why the collective was not measured: one process cannot. Each figure is the best of the rounds within
-`seconds`.
+"copy", "read", "versions"}`: operations per second by dtype (or why there is none), bytes per second read and written
+by a copy of 256 MiB, and read by a sum over as much (more than any cache holds). Each figure is the best of the rounds
+within `seconds`.
 """
 
 import time
@@ -29,10 +29,9 @@ def probe(request, progress):
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     answer["copy"] = 2.0 * source.numel() / best(torch, kind, seconds, lambda: target.copy_(source))
-    why = (
-        "one process on one device" if answer["count"] == 1 else "several devices need several processes; not measured"
-    )
-    answer["all_reduce"] = {"why": why}
+    progress("read")
+    numbers = torch.ones(1 << 26, dtype=torch.float32, device=device)
+    answer["read"] = 4.0 * numbers.numel() / best(torch, kind, seconds, lambda: torch.sum(numbers))
     return answer
 
 

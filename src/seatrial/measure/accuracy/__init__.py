@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from seatrial.core.errors import UsageError
+from seatrial.core.plain_file import read_plain
 
 LARGEST = 16 << 20
 
@@ -19,7 +20,7 @@ def reference_dtype(checkpoint: Path) -> str:
     """The dtype that the checkpoint's config.json declares; raises UsageError if it declares none."""
     file = checkpoint / "config.json"
     try:
-        document = json.loads(file.read_bytes()) if file.stat().st_size < LARGEST else None
+        document = json.loads(read_plain(file, limit=LARGEST))
     except (OSError, ValueError, RecursionError) as exc:
         raise UsageError(f"{file} cannot be read: {exc}", mend="Name a checkpoint's folder.") from exc
     levels = [document, *(v for v in document.values() if isinstance(v, dict))] if isinstance(document, dict) else []

@@ -46,15 +46,15 @@ class BisectFacts(Record):
 
 
 def judge(candidate: str, codes: Sequence[int | None]) -> Trial:
-    """From the exit codes of the repeats: any that cannot say makes it a skip unless the others already say bad."""
+    """From the exit codes of the repeats: more than half of all must say the same; those that cannot say count too."""
     bad, good = sum(c == 1 for c in codes), sum(c == 0 for c in codes)
     verdict: Judgement
-    if bad > good:
+    if bad * 2 > len(codes):
         verdict, reason = "bad", f"{bad} of {len(codes)} runs are bad"
-    elif good > bad:
+    elif good * 2 > len(codes):
         verdict, reason = "good", f"{good} of {len(codes)} runs are good"
-    elif bad:
-        verdict, reason = "skip", f"{bad} runs bad, {good} good: more repeats are needed"
+    elif bad or good:
+        verdict, reason = "skip", f"of {len(codes)} runs {bad} are bad, {good} good: more repeats are needed"
     else:
         odd = next(iter(codes), None)
         verdict, reason = "skip", "time-out" if odd is None else f"exit code {odd} is neither good nor bad"

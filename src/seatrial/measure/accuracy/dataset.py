@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record
 
 LARGEST = 256 << 20
@@ -54,7 +55,7 @@ def read_questions(file: Path, limit: int | None = None) -> Questions:
     try:
         if file.stat().st_size > LARGEST:
             raise UsageError(f"the data set {file} is larger than 256 MiB", mend="Give a part of it.")
-        data = file.read_bytes()
+        data = read_plain(file, limit=LARGEST)
     except OSError as exc:
         raise UsageError(
             f"the data set {file} cannot be read: {exc.strerror or exc}",

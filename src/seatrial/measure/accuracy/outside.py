@@ -45,6 +45,7 @@ class ToolOutput(Record):
     """What a reader made of a tool's files. `total`: the task's size, None if not said.
 
     `dropped`: figures in the files that are none, each with the reason; they make the result partial.
+    `missing`: which answers behind the figures were not kept; empty if all are.
     """
 
     tool: str
@@ -55,6 +56,7 @@ class ToolOutput(Record):
     num_fewshot: int | None = None
     total: int | None = None
     dropped: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def lm_eval_command(
@@ -177,6 +179,9 @@ def keep(
     if found.dropped:
         reason = "; ".join(found.dropped)
         partial = f"{partial}; {reason}" if partial else reason
+    if found.missing:
+        # A figure whose answers nobody can look at is not the score of a whole task.
+        partial = f"{partial}; {found.missing}" if partial else found.missing
     scores = tuple(
         AccuracyScore(
             run_id=run_id,

@@ -24,23 +24,28 @@ def read_aisbench(folder: Path) -> ToolOutput:
         raise FileFormatError(f"{folder} has no results/MODEL/DATASET.json", mend="Name outputs/default/TIME.")
     predictions: list[Prediction] = []
     figures: list[Figure] = []
+    missing: list[str] = []
     for file in files:
         document = load(file)
         asked = folder / "predictions" / file.parent.name / file.name
         answers = load(asked) if asked.is_file() else {}
         rows = _rows(file.stem, document.get("details"), answers)
         predictions += rows
-        if rows and all(r.status == "no-answer" for r in rows):
+        if not rows:
+            missing.append(f"{file.stem}: no answer is kept beside the figures")
+            continue
+        if all(r.status == "no-answer" for r in rows):
             continue
         for metric, value in document.items():
             if number(value):
-                figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=len(rows) or None))
+                figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=len(rows)))
     return ToolOutput(
         tool="aisbench",
         version="unknown",
         task=files[0].stem if len(files) == 1 else folder.name,
         predictions=tuple(predictions),
         figures=tuple(figures),
+        missing="; ".join(missing),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
 from seatrial.measure.accuracy.records import Prediction, Status
 
@@ -46,9 +47,12 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
                 )
             )
     predictions: list[Prediction] = []
+    kept: dict[str, set[str]] = {}
     for file in sorted(folder.rglob("samples_*.jsonl")):
         name = file.stem.removeprefix("samples_").rsplit("_", 1)[0]
-        predictions += [_prediction(row, name) for row in lines(file)]
+        rows = lines(file)
+        kept.setdefault(name, set()).update(str(row.get("doc_id")) for row in rows)
+        predictions += [_prediction(row, name) for row in rows]
     fewshot = (document.get("n-shot") or {}).get(task)
     return ToolOutput(
         tool="lm-eval",
@@ -58,7 +62,21 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
         figures=tuple(figures),
         num_fewshot=fewshot if isinstance(fewshot, int) else None,
         total=(counts.get(task) or {}).get("original"),
+        missing="; ".join(_missing(counts, kept)),
     )
+
+
+def _missing(counts: dict[str, Any], kept: dict[str, set[str]]) -> list[str]:
+    """Tasks with fewer kept samples than lm-eval says it asked. (Groups have no count of their own.)"""
+    if not kept:
+        return ["no sample was kept beside the figures"]
+    found = []
+    for name, row in counts.items():
+        asked = (row or {}).get("effective") if isinstance(row, dict) else None
+        have = len(kept.get(name, ()))
+        if isinstance(asked, int) and have < asked:
+            found.append(f"{have} of {asked} samples of {name} are kept")
+    return found
 
 
 def _prediction(row: dict[str, Any], task: str) -> Prediction:
@@ -117,7 +135,7 @@ def load(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST:
             raise FileFormatError(f"{file} is larger than 1 GiB")
-        document = json.loads(file.read_bytes())
+        document = json.loads(read_plain(file, limit=LARGEST))
     except (OSError, ValueError, RecursionError) as exc:
         raise FileFormatError(f"{file}: {exc}") from exc
     if not isinstance(document, dict):
@@ -128,9 +146,11 @@ def load(file: Path) -> dict[str, Any]:
 def lines(file: Path) -> list[dict[str, Any]]:
     """JSON objects, one a line; raises FileFormatError naming the line."""
     found = []
-    if file.stat().st_size > LARGEST:
-        raise FileFormatError(f"{file} is larger than 1 GiB")
-    for place, line in enumerate(file.read_bytes().splitlines(), 1):
+    try:
+        data = read_plain(file, limit=LARGEST)
+    except OSError as exc:
+        raise FileFormatError(f"{file}: {exc.strerror or exc}") from exc
+    for place, line in enumerate(data.splitlines(), 1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as exc:

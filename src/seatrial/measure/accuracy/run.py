@@ -13,6 +13,7 @@ from types import TracebackType
 
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, from_json, to_json
 from seatrial.measure.accuracy.records import (
     SMOKE,
@@ -42,14 +43,19 @@ class RunWriter:
     """Writes the first two files at once, then predictions as they come; `finish` writes the score."""
 
     def __init__(self, folder: Path, request: RequestConfig, dataset: DatasetConfig) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "score.json").exists() or (folder / "raw_predictions.jsonl").exists():
-            raise UsageError(f"{folder} already holds an accuracy run", mend="Name a new folder with --out.")
         self.folder = folder
-        write_atomic(folder / "request_config.json", to_json(request, indent=2))
-        write_atomic(folder / "dataset_config.json", to_json(dataset, indent=2))
-        self._raw = (folder / "raw_predictions.jsonl").open("ab")
-        self._failed = (folder / "failed_cases.jsonl").open("ab")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / "score.json").exists() or (folder / "raw_predictions.jsonl").exists():
+                raise UsageError(f"{folder} already holds an accuracy run", mend="Name a new folder with --out.")
+            write_atomic(folder / "request_config.json", to_json(request, indent=2))
+            write_atomic(folder / "dataset_config.json", to_json(dataset, indent=2))
+            self._raw = (folder / "raw_predictions.jsonl").open("ab")
+            self._failed = (folder / "failed_cases.jsonl").open("ab")
+        except OSError as exc:
+            raise UsageError(
+                f"{folder} cannot be written: {exc.strerror or exc}", mend="Name another folder with --out."
+            ) from exc
 
     def __enter__(self) -> RunWriter:
         return self
@@ -132,6 +138,6 @@ def _bytes(file: Path) -> bytes:
     try:
         if file.is_symlink() or file.stat().st_size > LARGEST:
             raise FileFormatError(f"{file} is a link or larger than 1 GiB")
-        return file.read_bytes()
+        return read_plain(file, limit=LARGEST)
     except OSError as exc:
         raise FileFormatError(f"{file} cannot be read: {exc.strerror or exc}") from exc

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from seatrial.core.record import Record
-from seatrial.measure.compare.setup import NEEDED, TUNABLE, TUNABLE_PREFIXES, Fact, Setup
+from seatrial.measure.compare.setup import NEEDED, PROFILED, TUNABLE, TUNABLE_PREFIXES, Fact, Setup
 
 Kind = Literal["same", "allowed", "forbidden"]
 
@@ -72,10 +72,9 @@ def fairness(a: Setup, b: Setup, under_test: Iterable[str]) -> Fairness:
         if not any(fnmatchcase(d.field, pattern) for d in found):
             why = "declared as under test, but it does not differ: nothing was tested"
             found.append(Difference(field=pattern, kind="forbidden", a=None, b=None, why=why))
-    for name in ("profiling",):
-        if a.get(name) is True or b.get(name) is True:
-            why = "a run with a profiler attached is never compared"
-            found.append(Difference(field=name, kind="forbidden", a=a.get(name), b=b.get(name), why=why))
+    if a.is_profiled or b.is_profiled:
+        name, why = PROFILED, "a run with a profiler attached is never compared"
+        found.append(Difference(field=name, kind="forbidden", a=a.get(name), b=b.get(name), why=why))
     for side in (a, b):
         warmup = side.get("workload.warmup")
         if isinstance(warmup, int) and warmup < 1:

@@ -33,11 +33,13 @@ NEEDED = (
     "sampling.stream",
     "sampling.ignore_eos",
     "sla",
-    "profiling",
+    "profiler_attached",
     "engine",
     "engine.version",
     "tool",
 )
+# The mark of the profile's own documents (`measure.profile.records`): such a run is no measure of performance.
+PROFILED = "profiler_attached"
 # The studied engine's own configuration differs between tuned candidates by design; it is shown, and must be declared.
 TUNABLE = ("engine", "engine.version", "engine.commit", "plugin.version", "image")
 TUNABLE_PREFIXES = ("flag.", "env.")
@@ -51,6 +53,11 @@ class Setup(Record):
 
     def get(self, name: str) -> Fact:
         return self.facts.get(name)
+
+    @property
+    def is_profiled(self) -> bool:
+        """Whether a profiler was attached; unknown is not known to be (`NEEDED` refuses that)."""
+        return self.get(PROFILED) is True
 
 
 def workload_facts(workload: Workload, plan: Plan, tool: str) -> dict[str, Fact]:

@@ -29,6 +29,7 @@ POWER_FACTOR = 1.959964 + 0.841621  # z for alpha 0.05 two-sided, plus z for 80 
 EXACT_UP_TO = 200_000  # ways to deal the runs; 10 + 10 are 184,756
 DRAWN = 20_000
 RESAMPLED = 4_000
+ROUNDING = 1e-12
 
 
 class Comparison(Record):
@@ -96,8 +97,9 @@ def _permutation(np: Any, x: numpy.ndarray, y: numpy.ndarray, seed: int) -> Any:
     n, m = len(x), len(y)
     total = float(pool.sum())
     seen = abs(x.mean() - y.mean())
-    # Deals that differ only by rounding count as equal, in favour of "no difference".
-    floor = seen * (1 - 1e-12) - 1e-15
+    # Deals that differ only by rounding count as equal, in favour of "no difference". The rounding is that of sums of
+    # the figures, so it goes by their size, however small the difference is.
+    floor = seen - ROUNDING * float(np.abs(pool).max())
     if math.comb(n + m, n) <= EXACT_UP_TO:
         rows = np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(n + m), n)), dtype=np.int32)
         sums = pool[rows.reshape(-1, n)].sum(axis=1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.plain_file import open_plain, read_plain
 from seatrial.core.record import Record
 from seatrial.measure.load.workload import Workload
 
@@ -110,7 +111,7 @@ def _prompts(workload: Workload, count: int, make_text: TextMaker | None) -> Ite
 
 def _jsonl(file: Path, count: int) -> Iterator[tuple[Any, int | None, int]]:
     try:
-        with file.open("rb") as stream:
+        with open_plain(file) as stream:
             number = 0
             while count > 0 and (line := stream.readline(LARGEST_LINE + 1)):
                 number += 1
@@ -146,7 +147,7 @@ def _sharegpt(file: Path, output_tokens: int, count: int) -> Iterator[tuple[Any,
     try:
         if file.stat().st_size > LARGEST_SHAREGPT:
             raise FileFormatError(f"{file}: larger than {LARGEST_SHAREGPT >> 30} GiB", mend="Cut it.")
-        rows = json.loads(file.read_bytes())
+        rows = json.loads(read_plain(file, limit=LARGEST_SHAREGPT))
     except OSError as exc:
         raise FileFormatError(f"{file}: cannot be read: {exc.strerror}", mend="Set dataset.file.") from exc
     except (ValueError, RecursionError) as exc:
@@ -216,7 +217,7 @@ def _arrivals(workload: Workload) -> tuple[float, ...]:
 
 def _file_hash(file: Path) -> str:
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with open_plain(file) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

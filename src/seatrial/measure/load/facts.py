@@ -13,6 +13,7 @@ import psutil
 from seatrial.checkpoint import fingerprint
 from seatrial.core.command import Command
 from seatrial.core.errors import UsageError
+from seatrial.core.secrets import redact
 from seatrial.measure.compare.setup import Fact
 from seatrial.platforms.device_tool import DeviceReading
 from seatrial.targets import Target
@@ -31,6 +32,8 @@ TOKENIZER_FILES = (
 ADDRESS_FLAGS = {"host", "port", "served-model-name", "model"}
 PROFILERS = {"PROFILING_MODE": ("dynamic", "true"), "VLLM_TORCH_PROFILER_DIR": None, "VLLM_TORCH_CUDA_PROFILE": None}
 LARGEST = 64 << 20
+# Beginnings of the facts that a bench makes true itself.
+DONE_HERE = ("workload.", "sampling.", "sla", "tool")
 
 
 def checkpoint_facts(folder: Path) -> dict[str, Fact]:
@@ -49,17 +52,19 @@ def checkpoint_facts(folder: Path) -> dict[str, Fact]:
 
 
 def launch_facts(command: Command, target: Target, version: str, reading: DeviceReading | None) -> dict[str, Fact]:
-    """The engine, its flags and variables, and the devices it sees."""
+    """The engine, its flags and variables (without secrets, whose values make no figure), and the devices it sees."""
     flags = parse_flags(command.argv)
-    facts: dict[str, Fact] = {f"flag.{n}": v for n, v in flags.items() if n not in ADDRESS_FLAGS}
-    facts.update({f"env.{n}": v for n, v in command.env.items() if n not in ("VLLM_PORT",)})
+    facts: dict[str, Fact] = {
+        f"flag.{n}": redact(n.replace("-", "_"), v) for n, v in flags.items() if n not in ADDRESS_FLAGS
+    }
+    facts.update({f"env.{n}": redact(n, v) for n, v in command.env.items() if n not in ("VLLM_PORT",)})
     facts["engine"] = "vllm"
     facts["engine.version"] = version or None
     facts["tensor_parallel"] = int(flags.get("tensor-parallel-size", "1") or 1)
     facts["devices"] = _devices(target, reading)
     order = command.env.get(target.devices.visible_env) if target.devices.visible_env else ""
     facts["device_order"] = order or "all, in the system's order"
-    facts["profiling"] = _has_profiler(command.env, flags)
+    facts["profiler_attached"] = _has_profiler(command.env, flags)
     if "dtype" in flags and flags["dtype"] != "auto":
         facts["dtype"] = flags["dtype"]
     if "quantization" in flags:
@@ -94,6 +99,17 @@ def declared_facts(pairs: tuple[str, ...]) -> dict[str, Fact]:
             raise UsageError(f"{pair!r} is no fact", mend="Give it as name=value, for example dtype=bfloat16.")
         facts[name] = plain(value)
     return facts
+
+
+def with_declared(known: dict[str, Fact], declared: dict[str, Fact]) -> dict[str, Fact]:
+    """What is known, and what is declared where nothing is known; raises UsageError where the two contradict."""
+    for name, value in declared.items():
+        seen = known.get(name)
+        if seen is not None and (seen != value or type(seen) is not type(value)):
+            raise UsageError(
+                f"{name} was seen to be {seen!r} and is declared as {value!r}", mend=f"Leave out --fact {name}=…."
+            )
+    return {**known, **declared}
 
 
 def plain(text: str) -> Fact:

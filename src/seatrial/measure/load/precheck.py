@@ -119,8 +119,13 @@ def judge_gate(
         quiet = foreign(idle[0], idle[-1]) if len(idle) > 1 else None
         loud = foreign(*load) if load is not None else None
         most = float(rules.foreign_cpu_percent.value or 0)
-        for name, value in (("while the service idled", quiet), ("under load", loud)):
-            if value is not None and value > most:
+        looks = (("while the service idled", quiet, len(idle) > 1), ("under load", loud, load is not None))
+        for name, value, looked in looks:
+            if not looked:
+                continue
+            if value is None:
+                reasons.append(f"the two looks {name} were too close to see what others used")
+            elif value > most:
                 reasons.append(f"other processes used {value:.0f} % of the cores {name}, above {most:g} %")
         reasons += _idle_devices(idle, rules, visible)
         if load is not None:
@@ -168,6 +173,8 @@ def _free(look: Snapshot, rules: Precheck, visible: tuple[int, ...] | None) -> l
     if look.reading is None:
         return [f"the devices could not be seen before the start: {look.device_trouble}"]
     reasons = []
+    if not look.reading.devices:
+        reasons.append(f"{look.reading.tool} listed no device before the start")
     for device in look.reading.devices:
         if visible is not None and device.index not in visible:
             continue

@@ -23,17 +23,22 @@ from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import wait_ready
 from seatrial.gates.requests import has_chat_template, questions
 from seatrial.gates.server import Server
+from seatrial.measure.accuracy.records import Level
 from seatrial.measure.load.generator import address
 from seatrial.targets import Target
 
 
 class Smoke(Record):
-    """A few greedy answers, looked at (level L2): none may be empty, broken or not a number. No claim of accuracy."""
+    """A few greedy answers, looked at: none may be empty, broken or not a number.
+
+    Level L1 of `measure.accuracy` (readable), since nothing is asserted of what they say: no claim of accuracy.
+    """
 
     passed: bool
     reason: str
     texts: tuple[str, ...]
     findings: tuple[Finding, ...]
+    level: Level = "L1"
 
 
 class Running:

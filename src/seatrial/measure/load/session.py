@@ -11,7 +11,7 @@ from pathlib import Path
 from seatrial.core.command import Command
 from seatrial.core.record import replace, to_json
 from seatrial.core.step import Attachment, StepResult
-from seatrial.core.verdict import Outcome, Verdict, inconclusive, passed
+from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.measure.compare.setup import Fact, Setup, workload_facts
 from seatrial.measure.compare.verdict import BenchRun
 from seatrial.measure.load.counters import speculative
@@ -25,6 +25,7 @@ from seatrial.measure.load.workload import Workload
 from seatrial.targets import Target
 
 COUNTER_PAGES = ("/metrics", "/vars")
+PROFILER = "a profiler was attached: no measure of performance"
 
 
 def measure_once(
@@ -90,11 +91,15 @@ def finish(
     sink: Path,
 ) -> StepResult:
     """Put together what was seen."""
-    doubts = (*gate.reasons, *metrics.doubts, *((f"partial: {metrics.partial}",) if metrics.partial else ()))
+    # What was done is known here: nothing that somebody declares stands in its place.
+    setup = Setup(label=label, facts={**facts, **workload_facts(workload, plan, "builtin")})
+    doubts = [*gate.reasons, *metrics.doubts]
+    doubts += [f"partial: {metrics.partial}"] if metrics.partial else []
+    doubts += [PROFILER] if setup.is_profiled else []
     level = judge_sla(metrics, workload.sla)
     bench = BenchRun(
         schema_version=1,
-        setup=Setup(label=label, facts={**workload_facts(workload, plan, "builtin"), **facts}),
+        setup=setup,
         metrics=metrics,
         level="debug" if doubts else "formal",
         doubts=tuple(doubts),
@@ -112,7 +117,7 @@ def finish(
         attachments.append(Attachment(name=name, path=str(sink.parent / name)))
     return StepResult(
         step=step,
-        outcome=_outcome(metrics, level),
+        outcome=outcome_of(bench),
         summary=summary(metrics),
         facts=bench,
         attachments=tuple(attachments),
@@ -133,12 +138,20 @@ def summary(metrics: Metrics) -> str:
     return told + (f"; partial: {metrics.partial}" if metrics.partial else "")
 
 
-def _outcome(metrics: Metrics, level: Outcome) -> Outcome:
-    if metrics.partial:
+def outcome_of(bench: BenchRun) -> Outcome:
+    """What one run says by itself: its service level; without one, whether all of it was measured."""
+    metrics = bench.metrics
+    if not metrics.is_complete:
         return inconclusive(f"partial: {metrics.partial}")
-    if metrics.success == 0:
-        return Outcome(verdict=Verdict.FAIL, reason="no request was answered")
-    return passed() if level.verdict is Verdict.NOT_APPLICABLE else level
+    if not metrics.success:
+        return failed("no request was answered") if metrics.success == 0 else inconclusive("answers were not counted")
+    if bench.setup.is_profiled:
+        return inconclusive(PROFILER)
+    if bench.sla.verdict is not Verdict.NOT_APPLICABLE:
+        return bench.sla
+    if metrics.failed:
+        return inconclusive(f"{metrics.failed} of {metrics.total} requests failed: the figures are of the others")
+    return passed() if metrics.failed == 0 else inconclusive("how many requests failed is unknown")
 
 
 def _pages(running: Running) -> str:

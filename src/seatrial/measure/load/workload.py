@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, from_plain, replace, to_plain
 
 if sys.version_info >= (3, 11):
@@ -138,7 +139,7 @@ def read_workload(file: Path) -> Workload:
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise FileFormatError(f"{file}: larger than a workload file can be", mend="Name the TOML file.")
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_plain(file).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise FileFormatError(f"{file}: not valid TOML: {exc}") from exc
     except OSError as exc:

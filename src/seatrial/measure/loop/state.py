@@ -197,6 +197,10 @@ def _due(current: Round | None, what: str) -> Round:
 
 
 def _same_change(current: Round, diff: str) -> None:
+    if current.patch.commit and not diff:
+        raise UsageError(
+            f"the change of round {current.number} is in a checkout: is it still there?", mend="Give --repo CHECKOUT."
+        )
     if diff and diff != current.patch.diff:
         raise UsageError(
             f"the tree is not the change of round {current.number} any more",

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, from_plain
 
 if sys.version_info >= (3, 11):
@@ -50,7 +51,7 @@ class Thresholds(Record):
 def load_thresholds(file: Path = DEFAULT) -> Thresholds:
     """Raises FileFormatError, which names the file and the key."""
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_plain(file).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise FileFormatError(f"{file}: {exc}", mend="Start from the thresholds.toml that seatrial ships.") from exc
     return from_plain(Thresholds, data, where=str(file))

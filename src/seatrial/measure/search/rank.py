@@ -2,7 +2,7 @@
 
 Order: holds the service level, then requests/s, tokens/s, p50 TTFT, p50 TPOT. An unknown service level ranks behind one
 that holds and before one that is broken; an unknown figure behind every known one. Only runs of one workload at one
-load are ranked: anything else is refused.
+load on one model and machine are ranked: anything else is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,17 @@ from seatrial.core.verdict import Verdict
 from seatrial.measure.compare.verdict import BenchRun, figure
 
 LEVELS = {Verdict.PASS: 0, Verdict.NOT_APPLICABLE: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
+# What runs that are ranked together must share; an engine's own settings may differ.
+SHARED = (
+    "workload.order",
+    "workload.concurrency",
+    "workload.rate",
+    "workload.requests",
+    "model",
+    "tokenizer",
+    "devices",
+    "engine.version",
+)
 ORDER = ("request_throughput", "output_throughput", "ttft_ms.p50", "tpot_ms.p50")
 
 
@@ -31,13 +42,14 @@ class Entry(Record):
 
 def rank(measured: Sequence[tuple[str, BenchRun | None, str]]) -> list[Entry]:
     """(name, run or None, why it failed) to places; failed candidates stay, at the end, with their reason."""
+    measured = [(n, r, why or _unfit(r)) for n, r, why in measured]
     good = [(n, r) for n, r, why in measured if r is not None and not why]
-    orders = {
-        (r.setup.get("workload.order"), r.setup.get("workload.concurrency"), r.setup.get("workload.rate"))
-        for _, r in good
-    }
-    if len(orders) > 1:
-        raise UsageError("runs of different workloads or loads cannot be ranked together", mend="Rank each load alone.")
+    differ = [name for name in SHARED if len({r.setup.get(name) for _, r in good}) > 1]
+    if differ:
+        raise UsageError(
+            f"runs of different workloads, loads or models cannot be ranked together: {', '.join(differ)}",
+            mend="Rank each alone; a search whose checkpoint or machine has changed is begun anew.",
+        )
     front = pareto([(n, r) for n, r in good])
     placed = sorted(good, key=lambda pair: _key(pair[1]))
     entries = [Entry(name=n, place=i, run=r, on_front=n in front) for i, (n, r) in enumerate(placed, 1)]
@@ -45,6 +57,17 @@ def rank(measured: Sequence[tuple[str, BenchRun | None, str]]) -> list[Entry]:
         Entry(name=n, place=None, run=r, failed=why or "not measured") for n, r, why in measured if r is None or why
     ]
     return [*entries, *lost]
+
+
+def _unfit(run: BenchRun | None) -> str:
+    """Why a run gives no place, however its figures look."""
+    if run is None:
+        return ""
+    if not run.metrics.is_complete:
+        return f"partial: {run.metrics.partial}"
+    if run.setup.is_profiled:
+        return "a profiler was attached"
+    return "no request was answered" if run.metrics.success == 0 else ""
 
 
 def pareto(runs: Sequence[tuple[str, BenchRun]], cost: str = "e2e_ms.p50", gain: str = "output_throughput") -> set[str]:

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, from_plain
 
 if sys.version_info >= (3, 11):
@@ -65,7 +66,7 @@ class Candidate(Record):
 def read_space(file: Path) -> Space:
     """The space in `file`; raises FileFormatError naming file and key."""
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_plain(file).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise FileFormatError(f"{file}: not valid TOML: {exc}") from exc
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Where an engine has a name now: an index of the definitions in its source, made for the names that are missed.
+"""Where a package has a name now: an index of the definitions in its source, made for the names that are missed.
 
 Likeliest first: modules that define it before those that only assign it, those whose path shares most with the old one,
 layers before single models.
@@ -15,9 +15,9 @@ LIMIT = 4
 
 
 class Relocations:
-    """Built once per engine for a set of names; `modules` are last components of missing modules."""
+    """Built once per package for a set of names; `modules` are last components of missing modules."""
 
-    def __init__(self, engine: Package, names: Iterable[str], modules: Iterable[str]) -> None:
+    def __init__(self, package: Package, names: Iterable[str], modules: Iterable[str]) -> None:
         self._defined: dict[str, list[str]] = {}
         self._modules: dict[str, list[str]] = {}
         wanted = sorted({n for n in names if n.isidentifier()})
@@ -26,14 +26,14 @@ class Relocations:
             pattern = re.compile(
                 rb"^(?:(?:async[ \t]+)?def|class)[ \t]+(" + words + rb")\b|^(" + words + rb")[ \t]*[:=]", re.MULTILINE
             )
-            for module, text in engine.texts():
+            for module, text in package.texts():
                 for match in pattern.finditer(text):
                     name = (match.group(1) or match.group(2)).decode()
                     places = self._defined.setdefault(name, [])
                     if module not in places:
                         places.append(module)
         last = set(modules)
-        for module in engine.names():
+        for module in package.names():
             if module.rpartition(".")[2] in last:
                 self._modules.setdefault(module.rpartition(".")[2], []).append(module)
 

@@ -115,7 +115,7 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
     graph = Graph(pair)
     reached = graph.reached(distribution, registrations.models)
     hits = [h if not h.module or h.module in reached else h.but(reached=False) for h in hits]
-    hits = _relocated(package, _once(hits))
+    hits = _relocated(package, own, _once(hits))
     impacts, hits = _impacts(pair, graph, distribution, registrations, hits)
     modules = len(pair.sites)
     return CompatReport(
@@ -185,19 +185,21 @@ def _once(hits: list[Hit]) -> list[Hit]:
     return list(seen.values())
 
 
-def _relocated(engine: Package, hits: list[Hit]) -> list[Hit]:
-    named = [h for h in hits if h.code in ("K002", "K003") and h.symbol.startswith("vllm")]
-    gone = [h for h in hits if h.code == "K001"]
-    index = Relocations(
-        engine, (h.symbol.rpartition(".")[2] for h in named), (h.symbol.rpartition(".")[2] for h in gone)
-    )
+def _relocated(engine: Package, own: Package, hits: list[Hit]) -> list[Hit]:
+    """The hits with where the thing is now: vLLM's in vLLM, the plugin's own in the plugin."""
+    indexes: dict[str, tuple[tuple[str, ...], Relocations]] = {}
+    for package, codes in ((engine, ("K001", "K002", "K003")), (own, ("K013",))):
+        missed = [h for h in hits if h.code in codes and h.symbol.split(".")[0] == package.name]
+        last = [h.symbol.rpartition(".")[2] for h in missed]
+        indexes[package.name] = (codes, Relocations(package, last, last))
     out = []
     for hit in hits:
+        asked = indexes.get(hit.symbol.split(".")[0])
         moved: tuple[str, ...] = ()
-        if hit in named:
-            moved = index.of_name(*_split(hit.symbol))
-        elif hit in gone:
-            moved = index.of_module(hit.symbol)
+        if asked is not None and hit.code in asked[0]:
+            index = asked[1]
+            is_module = hit.code == "K001" or (hit.code == "K013" and " has no module " in hit.message)
+            moved = index.of_module(hit.symbol) if is_module else index.of_name(*_split(hit.symbol))
         out.append(hit.but(moved_to=moved) if moved else hit)
     return out
 

@@ -36,10 +36,12 @@ SIGNATURES: tuple[Signature, ...] = (
          "config.json has no `architectures`.", "Add it, or pass --hf-overrides '{\"architectures\": [\"...\"]}'.",
          matches=("ValueError: No model architectures are specified",)),
     root("arch.xllm", ARCH, r"[Uu]nsupported model type|[Mm]odel type .{1,60} (?:is )?not (?:supported|registered)|No model registered|"
-         r"[Cc]annot find model (?:creator|factory)|Unknown model type", LITERAL,
+         r"[Cc]annot find model (?:creator|factory)|Unknown model type|"
+         r"(?:[Ff]ailed to find|[Cc]annot find|[Cc]ould not find|[Uu]nable to find|\b[Nn]o) (?:a |any )?(?:\w{1,20} ){0,3}(?:loader|factory|creator|builder|class|implementation|parser)s? (?:found )?for (?:the )?(?:model|arch\w{0,10})", LITERAL,
          "The server has no builder for this model_type.", "Look for the model_type in the server's registry; upgrade it or port the model.",
          unless=r"does not recognize|quantiz",
-         matches=("F20260826 15:04:04.118 master.cpp:30] Unsupported model type: glm9",)),
+         matches=("F20260826 15:04:04.118 master.cpp:30] Unsupported model type: glm9",
+                  "E20251204 10:48:24.700490 228069 hf_model_loader.cpp:312] Failed to find model args loader for model type glm9")),
     root("arch.vllm-interface", "version-mismatch-plugin",
          r"is missing the `(?:embed_input_ids|get_input_embeddings)` method|missing vLLM-specific keywords from its", LITERAL,
          "The model class was written for another vLLM's model interface.", "Rename to this vLLM's interface (VllmModel in interfaces_base.py).",

@@ -23,9 +23,13 @@ SIGNATURES: tuple[Signature, ...] = (
          "The ranks could not build or keep their links: network interface, firewall, a rank that never came, or different CANN versions.", LINK, yields="peer", sources=("A61", "A62", "A64", "A08"), raised=r"\w{1,80}|",
          unless=r"^\s{0,8}export|EI0009.{0,20}help|107030",
          matches=("F20251111 12:28:58.504206 214989 collective_service.cpp:37] Check failed: status == HCCL_SUCCESS (1 vs. 0) HCCL get root info failed.", 'EJ0001: [PID: 1] 2025-11-03 Failed to initialize the HCCP process. Reason: Maybe the last training process is running.', "[PID: 1] 2025-05-01 EI0006: Getting socket times out. Reason: Remote Rank did not send the data in time.", "RuntimeError: HCCL function error: HcclCommInitRootInfo, error code is 6")),
+    root("hccl.library-line", H, r"^\[(?:XCCL|BKCL|HCCL|LCCL|NCCL|MCCL|ECCL)\](?:\[[^\]]{1,60}\]){0,3} .{0,200}(?:fail|not properly set|error|time ?out|timed out|invalid|mismatch)", LITERAL,
+         "The collective library itself refused to build its links (topology, address windows, driver).", "Run a two-rank all_reduce alone to confirm; compare driver, runtime and library versions with the plugin's table; on Kunlun see BKCL_CHECK_AW and the driver's address windows.",
+         sources=("vLLM-Kunlun#382", "vLLM-Kunlun#420"), anchor="-", unless=r"INFO",
+         matches=("[XCCL][init.cpp:1275] host 10.0.0.2 addr_window check failed",)),
     root("hccl.gloo", H, r"[Gg]loo .{0,80}(?:timed out|timeout|fail|connect)|connectFullMesh failed|Timed out waiting \d{1,9}ms|DistStoreError|DistNetworkError|DistBackendError|TCPStore.{0,80}(?:timed out|timeout|fail|connect)|"
          r"Unable to find address for|[Ff]ailed to connect to GCS|waiting for GCS to become available|NCCL (?:error|WARN)|ncclUnhandledCudaError|ncclSystemError|ncclRemoteError|client socket has (?:timed out|failed)|makeDeviceForHostname|[Ss]ocket [Tt]imeout|bkcl.{0,60}(?:fail|error)|XCCL.{0,40}(?:fail|error)|"
-         r"Failed to connect to .{0,60}(?:master|rank|leader)|rendezvous.{0,60}(?:time|fail|error)", SHAPE,
+         r"RayChannelTimeoutError|Failed to connect to .{0,60}(?:master|rank|leader)|rendezvous.{0,60}(?:time|fail|error)", SHAPE,
          "The ranks could not reach each other while the process group was built or used.", "Same GLOO_SOCKET_IFNAME/TP_SOCKET_IFNAME on all nodes, master address and port reachable, all ranks started.", yields="peer", raised=r"\w{1,80}|",
          matches=('[2026-01-06 08:11:02,100 C 1 1] gcs_client.cc:70: Failed to connect to GCS at address 10.0.0.1:41000 with 5 seconds.', "torch.distributed.DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (10.0.0.1, 29500).",)),
     root("collective.shape", "collective-mismatch", r"assert .{0,60}(?:shape\[\w{1,6}\]|size\(\w{1,6}\)) % (?:self\.)?world_size == 0|op\.preamble\.length <= op\.nbytes|(?:output|input) tensor size must be equal to .{0,40}world_?size|"

@@ -8,7 +8,7 @@ from seatrial.triage.signatures._make import LITERAL, SHAPE, root
 MM = "multimodal"
 PROC = "mm-processor-mismatch"
 SIGNATURES: tuple[Signature, ...] = (
-    root("mm.placeholders", PROC, r"Attempted to assign .{1,120} (?:multimodal tokens|embeddings) to|Expected there to be \d{1,6} prompt (?:updates|placeholders)|Failed to apply (?:prompt replacement|\w{1,60}(?:Processor|processor))|(?:image|video|audio|placeholder|multimodal) (?:tokens?|features?|placeholders?).{0,60}(?:do not match|mismatch|not match|!=)|"
+    root("mm.placeholders", PROC, r"Attempted to assign .{1,120} (?:multimodal tokens|embeddings) to|Expected there to be \d{1,6} prompt (?:updates|placeholders)|Expected there to be \d{1,6} \w{1,20} items|Failed to apply (?:prompt replacement|\w{1,60}(?:Processor|processor))|(?:image|video|audio|placeholder|multimodal) (?:tokens?|features?|placeholders?).{0,60}(?:do not match|mismatch|not match|!=)|"
          r"[Mm]ismatch (?:in|between) .{0,60}(?:image|video|placeholder|multimodal)|number of (?:image|video|placeholder|multimodal).{0,80}(?:not|does|mismatch|!=|should)|Invalid (?:image|video) (?:token|type)|get_num_\w{0,10}_?(?:image|video|multimodal)_tokens|_?get_num_multimodal_tokens", LITERAL,
          "The processor's placeholder count and the encoder's output differ, or the processor's interface is another version's.", "Compare the processor config (min/max pixels, merge size) with get_num_image_tokens; pin transformers to the version of the model card.", sources=("V60",), raised=r"\w{1,80}|",
          matches=("ValueError: Attempted to assign 1024 = 1024 multimodal tokens to 1025 placeholders",)),
@@ -32,7 +32,7 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"^(?!.*(?:token|/config/|spec_decode|transformers/|/transformers_utils/processors?/|multimodal/processing|(?:image|video)_processing_|feature_extraction_)).*(?:/multimodal/|_vl\.py|_vl_|vision|visual|_vit|siglip|clip|audio|whisper|image_process|video_process|mm_utils|_omni|qwen2_5_vl|internvl|minicpmv|pixtral|ocr)[^:]*(?:\.py|):",
          raised=r"RuntimeError|AssertionError|ValueError|IndexError|TypeError|NotImplementedError|KeyError|AttributeError", unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|same device|Config' object|aclnn|weight|module '",
          matches=('  File "/w/vllm_ascend/models/qwen2_5_vl.py", line 1, in forward\n    x\n' "RuntimeError: shape '[1, 2]' is invalid for input of size 3",)),
-    root("mm.proc-place", PROC, r"(?:TypeError|KeyError|ValueError|AttributeError|IndexError)", SHAPE, "The multimodal processor failed.", "Pin transformers to the version of the model card; compare processor configs.",
+    root("mm.proc-place", PROC, r"(?:TypeError|KeyError|ValueError|AttributeError|IndexError|RuntimeError)", SHAPE, "The multimodal processor failed.", "Pin transformers to the version of the model card; compare processor configs.",
          frames=r"multimodal/processing|:_call_hf_processor|multimodal/profiling|:_get_dummy_mm|processing_\w{1,60}\.py|feature_extraction_\w{1,60}\.py|transformers_utils/processors?/", unless=r"out of memory|Config' object",
          matches=('  File "/x/transformers/models/qwen2_vl/image_processing_qwen2_vl.py", line 1, in __init__\n    x\nValueError: size must contain \'shortest_edge\' and \'longest_edge\' keys.', '  File "/w/vllm/multimodal/processing.py", line 1, in _call_hf_processor\n    x\n' "TypeError: call() got an unexpected keyword argument 'do_pan'",)),
 )  # fmt: skip

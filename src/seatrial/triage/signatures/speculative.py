@@ -22,6 +22,9 @@ SIGNATURES: tuple[Signature, ...] = (
     root("spec.on-path", S, r"Error", SHAPE, "The failure was raised below the speculative decoding code.", OFF, frames=r"spec_decode/|mtp_proposer|eagle_proposer|_mtp\.py|:propose", raised=r"RuntimeError|AssertionError|ValueError|IndexError|TypeError|KeyError|AttributeError",
          unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|\.weight|module '|aclnn|quant",
          matches=('  File "/w/vllm_ascend/spec_decode/mtp_proposer.py", line 1, in _propose\n    x\n  File "/w/vllm/foo.py", line 1, in bar\n    x\n' "IndexError: index 5 is out of bounds",)),
+    root("spec.draft-config", S, r"Config' object has no attribute '\w{0,20}draft\w{0,20}'|Config' object has no attribute", EXACT, "The draft model is built from a config that lacks its fields: the target's config, or a draft of another method.", "Give the draft checkpoint's own folder in --speculative-config; compare its config.json with what the method reads.",
+         raised=r"AttributeError", frames=r"spec_decode/|_proposer\.py|/speculator", anchor="-",
+         matches=('  File "/w/vllm_ascend/spec_decode/eagle_proposer.py", line 1, in load_model\n    x\n  File "/x/vllm/model_executor/models/llama_eagle3.py", line 1, in __init__\n    x\n' "AttributeError: 'Qwen3MoeConfig' object has no attribute 'draft_vocab_size'",)),
     root("spec.xllm-mtp", S, r"(?:decode context position|position)/kv_len mismatch|validate.{0,30}input construction|run_spec_verify|mtp_worker_impl|speculative_worker_impl|num_accepted_tokens.{0,60}(?:mismatch|invalid|fail)", EXACT, "The verify step of speculative decoding was built wrongly.", OFF, raised=r"\w{1,80}|",
          unless=r"INFO", matches=("F20260826 15:04:11.801 mtp_worker_impl.cpp:330] Check failed: decode context position/kv_len mismatch",)),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record
 from seatrial.measure.load.metrics import SCHEMA_VERSION, Metrics, Speculative, Spread, Tool
 
@@ -43,7 +44,7 @@ def document(file: Path) -> Any:
     try:
         if file.stat().st_size > LARGEST:
             raise FileFormatError(f"{file}: larger than {LARGEST >> 20} MiB")
-        return json.loads(file.read_bytes(), parse_constant=lambda _: None)
+        return json.loads(read_plain(file, limit=LARGEST), parse_constant=lambda _: None)
     except OSError as exc:
         raise FileFormatError(f"{file}: cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:

@@ -118,3 +118,12 @@ def test_a_recorded_number_is_found_however_it_is_rounded_and_one_far_from_all_i
 def test_looking_up_figures_takes_any_text(text):
     for found in unfounded(text, Numbers([1.0])):
         assert found.figure
+
+
+def test_the_digits_of_a_hash_are_no_figures():
+    from seatrial.delivery.figures import _in_text
+
+    hashed = (
+        "ref 3f8a91c0d2e4b5f60718293a4b5c6d7e at 9707c96f7b0d59b211a20 after 12 starts, build c0ffee17, 1000000 bytes"
+    )
+    assert sorted(_in_text(hashed)) == [12.0, 1000000.0]

@@ -1,0 +1,186 @@
+"""Where a log may come from (pipes, standard input, driver logs), and what the workspace's runs know about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+
+import pytest
+
+from seatrial.cli._past_incidents import past
+from seatrial.core.errors import UsageError
+from seatrial.core.step import StepResult
+from seatrial.core.verdict import failed, passed
+from seatrial.evidence import Run, open_workspace
+from seatrial.evidence.manifest import Manifest
+from seatrial.triage import diagnose, diagnose_text
+
+FAILED = (
+    "(Worker_TP0 pid=77) ERROR 05-12 10:41:24 [x.py:1] Traceback (most recent call last):\n"
+    '(Worker_TP0 pid=77) ERROR 05-12 10:41:24 [x.py:1]   File "/x/vllm/config/model.py", line 9, in f\n'
+    "(Worker_TP0 pid=77) ERROR 05-12 10:41:24 [x.py:1] ValueError: LoRA rank 64 is greater than max_lora_rank 16.\n"
+)
+
+
+def run(*args, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "seatrial", "triage", *args], capture_output=True, timeout=60, check=False, **more
+    )
+
+
+def test_a_pipe_without_a_writer_is_a_usage_error_not_a_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr("seatrial.triage.read.PIPE_WAIT_S", 0)
+    os.mkfifo(tmp_path / "p")
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="nothing writes to it"):
+        diagnose([tmp_path / "p"])
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_pipe_with_a_writer_is_read_to_its_end(tmp_path, monkeypatch, quiet):
+    os.mkfifo(tmp_path / "p")
+    opened, go = threading.Event(), threading.Event()
+    monkeypatch.setattr("seatrial.triage.read.PIPE_WAIT_S", 0 if quiet else 30)
+
+    def write():
+        with (tmp_path / "p").open("wb") as pipe:
+            opened.set()
+            if quiet:
+                go.wait(20)
+            pipe.write(FAILED.encode())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    if quiet:
+        # The writer can only open once somebody reads: hold a second reader's end until triage has its own.
+        held = os.open(tmp_path / "p", os.O_RDONLY | os.O_NONBLOCK)
+        opened.wait(20)
+        threading.Timer(0.2, go.set).start()
+    answer = diagnose([tmp_path / "p"])
+    writer.join(20)
+    if quiet:
+        os.close(held)
+    assert answer.category == "lora"
+    assert answer.sources[0].size == len(FAILED)
+
+
+def test_a_bundle_from_standard_input_holds_the_log_and_its_hash(tmp_path):
+    done = run("-", "--json", "--bundle", str(tmp_path / "b.zip"), input=FAILED.encode(), cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["category"] == "lora"
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert archive.read("raw/000-stdin.log").decode() == FAILED
+        assert answer["sources"][0]["sha256"] in archive.read("facts/sha256-of-the-originals.txt").decode()
+    assert [f.name for f in tmp_path.iterdir()] == ["b.zip"]
+
+
+def test_a_line_of_the_driver_is_named_by_the_process_the_engine_gave_that_pid(tmp_path):
+    (tmp_path / "serve.log").write_text("(Worker_TP3 pid=4711) INFO 11-03 02:11:00 [worker.py:1] not yet\n")
+    plog = tmp_path / "plog"
+    plog.mkdir()
+    (plog / "plog-4711_20251103.log").write_text(
+        "[ERROR] HCCL(4711,python3):2025-11-03-02:11:01.123.456 [x.cc:1]EI0006: Getting socket times out.\n"
+    )
+    answer = diagnose([tmp_path])
+    assert answer.category == "hccl-communication"
+    assert answer.first_cause.process == "Worker_TP3 pid=4711"
+
+
+def test_the_log_of_atb_is_parsed():
+    answer = diagnose_text(
+        "[2026-01-29 12:08:30.615481] [error] [439962] [operation_base.cpp:182] inTensor [0] CheckTensorShape failed.\n"
+    )
+    assert answer.category == "kernel-limit"
+    assert answer.first_cause.process == "pid=439962"
+    assert answer.first_cause.time.startswith("2026-01-29")
+
+
+def test_a_failure_after_sleep_is_blamed_on_sleep_until_the_engine_is_woken():
+    asleep = 'INFO:     10.0.0.1:1 - "POST /sleep HTTP/1.1" 200 OK\n'
+    awake = 'INFO:     10.0.0.1:1 - "POST /wake_up HTTP/1.1" 200 OK\n'
+    fault = "RuntimeError: CUDA error: an illegal memory access was encountered\n"
+    assert diagnose_text(asleep + fault).category == "sleep-mode-race"
+    assert diagnose_text(asleep + awake + "x\n" * 3 + fault).signature != "sleep.asleep"
+    assert diagnose_text(fault).category == "kernel-limit"
+
+
+def test_the_arguments_at_the_head_of_a_large_log_are_known(tmp_path):
+    log = tmp_path / "big.log"
+    filler = b"INFO 11-03 02:11:00 [loggers.py:1] Engine 000: Avg prompt throughput: 0.0 tokens/s\n" * 60_000
+    log.write_bytes(
+        b"vllm serve m --pipeline-parallel-size 2\n" + filler + b"KeyError: 'model.layers.0.self_attn.attn'\n"
+    )
+    assert log.stat().st_size > 4 << 20
+    assert diagnose([log]).category == "pipeline-parallel"
+
+
+def manifest(run_id: str, target: str = "npu") -> Manifest:
+    return Manifest(
+        schema_version=1, run_id=run_id, created_at="2026-01-01T00:00:00+00:00", seatrial_version="0",
+        arguments_given=("run", "x"), arguments={}, checkpoint="Qwen3", target={"name": target}, target_sources=(),
+        python="python", versions={}, git=(), hardware={}, environment={}, environment_other_names=(), inputs={},
+    )  # fmt: skip
+
+
+def keep(workspace, number: int, *, error: dict | None, target: str = "npu") -> str:
+    name = f"2026010{number}-000000-x-000{number}"
+    made = Run.create(workspace.runs_folder / name, manifest(name, target))
+    facts = {"attempts": [{"first_error": error}]} if error else {"attempts": []}
+    outcome = failed("it did") if error else passed()
+    made.store(
+        StepResult(step="gate", outcome=outcome, summary="s", facts=facts), inputs="i", started_at="t", duration_s=1.0
+    )
+    made.close()
+    return name
+
+
+def error(text: str, signature: str = "") -> dict:
+    return {"line": 3, "text": text, "process": "", "kind": "exception", "category": "lora", "signature": signature}
+
+
+def test_an_earlier_run_that_failed_alike_is_named_with_the_run_that_passed_later(tmp_path):
+    workspace = open_workspace(tmp_path, write=True)
+    first = keep(workspace, 1, error=error("ValueError: LoRA rank 8 is greater than max_lora_rank 4."))
+    keep(workspace, 2, error=error("KeyError: 'something else'"))
+    keep(workspace, 3, error=None, target="cpu")
+    mended = keep(workspace, 4, error=None)
+    known = past(diagnose_text(FAILED), workspace)
+    assert known.runs == 4
+    assert [(i.run, i.step, i.alike_by, i.later_pass) for i in known.incidents] == [(first, "gate", "text", mended)]
+
+
+def test_the_same_signature_is_similar_and_no_signature_is_not(tmp_path):
+    workspace = open_workspace(tmp_path, write=True)
+    answer = diagnose_text(FAILED)
+    keep(workspace, 1, error=error("worded otherwise", answer.signature))
+    keep(workspace, 2, error=error("worded otherwise", ""))
+    assert [i.alike_by for i in past(answer, workspace).incidents] == ["signature"]
+    unknown = diagnose_text("RuntimeError: a thing nobody has seen in 7 years\n")
+    assert unknown.signature == ""
+    keep(workspace, 3, error=error("RuntimeError: a thing nobody has seen in 12 years"))
+    assert [i.alike_by for i in past(unknown, workspace).incidents] == ["text"]
+
+
+def test_a_run_that_cannot_be_read_is_counted(tmp_path):
+    workspace = open_workspace(tmp_path, write=True)
+    name = keep(workspace, 1, error=error("x"))
+    (workspace.runs_folder / name / "manifest.json").write_text("{")
+    known = past(diagnose_text(FAILED), workspace)
+    assert (known.runs, known.unreadable, known.incidents) == (0, 1, ())
+
+
+def test_the_command_shows_what_was_seen_before(tmp_path):
+    workspace = open_workspace(tmp_path, write=True)
+    name = keep(workspace, 1, error=error("ValueError: LoRA rank 8 is greater than max_lora_rank 4."))
+    (tmp_path / "x.log").write_text(FAILED)
+    shown = run("x.log", cwd=tmp_path).stdout.decode()
+    assert "seen before" in shown
+    assert name in shown.replace("\n", "")
+    assert json.loads(run("x.log", "--json", cwd=tmp_path).stdout)["past"]["total"] == 1
+    assert json.loads(run("x.log", "--json", "--workspace", "/", cwd=tmp_path).stdout)["past"] is None
