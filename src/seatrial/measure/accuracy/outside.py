@@ -44,8 +44,8 @@ class Figure(Record):
 class ToolOutput(Record):
     """What a reader made of a tool's files. `total`: the task's size, None if not said.
 
-    `missing`: which answers behind the figures were not kept; empty if all are.
     `dropped`: figures in the files that are none, each with the reason; they make the result partial.
+    `missing`: which answers behind the figures were not kept; empty if all are.
     """
 
     tool: str
@@ -55,8 +55,8 @@ class ToolOutput(Record):
     figures: tuple[Figure, ...]
     num_fewshot: int | None = None
     total: int | None = None
-    missing: str = ""
     dropped: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def lm_eval_command(
@@ -176,12 +176,12 @@ def keep(
     if lost:
         reason = f"{len(lost)} of {len(found.predictions)} questions have no answer (first: {lost[0].id})"
         partial = f"{partial}; {reason}" if partial else reason
-    if found.missing:
-        # A figure whose answers nobody can look at is not the score of a whole task.
-        partial = f"{partial}; {found.missing}" if partial else found.missing
     if found.dropped:
         reason = "; ".join(found.dropped)
         partial = f"{partial}; {reason}" if partial else reason
+    if found.missing:
+        # A figure whose answers nobody can look at is not the score of a whole task.
+        partial = f"{partial}; {found.missing}" if partial else found.missing
     scores = tuple(
         AccuracyScore(
             run_id=run_id,

@@ -49,6 +49,7 @@ def read_evalscope(folder: Path, task: str) -> ToolOutput:
         task=task,
         predictions=tuple(predictions),
         figures=tuple(f for f in figures if f.metric not in bad),
+        missing="" if predictions else f"evalscope kept no answers of {task} (reviews/)",
         dropped=tuple(f"{name} could not be computed: {why}" for name, why in sorted(failed.items())),
     )
 
