@@ -51,6 +51,8 @@ def processes_left(place):
 
 def test_the_whole_loop_from_baseline_to_report(bench_place):
     place = bench_place()
+    longer = (place / "w.toml").read_text().replace("requests = 40", "requests = 400")
+    (place / "w.toml").write_text(longer)  # long enough to be looked at twice while it runs
     start = ["--goal", "more requests", "--model", "model", "--sla", "ttft p99 <= 5000 ms", "--reference", "1"]
     seatrial(place, "loop", "start", *start, "--reference-source", "the test", check=0)
     done = seatrial(place, *AB, *FLAG, "--serve", "together", check=0)

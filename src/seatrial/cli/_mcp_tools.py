@@ -18,7 +18,21 @@ READ_ONLY = {
 # Neither tools nor of use to an agent over this channel.
 NEVER = {"mcp", "skills install", "skills uninstall"}
 # Parameters of looking commands that write a file or wait on a terminal.
-WRITING = {"out", "bundle", "fix", "write", "save", "serve", "learn", "watch", "follow", "undo", "apply", "force"}
+WRITING = {
+    "out",
+    "html",
+    "bundle",
+    "fix",
+    "write",
+    "save",
+    "serve",
+    "learn",
+    "watch",
+    "follow",
+    "undo",
+    "apply",
+    "force",
+}
 
 
 def tools(program: click.Group, *, allow_writes: bool) -> tuple[ToolSpec, ...]:
