@@ -19,7 +19,7 @@ from seatrial.triage.learn import fingerprint, learn
 from seatrial.triage.liveness import check, roots_of_target
 from seatrial.triage.page import render
 from seatrial.triage.redact import redact
-from seatrial.triage.signatures import versions
+from seatrial.triage.signatures import releases
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB\n"
@@ -238,7 +238,7 @@ def test_a_target_whose_interpreter_has_no_vllm_is_named_with_its_folder(tmp_pat
 
 
 def test_the_table_of_releases_names_only_signatures_and_releases_that_exist():
-    table = versions()
+    table = releases()
     known = {s.id: s for s in library().signatures}
     assert {"vllm", "vllm_ascend"} <= set(table.looked_at)
     assert set(table.found) <= set(known)
@@ -252,6 +252,14 @@ def test_the_table_of_releases_names_only_signatures_and_releases_that_exist():
 
 def test_a_text_that_came_late_is_not_said_to_stand_in_the_older_releases():
     found = {s.id: s.versions for s in library().signatures}
-    order = list(versions().looked_at["vllm"])
+    order = list(releases().looked_at["vllm"])
     assert any(v["vllm"].split("..")[0] != order[0] for v in found.values() if "vllm" in v)
     assert found["arch.not-supported"]["vllm"] == f"{order[0]}..{order[-1]}"
+
+
+def test_no_function_of_the_signatures_door_has_the_name_of_a_family():
+    # Importing a family puts its module on the package under the family's name.
+    import seatrial.triage.signatures as door
+
+    families = {file.stem for file in Path(door.__file__).parent.glob("*.py")}
+    assert not families & {name for name, value in vars(door).items() if callable(value)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seatrial.triage.signatures import by_family, versions
+from seatrial.triage.signatures import by_family, releases
 
 HEAD = """# Triage signatures
 
@@ -15,7 +15,7 @@ place and message together, *weak* is only the place and never answers by itself
 
 def render() -> str:
     """The page as Markdown."""
-    looked = "; ".join(f"{package} {', '.join(names)}" for package, names in sorted(versions().looked_at.items()))
+    looked = "; ".join(f"{package} {', '.join(names)}" for package, names in sorted(releases().looked_at.items()))
     parts = [HEAD, f"\nReleases whose sources were searched for the texts: {looked}.\n"]
     for family, signatures in by_family().items():
         parts.append(f"\n## {family}\n")

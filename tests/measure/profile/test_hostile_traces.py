@@ -7,7 +7,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seatrial.core.errors import SeatrialError
@@ -65,6 +65,7 @@ def survives(data, name):
 
 @settings(max_examples=150)
 @given(st.integers(0, 2**32), st.integers(1, 12))
+@example(54, 7)  # a number too large and a broken character in one piece
 def test_mutated_bytes_of_a_trace(seed, many):
     chance = random.Random(seed)
     data = bytearray(json.dumps(GOOD).encode())

@@ -31,7 +31,7 @@ class Versions(Record):
 
 
 @cache
-def versions() -> Versions:
+def releases() -> Versions:
     """The table beside this file."""
     return from_json(Versions, VERSIONS.read_bytes(), where=str(VERSIONS))
 
@@ -39,7 +39,7 @@ def versions() -> Versions:
 @cache
 def by_family() -> dict[str, tuple[Signature, ...]]:
     """Every family's signatures, in the order of their files, with the releases that hold their text."""
-    known = versions().found
+    known = releases().found
     return {
         name: tuple(
             replace(s, versions=known[s.id]) if s.id in known else s

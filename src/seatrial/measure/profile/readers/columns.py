@@ -192,6 +192,8 @@ def _untyped(document: bytes) -> list[Any]:
     """The elements as plain data; the standard library's decoder takes numbers (1e999) that msgspec refuses."""
     try:
         elements = json.loads(document)
+    except UnicodeDecodeError:
+        raise  # `add` mends the text and comes back
     except ValueError as exc:
         raise msgspec.DecodeError(str(exc)) from exc
     return elements if isinstance(elements, list) else []
