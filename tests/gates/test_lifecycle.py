@@ -150,3 +150,21 @@ def await_log(server: Server, word: bytes) -> None:
     while word not in (server.log.read_bytes() if server.log.exists() else b""):
         assert time.monotonic() < deadline
         server.wait(0.02)
+
+
+def test_a_wait_whose_report_another_thread_closes_ends_quietly(tmp_path, monkeypatch):
+    from seatrial.gates import server as module
+
+    real = module.select.select
+    watched = Server(["true"], env={}, cwd=None, log=tmp_path / "log", folder=tmp_path, grace_s=1)
+    watched._report, other_end = os.pipe()
+
+    def closed_meanwhile(*handles):
+        os.close(watched._report)
+        watched._report = -1
+        return real(*handles)
+
+    monkeypatch.setattr(module.select, "select", closed_meanwhile)
+    watched.wait(1)
+    os.close(other_end)
+    assert watched._report == -1

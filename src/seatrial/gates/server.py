@@ -129,9 +129,15 @@ class Server:
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until the keeper reports something, at most `timeout_s` seconds."""
-        if self._report < 0:
+        handle = self._report
+        if handle < 0:
             return
-        ready, _, _ = select.select([self._report], [], [], max(0.0, timeout_s))
+        try:
+            ready, _, _ = select.select([handle], [], [], max(0.0, timeout_s))
+        except OSError:
+            if self._report == handle:
+                raise
+            return  # another thread saw the keeper's end and closed it
         # Requests in threads ask too whether the server lives; one of them reads, the others find nothing.
         with self._reading:
             if not ready or self._report < 0:
