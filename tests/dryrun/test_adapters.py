@@ -24,15 +24,15 @@ def choose():
 @pytest.mark.parametrize(
     ("version", "name", "proven"),
     [
-        ("0.32.0", "0.32", True),
+        ("0.32.0", "0.27", True),
         ("0.27.1", "0.27", True),
         ("0.23.0", "0.23", True),
         ("0.27.0", "0.27", False),
         ("0.30.0", "0.27", False),
-        ("0.41.2", "0.32", False),
+        ("0.41.2", "0.27", False),
         ("0.2.0", "0.11", False),
-        ("0.32.0+cpu", "0.32", True),
-        ("dev", "0.32", False),
+        ("0.32.0+cpu", "0.27", True),
+        ("dev", "0.27", False),
     ],
 )
 def test_a_version_gets_the_newest_adapter_that_is_not_newer_and_only_proven_ones_are_called_so(

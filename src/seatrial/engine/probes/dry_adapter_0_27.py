@@ -1,9 +1,9 @@
-"""What the dry run arranges in vLLM 0.27; the same functions as in 0.32."""
+"""What the dry run arranges from vLLM 0.27 on; 0.32 has the same functions."""
 
 ADAPTER = {
     "name": "0.27",
     "first": (0, 27),
-    "proven": ("0.27.1",),
+    "proven": ("0.27.1", "0.32.0"),
     # Choosers of kernels: asked for real first; where the platform refuses, a placeholder stands in and says so.
     "kernels": {
         "vllm.model_executor.kernels.linear": [
