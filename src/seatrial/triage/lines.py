@@ -103,8 +103,8 @@ def parse(raw: str) -> Line:
         else:
             break
         text = text[m.end() :]
-    if not level and text.startswith(("WARNING:", "INFO:", "ERROR:", "DEBUG:")):
-        level = text.split(":", 1)[0]
+    if not level and (bare := text.lstrip()).startswith(("WARNING:", "INFO:", "ERROR:", "DEBUG:")):
+        level = bare.split(":", 1)[0]
     return Line(process, time, level, logger, text)
 
 

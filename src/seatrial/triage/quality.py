@@ -7,6 +7,7 @@ scores far apart, or an answer that repeats itself, is what the log was kept for
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,18 @@ TEXT = re.compile(
 )
 FAR = 0.05
 MAX_LINES = 200
+# Scripts that one ordinary answer does not mix: two are a translation, three within a few words are noise.
+SCRIPTS = tuple(
+    re.compile(f"[{span}]")
+    for span in (
+        "A-Za-z\u00c0-\u024f", "\u0400-\u04ff", "\u0590-\u05ff", "\u0600-\u06ff", "\u0900-\u0dff",
+        "\u0e00-\u0e7f", "\u3040-\u30ff\u4e00-\u9fff", "\uac00-\ud7af",
+    )
+)  # fmt: skip
+MIXED = 3
+# Prose of this length compresses to 0.5 to 0.7 of its size, a loop without a fixed period to 0.25 and below.
+LOOP_CHARS = 200
+LOOP_RATIO = 0.3
 
 
 class Impression(NamedTuple):
@@ -57,6 +70,17 @@ def repeats(text: str) -> bool:
     return False
 
 
+def loops(text: str) -> bool:
+    """Whether a text says the same few words over and over, in no fixed order."""
+    data = text.strip()[:2000].encode("utf-8", "replace")
+    return len(data) >= LOOP_CHARS and len(zlib.compress(data, 9)) < LOOP_RATIO * len(data) and b"{" not in data
+
+
+def mixes_scripts(text: str) -> bool:
+    """Whether a short text is made of several alphabets."""
+    return sum(1 for script in SCRIPTS if script.search(text[:400])) >= MIXED
+
+
 def look(lines: Sequence[str]) -> Impression | None:
     """What the content says, or None."""
     if len(lines) > MAX_LINES:
@@ -66,8 +90,11 @@ def look(lines: Sequence[str]) -> Impression | None:
     setting = -1
     for index, line in enumerate(lines):
         for match in TEXT.finditer(line):
-            if repeats(match[1] or match[2] or ""):
+            answer = match[1] or match[2] or ""
+            if repeats(answer) or loops(answer):
                 return Impression("accuracy-garbled", index, "An answer repeats itself.")
+            if mixes_scripts(answer):
+                return Impression("accuracy-garbled", index, "An answer is a jumble of several scripts.")
         tools.update(t.lower().replace("_", "") for t in TOOLS.findall(line))
         if setting < 0 and SETTING.search(line) and not line.lstrip().startswith("--"):
             setting = index
