@@ -2,8 +2,9 @@
 
 Usage: python bench/triage_raises.py FOLDER... [--show off|unknown|all] [--group NAME] [--json FILE]
 
-FOLDER is a package (…/site-packages/vllm, …/vllm_ascend). Every `raise X("...")` and every `assert` of its files becomes
-a small log: the engine's frames, the site's own frame with its source line, the message with its placeholders filled in.
+FOLDER is a package (.../site-packages/vllm, .../vllm_ascend). Every `raise X("...")` and every `assert` of its files
+becomes a small log: the engine's frames, the site's own frame with its source line, the message with its placeholders
+filled in.
 For the folders whose subject is one thing (EXPECT below) the answer must be one of the categories named there: an
 answer outside of them is "off" and wants reading (a check in config/ may rightly be about LoRA). Elsewhere only the
 share of answers is counted. This is no accuracy on real incidents: it finds texts that are answered wrongly or not.
@@ -33,29 +34,36 @@ WEIGHTS = {
 }  # fmt: skip
 MM = {"multimodal", "mm-processor-mismatch", "mm-encoder-cache", "mm-processor-mismatch"}
 KV = {"kv-cache-init", "kv-cache-oom"}
+# What a configuration check may rightly be about.
+ASKED = {
+    "lora", "mtp-speculative", "expert-parallel", "pipeline-parallel", "kv-transfer-pd", "structured-output", "tokenizer",
+    "transformers-version", "architecture-not-registered", "attention-backend", "sleep-mode-race",
+    "config-field-mismatch", "platform-plugin",
+}  # fmt: skip
 ATTN = {"attention-backend", "attention-backend-mla", "dtype-unsupported", "feature-flag-unsupported"}
 # (name, path of the file, accepted categories). The first that fits counts.
 EXPECT = (
     ("lora", r"/lora/|/punica", {"lora"}),
     ("structured output", r"/v1/structured_output/|guided_decoding", {"structured-output"}),
-    ("kv transfer", r"/kv_transfer/|/kv_p2p/|/kv_pool/|/ec_transfer/", {"kv-transfer-pd", "optional-dependency", "mm-encoder-cache"}),
+    ("kv transfer", r"/kv_transfer/|/kv_p2p/|/kv_pool/|/ec_transfer/",
+     {"kv-transfer-pd", "optional-dependency", "mm-encoder-cache"}),
     ("speculative", r"/spec_decode/|config/speculative\.py|/speculators/", {"mtp-speculative", "config-validation"}),
     ("quantization", r"/quantization/", QUANT),
     ("eplb", r"/eplb/|eplb_\w+\.py", {"expert-parallel"}),
     ("mla", r"/mla_?\w*\.py|/mla/|sfa_\w+\.py|dsa_\w+\.py", ATTN),
     ("attention", r"/attention/", ATTN),
-    ("config", r"/config/|arg_utils\.py|ascend_config\.py", CONFIG | QUANT | MM | {"lora", "mtp-speculative", "expert-parallel",
-     "pipeline-parallel", "kv-transfer-pd", "structured-output", "tokenizer", "transformers-version",
-     "architecture-not-registered", "attention-backend", "sleep-mode-race", "config-field-mismatch", "platform-plugin"}),
+    ("config", r"/config/|arg_utils\.py|ascend_config\.py", CONFIG | QUANT | MM | ASKED),
     ("kv cache", r"kv_cache_utils\.py|kv_cache_interface\.py|kv_cache_coordinator|kv_cache_manager|kv_cache_spec", KV),
     ("multimodal", r"/multimodal/", MM | {"optional-dependency", "network-offline-hub"}),
     ("tokenizers", r"/tokenizers/", {"tokenizer", "optional-dependency", "chat-template-missing"}),
-    ("weight loading", r"/model_loader/|weight_utils\.py", WEIGHTS | CONFIG | {"architecture-not-registered", "optional-dependency"}),
+    ("weight loading", r"/model_loader/|weight_utils\.py",
+     WEIGHTS | CONFIG | {"architecture-not-registered", "optional-dependency"}),
     ("allocator", r"/device_allocator/", {"sleep-mode-race", "missing-native-library"}),
     ("compilation", r"/compilation/|acl_graph|cuda_graph|/xlite/", {"graph-capture-failure", "config-validation"}),
     ("cpu binding", r"cpu_binding|numa", {"thread-binding"}),
     ("triton", r"/triton/|triton_\w+\.py", {"triton-kernel", "triton-missing", "attention-backend"}),
-    ("collectives", r"/device_communicators/", {"collective-mismatch", "hccl-communication", "expert-parallel", "missing-native-library"}),
+    ("collectives", r"/device_communicators/",
+     {"collective-mismatch", "hccl-communication", "expert-parallel", "missing-native-library"}),
 )  # fmt: skip
 
 
@@ -124,9 +132,8 @@ def sites(path: Path, shown: str) -> Iterator[Site]:
                 message = text_of(node.exc.args[0]) if node.exc.args else ""
                 if message is not None:
                     yield Site(shown, function.name, node.lineno, code, node.exc.func.id, message)
-            elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
-                if node.exc.id.endswith("Error"):
-                    yield Site(shown, function.name, node.lineno, code, node.exc.id, "")
+            elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id.endswith("Error"):
+                yield Site(shown, function.name, node.lineno, code, node.exc.id, "")
 
 
 def log_of(site: Site) -> str:

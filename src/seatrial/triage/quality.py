@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 TOOLS = re.compile(
-    r"\b(ais_?bench|evalscope|lm[_-]eval|opencompass|"
-    r"simple_evals|vllm bench|sglang\.bench_serving|guidellm|aisbench)\b",
+    r"\b(ais_?bench|evalscope|lm[_-]eval|lighteval|opencompass|helm-run|vlmevalkit|openai.?evals|"
+    r"simple_evals|vllm bench|sglang\.bench_serving|guidellm|aisbench)\b|^\[(eval)\]",
     re.I,
 )
 SCORE = re.compile(
@@ -26,7 +26,15 @@ METRIC = re.compile(
     r"\b(?:accuracy|acc|score|gsm8k|mmlu\w{0,6}|mmmu|ceval|exact_match|pass@1|diff|tpot|cosine|overall)\b", re.I
 )
 SETTING = re.compile(
-    r"min_tokens|ignore_eos|apply_chat_template|few.?shot|num_fewshot|max_out_len|extract\w{0,8}|postprocess|official|n-shot",
+    r"min_tokens|ignore_eos|apply_chat_template|few.?shot|num_fewshot|max_out_len|extract\w{0,8}|postprocess|official|"
+    r"n-shot|unparsed|finish_reason\W{1,4}length|truncat\w{1,6}|max_(?:new_)?tokens|max_gen_toks|temperature",
+    re.I,
+)
+# What is compared when the engine is in question: back ends, precisions, releases. Without any of them two scores of
+# one tool differ because it measures differently.
+BACKENDS = re.compile(
+    r"\b(?:eager|graph|aclgraph|npu|gpu|cuda|cpu|hf|transformers|baseline|reference|golden|tp ?\d{1,2}|fp8|bf16|w\da\d|int[48]|"
+    r"awq|gptq|mtp|v?\d\.\d{1,2}(?:\.\d{1,2}|rc\d)|before|after|previous|vllm|sglang|xllm)\b",
     re.I,
 )
 NUMBER = re.compile(r"(?<![\w.:-])(\d{1,3}\.\d{1,6})(?![\w.:])")
@@ -95,7 +103,7 @@ def look(lines: Sequence[str]) -> Impression | None:
                 return Impression("accuracy-garbled", index, "An answer repeats itself.")
             if mixes_scripts(answer):
                 return Impression("accuracy-garbled", index, "An answer is a jumble of several scripts.")
-        tools.update(t.lower().replace("_", "") for t in TOOLS.findall(line))
+        tools.update((m[1] or m[2]).lower().replace("_", "") for m in TOOLS.finditer(line))
         if setting < 0 and SETTING.search(line) and not line.lstrip().startswith("--"):
             setting = index
         if SCORE.search(line) or TOOLS.search(line):
@@ -108,5 +116,7 @@ def look(lines: Sequence[str]) -> Impression | None:
         return Impression("evaluation-config", setting, "The measuring tool's settings are in question.")
     values = [v for _, v in numbers]
     if len(values) >= 2 and max(values) - min(values) > FAR * max(abs(v) for v in values):
+        if tools and not any(BACKENDS.search(lines[index]) for index in {i for i, _ in numbers}):
+            return Impression("evaluation-config", numbers[0][0], "One tool measures the same server in two ways.")
         return Impression("accuracy-garbled", numbers[-1][0], "Scores of the same thing are far apart.")
     return None
