@@ -118,9 +118,14 @@ def install(stubs, plugin_root):
     """Once per process, before vLLM is imported: paths, modules, the device in torch."""
     if STUBBED or any(isinstance(finder, Finder) for finder in sys.meta_path):
         return
-    os.environ.update(stubs.get("env", {}))
     if plugin_root:
         sys.path.insert(0, plugin_root)
+    if stubs.get("device_package") and not absent(stubs["device_package"]):
+        NOTES.append(
+            f"{stubs['device_package']} is installed: this is the device's own environment, nothing is stubbed"
+        )
+        return
+    os.environ.update(stubs.get("env", {}))
     modules = stubs["modules"]
     own = stubs["plugin"] + "."
     tops = {name.partition(".")[0] for name in modules if not name.startswith(own)}
