@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -56,6 +57,17 @@ class StubCall:
         raise RuntimeError(f"{self._name} {CALLED}")
 
 
+class StubDistribution(importlib.metadata.Distribution):
+    def __init__(self, name, version):
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+    def read_text(self, filename):
+        return self._text if filename == "METADATA" else None
+
+    def locate_file(self, path):
+        raise FileNotFoundError(f"{path}: the package {MARK}")
+
+
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, modules):
         self.modules = modules
@@ -64,6 +76,12 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if name not in self.modules:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def find_distributions(self, context=None):
+        """The package's metadata, for code that asks which version is installed; only where the data gives one."""
+        name = getattr(context, "name", None)
+        version = self.modules.get(name or "", {}).get("version", "")
+        return [StubDistribution(name, version)] if version else []
 
     def create_module(self, spec):
         return StubModule(spec.name)
