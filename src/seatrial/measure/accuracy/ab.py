@@ -76,6 +76,15 @@ class MatrixFacts(Record):
     cells: tuple[Cell, ...]
 
 
+def chosen_variants(only: Sequence[str]) -> list[Variant]:
+    """Those named, or all; raises UsageError for a name that is none."""
+    names = [v.name for v in VARIANTS]
+    for name in only:
+        if name not in names:
+            raise UsageError(f"there is no variant {name!r}", mend=f"Known: {', '.join(names)}.")
+    return [v for v in VARIANTS if not only or v.name in only]
+
+
 def matrix(
     checkpoint: Path,
     target: Target,
@@ -87,11 +96,7 @@ def matrix(
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
     """The base run (one request at a time, prefix cache off) against each variant."""
-    names = [v.name for v in VARIANTS]
-    for name in only:
-        if name not in names:
-            raise UsageError(f"there is no variant {name!r}", mend=f"Known: {', '.join(names)}.")
-    chosen = [v for v in VARIANTS if not only or v.name in only]
+    chosen = chosen_variants(only)
 
     def answers(variant: Variant) -> tuple[list[Greedy], str]:
         def ask(client: object, _: object) -> list[Greedy]:
