@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seatrial.cli._accuracy_common import engine_options, kept_run, located_target, say
-from seatrial.cli._accuracy_show import ab_lines, show
+from seatrial.cli._accuracy_show import ab_lines, cell_line, show
 from seatrial.cli.common import json_option
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def ab(
                 scratch=folder,
                 only=only,
                 max_model_len=max_model_len,
+                seen=lambda cell: say(cell_line(cell)),
                 say=say,
             ),
         )

@@ -77,10 +77,12 @@ def compare_lines(facts: Any) -> list[str]:
     return lines
 
 
+def cell_line(cell: Any) -> str:
+    """One line of the matrix."""
+    counted = f"{cell.agreement.equal}/{cell.agreement.prompts} " if cell.agreement else ""
+    return f"{cell.variant.name:12} {cell.state:9} {counted}{cell.reason or cell.variant.says}"
+
+
 def ab_lines(facts: Any) -> list[str]:
-    return [
-        f"{c.variant.name:12} {c.state:9} "
-        + (f"{c.agreement.equal}/{c.agreement.prompts} " if c.agreement else "")
-        + (c.reason or c.variant.says)
-        for c in facts.cells
-    ]
+    rows = [(c, *c.milder) for c in facts.cells]
+    return [("  " if number else "") + cell_line(c) for row in rows for number, c in enumerate(row)]
