@@ -13,20 +13,19 @@ from statistics import fmean
 import msgspec
 
 from seatrial.core.errors import UsageError
-from seatrial.core.record import from_plain, to_plain
+from seatrial.core.record import to_plain
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import Run, Workspace
 from seatrial.evidence.manifest import git_state
-from seatrial.measure.compare import BenchRun, Judged
+from seatrial.measure.compare import BenchRun
 from seatrial.measure.compare.verdict import figure
 from seatrial.measure.loop import Event, State, after, read_event, state_of, stop_rules
 from seatrial.measure.loop.events import Accuracy, Baseline, Goal, Patch, Performance, Stop
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
-from seatrial.workflow.bench import VERDICT, bench_runs
+from seatrial.workflow.bench import ACCURACY, bench_runs, judged_of
 
 EVENT = "loop"
-ACCURACY = "accuracy-"
 
 
 def start_loop(workspace: Workspace, goal: Goal, target: str, overrides: Path | None, argv: tuple[str, ...]) -> str:
@@ -157,10 +156,9 @@ def baseline_from(workspace: Workspace, place: str, judged_by: str) -> Baseline:
 def performance_from(workspace: Workspace, place: str, judged_by: str, diff: str) -> Performance:
     """The event for a kept comparison (`seatrial bench ab`)."""
     run = demand_evidence(workspace, place)
-    stored = run.steps().get(VERDICT)
-    if stored is None:
+    judged = judged_of(run)
+    if judged is None:
         raise UsageError(f"{place} holds no comparison", mend="Name a run of `seatrial bench ab`.")
-    judged = from_plain(Judged, msgspec.json.decode(run.artifact(stored.facts).read_bytes()), where=place)
     if judged.judged_by != judged_by:
         raise UsageError(f"{place} was judged by {judged.judged_by}, this loop by {judged_by}", mend="Compare again.")
     side = [r for r in bench_runs(run) if r.setup.label == judged.label_b]

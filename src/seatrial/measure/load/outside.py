@@ -8,10 +8,6 @@ Command lines are those of vllm 0.32, evalscope 1.14.1, guidellm 0.8.1 and aiper
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +17,7 @@ from seatrial.core.record import Record, replace
 from seatrial.measure.load.metrics import Metrics
 from seatrial.measure.load.readers import read_results
 from seatrial.measure.load.workload import Workload
+from seatrial.measure.tool_process import run_tool
 
 TOOLS = ("evalscope", "vllm", "guidellm", "aiperf")
 
@@ -58,29 +55,7 @@ def outside_command(
 def run_outside(tool: str, command: Command, workload: Workload, out: Path, log: Path, *, timeout_s: float) -> Outside:
     """Run it in a process group of its own; on a signal or time-out the whole group is ended."""
     out.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
-        try:
-            process = subprocess.Popen(
-                command.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                env={**os.environ, **command.env},
-                cwd=out,
-                start_new_session=True,
-            )
-        except OSError as exc:
-            raise EngineError(
-                f"{command.argv[0]} cannot be started: {exc.strerror}", mend="Check --tool-python."
-            ) from exc
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired as exc:
-            raise EngineError(f"{tool} did not end within {timeout_s:.0f} s", mend=f"Its log: {log}.") from exc
-        finally:
-            _end(process)
-    if code != 0:
-        raise EngineError(f"{tool} ended with exit code {code}: {_tail(log)}", mend=f"Its log: {log}.")
+    run_tool(tool, command.argv, env=command.env, cwd=out, log=log, timeout_s=timeout_s)
     found = read_results(out, tool)
     if len(found) != 1:
         raise EngineError(f"{tool} wrote {len(found)} results where one was expected", mend=f"Look in {out}.")
@@ -183,24 +158,3 @@ def _aiperf(python: Path, workload: Workload, url: str, model: str, tokenizer: s
     for name, value in _sampling(workload).items():
         argv += ["--extra-inputs", f"{name}:{json.dumps(value)}"]
     return argv
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the group, if anything of it is left, and wait until nothing is."""
-    for number, grace_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + grace_s
-        try:
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.02)
-        except ProcessLookupError:
-            return
-
-
-def _tail(log: Path) -> str:
-    with log.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 4096))
-        lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
-    return " | ".join(lines[-2:])[:300]
