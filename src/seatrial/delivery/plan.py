@@ -193,7 +193,9 @@ def _bundle(
             found.append(Outgoing(path=f"{what}.{language}.md", text=text, what=what))
     # The results a delivery quotes go along, so that it can be checked without the place they came from.
     for number, document in enumerate(scored.documents, start=1):
-        found.append(Outgoing(path=f"score-{number}.json", text=document, what="score"))
+        found += [
+            Outgoing(path=f"accuracy-{number}/{name}", text=text, what="score") for name, text in document.items()
+        ]
     branch = order.branch_name
     comment = render("comment.md.j2", **values, files=files, branch=branch)
     found.append(Outgoing(path="comment.md", text=comment, what="comment"))
