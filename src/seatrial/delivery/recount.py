@@ -15,8 +15,8 @@ from seatrial.measure.accuracy.dataset import extract, fingerprint, same
 from seatrial.measure.accuracy.prompts_l2 import L2
 from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig, Prediction, Score
 
-# Metrics that are the mean over the questions, by lm-eval 0.4's and evalscope 1.x's own definitions. Others (BLEU, F1 of
-# a whole set, perplexity) need the tool.
+# Metrics that are the mean over the questions, by lm-eval 0.4's and evalscope 1.x's own definitions. Others (BLEU,
+# F1 of a whole set, perplexity) need the tool.
 MEANS = ("acc", "accuracy", "acc_norm", "exact_match", "em", "mean_acc")
 CLOSE = 1e-6
 
