@@ -15,6 +15,7 @@ from seatrial.report.sections import (
     features,
     gate,
     ladder,
+    profile,
     soak,
     support,
 )
@@ -34,6 +35,7 @@ SECTIONS: dict[str, Builder] = {
     "agreement": agreement.blocks,
     "soak": soak.blocks,
     "capacity": capacity.blocks,
+    "profile": profile.blocks,
 }
 TITLES = {
     "inspect": "Checkpoint",
@@ -48,4 +50,5 @@ TITLES = {
     "agreement": "Agreement: the same greedy prompts under two settings",
     "soak": "Soak: many short requests",
     "capacity": "Capacity: the longest context and the most sequences",
+    "profile": "Profile: what a trace says of the bench run",
 }
