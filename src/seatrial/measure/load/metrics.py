@@ -3,8 +3,8 @@
 Formulas are those of `vllm bench serve`: TTFT from the request's time to its first piece of text; TPOT = (end of the
 last piece - first) / (output tokens - 1); ITL the gaps between pieces; percentiles interpolate linearly. Pieces that
 were read at one moment are one piece: there is no gap between them, and an answer that came in one piece shows no time
-between tokens (where most came so, TPOT and ITL are unknown). Throughput is over the time from the first due request to the last answer. A figure that is not known is absent, and `unknown` says
-why; it is never 0.
+between tokens (where most came so, TPOT and ITL are unknown). Throughput is over the time from the first due request to
+the last answer. A figure that is not known is absent, and `unknown` says why; it is never 0.
 """
 
 from __future__ import annotations
