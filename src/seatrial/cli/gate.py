@@ -109,7 +109,8 @@ def command(
             results.append(result)
             if not as_json:
                 _show(result)
-            if result.outcome.verdict is not Verdict.PASS:
+            # A server whose sources are not proven serves all the same: the next stage is worth its start.
+            if result.outcome.verdict is Verdict.FAIL:
                 if ladder:
                     with _progress("ladder") as say:
                         results.append(

@@ -134,9 +134,10 @@ def keep(
     limit: int | None,
     source: str,
     partial: str = "",
+    run_id: str = "",
 ) -> Score:
     """The five files from what a reader found. Predictions without an answer make the result partial."""
-    run_id = uuid.uuid4().hex[:12]
+    run_id = run_id or uuid.uuid4().hex[:12]
     lost = [p for p in found.predictions if p.status == "no-answer"]
     if lost:
         reason = f"{len(lost)} of {len(found.predictions)} questions have no answer (first: {lost[0].id})"

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
+from seatrial.measure.profile.vendor.tables import VendorTables
+
+
+class ShapeCalls(Record):
+    """How many calls had these input shapes, as the profiler writes them; blank: not recorded."""
+
+    shapes: str
+    calls: int
 
 
 class NameRow(Record):
-    """One kernel or operator. `covered_ns` is the union of its calls, `share` that of the device's busy time."""
+    """One kernel or operator. `covered_ns` is the union of its calls, `share` that of the device's busy time.
+
+    `shapes` are the most frequent input shapes, empty where none were recorded; `shape_kinds` is how many there are.
+    """
 
     name: str
     family: str
@@ -22,6 +33,8 @@ class NameRow(Record):
     longest_ns: int
     covered_ns: int
     share: float
+    shapes: tuple[ShapeCalls, ...] = ()
+    shape_kinds: int = 0
 
 
 class FamilyRow(Record):
@@ -234,7 +247,7 @@ class Pipeline(Record):
 
 
 class RankReport(Record):
-    """Everything about one rank."""
+    """Everything about one rank. `vendor`: the totals that the profiler itself wrote, at most `top` rows a table."""
 
     rank: int
     sources: tuple[str, ...]
@@ -248,6 +261,7 @@ class RankReport(Record):
     operators: tuple[NameRow, ...]
     pipeline: Pipeline
     counts: dict[str, int]
+    vendor: VendorTables | None = None
 
 
 class RankSkew(Record):

@@ -78,6 +78,10 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"site-packages/transformers/", unless=rf"{PLUGIN}|Config' object has no attribute",
          matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/modeling_utils.py", line 10, in __call__\n'
                   "TypeError: convert() got an unexpected keyword argument 'skip'",)),
+    root("tf.config-is-dict", TF, r"'dict' object has no attribute '(?:model_type|to_dict|architectures)'", LITERAL,
+         "transformers hands on a plain dict where its other versions hand on a config object.", PIN, raised=r"AttributeError", anchor="-", sources=("vllm-ascend#4423",),
+         innermost=r"/transformers/|tokenization_auto|configuration_auto|transformers_utils",
+         matches=('  File "/x/site-packages/transformers/models/auto/tokenization_auto.py", line 10, in from_pretrained\n    x\nAttributeError: \'dict\' object has no attribute \'model_type\'',)),
     root("tf.skip-tensor-conversion", TF, r"unexpected keyword argument 'skip_tensor_conversion'", EXACT,
          "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",),
          matches=("TypeError: BatchFeature.convert_to_tensors() got an unexpected keyword argument 'skip_tensor_conversion'",)),

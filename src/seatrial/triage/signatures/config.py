@@ -100,6 +100,9 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"config\w{0,30}\.py|/configs/|models/\w{1,60}\.py:__init__",
          matches=('  File "/opt/x/vllm/model_executor/models/step3.py", line 9, in __init__\n    n = config.hidden // config.heads\n'
                   "TypeError: unsupported operand type(s) for //: 'int' and 'NoneType'",)),
+    root("config.key-in-code", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", LITERAL, "The code reads a key that this checkpoint's config does not have (or has under another name).", "Compare config.json with the line of code in the frames; set the key with --hf-overrides, or use the versions the model card names.", raised=r"KeyError",
+         code=r"(?:[Cc]onfig|cfg|rope_parameters|rope_scaling|hf_overrides|model_args)\w{0,20}(?:\.\w{1,40}){0,3}\[['\"]", unless=r"layers\.|weight'|kv_|speculat", rung="support", sources=("sglang#22739",), anchor="-",
+         matches=('  File "/x/sglang/srt/models/foo.py", line 9, in __init__\n    theta = config.rope_parameters["rope_base"]\n' "KeyError: 'rope_base'",)),
     root("config.key", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", SHAPE, "A key is missing where the configuration is read.", "Compare config.json with what the code reads.",
          innermost=r"transformers_utils/config|/configs/|configuration_\w{1,60}\.py|config\.py|rotary_embedding",
          unless=r"layers\.|weight",

@@ -33,7 +33,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=('  File "/w/vllm_ascend/compilation/acl_graph.py", line 311, in update_graph_params\n'
                   "AttributeError: 'GDNAttentionMetadata' object has no attribute 'seq_lens_list'",)),
     root("graph.dynamo", G, r"torch\._dynamo\.exc\.|BackendCompilerFailed|InternalTorchDynamoError|TorchRuntimeError|Unsupported: |InductorError|LoweringException|GuardOnDataDependentSymNode|ConstraintViolationError|graph break|"
-         r"Ascend graph compil|GE_COMPILE|ge compile|E40010|EC0010|[Dd]ynamo failed", SHAPE,
+         r"Ascend graph compil|GE_COMPILE|ge compile|[Dd]ynamo failed", SHAPE,
          "torch.compile could not trace or lower the model.", "TORCHDYNAMO_DISABLE=1 or --enforce-eager to confirm; then exclude the function from compilation.",
          raised=r"\w{1,80}|", matches=("torch._dynamo.exc.Unsupported: Attempted to call function marked as skipped",)),
     root("graph.glm-spec", G, r"with speculative decoding currently do not support graph mode", EXACT, "A limit of this model's speculative decoding.", "enforce_eager in speculative_config.", sources=("A76",),

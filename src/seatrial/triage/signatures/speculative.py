@@ -25,6 +25,11 @@ SIGNATURES: tuple[Signature, ...] = (
     root("spec.draft-config", S, r"Config' object has no attribute '\w{0,20}draft\w{0,20}'|Config' object has no attribute", EXACT, "The draft model is built from a config that lacks its fields: the target's config, or a draft of another method.", "Give the draft checkpoint's own folder in --speculative-config; compare its config.json with what the method reads.",
          raised=r"AttributeError", frames=r"spec_decode/|_proposer\.py|/speculator", anchor="-",
          matches=('  File "/w/vllm_ascend/spec_decode/eagle_proposer.py", line 1, in load_model\n    x\n  File "/x/vllm/model_executor/models/llama_eagle3.py", line 1, in __init__\n    x\n' "AttributeError: 'Qwen3MoeConfig' object has no attribute 'draft_vocab_size'",)),
+    root("spec.is-on", S, r"Error", SHAPE, "A step of the engine failed with speculative decoding on, in code that no rule knows: drafts change the number of tokens and blocks that a step handles.", OFF,
+         raised=r"IndexError|AssertionError|RuntimeError|KeyError|TypeError|ValueError|AttributeError", frames=r":(?:execute_model|worker_busy_loop|run_busy_loop|_dummy_run|sample_tokens|schedule|step|_model_forward|capture_model)(?:\n|$)",
+         context=r"speculative[-_]config['\"]?[ :=]{1,3}(?!None|\s)|num_speculative_tokens|--speculative-|speculative_algorithm='", yields="peer",
+         unless=r"out of memory|unexpected keyword|required positional|No module|cannot import|HCCL|hccl|NCCL|Worker failed|cancelled|timed out", sources=("vllm-ascend#9024", "vllm-ascend#2071"), anchor="-",
+         matches=("vllm serve m --speculative-config '{\"method\": \"mtp\"}'\n" '  File "/x/vllm/v1/executor/multiproc_executor.py", line 1, in worker_busy_loop\n    x\n  File "/x/vllm/v1/worker/mamba_utils.py", line 1, in preprocess_mamba\n    a[i]\nIndexError: list index out of range',)),
     root("spec.xllm-mtp", S, r"(?:decode context position|position)/kv_len mismatch|validate.{0,30}input construction|run_spec_verify|mtp_worker_impl|speculative_worker_impl|num_accepted_tokens.{0,60}(?:mismatch|invalid|fail)", EXACT, "The verify step of speculative decoding was built wrongly.", OFF, raised=r"\w{1,80}|",
          unless=r"INFO", matches=("F20260826 15:04:11.801 mtp_worker_impl.cpp:330] Check failed: decode context position/kv_len mismatch",)),
 )  # fmt: skip

@@ -29,13 +29,16 @@ SIGNATURES: tuple[Signature, ...] = (
          "The model path is not a checkpoint folder (inside the container).", "`ls` the path inside the container; mount the folder.", unless=r"huggingface\.co|connect",
          matches=("huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/models/a/b'. Use `repo_type` argument if needed.", "OSError: /models/x does not appear to have a file named config.json. Checkout 'https://x' for available files.",
                   "ValueError: Invalid repository ID or local directory specified: '/models/x'.")),
-    root("weights.silently", "weights-silently-missing", r"[Ff]ollowing weights were not (?:loaded|initialized) from (?:the )?checkpoint|not found in params_dict, skip|"
+    root("weights.silently", "weights-silently-missing", r"[Ff]ollowing weights were not (?:loaded|initialized) from (?:the )?checkpoint|(?:[Ss]ome )?weights are not (?:loaded|initialized) from (?:the )?(?:model )?checkpoints?|not found in params_dict, skip|"
          r"parameters? (?:were|was) not loaded|(?:missing|unloaded) (?:keys|weights|parameters): ?[\[{'\w]|"
          r"Skip(?:ping|ped)? (?:loading )?(?:weight|param)\w{0,10} |[Ww]eights? not loaded|Ignoring (?:unexpected )?(?:weight|key)", LITERAL,
          "Parameters kept their random or zero initial values; the server starts and answers nonsense.", DRY, rung="dryrun", sources=("K19",),
          unless=r"load_weights_from",
-         matches=("ValueError: Following weights were not initialized from checkpoint: {'layers.0.x'}",
+         matches=("WARNING 05-01 10:00:00 [x.py:1] Some weights are not initialized from checkpoints: {'layers.0.x'}",
                   "WARNING 05-01 10:00:00 [x.py:1] Parameter layers.0.x not found in params_dict, skip loading")),
+    root("weights.refused-missing", KEYS, r"[Ff]ollowing weights were not (?:loaded|initialized) from (?:the )?checkpoint", EXACT,
+         "The loader refuses to go on: parameters of the model have no tensor in the checkpoint, or have it under another name.", DRY, rung="dryrun", raised=r"ValueError|RuntimeError|KeyError", sources=("V40",),
+         matches=("ValueError: Following weights were not initialized from checkpoint: {'layers.0.x'}",), rejects=("WARNING 05-01 10:00:00 [x.py:1] Following weights were not initialized from checkpoint: {'a'}",)),
     root("weights.newly-initialized", "weights-silently-missing", r"Some weights of .{1,200} were not initialized from", LITERAL,
          "transformers gave some parameters fresh random values. Right for a head that is to be trained, wrong for serving.", DRY, rung="dryrun", yields="any", anchor="-",
          matches=("Some weights of LlamaForSequenceClassification were not initialized from the model checkpoint at m and are newly initialized: ['score.weight']",)),
