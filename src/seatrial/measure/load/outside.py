@@ -20,15 +20,20 @@ from seatrial.measure.load.workload import Workload
 from seatrial.measure.tool_process import run_tool
 
 TOOLS = ("evalscope", "vllm", "guidellm", "aiperf")
+RAW, LARGEST_RAW, MOST_RAW = {".json", ".jsonl", ".csv"}, 64 << 20, 20
 
 
 class Outside(Record):
-    """What came of it: the figures of the file the tool wrote, its command and log."""
+    """What came of it: the figures of the file the tool wrote, its command and log.
+
+    `output` is the file that was read, `others` the documents beside it that the tool wrote too.
+    """
 
     metrics: Metrics
     command: Command
     output: str
     log: str
+    others: tuple[str, ...] = ()
 
 
 def outside_command(
@@ -64,7 +69,23 @@ def run_outside(tool: str, command: Command, workload: Workload, out: Path, log:
         # The file does not say it, the command does.
         doubts = tuple(d for d in metrics.doubts if "warmed up is unknown" not in d)
         metrics = replace(metrics, warmup=workload.load.warmup, doubts=doubts)
-    return Outside(metrics=metrics, command=command, output=found[0].file, log=str(log))
+    asked = workload.load.requests
+    if metrics.total is not None and metrics.total != asked:
+        why = f"{tool} accounts for {metrics.total} requests where {asked} were asked for"
+        metrics = replace(metrics, doubts=(*metrics.doubts, why))
+    return Outside(
+        metrics=metrics, command=command, output=found[0].file, log=str(log), others=_others(out, found[0].file)
+    )
+
+
+def _others(out: Path, read: str) -> tuple[str, ...]:
+    """What else the tool wrote, as far as it is text of a bearable size: the raw output is evidence."""
+    found = [
+        str(f)
+        for f in sorted(out.rglob("*"))
+        if f.suffix in RAW and f.is_file() and not f.is_symlink() and f.stat().st_size <= LARGEST_RAW
+    ]
+    return tuple(f for f in found if f != read)[:MOST_RAW]
 
 
 def _demand_common(tool: str, workload: Workload) -> None:
@@ -86,6 +107,8 @@ def _sampling(workload: Workload) -> dict[str, object]:
 
 def _vllm(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
     load, dataset = workload.load, workload.dataset
+    if not workload.sampling.stream:
+        raise UsageError("vllm bench serve always asks for a stream", mend="Use --tool builtin, or sampling.stream.")
     argv = [str(python.with_name("vllm")), "bench", "serve", "--base-url", url, "--model", model]
     argv += ["--backend", "openai-chat" if load.api == "chat" else "openai"]
     argv += ["--endpoint", "/v1/chat/completions" if load.api == "chat" else "/v1/completions"]
@@ -132,7 +155,11 @@ def _guidellm(python: Path, workload: Workload, url: str, model: str, tokenizer:
         raise UsageError("guidellm cannot be told a number of warm-up requests", mend="Set load.warmup = 0 for it.")
     path = "/v1/chat/completions" if load.api == "chat" else "/v1/completions"
     argv = [str(python.with_name("guidellm")), "run", "--disable-console"]
-    argv += ["--backend", f"kind=openai_http,target={url},model={model},request_format={path}"]
+    told = [f"target={url}", f"model={model}", f"request_format={path}"]
+    told += [f"stream={str(workload.sampling.stream).lower()}"]
+    # Without these it leaves everything but the length of the answer to the server.
+    told += [f"extras.body.{name}={json.dumps(value)}" for name, value in _sampling(workload).items()]
+    argv += ["--backend", ",".join(["kind=openai_http", *told]), "--seed", f"kind=static,value={load.seed}"]
     argv += [
         "--tokenizer",
         f"kind=hf_auto,model={tokenizer}",

@@ -81,7 +81,7 @@ def outside_step(
         facts=bench,
         commands=(command,),
         attachments=(
-            Attachment(name=Path(seen.output).name, path=seen.output),
+            *(Attachment(name=str(Path(f).relative_to(out)), path=f) for f in (seen.output, *seen.others)),
             Attachment(name=f"{job.tool}.log", path=seen.log),
         ),
     )
