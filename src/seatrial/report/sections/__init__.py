@@ -7,6 +7,7 @@ from collections.abc import Callable
 from seatrial.report.blocks import Block
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.sections import (
+    against,
     agreement,
     capacity,
     checkpoint,
@@ -15,6 +16,7 @@ from seatrial.report.sections import (
     features,
     gate,
     ladder,
+    rung,
     soak,
     support,
 )
@@ -34,6 +36,10 @@ SECTIONS: dict[str, Builder] = {
     "agreement": agreement.blocks,
     "soak": soak.blocks,
     "capacity": capacity.blocks,
+    "parity": against.parity,
+    "locate": against.locate,
+    "ab": rung.matrix,
+    **{f"accuracy-L{n}": rung.blocks for n in range(6)},
 }
 TITLES = {
     "inspect": "Checkpoint",
@@ -48,4 +54,8 @@ TITLES = {
     "agreement": "Agreement: the same greedy prompts under two settings",
     "soak": "Soak: many short requests",
     "capacity": "Capacity: the longest context and the most sequences",
+    "parity": "Parity: the engine against the reference",
+    "locate": "Locate: where engine and reference part",
+    "ab": "One setting at a time",
+    **{f"accuracy-L{n}": f"Accuracy, level L{n}" for n in range(6)},
 }
