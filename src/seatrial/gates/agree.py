@@ -6,6 +6,7 @@ apart there: a tiny margin is rounding, a wide one is a fault.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +20,7 @@ from seatrial.gates.requests import COMPLETIONS
 ROUNDING = 0.1
 PROMPTS = 8
 ANSWER = 24
+LENGTHS = tuple(12 + 5 * n for n in range(PROMPTS))
 
 
 class Greedy(Record):
@@ -57,12 +59,12 @@ class Agreement(Record):
         return [d for d in self.divergences if d.margin is None or d.margin > ROUNDING]
 
 
-def greedy(client: Client, *, at_once: int) -> list[Greedy]:
-    """The fixed prompts' greedy answers, `at_once` requests in flight (so: in one batch)."""
+def greedy(client: Client, *, at_once: int, lengths: Sequence[int] = LENGTHS) -> list[Greedy]:
+    """The fixed prompts' greedy answers, `at_once` requests in flight (so: in one batch); `lengths` in tokens."""
 
     def one(number: int) -> Greedy:
         body = {
-            "prompt": prompt(12 + 5 * number, number),
+            "prompt": prompt(lengths[number], number),
             "max_tokens": ANSWER,
             "temperature": 0,
             "ignore_eos": True,
@@ -74,7 +76,7 @@ def greedy(client: Client, *, at_once: int) -> list[Greedy]:
         return _read(reply.json())
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(one, range(PROMPTS)))
+        return list(pool.map(one, range(len(lengths))))
 
 
 def compare(first: str, second: str, one: list[Greedy], other: list[Greedy]) -> Agreement:

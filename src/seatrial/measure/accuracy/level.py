@@ -145,7 +145,7 @@ def level_step(output: Path, *, server: str, version: str) -> StepResult:
     return StepResult(
         step=f"{STEP}{score.level}",
         outcome=outcome_of(score),
-        summary=f"{figures or counted}: {LEVELS[score.level]}",
+        summary=f"{figures or counted} at level {score.level}",
         facts=facts,
         attachments=(*(Attachment(name=n, path=str(output / n)) for n in FILES), *_left_by_tools(output)),
     )
