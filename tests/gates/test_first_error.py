@@ -152,3 +152,22 @@ def test_an_exception_without_a_word_is_told_with_its_place(tmp_path):
     error = first_error(write(tmp_path, [*CHAIN[:2], *bare, *CHAIN[7:]]))
     assert error.text == "AssertionError (runner.py line 3174: assert self.tensors is not None)"
     assert first_error(write(tmp_path, ["Traceback (most recent call last):", "MemoryError"])).text == "MemoryError"
+
+
+def test_a_death_after_readiness_is_told_by_the_workers_exception_not_by_the_engines_notice(tmp_path):
+    ready = "(APIServer pid=1) INFO:     Application startup complete."
+    lines = [
+        *CHAIN[:1],
+        ready,
+        WORKER + "WorkerProc hit an exception.",
+        WORKER + "Traceback (most recent call last):",
+        WORKER + '  File "/site-packages/vllm/communicator.py", line 296, in all_gatherv',
+        WORKER + "    raise NotImplementedError",
+        WORKER + "NotImplementedError",
+        CORE + "EngineCore encountered a fatal error.",
+        CORE + "Traceback (most recent call last):",
+        CORE + "RuntimeError: Worker failed with error 'None', please check the stack trace above for the root cause",
+    ]
+    error = first_error(write(tmp_path, lines))
+    assert error.text == "NotImplementedError (communicator.py line 296: raise NotImplementedError)"
+    assert error.category == "false-ready-first-request"

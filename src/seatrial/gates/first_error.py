@@ -66,7 +66,9 @@ def first_error(log: Path) -> LogError | None:
     plain = plain_error(log)
     told = diagnose([log])
     cause = told.first_cause
-    if cause is not None and (plain is None or plain.kind != "native-crash"):
+    # Where no signature fits, triage may name the first sign of the death; an exception of the log's says more.
+    passed_on = cause is not None and plain is not None and WRAPPER.search(cause.text)
+    if cause is not None and not passed_on and (plain is None or plain.kind != "native-crash"):
         plain = LogError(line=cause.line, text=cause.text[:2000].strip(), process=cause.process, kind="exception")
     if plain is not None and BARE.match(plain.text):
         plain = replace(plain, text=plain.text + _place(log, plain.line))
