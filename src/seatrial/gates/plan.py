@@ -127,11 +127,6 @@ def media_of(config: dict[str, Any]) -> dict[Medium, str]:
     return found
 
 
-def takes_images(checkpoint: Path) -> bool:
-    """Does config.json declare an image tower?"""
-    return "image" in media_of(_config(checkpoint) or {})
-
-
 def takes_media(checkpoint: Path) -> tuple[Medium, ...]:
     """What config.json declares beside text, in the order it is asked for."""
     return tuple(media_of(_config(checkpoint) or {}))
