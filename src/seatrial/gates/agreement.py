@@ -99,25 +99,7 @@ def agreement(
             found.append(compare("TP 1", f"TP {size}", alone[0], base[0]))
     facts = AgreementFacts(stage=stage, comparisons=tuple(found), not_compared=tuple(left_out))
     told = [f"{a.first} and {a.second} agree on {a.equal} of {a.prompts} prompts" for a in found]
-<<<<<<< HEAD
     outcome = judge(facts)
-=======
-    wide = [(a, d) for a in found for d in a.beyond_rounding()]
-    troubles = [t for a in found for t in a.troubles]
-    if not found or left_out or troubles:
-        outcome = inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
-    elif wide:
-        a, d = wide[0]
-        sure = d.margin is None or d.margin > a.rounding
-        run, margin = (a.first, d.margin) if sure else (a.second, d.other_margin)
-        apart = f"{margin:.3f} apart" if margin is not None else "not both among the best"
-        outcome = failed(
-            f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: for {run} the two were {apart}, "
-            f"and rounding is up to {a.rounding:g}"
-        )
-    else:
-        outcome = passed()
->>>>>>> wt-gates
     return StepResult(
         step="agreement",
         outcome=outcome,
@@ -146,8 +128,13 @@ def judge(facts: AgreementFacts) -> Outcome:
         return inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
     if wide:
         a, d = wide[0]
-        apart = f"{d.margin:.3f} apart" if d.margin is not None else "not even among the best"
-        return failed(f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: the two were {apart}")
+        sure = d.margin is None or d.margin > a.rounding
+        run, margin = (a.first, d.margin) if sure else (a.second, d.other_margin)
+        apart = f"{margin:.3f} apart" if margin is not None else "not both among the best"
+        return failed(
+            f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: for {run} the two were {apart}, "
+            f"and rounding is up to {a.rounding:g}"
+        )
     return passed()
 
 
