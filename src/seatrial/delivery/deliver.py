@@ -15,11 +15,12 @@ from seatrial.core.errors import SeatrialError, UsageError
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record, to_json
 from seatrial.delivery.evidence_view import EvidenceView
-from seatrial.delivery.order import SCHEMA_VERSION, Delivered, FileSum, Order, Plan
+from seatrial.delivery.order import SCHEMA_VERSION, Delivered, FileSum, Order, Plan, ScoreRun
 from seatrial.delivery.plan import commit_message, make_plan
 from seatrial.delivery.refuse import refusals
 from seatrial.delivery.repository import Repository
-from seatrial.delivery.scores import read_scores
+from seatrial.delivery.scores import Scored, read_scores
+from seatrial.delivery.sources import Source, attached
 from seatrial.evidence import Run
 from seatrial.evidence.records import HEAD, sha256
 from seatrial.evidence.workspace import explained as writable
@@ -40,7 +41,7 @@ def deliver(
     order: Order,
     *,
     bundle: Path,
-    scores: tuple[Path, ...] = (),
+    scores: tuple[Source | Path, ...] = (),
     commit: bool = True,
 ) -> Result:
     """`bundle` is the folder for report, runbook and comment. Raises UsageError for a repository in a wrong state."""
@@ -52,7 +53,7 @@ def deliver(
     refused = refusals(view, explained=order.explained, repo=repo.top, included=order.include)
     if refused:
         return Result(state="refused", refused=refused)
-    scored = read_scores((*scores, *_attached(view)), models=(*view.model_names(), *_published(order)))
+    scored = read_scores((*scores, *attached(view)), models=(*view.model_names(), *_published(order)))
     before = _delivered_before(repo, branch, order)
     base = Repository(repo.top, before.base) if before is not None else repo
     plan = make_plan(base, view, order, scored)
@@ -82,7 +83,7 @@ def deliver(
         else:
             repo.stage({f.path: f.text for f in plan.files}, order.include)
             made, state = "", "staged"
-    delivered = _record(view, repo, base, order, plan, made)
+    delivered = _record(view, repo, base, order, plan, made, scored)
     _write_bundle(bundle, plan, delivered)
     return Result(state=state, delivered=delivered, bundle=str(bundle))
 
@@ -104,16 +105,6 @@ def _complete(order: Order, view: EvidenceView) -> Order:
         named = known.get(view.target, "")
         order = replace(order, hardware=named)
     return order
-
-
-def _attached(view: EvidenceView) -> tuple[Path, ...]:
-    """Every `score.json` that a step of the run attached."""
-    found = []
-    for step in view.gathered.steps:
-        ref = view.artifact(step, "score.json")
-        if ref is not None:
-            found.append(view.run.artifact(ref))
-    return tuple(found)
 
 
 def _delivered_before(repo: Repository, branch: str, order: Order) -> _Before | None:
@@ -147,7 +138,9 @@ def _is_staged(repo: Repository, plan: Plan, changed: list[str]) -> bool:
     return all(repo.git("show", f":{f.path}", check=False) == f.text for f in plan.files)
 
 
-def _record(view: EvidenceView, repo: Repository, base: Repository, order: Order, plan: Plan, commit: str) -> Delivered:
+def _record(
+    view: EvidenceView, repo: Repository, base: Repository, order: Order, plan: Plan, commit: str, scored: Scored
+) -> Delivered:
     included = tuple(
         FileSum(path=p, what="included", sha256=_file_hash(repo.top / p))
         for p in order.include
@@ -167,6 +160,9 @@ def _record(view: EvidenceView, repo: Repository, base: Repository, order: Order
         files=(*(_sum(f.path, f.what, f.text) for f in plan.files), *included),
         bundle=tuple(_sum(f.path, f.what, f.text) for f in plan.bundle),
         dropped=plan.dropped,
+        accuracy=tuple(
+            dict.fromkeys(ScoreRun(run_id=s.run_id, head_sha256=s.head_sha256) for s in scored.sources if s.run_id)
+        ),
     )
 
 
@@ -192,5 +188,6 @@ def _try_folder(folder: Path) -> None:
 def _write_bundle(folder: Path, plan: Plan, delivered: Delivered) -> None:
     with writable(folder):
         for file in plan.bundle:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / file.path, file.text.encode("utf-8"))
         write_atomic(folder / "delivery.json", to_json(delivered, indent=2) + b"\n")
