@@ -331,6 +331,8 @@ def _outcome(facts: GateFacts, doubt: str) -> Outcome:
     """A server that serves proves nothing of the target's sources while those are not seen to be what it runs."""
     if facts.ending != "ready":
         return failed(facts.reason)
+    if facts.stage == "real" and facts.resolved.load_format == "dummy":
+        return failed("it serves dummy weights: the engine says load_format=dummy")
     return inconclusive(f"it serves, but {doubt}") if doubt else passed()
 
 
