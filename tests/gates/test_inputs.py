@@ -143,3 +143,27 @@ def test_a_real_gate_whose_engine_says_dummy_weights_fails(stand_in_target, engi
     assert made["real"].outcome.verdict is Verdict.FAIL
     assert made["real"].outcome.reason == "it serves dummy weights: the engine says load_format=dummy"
     assert alive() == []
+
+
+def test_a_server_that_dies_on_a_full_disk_is_no_verdict_on_the_model(said, checkpoint, tmp_path, monkeypatch):
+    class Full:
+        f_bavail, f_frsize = 15, 4096
+
+    monkeypatch.setattr("seatrial.gates.room.os.statvfs", lambda folder: Full)
+    file = tmp_path / "seatrial.toml"
+    file.write_text(file.read_text().replace('STAND_IN = ""', 'STAND_IN = "die-at-start"'))
+    for command in (("serve", "start"), ("gate", "--stage", "real")):
+        code, text = said(*command, checkpoint, "--target", "stand-in")
+        assert (code, "is full: that the server failed there is no result" in text) == (4, True), text
+    file.write_text(file.read_text().replace('STAND_IN = "die-at-start"', 'STAND_IN = ""'))
+    code, text = said("gate", checkpoint, "--target", "stand-in", "--stage", "real")
+    assert code == 0, text
+
+
+def test_a_trial_that_cannot_be_written_down_ends_the_sweep_in_one_line(said, checkpoint, tmp_path):
+    kept = tmp_path / "kept"
+    (kept / "trials.jsonl").mkdir(parents=True)
+    words = ("--target", "stand-in", "--context", "256", "--sequences", "2", "--out", kept)
+    code, text = said("capacity", checkpoint, *words)
+    assert code == 4
+    assert "trials.jsonl: Is a directory. Free some space there" in text

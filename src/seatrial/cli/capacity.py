@@ -36,6 +36,7 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
+    from seatrial.core.errors import WorkspaceError
     from seatrial.core.record import from_json, to_json
     from seatrial.engine.choose import target_python
     from seatrial.gates.capacity import Trial, capacity
@@ -53,8 +54,12 @@ def command(
         book.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
 
     def write(trial: Trial, log: Path) -> None:
-        with book.open("ab") as stream:
-            stream.write(to_json(trial) + b"\n")
+        try:
+            with book.open("ab") as stream:
+                stream.write(to_json(trial) + b"\n")
+        except OSError as exc:
+            mend = "Free some space there; the sweep goes on from its last whole trial."
+            raise WorkspaceError(f"{book}: {exc.strerror or exc}", mend=mend) from exc
 
     result = capacity(
         checkpoint,
