@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--stage", type=click.Choice(["dummy", "real", "both"]), default="both", show_default=True)
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size instead of the target's.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Context length instead of the target's.")
-@click.option("--image/--no-image", default=None, help="Ask with an image too; by config.json if not given.")
+@click.option("--image/--no-image", default=None, help="Ask with media too (image, video, audio); default by config.")
 @click.option("--layers", type=click.IntRange(min=1), help="Cut the model for a quick look (dummy only).")
 @click.option("--python", type=click.Path(path_type=Path), help="This interpreter instead of the target's.")
 @click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
@@ -56,7 +56,7 @@ def command(
     """
     from seatrial.core.errors import EngineError, UsageError
     from seatrial.engine.choose import target_python
-    from seatrial.gates import gate, gate_plan, takes_images
+    from seatrial.gates import gate, gate_plan, takes_media
     from seatrial.gates.ladder_run import ladder as climb
     from seatrial.targets import find_overrides, load_target
 
@@ -86,7 +86,7 @@ def command(
         raise UsageError("a model cut to fewer layers has no real weights", mend="Use --layers with --stage dummy.")
     interpreter = python or target_python(chosen)
     results: list[StepResult] = []
-    multimodal = takes_images(checkpoint) if image is None else image
+    multimodal = bool(takes_media(checkpoint)) if image is None else image
     folder = keep or Path(tempfile.mkdtemp(prefix="seatrial-gate-"))
     folder.mkdir(parents=True, exist_ok=True)
     verdict = Verdict.INCONCLUSIVE
@@ -109,7 +109,8 @@ def command(
             results.append(result)
             if not as_json:
                 _show(result)
-            if result.outcome.verdict is not Verdict.PASS:
+            # A server whose sources are not proven serves all the same: the next stage is worth its start.
+            if result.outcome.verdict is Verdict.FAIL:
                 if ladder:
                     with _progress("ladder") as say:
                         results.append(

@@ -75,6 +75,7 @@ def gate_plan(
         traits=read_traits(checkpoint),
         vllm_version=installed_version(python, "vllm"),
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
+        plugin_source=plugin_source(python, target),
     )
     plan = launch_plan(target.platform, request)
     return plan if known else replace(plan, notes=(*plan.notes, UNSEEN.format(checkpoint=checkpoint)))
@@ -124,11 +125,6 @@ def media_of(config: dict[str, Any]) -> dict[Medium, str]:
         if field is not None:
             found[medium] = field
     return found
-
-
-def takes_images(checkpoint: Path) -> bool:
-    """Does config.json declare an image tower?"""
-    return "image" in media_of(_config(checkpoint) or {})
 
 
 def takes_media(checkpoint: Path) -> tuple[Medium, ...]:
@@ -185,6 +181,14 @@ def installed_version(python: Path, module: str) -> str:
     for folder in sorted(python.parent.parent.glob(f"lib/python3*/*-packages/{module}-*.dist-info")):
         return folder.name[len(module) + 1 : -len(".dist-info")]
     return ""
+
+
+def plugin_source(python: Path, target: Target) -> str:
+    """The folder of the plugin's package: in the target's root for it, else beside the interpreter; "" if not seen."""
+    name = PLUGINS.get(target.platform, "")
+    places = [Path(target.roots.plugin) / name] if target.roots.plugin and name else []
+    places += python.parent.parent.glob(f"lib/python3*/*-packages/{name}") if name else []
+    return next((str(place) for place in places if (place / "__init__.py").is_file()), "")
 
 
 def _config(checkpoint: Path) -> dict[str, Any] | None:

@@ -58,13 +58,29 @@ def judge(material: Material, library: Library) -> Diagnosis:
     tier = chosen.signature.tier if chosen and chosen.signature else Tier.WEAK
     if chosen and chosen.event.level == "WARNING" and tier < Tier.LITERAL:
         tier = Tier.WEAK
-    if crash is not None and (chosen is None or tier <= Tier.WEAK):
+    if crash is not None and (chosen is None or tier <= Tier.WEAK or _first_request(chosen)):
         return _crash(crash, chosen, judged, material, fatal)
     if chosen is None and not unknown and not fatal and (seen := quality.look([text for _, _, text in material.plain])):
         return _quality(seen, judged, material)
     if chosen is None or chosen.signature is None or tier <= Tier.WEAK:
         return _unknown(unknown, judged, material, fatal)
     return _known(chosen, judged, material, fatal)
+
+
+# What an operator or the engine's own code says when the first real request takes a path that the start never took.
+OPERATORS = {
+    "attention-backend", "attention-backend-mla", "graph-capture-failure", "kernel-limit", "operator-unsupported",
+}  # fmt: skip
+# The same where only the place or the shape of the message speaks for the category.
+ENGINE_CODE = {"version-mismatch-plugin", "config-validation"}
+
+
+def _first_request(chosen: Judged) -> bool:
+    """Whether the failure is that of an engine that was ready and had answered nothing yet."""
+    event, signature = chosen.event, chosen.signature
+    if not event.ready or event.requests or signature is None:
+        return False
+    return signature.category in OPERATORS or (signature.category in ENGINE_CODE and signature.tier <= Tier.SHAPE)
 
 
 def in_time(events: Sequence[Event]) -> list[Event]:

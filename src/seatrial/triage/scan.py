@@ -32,6 +32,10 @@ CONTEXT = re.compile(
     r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}|"
     r"\bPOST /(?:sleep|wake_up)\b|seconds to (?:fall asleep|wake up)"
 )
+# What was typed, not what was answered: it tells the context and never reports a failure.
+PROMPT = re.compile(
+    r"\s{0,8}(?:\$|#|>>>|\+{1,3}|(?:\([\w.-]{1,40}\) ?)?\[?[\w.-]{1,40}@[\w.-]{1,60}[^$#]{0,60}[$#]) {1,4}[\w./\"'~]"
+)
 REQUEST = re.compile(rb'"POST /')
 MAX_CONTEXT = 64 << 10
 
@@ -168,6 +172,8 @@ class Scanner:
         if self._context_size < MAX_CONTEXT and CONTEXT.search(text) and not text.startswith("  File"):
             result.context.append(text[:2000])
             self._context_size += min(len(text), 2000)
+        if not line.level and PROMPT.match(text):
+            return -1
         if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
             return -1
         if len(result.events) >= MAX_EVENTS:

@@ -118,18 +118,26 @@ def install(stubs, plugin_root):
     """Once per process, before vLLM is imported: paths, modules, the device in torch."""
     if STUBBED or any(isinstance(finder, Finder) for finder in sys.meta_path):
         return
-    os.environ.update(stubs.get("env", {}))
     if plugin_root:
         sys.path.insert(0, plugin_root)
+    if stubs.get("device_package") and not absent(stubs["device_package"]):
+        NOTES.append(
+            f"{stubs['device_package']} is installed: this is the device's own environment, nothing is stubbed"
+        )
+        return
+    os.environ.update(stubs.get("env", {}))
     modules = stubs["modules"]
     own = stubs["plugin"] + "."
     tops = {name.partition(".")[0] for name in modules if not name.startswith(own)}
     real = {top for top in tops if top != "torch" and not absent(top)}
-    modules = {
-        name: listed
-        for name, listed in modules.items()
-        if name.partition(".")[0] not in real and not (name.startswith(own) and not absent(name))
-    }
+    kept = {}
+    for name, listed in modules.items():
+        top, _, rest = name.partition(".")
+        # A part of a package that is really there: only one that this build of it leaves out or empty.
+        left_out = bool(rest) and (name.rpartition(".")[0] in kept or absent(name) or has_no_code(name))
+        if (top not in real or left_out) and not (name.startswith(own) and not absent(name)):
+            kept[name] = listed
+    modules = kept
     for top in sorted(real):
         NOTES.append(f"{top} is installed and not stubbed")
     finder = Finder({name: listed for name, listed in modules.items() if not name.startswith("torch.")})

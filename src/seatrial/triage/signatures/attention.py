@@ -8,10 +8,15 @@ from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
 A = "attention-backend"
 M = "attention-backend-mla"
 SIGNATURES: tuple[Signature, ...] = (
-    root("mla.heads", M, r"[Nn]o valid (?:\w{1,8} )?MLA prefill backend|MLA only supports? ?\{|only support \{32, ?64, ?128\}|numHeads ?/ ?numKvHeads|CheckMla\w{0,20}|(?:num_)?heads?.{0,60}(?:for|in) MLA|MLA.{0,80}(?:only support|not support|must be|should be|unsupported|failed)", LITERAL,
+    root("mla.heads", M, r"[Nn]o valid (?:\w{1,8} )?MLA prefill backend|MLA only supports? ?\{|only support \{32, ?64, ?128\}|numHeads ?/ ?numKvHeads|CheckMla\w{0,20}|(?:num_)?heads?.{0,60}(?:for|in) MLA|\bMLA\b.{0,80}(?:only supports?|not support|must be|should be|unsupported|failed|requires?)|(?:not (?:yet )?supported|unsupported) (?:with|for|by|in|on|under) (?:\w{1,20} ){0,2}MLA\b", LITERAL,
          "The MLA kernel takes only certain head counts per rank; this TP leaves another.", "Choose TP so that heads per rank are 32, 64 or 128; or leave graph mode for this model.", rung="support", sources=("A70",),
          raised=r"\w{1,80}|", unless=r"^\s{0,4}(?:INFO|Using)",
          matches=('ValueError: No valid MLA prefill backend found with head size 576.', "EZ9999: [PID: 62938] 2025-05-27-06:52:12.455.807 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs][FILE:incre_flash_attention_tiling_check.cc][LINE:1218]",)),
+    root("mla.refused", M, r"(?:ValueError|NotImplementedError|AssertionError|RuntimeError): .{0,300}(?:not (?:yet )?support|unsupported|only supports?|must be|[Nn]o valid|requires?|should be)", EXACT,
+         "The back end of multi-head latent attention refuses this head size, type, block size or feature.", "Leave the back end to the platform; compare kv_lora_rank + qk_rope_head_dim, heads per rank, block size and KV cache dtype with what the message lists.", rung="support",
+         raised=r"ValueError|NotImplementedError|AssertionError|RuntimeError", innermost=r"/mla/|mla_v1|_mla\.py|/sfa_\w{1,20}\.py|/dsa_\w{1,20}\.py|flashmla", code=r"^(?:raise|assert)\b",
+         unless=r"out of memory|LoRA|[Qq]uantization method|aclnn|device_type",
+         matches=('  File "/x/vllm/v1/attention/backends/mla/common.py", line 301, in validate_head_size\n    raise ValueError(\n' "ValueError: Head size 40 is not supported by FooMLA. Supported head sizes are: [576].",)),
     root("mla.op", M, r"(?:Atb)?RingMLA|npu_(?:multi_head_latent|mla_|kv_rmsnorm_rope|ring_mla)\w{0,40}|aclnn\w{0,10}(?:Mla|MLA)\w{0,40}|mla_preprocess|[Mm]laProlog|paged_mla|[Ss]parseFlash(?:Attention|Mla)\w{0,20}|[Ll]ightning[Ii]ndexer\w{0,20}", LITERAL,
          "An operator of multi-head latent attention failed or refuses its input.", "Match CANN, NNAL and the plugin's release; check heads per rank, block size 128 and dtype.", sources=("A73",),
          raised=r"\w{1,80}|", unless=r"has no attribute|object has no|Using|enable|^\s{0,8}export",
@@ -26,7 +31,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("RuntimeError: call aclnnFusedInferAttentionScoreV3 failed, error code is 561002",)),
     root("attn.backend-name", A, r"[Nn]o valid attention backend|[Ii]nvalid attention backend|[Uu]nknown attention backend|attention[ _-]backend.{0,60}(?:not (?:supported|available|valid|found)|invalid|is not)|"
          r"(?:head[_ ]size|[Hh]ead dim\w{0,8}|head_dim|block_size|kv_cache_dtype|dtype) .{0,60}(?:is )?not supported by .{0,40}(?:[Aa]ttention|backend)|Selected backend .{1,80} is not valid|\w{0,60}Attention\w{0,20}(?:Backend|Impl)'?>? is not (?:yet )?supported|"
-         r"does not support block-sparse attention|[Aa]ttention (?:type|backend|impl).{0,80}(?:not implemented|not support)|Only support --kv-cache-dtype|(?:[Ee]ncoder|[Ss]liding window|ALiBi|alibi|attention sink|logits_soft_cap|cross.attention).{0,80}(?:not (?:yet )?(?:implemented|supported)|unsupported)|"
+         r"does not support block-sparse attention|[Aa]ttention (?:type|backend|impl).{0,80}(?:not implemented|not support)|Only support --kv-cache-dtype|Attention backend reorders decodes with threshold|(?:[Ee]ncoder|[Ss]liding window|ALiBi|alibi|attention sink|logits_soft_cap|cross.attention).{0,80}(?:not (?:yet )?(?:implemented|supported)|unsupported)|"
          r"[Hh]ead (?:size|dim)\w{0,12}[ :=]{0,3}\d{1,4}.{0,60}(?:not support|unsupported|only support|must be)|[Uu]nsupported (?:attention )?head[_ ](?:size|dim)", LITERAL,
          "The attention back end does not take this head size, type or feature.", "Leave the back end to the platform (unset VLLM_ATTENTION_BACKEND/--attention-backend), or use one that the message lists.", rung="support", sources=("K17", "K18", "vllm-ascend#8525"), unless=r"MLA prefill",
          matches=("NotImplementedError: <class 'vllm_ascend.attention.attention_v1.AscendAttentionBackend'> is not yet supported.", "ValueError: No valid attention backend from priority list.", "NotImplementedError: kunlunAttention does not support block-sparse attention.")),

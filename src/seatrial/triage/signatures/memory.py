@@ -11,7 +11,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"Out of device memory|device memory (?:is )?(?:not enough|insufficient)|EL0004|FAIL_TO_ALLOC_MEMORY|[Nn]ot enough (?:device |HBM |NPU )?memory|halMemAlloc.{0,60}fail|cudaErrorMemoryAllocation|[Mm]emory_Allocation_Failure", LITERAL,
          "The device had no memory left for this allocation: weights, activations, graphs and KV cache together are over it.",
          "Lower --gpu-memory-utilization, --max-num-batched-tokens or the number of capture sizes; PYTORCH_NPU_ALLOC_CONF=expandable_segments:True; check with npu-smi that nobody else holds memory.", rung="estimate", sources=("V55",),
-         unless=r"shm|utilization .{0,40}desired|ray\.exceptions|running low on memory|mem-fraction-static|batch size",
+         unless=r"shm|DefaultCPUAllocator|alloc_cpu|utilization .{0,40}desired|ray\.exceptions|running low on memory|mem-fraction-static|batch size",
          matches=('RuntimeError: CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:62', "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity)",)),
     root("oom.other-owner", "memory-budget", r"out of memory\. Tried to allocate .{1,60}; [1-9]\d\.\d{1,3} GiB total capacity; (?:\d\.\d{1,3} GiB|\d{1,4}(?:\.\d{1,3})? [KM]iB|0 bytes) already allocated;.{0,120}?(?:\d{1,4}(?:\.\d{1,3})? [KM]iB|0 bytes|0\.\d{1,3} GiB) free", EXACT,
          "This process holds little of the device, yet nothing is free: another process owns the memory.", "npu-smi info shows the owner: end your own stale processes, or choose another card.", sources=("vllm-ascend#1670",),
@@ -31,12 +31,12 @@ SIGNATURES: tuple[Signature, ...] = (
          r"Free memory .{0,80}less than|memory (?:was|is) (?:used|occupied) by other process|(?:is|already) (?:used|occupied) by (?:an)?other process|desired (?:GPU|CPU|NPU) memory utilization", LITERAL,
          "The requested share of memory is more than is free: another process holds the device, or the share is too high.", "npu-smi info (nvidia-smi, free -g): end your own stale processes, or lower --gpu-memory-utilization.", rung="estimate", sources=("V52",),
          matches=("ValueError: Free memory on device (4.1/60.9 GiB) on startup is less than desired GPU memory utilization (0.9, 54.8 GiB).",)),
-    root("budget.host", "memory-budget", r"oom-kill|Out of memory: Killed process|OOMKilled|DefaultCPUAllocator: (?:can't|not enough) (?:allocate )?memory|Cannot allocate memory|std::bad_alloc|"
-         r"memory cgroup out of memory|node running low on memory|ray\.exceptions\.OutOfMemoryError|cpu[_ ]swap.{0,40}(?:exceed|too large|enough)|Too large swap space", SHAPE,
+    root("budget.host", "memory-budget", r"oom-kill|Out of memory: Killed process|OOMKilled|DefaultCPUAllocator: (?:can't|not enough) (?:allocate )?memory|MemoryError: Unable to allocate|Cannot allocate memory|std::bad_alloc|"
+         r"memory cgroup out of memory|node running low on memory|ray\.exceptions\.OutOfMemoryError|cpu[_ ]swap.{0,40}(?:exceed|too large|enough)|Too large swap space", LITERAL,
          "The host had no memory left.", "`free -g`, the container's memory limit, `dmesg | grep -i oom`; load fewer shards at once.",
          matches=('ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.', "RuntimeError: [enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.",)),
     root("shm.full", "out-of-shm-disk", r"No space left on device|unable to (?:open|write to|allocate) .{0,40}shared memory|exceeds memory available in /dev/shm|/dev/shm.{0,80}(?:full|exhaust|not enough|insufficient|small|too)|\bBus error|insufficient shared memory|"
-         r"[Dd]isk quota exceeded|out of (?:disk|shared memory)|shm[-_]size", LITERAL,
+         r"[Dd]isk quota exceeded|Insufficient space in /?\S{0,40}(?:shm|psm)|out of (?:disk|shared memory)|shm[-_]size", LITERAL,
          "Shared memory (/dev/shm) or a disk is full.", "`df -h /dev/shm /tmp ~`; start the container with --shm-size=... or --ipc=host.",
          matches=("OSError: [Errno 28] No space left on device: '/psm_1'", "RuntimeError: unable to write to file </torch_1>: unable to open shared memory object",)),
     root("kvinit.layers", "kv-cache-init", r"Duplicate layer name|bind_kv_cache|kv_cache_(?:spec|config|groups?)|KVCacheSpec|page[_ ]size.{0,60}(?:unif|same|differ|divis)|unify_.{0,40}kv_cache|initialize_kv_cache|"
