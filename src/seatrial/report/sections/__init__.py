@@ -8,6 +8,7 @@ from seatrial.report.blocks import Block
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.sections import (
     agreement,
+    bench,
     capacity,
     checkpoint,
     dry,
@@ -48,4 +49,12 @@ TITLES = {
     "agreement": "Agreement: the same greedy prompts under two settings",
     "soak": "Soak: many short requests",
     "capacity": "Capacity: the longest context and the most sequences",
+    "verdict": "Comparison",
 }
+
+
+def builder_of(step: str) -> Builder | None:
+    """Who shows the facts of this step; None: `generic` does. A bench's steps bear the names of its sides."""
+    if step == "verdict":
+        return bench.verdict
+    return bench.measured if step.startswith("bench-") else SECTIONS.get(step)
