@@ -45,6 +45,7 @@ command.add_command(report_command)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Start this checkpoint on --target.")
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--model", default="", help="The model's name at --service, if it serves several.")
+@click.option("--ca", type=click.Path(path_type=Path), help="Trust an https --service by this PEM file alone.")
 @click.option("--label", default="A", show_default=True, help="What this side is called.")
 @click.option("--runs", default=1, show_default=True, type=click.IntRange(min=1), help="Repeats.")
 @click.option("--serve", type=click.Choice(["together", "restart"]), default="restart", show_default=True)
@@ -64,6 +65,7 @@ def run_command(
     checkpoint: Path | None,
     target: str,
     model: str,
+    ca: Path | None,
     label: str,
     runs: int,
     serve: str,
@@ -95,6 +97,7 @@ def run_command(
         "target": target,
         "checkpoint": str(checkpoint or ""),
         "model": model,
+        "ca": str(ca.absolute()) if ca is not None else "",
         "runs": runs,
         "serve": serve,
         "facts": facts,
