@@ -166,7 +166,7 @@ def one(
         row |= {
             "located": first.key if first else "",
             "step": first.step if first else None,
-            "right": bool(re.search(fault.where, first.key)) if first and fault.where else first is None,
+            "right": bool(first and re.search(fault.where, first.key)) if fault.where else first is None,
             "suspect": first.suspects[0].name if first and first.suspects else "",
             "locate_s": time.monotonic() - began,
         }
