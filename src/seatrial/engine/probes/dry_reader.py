@@ -273,14 +273,18 @@ class Reader(V.Values, E.Expressions):
         if isinstance(value, V.Closure):
             self.enter_closure(value, [], {}, False, frame.asker)
         elif isinstance(value, V.Made):
-            for method in ("__call__", "forward"):
-                caller = self.of_class(value.kind.__mro__, method, value.kind)
-                if isinstance(caller, types.FunctionType):
-                    self.follow(caller, [V.UNKNOWN], {}, False, None, frame.asker, True)
+            self.made(value.kind, frame.asker)
         elif isinstance(value, (types.FunctionType, V.Bound, functools.partial)) or V.is_torch(
             value, "OpOverloadPacket"
         ):
             self.call(value, [], {}, False, None, frame.asker, fill=True)
+
+    def made(self, kind, asker):
+        """What an object of this class, of which nothing else is known, would call: a kernel made after loading."""
+        for method in ("__call__", "forward", "apply"):
+            caller = self.of_class(kind.__mro__, method, kind)
+            if isinstance(caller, types.FunctionType):
+                self.follow(caller, [V.UNKNOWN], {}, False, None, asker, True)
 
     def do_Import(self, node, frame, certain):
         for alias in node.names:
