@@ -90,9 +90,7 @@ def _deviations(request: LaunchRequest, size: int) -> list[Deviation]:
         found.append(Deviation(what=f"--port {request.port} instead of {port}", why=why, source=MANUAL))
     many = bool(request.traits.mla or request.traits.moe)
     if many and size != CARDS:
-        why = (
-            f"no other size was asked for; --tp {CARDS} is the template's" if request.tp is None else "it was asked for"
-        )
+        why = f"it is the target's or the command's; --tp {CARDS} is the template's"
         found.append(Deviation(what=f"--tensor-parallel-size {size} instead of {CARDS}", why=why, source=MANUAL))
     if request.max_model_len is None and "max-model-len" not in request.args:
         length = 32768 if many else 8192
