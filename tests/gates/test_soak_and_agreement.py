@@ -53,6 +53,10 @@ def test_a_server_that_never_comes_up_gives_no_soak(run):
 def test_a_hairs_breadth_is_rounding_and_a_wide_gap_is_not(run, fault, verdict, equal):
     result = run(agreement, fault)
     found, compiled = result.facts.comparisons
+    assert [c.purpose for c in result.commands] == [
+        "base: start the server, real weights",
+        "compiled: start the server, real weights",
+    ]
     assert (compiled.first, compiled.second) == ("eager", "compiled")
     assert result.outcome.verdict is verdict, result.outcome.reason
     # The first of a batch may be through before the second comes.

@@ -20,7 +20,7 @@ from seatrial.gates.agree import PROMPTS, Agreement, Greedy, compare, greedy
 from seatrial.gates.client import Client
 from seatrial.gates.first_error import lines_of
 from seatrial.gates.runner import gate
-from seatrial.gates.timeline import spans_of
+from seatrial.gates.timeline import commands_of, spans_of
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
 
@@ -116,7 +116,7 @@ def agreement(
         outcome=outcome,
         summary="; ".join(told) or outcome.reason,
         facts=facts,
-        commands=tuple(r.commands[0] for r in results.values()),
+        commands=commands_of(results),
         attachments=tuple(
             Attachment(name=f"{name}-server.log", path=a.path)
             for name, r in results.items()
