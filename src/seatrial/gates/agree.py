@@ -8,6 +8,7 @@ logits, which the answers themselves show: candidates of one place differ by who
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,6 +24,7 @@ STEPS = tuple(2.0**-n for n in range(1, 7))  # above 1/2 is no rounding whatever
 SHARP = 1e-4  # a log-probability is a float32 difference of numbers up to some hundred
 PROMPTS = 8
 ANSWER = 24
+LENGTHS = tuple(12 + 5 * n for n in range(PROMPTS))
 
 
 class Greedy(Record):
@@ -73,12 +75,12 @@ class Agreement(Record):
         return [d for d, both in margins if any(m is None or m > self.rounding for m in both)]
 
 
-def greedy(client: Client, *, at_once: int) -> list[Greedy]:
-    """The fixed prompts' greedy answers, `at_once` requests in flight (so: in one batch)."""
+def greedy(client: Client, *, at_once: int, lengths: Sequence[int] = LENGTHS) -> list[Greedy]:
+    """The fixed prompts' greedy answers, `at_once` requests in flight (so: in one batch); `lengths` in tokens."""
 
     def one(number: int) -> Greedy:
         body = {
-            "prompt": prompt(12 + 5 * number, number),
+            "prompt": prompt(lengths[number], number),
             "max_tokens": ANSWER,
             "temperature": 0,
             "ignore_eos": True,
@@ -90,7 +92,7 @@ def greedy(client: Client, *, at_once: int) -> list[Greedy]:
         return _read(reply.json())
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(one, range(PROMPTS)))
+        return list(pool.map(one, range(len(lengths))))
 
 
 def compare(first: str, second: str, one: list[Greedy], other: list[Greedy]) -> Agreement:
