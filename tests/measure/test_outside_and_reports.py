@@ -93,6 +93,25 @@ def test_what_a_tool_cannot_be_told_is_refused(tool):
         outside_command(tool, Path("/x/python"), made, **to)
 
 
+def test_guidellm_is_told_the_sampling_and_the_seed_and_what_vllm_cannot_do_is_refused():
+    to = {"url": "http://h:1", "model": "m", "tokenizer": "/t", "out": Path("/o")}
+    made = workload(warmup=0, stream=False)
+    line = outside_command("guidellm", Path("/x/python"), made, **to).shell()
+    for part in ("stream=false", "extras.body.temperature=0.0", "extras.body.ignore_eos=true", "value=0"):
+        assert part in line
+    with pytest.raises(UsageError, match="always asks for a stream"):
+        outside_command("vllm", Path("/x/python"), made, **to)
+
+
+def test_a_tool_that_answers_for_fewer_requests_is_doubted_and_all_it_wrote_is_kept(tmp_path):
+    python = fake_tool(tmp_path / "tools", FAKE + "(out / 'raw').mkdir(); (out / 'raw' / 'rows.csv').write_text('a')\n")
+    made, out = workload(requests=41), tmp_path / "out"
+    command = outside_command("vllm", python, made, url="http://h:1", model="m", tokenizer="/t", out=out)
+    seen = run_outside("vllm", command, made, out, tmp_path / "log", timeout_s=20)
+    assert "vllm accounts for 40 requests where 41 were asked for" in seen.metrics.doubts
+    assert seen.others == (str(out / "raw" / "rows.csv"),)
+
+
 def loaded(values_a, values_b, concurrency, historical=None):
     changes = {"workload__concurrency": concurrency}
     a = side(values_a, label="xLLM", **changes)

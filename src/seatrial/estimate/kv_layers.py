@@ -13,7 +13,8 @@ from typing import Literal
 
 from seatrial.checkpoint.attention import Mixer
 from seatrial.core.errors import UsageError
-from seatrial.core.record import Record
+from seatrial.core.record import Record, replace
+from seatrial.estimate.draft import draft_layers, draft_mixer
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.model import DTYPE_BYTES, Lacking, Model, NotModelled, need
@@ -88,7 +89,15 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
         if i in shared:
             continue
         specs += _layer(model, i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
-    notes = (f"layers {min(shared)} and above use the cache of an earlier layer",) if shared else ()
+    notes: tuple[str, ...] = (f"layers {min(shared)} and above use the cache of an earlier layer",) if shared else ()
+    drafting = draft_layers(model, serving)
+    chosen = draft_mixer(model) if drafting else None
+    for i in range(drafting if chosen is not None else 0):
+        mixer = attention.mixers[chosen or 0]
+        found = _layer(model, len(kinds) + i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
+        specs += [replace(s, role=f"draft {s.role}") for s in found]
+    if serving.spec_tokens and (not drafting or chosen is None):
+        notes += ("the cache of a separate draft model is not counted",)
     return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=(*told, *notes))
 
 

@@ -16,7 +16,12 @@ STAGES = ("dry", "dummy", "real")
 
 
 def order(run: Gathered) -> list[str]:
-    """The steps that are always there, each followed by its ladder where there is one, then the others."""
+    """The steps that are always there, each followed by its ladder where there is one, then the others.
+
+    A run of another kind than the main job's (its arguments say which) has its own steps and no others.
+    """
+    if run.manifest.arguments.get("kind"):
+        return list(run.steps)
     named = [name for step in STEPS for name in (step, f"{step}-ladder") if name == step or name in run.steps]
     return [*named, *(s for s in run.steps if s not in named)]
 

@@ -32,15 +32,11 @@ suspects, locate, watch = module("accuracy_suspects"), module("accuracy_locate")
 def named(key, mine, theirs, others=None, weights=None, tokens_out=None):
     """Names of the suspects for these rows."""
     arrays = {key: theirs, **(others or {})}
-    true = {k: {"key": k, "rows": list(range(len(a))), "width": a.shape[1], "name": k} for k, a in arrays.items()}
-    record = {"key": key, "step": 0, "rows": list(range(len(mine))), "width": mine.shape[1], "name": "mine"}
     row = {"key": key, "engine_key": key, "step": 0, "width": mine.shape[1], "tokens": list(range(len(mine)))}
     row["tokens_out"] = list(range(len(mine))) if tokens_out is None else tokens_out
 
-    def read(what):
-        return mine if what["name"] == "mine" else arrays[what["name"]]
-
-    return [s["name"] for s in suspects.test(row, [record], true, read, weights or {}, CONFIG)]
+    tokens = list(range(len(mine)))
+    return [s["name"] for s in suspects.test(row, mine, theirs, tokens, arrays.get, weights or {}, CONFIG)]
 
 
 @pytest.fixture

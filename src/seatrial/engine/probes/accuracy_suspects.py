@@ -2,7 +2,8 @@
 
 `test(...)` gives those that explain the difference, best first: `{"name", "class", "says", "left"}`; `left` is the
 share of the error that remains once the suspect is allowed for (0: explains all of it). A suspect must leave under
-EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's, `theirs` the reference's.
+EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's (all ranks' shares side by side), `theirs` the
+reference's, `common` their token numbers; `ref(key)` gives the reference's rows of another output, None without one.
 """
 
 import importlib.util
@@ -25,20 +26,10 @@ def sibling(name):
     return sys.modules[full]
 
 
-def test(row, engine, true, read, weights, config):
+def test(row, mine, theirs, common, ref, weights, config):
     import numpy
 
     key = row["key"]
-    record = next(r for r in engine if r["key"] == row["engine_key"] and r["step"] == row["step"])
-    common = [t for t in record["rows"] if t in true[key]["rows"]]
-
-    def ref(name):
-        """The reference's rows of those tokens, None if it has none of that name."""
-        if name not in true or not set(common) <= set(true[name]["rows"]):
-            return None
-        return read(true[name])[[true[name]["rows"].index(t) for t in common]]
-
-    mine, theirs = read(record)[[record["rows"].index(t) for t in common]], ref(key)
     if mine.shape != theirs.shape:
         return []
     if not numpy.isfinite(mine).all():
@@ -111,7 +102,8 @@ def heads(row, mine, theirs, config, offer):
     """Head blocks in another order, or one of them twice."""
     import numpy
 
-    width = int(getattr(config, "head_dim", 0) or config.hidden_size // config.num_attention_heads)
+    count = int(getattr(config, "num_attention_heads", 0) or 0)
+    width = int(getattr(config, "head_dim", 0) or (getattr(config, "hidden_size", 0) // count if count else 0))
     if not width or row["width"] % width or row["width"] // width < 2:
         return
     if "attn" not in row["key"]:
