@@ -11,11 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from seatrial.adapter.scaffold.facts import DecoderFacts
 from seatrial.adapter.scaffold.roles import Kind
-from seatrial.core.record import Record
+from seatrial.core.record import Record, replace
 
 HIDDEN, HEADS, HEAD_DIM, INTERMEDIATE, EXPERTS, EXPERT_WIDTH, VOCABULARY = 64, 4, 16, 96, 4, 48, 256
 
@@ -88,7 +86,7 @@ def _plain(kind: Kind) -> Kind:
     if leaf not in PACKED or not kind.pattern.endswith(f".{leaf}"):
         return kind
     pattern = f"{kind.pattern.removesuffix(leaf)}weight"
-    return msgspec.structs.replace(kind, pattern=pattern, target=f"{module}.weight")
+    return replace(kind, pattern=pattern, target=f"{module}.weight")
 
 
 def _shape(target: str, kv_heads: int, own_dim: bool, own_width: bool, shared: int) -> tuple[int, ...] | None:
