@@ -30,7 +30,7 @@ from seatrial.report.overview import absent, anchor, order, overview, step_tone
 from seatrial.report.provenance import commands_of, manifest_section, records_section
 from seatrial.report.sections import SECTIONS, TITLES
 from seatrial.report.sections.common import link, pair
-from seatrial.report.words import count, moment, plural, scalar, seconds
+from seatrial.report.words import between, count, moment, plural, scalar, seconds
 
 MAX_FINDINGS = 300
 MAX_TOP_FINDINGS = 12
@@ -179,6 +179,10 @@ def _time(run: Gathered) -> Cell:
     numbers = [run.finished.get(k) for k in ("wall_s", "engine_s", "overhead_s")]
     if isinstance(numbers[0], (int, float)) and numbers[1] is None:
         return Cell(text=seconds(float(numbers[0])))
+    if numbers[0] is None and run.state == "finished":
+        took = between(run.manifest.created_at, run.entries[-1].at) if run.entries else None
+        if took is not None:
+            return Cell(text=seconds(took), note="from the run's beginning to its last record")
     if not all(isinstance(n, (int, float)) for n in numbers):
         return unknown("not recorded" if run.state == "finished" else "the run has not finished")
     wall, engine, overhead = (float(n) for n in numbers if n is not None)
