@@ -31,7 +31,7 @@ from seatrial.engine.store import find_engine
 from seatrial.measure.accuracy.answers import Asked, Engine, in_process
 from seatrial.measure.accuracy.locate import locate
 from seatrial.measure.accuracy.parity import parity
-from seatrial.measure.accuracy.prompts import IMAGE, chosen
+from seatrial.measure.accuracy.prompts import IMAGE, chosen, watched
 
 NATIVE_ROPE = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -156,7 +156,7 @@ def one(
         found = locate(
             engine,
             setting,
-            asked(family, 2, seed)[0],
+            asked(family, 2, seed)[0] if family in SEEING else Asked(text=watched(seed)),
             scratch=slices,
             reference=reference,
             keep=True,
@@ -166,7 +166,7 @@ def one(
         row |= {
             "located": first.key if first else "",
             "step": first.step if first else None,
-            "right": bool(re.search(fault.where, first.key)) if first and fault.where else first is None,
+            "right": bool(first and re.search(fault.where, first.key)) if fault.where else first is None,
             "suspect": first.suspects[0].name if first and first.suspects else "",
             "locate_s": time.monotonic() - began,
         }

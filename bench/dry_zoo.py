@@ -44,6 +44,8 @@ def whose(result: StepResult) -> str:
     if absent and not account.tensor_troubles and not account.parameter_troubles:
         return "plugin" if any(c.at and from_package(c.at.file) for c in absent) else "engine"
     if refused:
+        if refused[0].type.endswith("TypeError") and "architectures" in (refused[0].at.source if refused[0].at else ""):
+            return "transformers"  # its default config names none for the language model; published ones do
         if refused[0].stage == "configure" and "processor" in refused[0].message:
             return "zoo"  # tokenizer and processor files, which only a real checkpoint has
         places = " ".join(p.file for p in refused[0].frames[-3:])

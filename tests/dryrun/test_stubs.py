@@ -51,6 +51,16 @@ def test_a_stub_has_what_is_listed_and_nothing_else(device, probe):
     assert list(probe.LACKS) == ["dev.softmax"]
 
 
+def test_a_stubs_version_is_what_its_data_gives_and_otherwise_there_is_none(probe, monkeypatch):
+    from importlib import metadata
+
+    monkeypatch.setattr(sys, "meta_path", [probe.Finder({"dev": {"version": "2.5.0"}, "bare": {}}), *sys.meta_path])
+    assert metadata.version("dev") == "2.5.0"
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("bare")
+    assert all(d.metadata["Name"] != "dev" for d in metadata.distributions())
+
+
 def test_an_operation_that_computes_refuses_to_be_called(device):
     with pytest.raises(RuntimeError, match=r"dev\.matmul\.out was called on seatrial's stub"):
         device.matmul.out(1, 2)

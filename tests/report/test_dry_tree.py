@@ -169,3 +169,17 @@ def test_the_tree_is_searched_unfolded_and_safe_in_a_browser(run_with, tmp_path)
         assert opened[1].index("oddity") < opened[1].index("layers")
         assert browser.complaints() == []
         assert base64.b64decode(browser.call("Page.captureScreenshot")["data"]).startswith(b"\x89PNG")
+
+
+def test_operators_that_the_forward_calls_are_a_table_with_the_missing_first(tmp_path):
+    kept = recorded("good")
+    place = {"file": "engine/norm.py", "line": 7, "function": "forward", "source": "torch.ops.lib.norm(x)"}
+    one = {"why": "registered here", "certain": True, "at": place, "asker": "engine.Norm"}
+    kept["dry"]["facts"]["calls"] = {
+        "lib::norm": {**one, "state": "present"},
+        "lib::gone": {**one, "state": "missing", "why": "not among them", "at": None},
+    }
+    page = write_report(make_run(tmp_path / "run", {"dry": kept["dry"]})).read_text()
+    assert "Operators that the forward calls (2, 1 missing)" in page
+    assert page.index("lib::gone") < page.index("lib::norm")
+    assert "torch.ops.lib.norm(x)" in page.replace("<wbr>", "")

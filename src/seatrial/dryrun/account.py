@@ -178,7 +178,7 @@ class Sums(Record):
     exact: bool = True
 
 
-SlimFaultKind = Literal["unreadable", "shards", "partial", "experts", "scheme", "tensor", "dtype"]
+SlimFaultKind = Literal["unreadable", "shards", "partial", "experts", "scheme", "tensor", "dtype", "lookup", "cache"]
 
 
 class SlimFault(Record):

@@ -29,13 +29,15 @@ SCHEMA_VERSION = 1
 class StubbedModule(Record):
     """`calls` raise when called, `same` give their first argument back, `types` are empty classes (dots nest them).
 
-    A value `{"returns": X}` is a function that answers X.
+    A value `{"returns": X}` is a function that answers X. `version` is the package's in its metadata, for code that
+    asks for it; without one it has none.
     """
 
     calls: list[str] = msgspec.field(default_factory=list)
     same: list[str] = msgspec.field(default_factory=list)
     types: list[str] = msgspec.field(default_factory=list)
     values: dict[str, Any] = msgspec.field(default_factory=dict)
+    version: str = ""
 
 
 class WorkerStep(Record):

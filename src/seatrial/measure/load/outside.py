@@ -14,6 +14,7 @@ from pathlib import Path
 from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, replace
+from seatrial.measure.load.generator import address
 from seatrial.measure.load.metrics import Metrics
 from seatrial.measure.load.readers import read_results
 from seatrial.measure.load.workload import Workload
@@ -50,7 +51,9 @@ def outside_command(
     if tool not in maker:
         raise UsageError(f"unknown tool {tool!r}", mend=f"Known: builtin, {', '.join(TOOLS)}.")
     argv = maker[tool](python, workload, url, model, tokenizer, out)
-    env = {"DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1,localhost"}
+    # Requests go straight to the service, whatever proxies the environment names; tools read either spelling.
+    direct = f"127.0.0.1,localhost,{address(url).host}"
+    env = {"DO_NOT_TRACK": "1", "NO_PROXY": direct, "no_proxy": direct}
     if tool != "aiperf":
         # aiperf 0.13 takes a tokenizer's folder for a repository's name when it is told to stay offline.
         env["HF_HUB_OFFLINE"] = "1"

@@ -9,6 +9,7 @@ from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.sections import (
     against,
     agreement,
+    bench,
     capacity,
     checkpoint,
     dry,
@@ -61,4 +62,12 @@ TITLES = {
     "locate": "Locate: where engine and reference part",
     "ab": "One setting at a time",
     **{f"accuracy-L{n}": f"Accuracy, level L{n}" for n in range(6)},
+    "verdict": "Comparison",
 }
+
+
+def builder_of(step: str) -> Builder | None:
+    """Who shows the facts of this step; None: `generic` does. A bench's steps bear the names of its sides."""
+    if step == "verdict":
+        return bench.verdict
+    return bench.measured if step.startswith("bench-") else SECTIONS.get(step)

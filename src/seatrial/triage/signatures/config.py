@@ -10,7 +10,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("cli.argparse", "cli-flag", r"error: (?:unrecognized arguments|argument [-\w/,]{1,80}:|ambiguous option|the following arguments are required)|"
          r"No such option|unexpected keyword argument '\w{1,60}'(?=[^\n]{0,80}EngineArgs)|"
          r"EngineArgs\.__init__\(\) got an unexpected keyword argument|invalid choice: |"
-         r"ERROR: unknown command line flag|[Uu]nknown (?:command[- ]line )?(?:flag|option|argument)s?\b|[Ii]nvalid (?:tool[ _-]call|reasoning|tool) parser|Error: --[\w-]{2,60} (?:requires?|must be)\b", EXACT,
+         r"ERROR: unknown command line flag|[Uu]nknown (?:command[- ]line )?(?:flag|option|argument)s?\b|[Ii]nvalid (?:tool[ _-]call|reasoning|tool) parser|Error: --[\w-]{2,60} requires? --|zsh: no matches found: --", EXACT,
          "The installed version does not have this flag, or not with this value.", "`vllm serve --help=all` (or the server's --help) of the version that runs; rename or drop the flag.",
          matches=("api_server.py: error: unrecognized arguments: --enable-foo",
                   "vllm serve: error: argument --quantization/-q: invalid choice: 'w8a8' (choose from 'awq', 'gptq')",
@@ -53,8 +53,12 @@ SIGNATURES: tuple[Signature, ...] = (
          "One setting is asked for without the other one that it needs.", FIT, raised=r"ValueError|AssertionError|RuntimeError|NotImplementedError|TypeError|", unless=r"INFO|WARNING|[Ss]peculat|MTP|Eagle|LoRA|lora|[Qq]uant|head|dtype|[Pp]ipeline|[Ee]xpert|recogni|persistent param",
          anchor="-", matches=("RuntimeError: enable_foo_nz is only supported in pd scenario and can only be used in D node.", "AssertionError: enable_bar can only be enabled when tp_size > 1")),
     root("config.size-rule", "config-validation", r"\b\w{2,40}_size ?\(?=?\d{0,6}\)? (?:cannot|can not|must|should) (?:be |exceed|not )", LITERAL, "A parallel or block size is out of the range that another setting leaves.", FIT, raised=r"ValueError|AssertionError|",
-         unless=r"INFO|WARNING|device|local_world|vocab_size|head_size|page_size|ep_size|expert|draft|kernel_size|hidden_size|KV cache|swap|group_size|cache_size", anchor="-",
+         unless=r"INFO|WARNING|device|local_world|vocab_size|head_size|page_size|ep_size|expert|pipeline|draft|kernel_size|hidden_size|KV cache|swap|group_size|cache_size", anchor="-",
          matches=("AssertionError: oproj_tensor_parallel_size (8) cannot exceed global tensor parallel size (4)",)),
+    root("config.limit-rule", "config-validation", r"\b(?:max_model_len|max_num_\w{2,30}|max_num_seqs|block_size|gpu_memory_utilization|swap_space|cpu_offload_gb|\w{2,20}_token_threshold|chunked_prefill_size|max_\w{2,20}_tokens|\w{2,20}_capture_sizes?) ?(?:\([^)]{1,20}\))? ?must (?:not )?be (?:greater|less|at least|at most|positive|a multiple|divisible|between|>|<|set)|graph mode only works with", SHAPE, "A limit is out of the range that another setting leaves.", FIT, raised=r"ValueError|AssertionError|NotImplementedError|",
+         unless=r"INFO|WARNING|multimodal|mm_|[Ss]pecul|hash", anchor="-", matches=("ValueError: long_prefill_token_threshold (5000) must be less than max_model_len (4096)",)),
+    root("config.no-model-type", "config-field-mismatch", r"Unrecognized model in .{1,200} Should have a `model_type` key", LITERAL, "config.json has no model_type: another format (Mistral's own, an adapter, a part of a pipeline), or not a checkpoint's folder.", "Look at config.json; for Mistral's own format --config-format mistral --load-format mistral --tokenizer-mode mistral; for an adapter serve its base model with --lora-modules.", anchor="-",
+         unless=r"tokenizer\b.{0,20}$", matches=("ValueError: Unrecognized model in /models/foo. Should have a `model_type` key in its config.json, or contain one of the following strings in its name: albert",)),
     root("config.additional-config", "config-validation", r"(?:ascend|additional|torchair_graph|expert_map|eplb|xlite|weight_prefetch|finegrained_tp|ascend_scheduler)_config\w{0,30}"
          r".{0,120}(?:must|only|should|cannot|can not|invalid|not support|unexpected|has no)|recompute_scheduler_enable can only|enable_balance_scheduling only|fused mc2 op cannot be used|"
          r"Sequence parallelism (?:is only supported when|requires)|finegrained tp sizes can be enabled only|DYNAMIC_EPLB or EXPERT_MAP_RECORD", LITERAL,

@@ -13,7 +13,7 @@ LOADER = r"load_weights|weight_loader|weight_utils|model_loader|weights_loader|l
 SIGNATURES: tuple[Signature, ...] = (
     root("weights.corrupt", "corrupt-weights", r"SafetensorError|Error while deserializing header|[Hh]eader ?[Tt]oo ?(?:Large|Small|large|small)|InvalidHeader|MetadataIncompleteBuffer|"
          r"incomplete metadata, file not fully covered|PytorchStreamReader failed|unpickling stack underflow|invalid load key|[Cc]hecksum mismatch|"
-         r"(?:is|seems|may be) (?:corrupt|truncated)|unexpected EOF, expected \d|[Ii]nvalid magic number|EOFError: Ran out of input|invalid header or archive is corrupted", LITERAL,
+         r"(?:is|seems|may be) (?:corrupt|truncated)|unexpected EOF, expected \d|[Ii]nvalid magic number|EOFError: Ran out of input|invalid header or archive is corrupted|Consistency check failed: file should be|BadZipFile", LITERAL,
          "A shard is cut short, is a git-LFS pointer, or is not what its name says.", "`ls -l` and sha256 of every shard against the hub; `git lfs pull` or download again.", rung="dryrun", sources=("V48",),
          matches=('EOFError: Ran out of input', "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
                   "_pickle.UnpicklingError: invalid load key, 'v'.")),
@@ -23,6 +23,8 @@ SIGNATURES: tuple[Signature, ...] = (
          "The folder has no weights in the expected format, or a shard of the index is missing.", "Compare model.safetensors.index.json with the files; point --model to the folder that holds them.", rung="dryrun", sources=("V45",),
          matches=("FileNotFoundError: Weight files referenced in index but missing: ['model-00003-of-00008.safetensors']", "RuntimeError: Cannot find any model weights with `/models/x`",
                   "FileNotFoundError: No such file or directory: \"/models/x/model-00003-of-00008.safetensors\"",)),
+    root("weights.no-folder", "weights-missing", r"(?:OSError|ValueError|HFValidationError): ['\"]?(?:\.{1,2})?/[^ ]{1,300} is not a local folder", EXACT, "The path does not exist in this container.", "`ls` the path inside the container; mount the folder.", anchor="-",
+         matches=("OSError: /models/foo is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",), rejects=("OSError: Qwen/Foo is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models'",)),
     root("weights.no-config", "weights-missing", r"(?:does not appear to have a file named|is not the path to a directory containing a file named) config\.json|"
          r"Invalid repository ID or local directory specified|Repo id must be in the form .{0,80}: [\'\"][./~]|No such file or directory: '?[^'\n]{0,200}(?:config\.json|index\.json)|"
          r"model path .{1,200}(?:does not exist|not exist)|[Mm]odel (?:path|dir\w{0,10}) .{0,200} not (?:found|exist)", LITERAL,
@@ -44,7 +46,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("Some weights of LlamaForSequenceClassification were not initialized from the model checkpoint at m and are newly initialized: ['score.weight']",)),
     root("weights.no-module-named", KEYS, r"There is no module or parameter named|Attempted to load nested weight|[Uu]nexpected key\(?s?\)? in (?:source )?state_dict|Missing key\(s\) in state_dict|"
          r"[Ww]eight .{1,120} (?:not found|does not exist) in (?:the )?(?:model|checkpoint|state)|Cannot find weight|[Cc]an(?:not|'t) find tensor|tensor .{1,120}not found in (?:file|checkpoint|safetensors)|"
-         r"has no tensor named|[Ff]ailed to find (?:tensor|weight)(?!\w{0,2} files?)|is not found in (?:the )?state[_ ]dict|[Uu]nexpected weight(?:s| name| key)?\b", LITERAL,
+         r"has no tensor named|[Ff]ailed to find (?:tensor|weight)(?!\w{0,2} files?)|is not found in (?:the )?state[_ ]dict|[Uu]nexpected weight(?:s| name| key)?\b|File does not contain tensor", LITERAL,
          "A name in the checkpoint has no place in the model, or the other way round.", DRY, rung="dryrun", sources=("V41", "V42"),
          matches=("ValueError: There is no module or parameter named 'model' in Mamba2ForCausalLM",)),
     root("weights.key-tensor", KEYS, r"KeyError: ['\"](?:[\w/-]{1,80}[./]){0,12}\w{0,60}(?:(?<![a-z])(?:w\d|w\d\d|lm_head)|weight|bias|weight_scale|weight_offset|qweight|input_scale|scales|_proj|layernorm|embed_tokens|A_log|dt_bias)[\w.]{0,60}['\"]",

@@ -28,7 +28,8 @@ class BenchJob(Record):
     """What is measured. `under_test`: the fields that may differ between the sides. `runs` a side.
 
     `serve`: `together` keeps both services up and takes turns, `restart` starts afresh for every run. `facts` are what
-    the user declares of a service that seatrial did not start. `tool` other than builtin needs `tool_python`.
+    the user declares of a service that seatrial did not start. `tool` other than builtin needs `tool_python`. `ca` is a
+    file of certificates that a service behind https is trusted by.
     """
 
     kind: Literal["bench"]
@@ -37,6 +38,7 @@ class BenchJob(Record):
     target: str = "cpu"
     checkpoint: str = ""
     model: str = ""
+    ca: str = ""
     runs: int = 1
     serve: Literal["together", "restart"] = "restart"
     under_test: tuple[str, ...] = ()
@@ -57,6 +59,8 @@ class BenchJob(Record):
             raise ValueError(f"judged_by must be one of {', '.join(FIGURES)}")
         if not self.checkpoint and any(not s.service for s in self.sides):
             raise ValueError("a side without a service needs a checkpoint to start")
+        if self.ca and not any(s.service.startswith("https:") for s in self.sides):
+            raise ValueError("ca is for a service behind https")
         taken = [name for name in declared_facts(self.facts) if name.startswith(DONE_HERE)]
         if taken:
             raise ValueError(f"{taken[0]} is what this bench itself does, and cannot be declared")

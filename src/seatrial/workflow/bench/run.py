@@ -134,7 +134,7 @@ class _Bench:
     @contextlib.contextmanager
     def _start(self, side: Side, scratch: Path) -> Iterator[Running]:
         if side.service:
-            yield attached(side.service, self.job.model or None)
+            yield attached(side.service, self.job.model or None, self.job.ca)
             return
         if self.checkpoint is None or self.python is None:
             raise UsageError("a side without a service needs a checkpoint", mend="Use --checkpoint or --service.")

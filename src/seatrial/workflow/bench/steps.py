@@ -52,6 +52,10 @@ def outside_step(
             f"--tool {job.tool} needs its own interpreter and the tokenizer's folder",
             mend="Give --tool-python and --checkpoint.",
         )
+    if running.ca:
+        raise UsageError(
+            f"{job.tool} is not told of --ca", mend="Use --tool builtin, or SSL_CERT_FILE and no --ca for the tool."
+        )
     out = (folder / "out").absolute()
     command = outside_command(
         job.tool,
