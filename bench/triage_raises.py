@@ -32,12 +32,12 @@ WEIGHTS = {
     "weights-missing", "weight-key-mismatch", "weight-shape-mismatch", "weights-silently-missing", "corrupt-weights",
     "weight-shape-mismatch-tp", "quant-unsupported",
 }  # fmt: skip
-MM = {"multimodal", "mm-processor-mismatch", "mm-encoder-cache", "mm-processor-mismatch"}
+MM = {"multimodal", "mm-processor-mismatch", "mm-encoder-cache"}
 KV = {"kv-cache-init", "kv-cache-oom"}
 # What a configuration check may rightly be about.
 ASKED = {
-    "lora", "mtp-speculative", "expert-parallel", "pipeline-parallel", "kv-transfer-pd", "structured-output", "tokenizer",
-    "transformers-version", "architecture-not-registered", "attention-backend", "sleep-mode-race",
+    "lora", "mtp-speculative", "expert-parallel", "pipeline-parallel", "kv-transfer-pd", "structured-output",
+    "tokenizer", "transformers-version", "architecture-not-registered", "attention-backend", "sleep-mode-race",
     "config-field-mismatch", "platform-plugin",
 }  # fmt: skip
 ATTN = {"attention-backend", "attention-backend-mla", "dtype-unsupported", "feature-flag-unsupported"}

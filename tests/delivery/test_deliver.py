@@ -335,6 +335,43 @@ def test_bad_input_is_a_clear_error_and_nothing_is_half_written(
     assert not list(workspace.root.glob("deliveries/*/*.md"))
 
 
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        ({"branch": "bad..name"}, "cannot be the name of a branch"),
+        ({"branch": "-x"}, "cannot be the name of a branch"),
+        ({"include": ("nowhere.py",)}, "no changed file"),
+        ({"include": ("../outside.py",)}, "no changed file"),
+        ({"include": ("CONTRIBUTING.md",)}, "no changed file"),
+    ],
+)
+def test_a_wrong_branch_or_file_is_told_in_words_and_nothing_is_written(order, says, run, repo, hand_over):
+    folder = repo("sphinx")
+    before = snapshot(folder)
+    with pytest.raises(UsageError, match=says):
+        hand_over(run, folder, **order)
+    assert snapshot(folder) == before
+
+
+def test_a_checkout_of_another_user_is_told_as_such_and_not_as_no_repository(run, repo, hand_over, monkeypatch):
+    folder = repo("sphinx")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UsageError, match="belongs to another user"):
+        hand_over(run, folder)
+
+
+def test_two_checkouts_of_one_run_keep_a_bundle_each(run, repo, workspace, hand_over):
+    from seatrial.delivery.deliver import bundle_folder
+
+    one, two = repo("sphinx"), repo("mkdocs")
+    first = bundle_folder(workspace.root, run.run_id, "ascend", one)
+    assert Path(hand_over(run, one).bundle) == first
+    assert bundle_folder(workspace.root, run.run_id, "ascend", one) == first
+    assert bundle_folder(workspace.root, run.run_id, "ascend", two) != first
+
+
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is(run, repo, hand_over, monkeypatch):
     import os
 

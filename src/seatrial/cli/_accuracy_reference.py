@@ -194,13 +194,13 @@ def locate(
     from seatrial.measure.accuracy.locate import against
     from seatrial.measure.accuracy.locate import locate as find
     from seatrial.measure.accuracy.msprobe import read_msprobe
-    from seatrial.measure.accuracy.prompts import chosen
+    from seatrial.measure.accuracy.prompts import watched
 
     if patch is not None and dump is not None:
         raise UsageError("--patch and --dump exclude each other", mend="A dump is of an engine that ran elsewhere.")
     _is_file(patch)
     located, python = located_target(target, checkpoint)
-    asked = answers.Asked(text=prompt or chosen(1)[0])
+    asked = answers.Asked(text=prompt or watched())
     there = read_msprobe(dump) if dump is not None else None
 
     def work(_: str, folder: Path) -> tuple[StepResult, ...]:

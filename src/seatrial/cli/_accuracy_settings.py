@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @engine_options
 @click.option("--only", multiple=True, help="Only this variant; repeatable.")
+@click.option("--arg", "args", multiple=True, help="A further argument for every server; repeatable, kept in order.")
 @json_option
 def ab(
     checkpoint: Path,
@@ -27,10 +28,12 @@ def ab(
     keep: Path | None,
     workspace: Path,
     only: tuple[str, ...],
+    args: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Change one setting at a time (batch, graph, chunks, prefix cache, TP, KV dtype, MTP) and compare answers."""
-    from seatrial.measure.accuracy.ab import chosen_variants, matrix
+    from seatrial.measure.accuracy.ab import matrix
+    from seatrial.measure.accuracy.ab_variants import chosen_variants
 
     chosen_variants(only)
     located, python = located_target(target, checkpoint)
@@ -44,6 +47,7 @@ def ab(
                 scratch=folder,
                 only=only,
                 max_model_len=max_model_len,
+                args=args,
                 seen=lambda cell: say(cell_line(cell)),
                 say=say,
             ),
@@ -56,7 +60,7 @@ def ab(
         located=located,
         python=python,
         workspace=workspace,
-        options={"only": list(only), "max_model_len": max_model_len},
+        options={"only": list(only), "args": list(args), "max_model_len": max_model_len},
         keep=keep,
     )
     show(ended.results[-1], as_json, ab_lines, ended)

@@ -65,6 +65,7 @@ def command(
     if repo is None:
         raise UsageError("no repository is named", mend="Usage: seatrial deliver RUN --repo DIR.")
     from seatrial.delivery import Order, deliver
+    from seatrial.delivery.deliver import bundle_folder
     from seatrial.delivery.evidence_view import EvidenceView
     from seatrial.delivery.kinds import kind_of
     from seatrial.delivery.sources import named
@@ -80,7 +81,7 @@ def command(
         include=include,
         branch=branch,
     )
-    folder = Path(bundle) if bundle else place.root / "deliveries" / f"{found.run_id}-{order.kind}"
+    folder = Path(bundle) if bundle else bundle_folder(place.root, found.run_id, order.kind, Path(repo))
     view = EvidenceView(found)
     scores = tuple(s for name in accuracy for s in named(name, place, view))
     result = deliver(found, Path(repo), order, bundle=folder, scores=scores, commit=not no_commit)

@@ -13,7 +13,7 @@ from typing import Literal
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import SeatrialError, UsageError
 from seatrial.core.finding import Finding
-from seatrial.core.record import Record, to_json
+from seatrial.core.record import Record, from_json, to_json
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import SCHEMA_VERSION, Delivered, FileSum, Order, Plan, ScoreRun
 from seatrial.delivery.plan import commit_message, make_plan
@@ -50,6 +50,7 @@ def deliver(
     branch = repo.branch()
     repo.author()
     order = _complete(order, view)
+    repo.checked_branch(order.branch_name)
     refused = refusals(view, explained=order.explained, repo=repo.top, included=order.include)
     if refused:
         return Result(state="refused", refused=refused)
@@ -65,6 +66,12 @@ def deliver(
         state: Literal["committed", "staged", "unchanged"] = "unchanged"
     else:
         changed = set(repo.changes())
+        strange = [p for p in order.include if p not in changed]
+        if strange:
+            raise UsageError(
+                f"--include {strange[0]}: no changed file of {repo.top} has this path",
+                mend="Name it as `git status` lists it.",
+            )
         left = sorted(changed - set(order.include))
         if not commit and left and _is_staged(repo, plan, left):
             made, state = "", "unchanged"
@@ -86,6 +93,18 @@ def deliver(
     delivered = _record(view, repo, base, order, plan, made, scored)
     _write_bundle(bundle, plan, delivered)
     return Result(state=state, delivered=delivered, bundle=str(bundle))
+
+
+def bundle_folder(place: Path, run_id: str, kind: str, repo: Path) -> Path:
+    """Where the bundle of this delivery goes in a workspace: one run may be delivered into several checkouts."""
+    folder = place / "deliveries" / f"{run_id}-{kind}"
+    file = folder / "delivery.json"
+    if not file.is_file():
+        return folder
+    top = Repository.open(repo).top
+    if Path(from_json(Delivered, file.read_bytes(), where=str(file)).repository) == top:
+        return folder
+    return folder.with_name(f"{folder.name}-{hashlib.sha256(str(top).encode()).hexdigest()[:8]}")
 
 
 def _published(order: Order) -> tuple[str, ...]:

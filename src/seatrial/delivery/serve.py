@@ -32,7 +32,7 @@ class Serving(Record):
         return any(flag == name for flag, _ in self.flags)
 
     def script(self, model: str = "$MODEL_PATH", extra: tuple[str, ...] = (), drop: tuple[str, ...] = ()) -> str:
-        """A shell script: exports, then the command, a flag a line. `drop`: flags, without dashes, that are left out."""
+        """A shell script: exports, then the command, a flag a line. `drop`: flags without dashes, left out."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]
         words = [f'vllm serve "{model}"']
         for flag, value in self.flags:

@@ -128,8 +128,13 @@ def judge(facts: AgreementFacts) -> Outcome:
         return inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
     if wide:
         a, d = wide[0]
-        apart = f"{d.margin:.3f} apart" if d.margin is not None else "not even among the best"
-        return failed(f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: the two were {apart}")
+        sure = d.margin is None or d.margin > a.rounding
+        run, margin = (a.first, d.margin) if sure else (a.second, d.other_margin)
+        apart = f"{margin:.3f} apart" if margin is not None else "not both among the best"
+        return failed(
+            f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: for {run} the two were {apart}, "
+            f"and rounding is up to {a.rounding:g}"
+        )
     return passed()
 
 

@@ -27,7 +27,7 @@ from seatrial.gates.features.base import Asked, Feature, Line, Model, Proof, Sit
 from seatrial.gates.first_error import lines_of
 from seatrial.gates.liveness import living, source_roots
 from seatrial.gates.merged import merged
-from seatrial.gates.plan import PLUGINS, installed_version, plugin_source, read_model, takes_images
+from seatrial.gates.plan import PLUGINS, installed_version, plugin_source, read_model
 from seatrial.gates.runner import gate
 from seatrial.gates.timeline import spans_of
 from seatrial.gates.veil import Veil
@@ -222,7 +222,7 @@ class _Matrix:
             scratch=self.scratch / name,
             tp=switch.tp or self.tp,
             max_model_len=self.max_model_len,
-            multimodal=takes_images(self.checkpoint),
+            multimodal=False,  # media are features of their own: one that fails leaves the others alone
             extra_args=(*extra, *args),
             env=switch.env,
             drop=drop,

@@ -32,6 +32,7 @@ from seatrial.gates.plan import api_key, gate_plan, served_name, shrink, takes_m
 from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.requests import Question, has_chat_template, questions
+from seatrial.gates.room import demand_room
 from seatrial.gates.server import Departure, Server
 from seatrial.gates.source_memory import MemoryRead, packages_of, plugin_packages, read_sources
 from seatrial.gates.veil import Veil
@@ -309,6 +310,8 @@ class _Gate:
                 worker_sources=self.worker_sources,
             )
         )
+        if facts.ending != "ready":
+            demand_room(self.folder)
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
         self.findings.extend(about_the_class(watch.resolved))
         about = about_sources(self.sources, self.worker_sources, self.target.roots, plugin_packages(self.target))
@@ -331,6 +334,8 @@ def _outcome(facts: GateFacts, doubt: str) -> Outcome:
     """A server that serves proves nothing of the target's sources while those are not seen to be what it runs."""
     if facts.ending != "ready":
         return failed(facts.reason)
+    if facts.stage == "real" and facts.resolved.load_format == "dummy":
+        return failed("it serves dummy weights: the engine says load_format=dummy")
     return inconclusive(f"it serves, but {doubt}") if doubt else passed()
 
 

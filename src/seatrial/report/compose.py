@@ -190,11 +190,13 @@ def _engine(run: Gathered) -> Cell | None:
 
 def _time(run: Gathered) -> Cell:
     numbers = [run.finished.get(k) for k in ("wall_s", "engine_s", "overhead_s")]
+    if isinstance(numbers[0], (int, float)) and numbers[1] is None:
+        return Cell(text=seconds(float(numbers[0])))
     if kind_of(run) and run.steps:
         took = sum(known.stored.duration_s for known in run.steps.values())
         return Cell(text=seconds(took), note="in its steps; starting services is not counted")
     if not all(isinstance(n, (int, float)) for n in numbers):
-        return unknown("the run has not finished")
+        return unknown("not recorded" if run.state == "finished" else "the run has not finished")
     wall, engine, overhead = (float(n) for n in numbers if n is not None)
     reused = run.finished.get("reused") or []
     kept = f"; kept from before: {', '.join(map(scalar, reused))}" if isinstance(reused, list) and reused else ""

@@ -33,8 +33,8 @@ SETTING = re.compile(
 # What is compared when the engine is in question: back ends, precisions, releases. Without any of them two scores of
 # one tool differ because it measures differently.
 BACKENDS = re.compile(
-    r"\b(?:eager|graph|aclgraph|npu|gpu|cuda|cpu|hf|transformers|baseline|reference|golden|tp ?\d{1,2}|fp8|bf16|w\da\d|int[48]|"
-    r"awq|gptq|mtp|v?\d\.\d{1,2}(?:\.\d{1,2}|rc\d)|before|after|previous|vllm|sglang|xllm)\b",
+    r"\b(?:eager|graph|aclgraph|npu|gpu|cuda|cpu|hf|transformers|baseline|reference|golden|tp ?\d{1,2}|fp8|bf16|"
+    r"w\da\d|int[48]|awq|gptq|mtp|v?\d\.\d{1,2}(?:\.\d{1,2}|rc\d)|before|after|previous|vllm|sglang|xllm)\b",
     re.I,
 )
 NUMBER = re.compile(r"(?<![\w.:-])(\d{1,3}\.\d{1,6})(?![\w.:])")

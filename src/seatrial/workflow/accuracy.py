@@ -109,7 +109,14 @@ def run_accuracy(
             run.store(result, inputs=asked, started_at=started_at, duration_s=took)
         verdict = combine(r.outcome.verdict for r in results)
         reason = next((r.outcome.reason for r in results if r.outcome.verdict is verdict), "")
-        told = {"verdict": verdict, "signed_off": False, "reason": reason, "kind": "accuracy", "run_id": name}
+        told: dict[str, Any] = {
+            "verdict": verdict,
+            "signed_off": False,
+            "reason": reason,
+            "kind": "accuracy",
+            "run_id": name,
+        }
+        told["wall_s"] = round(took, 3)
         run.append("finished", told)
         if keep is None:
             shutil.rmtree(scratch, ignore_errors=True)

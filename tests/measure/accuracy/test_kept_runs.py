@@ -10,11 +10,13 @@ from click.testing import CliRunner
 from tests.measure.accuracy.server import StandIn
 
 from seatrial.cli.accuracy import command
-from seatrial.core.errors import Stopped, UsageError
+from seatrial.core.errors import EngineError, Stopped, UsageError
 from seatrial.delivery.scores import read_scores
 from seatrial.evidence import Run, list_runs, open_workspace, verify_run
+from seatrial.measure.accuracy.answers import Asked, served
 from seatrial.measure.accuracy.level import LevelFacts
 from seatrial.measure.accuracy.run import FILES
+from seatrial.measure.accuracy.serving import address, client_at
 from seatrial.workflow.accuracy import AccuracyJob, accuracy_step, kept_files, read_kept, run_accuracy
 from seatrial.workflow.loop import accuracy_from
 
@@ -103,6 +105,57 @@ def test_a_smoke_rung_that_is_wrong_fails_and_is_kept(rung):
     code, document, run = rung(lambda prompt, n: "Hello, crew!", level="L2")
     assert (code, document["verdict"]) == (1, "fail")
     assert accuracy_step(run).step == "accuracy-L2"
+
+
+def test_a_level_whose_prompts_all_have_no_answer_says_nothing_of_the_model(rung):
+    code, document, _ = rung(lambda prompt, n: None, level="L2")
+    assert (code, document["verdict"]) == (3, "inconclusive")
+    assert "no prompt of L2 was answered (first: arithmetic: HTTP 500" in document["verdict_reason"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--level", "L3", "--dataset", "D", "--pattern", "(["], "is no regular expression"),
+        (["--level", "L4", "--task", "t", "--tool-python", "absent"], "--tool-python absent is no file"),
+        (["--level", "L4", "--task", "t", "--tool-python", "D", "--task-path", "absent"], "is no folder"),
+        (["--level", "L4", "--task", "t"], "needs --tool-python"),
+        (["--level", "L4", "--dataset", "D", "--limit", "2"], "asks everything"),
+        (["--level", "L3", "--dataset", "D", "--task", "t"], "either --dataset or --task"),
+        (["--level", "L2", "--url", "ftp://x"], "is no http URL"),
+        (["--level", "L4", "--task", "t", "--tool-python", "D", "--tool", "evalscope", "--no-chat"], "chat endpoint"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_a_run_is_begun(words, says, tmp_path):
+    data = tmp_path / "d.jsonl"
+    data.write_text('{"question": "1 + 1?", "answer": "2"}')
+    given = [str(data) if w == "D" else w for w in words]
+    more = [] if "--url" in words else ["--url", "http://127.0.0.1:9"]
+    with pytest.raises(UsageError, match=re.escape(says)) as caught:
+        CliRunner().invoke(
+            command, ["run", str(tmp_path), *given, *more, "--workspace", str(tmp_path)], catch_exceptions=False
+        )
+    assert caught.value.mend
+    assert not (tmp_path / ".seatrial").exists()
+
+
+def test_runs_over_other_questions_are_not_compared(rung, tmp_path):
+    _, first, _ = rung()
+    (tmp_path / "sums.jsonl").write_text(
+        "\n".join(json.dumps({"question": f"{i} + 9?", "answer": "9"}) for i in range(6))
+    )
+    _, other, _ = rung()
+    words = ["compare", first["run_id"], other["run_id"], "--workspace", str(tmp_path)]
+    with pytest.raises(UsageError, match="6 of 6 questions have the same id and other words"):
+        CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+def test_a_parity_with_a_server_that_is_gone_says_so(tmp_path):
+    with StandIn(adds) as stand_in:
+        url = stand_in.url
+    with pytest.raises(EngineError, match="did not answer: connection refused") as caught:
+        served(client_at(address(url, "tiny"), 2.0), [Asked(text="x")], max_tokens=1)
+    assert "Is it up?" in caught.value.mend
 
 
 def test_an_interrupted_rung_keeps_the_answers_it_has(tmp_path):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from seatrial.core.finding import Finding
-from seatrial.core.record import from_plain
+from seatrial.core.record import from_plain, replace, to_plain
 from seatrial.core.verdict import Verdict
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.verify.common import error, loaded, note
@@ -82,45 +83,61 @@ def _change(rung: Rung, argv: tuple[str, ...], env: dict[str, str], place: str) 
 
 
 def agreement(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
-    """The comparisons, made again from the kept answers; the verdict, judged again from the comparisons."""
+    """The comparisons, made again from the kept answers; the verdict, judged again from those."""
     step = stored.step
     facts = from_plain(AgreementFacts, view.facts(step), where=f"facts of {step}")
-    wanted = judge_agreement(facts)
-    if stored.outcome.verdict is not wanted.verdict:
-        why = f"the verdict is {stored.outcome.verdict.value}, the comparisons say {wanted.verdict.value}"
-        yield error("Y216", step, f"{why}: {wanted.reason}" if wanted.reason else why)
     names = [ref.name for ref in stored.artifacts]
-    base = next((n for n in ("eager", "compiled") if f"{n}-server.log" in names), "")
-    for one in facts.comparisons:
+    mode = next((n for n in ("eager", "compiled") if f"{n}-server.log" in names), "")
+    recorded = view.facts(step).get("comparisons")
+    made: list[Agreement] = []
+    open_ends = False
+    for one, raw in zip(facts.comparisons, recorded if isinstance(recorded, list) else (), strict=True):
         place = f"{step}: {one.first} and {one.second}"
-        if one.equal + len(one.divergences) > one.prompts or len({d.prompt for d in one.divergences}) != len(
-            one.divergences
-        ):
-            yield error("Y216", place, f"{one.equal} equal and {len(one.divergences)} apart of {one.prompts} prompts")
-        yield from _again(view, one, place, base)
+        sides = [_answers(view, name, mode) for name in (one.first, one.second)]
+        if None in sides:
+            open_ends = open_ends or "step" not in raw
+            yield note(place, "the answers were not kept by the version that ran, so they were not compared again")
+            made.append(one)
+            continue
+        try:
+            first, second = (msgspec.json.decode(text, type=list[Greedy]) for text in sides if text is not None)
+            again = compare(one.first, one.second, first, second)
+        except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as exc:
+            yield error("Y216", place, f"the kept answers cannot be compared: {exc}")
+            return
+        if not _holds(to_plain(again), raw):
+            yield error("Y216", place, "the kept answers, compared again, do not come to this")
+        made.append(again)
+    if open_ends:
+        # What is rounding was judged by another rule then, and the answers to judge it anew are not there.
+        yield note(step, "the verdict was judged by an earlier rule, so it was not derived again")
+    else:
+        wanted = judge_agreement(replace(facts, comparisons=tuple(made)))
+        if stored.outcome.verdict is not wanted.verdict:
+            why = f"the verdict is {stored.outcome.verdict.value}, the comparisons say {wanted.verdict.value}"
+            yield error("Y216", step, f"{why}: {wanted.reason}" if wanted.reason else why)
     yield from _compiled(view, facts)
 
 
-def _again(view: EvidenceView, one: Agreement, place: str, other: str) -> Iterator[Finding]:
-    sides = []
-    for name in (one.first, one.second):
-        start, width = SIDES.get(name, ("base", 1))
-        if name.startswith("batch "):
-            width = int(name[6:]) if name[6:].isdigit() else 1
-        # The base start is one of the two modes, and has no log of that name.
-        if name in ("eager", "compiled") and start != other:
-            start = "base"
-        text = view.text("agreement", f"{start}-answers-{width}.json")
-        if not text:
-            yield note(place, "the answers were not kept by the version that ran, so they were not compared again")
-            return
-        try:
-            sides.append(msgspec.json.decode(text, type=list[Greedy]))
-        except (msgspec.DecodeError, msgspec.ValidationError) as exc:
-            yield error("Y216", place, f"the kept answers of {start} cannot be read: {exc}")
-            return
-    if len(sides[0]) != len(sides[1]) or compare(one.first, one.second, *sides) != one:
-        yield error("Y216", place, "the kept answers, compared again, do not come to this")
+def _answers(view: EvidenceView, name: str, mode: str) -> str | None:
+    """The kept answers of one side of a comparison, as text. `mode` is what the second start was: the base start is the
+    other one of eager and compiled, and bears no such name.
+    """
+    start, width = SIDES.get(name, ("base", 1))
+    if name.startswith("batch "):
+        width = int(name[6:]) if name[6:].isdigit() else 1
+    if name in ("eager", "compiled") and start != mode:
+        start = "base"
+    return view.text("agreement", f"{start}-answers-{width}.json") or None
+
+
+def _holds(again: Any, raw: Any) -> bool:
+    """Whether everything that was recorded is there again; a later version may say more than the one that recorded."""
+    if isinstance(raw, dict) and isinstance(again, dict):
+        return all(key in again and _holds(again[key], value) for key, value in raw.items())
+    if isinstance(raw, list) and isinstance(again, (list, tuple)):
+        return len(raw) == len(again) and all(_holds(a, r) for a, r in zip(again, raw, strict=True))
+    return bool(again == raw)
 
 
 def _compiled(view: EvidenceView, facts: AgreementFacts) -> Iterator[Finding]:

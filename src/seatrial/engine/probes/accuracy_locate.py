@@ -177,11 +177,9 @@ def compare(request, truth, rough, weights, config):
                 "suspects": [],
             }
         )
+    excuse(rows)
     tested = 0
     for row in rows:
-        outside = {r["key"] for r in rows if r["out"] and r["step"] == row["step"]}
-        judged = {r["key"] for r in rows if r["step"] == row["step"]}
-        row["excused"] = row["out"] and excused(row["key"], outside, judged)
         if tested < 3 and row["out"] and not row["excused"]:
             tested += 1
             _, at, mine, theirs, _ = both.sides(
@@ -191,6 +189,21 @@ def compare(request, truth, rough, weights, config):
             row["suspects"] = suspects.test(row, mine, theirs, at, ref, weights, config)
     seen = {key for key, _ in done}
     return rows, unmatched, [key for key in true if key not in seen]
+
+
+def excuse(rows):
+    """Mark the outputs outside that merely mean something else: what encloses them is inside, and nothing behind them
+    in the same block is outside for good (an error that goes on into the next step is one).
+    """
+    for step in {r["step"] for r in rows}:
+        mine = [r for r in rows if r["step"] == step]
+        outside, judged = {r["key"] for r in mine if r["out"]}, {r["key"] for r in mine}
+        carried = set()
+        for row in reversed(mine):
+            block = row["key"].split("#")[0] if "#" in row["key"] else row["key"].rpartition(".")[0]
+            row["excused"] = row["out"] and block not in carried and excused(row["key"], outside, judged)
+            if row["out"] and not row["excused"]:
+                carried.add(block)
 
 
 def excused(key, outside, judged):

@@ -141,8 +141,15 @@ def unleaved(mine, theirs, width):
     return min((mine, other), key=lambda m: float(numpy.linalg.norm(m - theirs)))
 
 
+def head_size(config):
+    """Features of an attention head; 0 if the configuration does not say."""
+    count = int(getattr(config, "num_attention_heads", 0) or 0)
+    return int(getattr(config, "head_dim", 0) or (getattr(config, "hidden_size", 0) // count if count else 0))
+
+
 def head_width(config):
-    return int(getattr(config, "qk_rope_head_dim", 0) or getattr(config, "head_dim", 0) or 0)
+    """Features of a head as the rotation sees it."""
+    return int(getattr(config, "qk_rope_head_dim", 0) or head_size(config))
 
 
 def router_of(key, true):

@@ -7,7 +7,8 @@ started. Refuses (EngineError) a server that does not get ready, a tool that fai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from seatrial.measure.accuracy import ladder, outside, serving
 from seatrial.measure.accuracy.dataset import Questions, read_questions
 from seatrial.measure.accuracy.read_evalscope import read_evalscope
 from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
-from seatrial.measure.accuracy.records import LEVELS, SMOKE, DatasetConfig, Level, RequestConfig, Score
+from seatrial.measure.accuracy.records import LEVELS, SMOKE, DatasetConfig, Level, Prediction, RequestConfig, Score
 from seatrial.measure.accuracy.run import FILES, read_run
 from seatrial.measure.accuracy.serving import Address
 from seatrial.targets import Target
@@ -93,6 +94,19 @@ def check_job(job: LevelJob) -> Questions | None:
         raise UsageError("evalscope asks the chat endpoint its own examples", mend="Leave --fewshot and --no-chat out.")
     if level in ("L4", "L5") and job.limit is not None:
         raise UsageError(f"level {level} asks everything", mend="Leave --limit out, or use --level L3.")
+    if job.task and not Path(job.tool_python).is_file():
+        raise UsageError(
+            f"--tool-python {job.tool_python} is no file",
+            mend=f"Name the interpreter of an environment with the tool (pip install {PACKAGES[job.tool]}).",
+        )
+    if job.task_path and not Path(job.task_path).is_dir():
+        raise UsageError(f"--task-path {job.task_path} is no folder", mend="Name the folder with the task's files.")
+    try:
+        re.compile(job.pattern)
+    except re.error as exc:
+        raise UsageError(f"--pattern {job.pattern!r} is no regular expression: {exc}", mend="Mend it.") from exc
+    if job.url:
+        serving.address(job.url, job.model)
     return read_questions(Path(job.dataset), job.asked) if job.dataset else None
 
 
@@ -144,20 +158,27 @@ def level_step(output: Path, *, server: str, version: str) -> StepResult:
     counted = f"{score.num_correct} of {score.num_total} correct"
     return StepResult(
         step=f"{STEP}{score.level}",
-        outcome=outcome_of(score),
-        summary=f"{figures or counted}: {LEVELS[score.level]}",
+        outcome=outcome_of(score, found.predictions),
+        summary=f"{figures or counted} at level {score.level}",
         facts=facts,
         attachments=(*(Attachment(name=n, path=str(output / n)) for n in FILES), *_left_by_tools(output)),
     )
 
 
-def outcome_of(score: Score) -> Outcome:
-    """L0 to L2 fail on any wrong row; from L3 on a complete run passes (the figure is judged by `check`)."""
+def outcome_of(score: Score, rows: Sequence[Prediction]) -> Outcome:
+    """L0 to L2 fail on any wrong row; from L3 on a complete run passes (the figure is judged by `check`).
+
+    Where no prompt was answered at all, nothing is known of the model: that is not wrong.
+    """
     if score.status == "partial":
         return inconclusive(score.reason)
     if score.status == "smoke" and score.num_correct != score.num_total:
+        first = next(r for r in rows if not r.correct)
+        told = f"(first: {first.id}: {first.trouble[:200]})"
+        if score.level != "L0" and score.num_no_answer == score.num_total:
+            return inconclusive(f"no prompt of {score.level} was answered {told}")
         wrong = score.num_total - score.num_correct
-        return failed(f"{wrong} of {score.num_total} answers of {score.level} are not as they must be")
+        return failed(f"{wrong} of {score.num_total} answers of {score.level} are not as they must be {told}")
     return passed()
 
 

@@ -24,7 +24,7 @@ SIGNATURES: tuple[Signature, ...] = (
     other(C, "consequence.capture-broken", r"\b(?:107030|507034|507901|507903)\b",
           "A capture or stream that an earlier failure has already broken.", "Look for the first failing operator above it.",
           matches=("error code is 107030",)),
-    other(C, "consequence.device-lost", r"task exception|rtKernelLaunch.{0,40}failed|aclrtSynchronize\w{1,40}.{0,60}error code is 5070\d\d",
+    other(C, "consequence.device-lost", r"task exception|rtKernelLaunch.{0,40}failed|[Aa]clrtSynchronize\w{1,40}.{0,60}error code is 5070\d\d|\b50704[678]\b",
           "The device's queue reports an earlier failure at the next synchronisation.", "The first E-code in plog names the kernel.",
           matches=("aclrtSynchronizeStreamWithTimeout(copy_stream), error code is 507035",)),
     other(C, "consequence.http-error", r'" 500 Internal Server Error|" 503 Service Unavailable',

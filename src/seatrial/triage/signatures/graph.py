@@ -17,7 +17,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("graph.capture-call", G, r"[Aa]clmdlRI\w{0,40}(?:Capture|Execute|Debug|Destroy)\w{0,20}|\b1070(?:25|27|30)\b.{0,120}captur|captur.{0,160}\b1070\d\d\b|not joined to the original capture stream|"
          r"capture_begin|capture_end|(?:ACL ?[Gg]raph|cuda ?graph|CUDAGraph|NPUGraph|npugraph\w{0,4}).{0,80}(?:fail|error|not support|invalid|unsupported)|[Gg]raph capture (?:failed|error)|"
          r"Input addresses for (?:acl|cuda)graphs are different|(?:operation|op) not permitted when stream is capturing|cudaErrorStreamCapture\w{0,30}|[Cc]apture (?:cuda|npu|acl) graph failed|"
-         r"update_graph_params|graph replay (?:failed|error)|persistent param only supports decode", LITERAL,
+         r"update_graph_params|graph replay (?:failed|error)|persistent param only supports decode|VllmBackend can only be called once", LITERAL,
          "An operation that cannot be captured, or a replay with other addresses or shapes than captured.", EAGER, rung="real", sources=("A23", "A25", "A27"), unless=r"npugraph_ex is not supported",
          matches=("RuntimeError: AclmdlRICaptureEnd(model_ri) error code is 107025", "E20260826 15:04:11.773 acl_graph_executor.cpp:413] stream is not joined to the original capture stream (HCCL internal stream)")),
     root("graph.task-update", G, r"RuntimeError", EXACT, "Updating the parameters of an operator inside a captured graph failed: the operator refuses what the replay gives it.", EAGER, rung="real",
