@@ -345,6 +345,14 @@ def test_an_empty_folder_an_unknown_tool_and_a_missing_file_are_refused(tmp_path
         read_results(tmp_path, "abacus")
 
 
+def test_a_folder_that_is_no_tools_own_is_not_searched_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("seatrial.measure.load.readers.MOST_FILES", 20)
+    for number in range(30):
+        (tmp_path / f"{number}.txt").write_text("")
+    with pytest.raises(FileFormatError, match="holds over 20 files"):
+        read_results(tmp_path)
+
+
 def test_more_successes_than_requests_are_refused(tmp_path):
     (tmp_path / "r.json").write_text(
         json.dumps({"completed": 9, "num_prompts": 3, "duration": 1, "request_throughput": 9})

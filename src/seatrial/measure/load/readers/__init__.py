@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from seatrial.core.errors import FileFormatError, UsageError
@@ -20,6 +21,8 @@ READERS = {
     "aiperf": aiperf,
     "seed": seed,
 }
+
+MOST_FILES = 20_000
 
 __all__ = ["READERS", "Read", "read_results"]
 
@@ -48,7 +51,7 @@ def read_results(path: Path, tool: str | None = None) -> list[Read]:
 
 def _candidates(path: Path) -> list[Path]:
     if path.is_dir():
-        files = [f for f in sorted(path.rglob("*.json")) if f.is_file() and not f.is_symlink()]
+        files = _found(path)
         # Beside the summary lie files of the same run that only its reader looks into.
         inner = {"benchmark_percentile.json", "benchmark_args.json"}
         # aiperf keeps the figures of single phases, its warm-up among them, beside those of the whole.
@@ -56,6 +59,18 @@ def _candidates(path: Path) -> list[Path]:
     if not path.is_file():
         raise FileFormatError(f"{path}: is not there", mend="Name the tool's output file or folder.")
     return [path]
+
+
+def _found(folder: Path) -> list[Path]:
+    """The JSON files under a folder, not through links; what vanishes or cannot be entered is passed over."""
+    found: list[Path] = []
+    seen = 0
+    for place, _, names in os.walk(folder):
+        seen += len(names) + 1
+        if seen > MOST_FILES:
+            raise FileFormatError(f"{folder}: holds over {MOST_FILES:,} files", mend="Name the tool's own folder.")
+        found += [Path(place, n) for n in names if n.endswith(".json")]
+    return sorted(f for f in found if f.is_file() and not f.is_symlink())
 
 
 def _checked(results: list[Metrics], file: Path) -> list[Metrics]:
