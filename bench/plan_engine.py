@@ -1,6 +1,6 @@
 """The plan beside the engine itself: KV cache specs, KV tokens and weight bytes per rank. Must hold: all equal.
 
-    python bench/plan_engine.py --engine ENGINE_PYTHON --configs FOLDER [--tp 1,2,4,8,16] [--only NAME...]
+    python bench/plan_engine.py --engine ENGINE_PYTHON --configs FOLDER [--tp 1,2,4,8,16] [--only NAME...] [--keep FILE]
 
 FOLDER holds `NAME_config.json` (and `NAME_hf_quant_config.json`) or one folder per checkpoint. The engine builds
 each model
@@ -15,6 +15,8 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+from plan_keep import line
 
 from seatrial.engine.border import ProbeSession
 from seatrial.estimate import Layout, Serving, engine_rules, read_model
@@ -54,8 +56,14 @@ def kv_row(model: Model, layout: Layout, theirs: dict) -> tuple[str, str]:
         made = pool(cache, serving, rules)
     except (Lacking, NotModelled, Uneven) as exc:
         return f"not estimated: {exc}", ""
-    mine = Counter((s.block, s.page) for s in cache.specs)
-    spec = "=" if mine == Counter((x["block_size"], x["page_bytes"]) for x in theirs["layers"].values()) else "DIFFERS"
+    mine = Counter((s.block, s.page, s.window or s.chunk) for s in cache.specs)
+    given = Counter(
+        (x["block_size"], x["page_bytes"], x.get("sliding_window") or x.get("attention_chunk_size"))
+        for x in theirs["layers"].values()
+    )
+    spec = "=" if mine == given else "DIFFERS"
+    if not given and not mine:
+        return "= none", ""
     states = []
     for row in theirs["capacity"]:
         held = capacity(made, row["memory"], theirs["max_model_len"], theirs["max_in_flight_tokens"], cache, serving)
@@ -71,6 +79,7 @@ def main() -> None:
     parser.add_argument("--tp", default="1,2,4,8,16")
     parser.add_argument("--more", action="store_true", help="also experts in parallel and three pipeline stages")
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--keep", type=Path, help="write what was answered to this file, one line per config")
     options = parser.parse_args()
     sizes = [int(x) for x in options.tp.split(",")]
     totals: Counter[str] = Counter()
@@ -89,6 +98,9 @@ def main() -> None:
                     print(f"{folder.name:<48} the engine gave no answer: {reply.trouble()[:100]}")
                     totals["no answer"] += 1
                     continue
+                if options.keep and (told := line(folder, reply.answer)):
+                    with options.keep.open("a") as stream:
+                        stream.write(told + "\n")
                 model = read_model(folder)
                 wrong = seen = 0
                 for row in reply.answer["layouts"]:
@@ -112,14 +124,14 @@ def main() -> None:
                     total = sum(p[3] for p in row["parameters"])
                     same = "=" if mine == total else why if mine is None else f"DIFFERS by {mine - total}"
                     if spec != "-":
-                        state = "equal" if spec == "=" else "not equal" if spec == "DIFFERS" else "not estimated"
+                        state = {"D": "not equal", "n": "not estimated"}.get(spec[0], "equal")
                         totals[f"KV spec {state}"] += 1
                     totals["capacity equal"] += tokens.count("=")
                     totals["capacity not equal"] += tokens.count("DIFFERS")
                     totals[
                         "weights " + ("equal" if same == "=" else "not estimated" if mine is None else "not equal")
                     ] += 1
-                    wrong += spec not in "=-" or "D" in tokens or same != "="
+                    wrong += spec not in ("=", "= none", "-") or "D" in tokens or same != "="
                     print(f"{folder.name:<48} {tp:>9} {spec:<8} {tokens:<8} {total / 2**30:>18.3f}  {same}", flush=True)
                 if seen and not wrong:
                     exact.add(folder.name)

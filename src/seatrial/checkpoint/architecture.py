@@ -6,7 +6,7 @@ In: the config's sections. Out: `Architecture`. A missing field that every engin
 from __future__ import annotations
 
 from seatrial.checkpoint.codes import BAD_VALUE, MISSING_FIELD, note
-from seatrial.checkpoint.config import MOST_LAYERS, Sections
+from seatrial.checkpoint.config import MOST_LAYERS, Sections, View
 from seatrial.checkpoint.dtypes import TORCH_NAMES
 from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.model_codes import REMOTE_CODE, REMOTE_FILE
@@ -69,9 +69,7 @@ def read_architecture(parts: Sections, remote: RemoteCode | None) -> Architectur
         text_model_type=text_type,
         text_section=text.path.rstrip("."),
         hidden_size=text.whole("architecture.hidden_size", "hidden_size", "n_embd", "d_model", "dim", least=1),
-        layers=text.whole(
-            "architecture.layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers", most=MOST_LAYERS
-        ),
+        layers=_layers(text),
         intermediate_size=_intermediate(parts),
         vocab_size=text.whole("architecture.vocab_size", "vocab_size", "padded_vocab_size", least=1)
         or top.whole("architecture.vocab_size", "vocab_size", least=1),
@@ -93,9 +91,26 @@ def read_architecture(parts: Sections, remote: RemoteCode | None) -> Architectur
     return card
 
 
+def _layers(text: View) -> int | None:
+    """The number of layers; where only the list of their kinds says so (Nemotron-H of transformers 5), its length."""
+    fact = "architecture.layers"
+    names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+    found = text.whole(fact, *names, most=MOST_LAYERS)
+    if found is None and (kinds := text.texts(fact, "layers_block_type", "layer_types")):
+        text.ledger.derived(fact, "the length of the list of the layers' kinds")
+        return len(kinds)
+    return found
+
+
 def _intermediate(parts: Sections) -> int | None:
     value = parts.text.whole_or_list(
-        "architecture.intermediate_size", "intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim", "mlp_dim"
+        "architecture.intermediate_size",
+        "intermediate_size",
+        "ffn_hidden_size",
+        "n_inner",
+        "ffn_dim",
+        "mlp_dim",
+        "decoder_ffn_dim",
     )
     return max(value, default=None) if isinstance(value, tuple) else value
 

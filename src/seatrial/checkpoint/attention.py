@@ -13,7 +13,7 @@ from collections import Counter
 import msgspec
 
 from seatrial.checkpoint.codes import note
-from seatrial.checkpoint.config import Sections, View
+from seatrial.checkpoint.config import MOST_LAYERS, Sections, View
 from seatrial.checkpoint.layers import mixer_words
 from seatrial.checkpoint.model_codes import HEADS
 from seatrial.checkpoint.rope import Rope, read_rope
@@ -27,7 +27,8 @@ class Mixer(Record):
     `kind`: MHA, GQA or MQA by heads; MLA (latent KV of `kv_lora_rank` + `rope_dim`, or one compressed head of
     `head_dim`); "gated-deltanet", "kda", "mamba", "mamba2", "linear", "conv", "recurrent" keep a `state` instead of a
     KV cache; "none" mixes nothing. `window` and `chunk` in tokens; `index_topk` tokens are picked by a sparse indexer;
-    `compress_ratio` tokens share one cache entry. Sizes in elements.
+    `compress_ratio` tokens share one cache entry. `beside`: the kind of a second mixer of the same layer, whose state
+    `state` then is (Falcon H1). Sizes in elements.
     """
 
     kind: str
@@ -44,6 +45,14 @@ class Mixer(Record):
     index_topk: int | None = None
     compress_ratio: int | None = None
     state: State | None = None
+    beside: str = ""
+
+    def parts(self) -> tuple[Mixer, ...]:
+        """The layer's mixers one by one: itself, or attention and what runs beside it."""
+        if not self.beside:
+            return (self,)
+        alone = msgspec.structs.replace(self, state=None, beside="")  # type: ignore[type-var]
+        return alone, Mixer(kind=self.beside, state=self.state)
 
     def short(self) -> str:
         """For one line: `GQA 32/8`, `MLA 512+64 sparse`, `mamba2`."""
@@ -58,6 +67,7 @@ class Mixer(Record):
             f"chunk {self.chunk}" if self.chunk else "",
             f"sparse top-{self.index_topk}" if self.index_topk else "",
             f"compressed {self.compress_ratio}:1" if self.compress_ratio else "",
+            f"beside {self.beside}" if self.beside else "",
         ]
         return " ".join([text, *filter(None, extra)])
 
@@ -103,16 +113,22 @@ def read_attention(parts: Sections, layers: int | None, hidden: int | None) -> A
             "n_heads",
             "num_heads",
             "num_query_heads",
+            "decoder_attention_heads",
             most=1_000_000,
         )
     )
     kv_heads = _kv_heads(text, heads)
     head_dim = _head_dim(text, heads, hidden)
     base = _base_mixer(text, heads, kv_heads, head_dim)
+    if text.data.get("model_type") == "falcon_h1":
+        base = msgspec.structs.replace(base, beside="mamba2", state=read_state(text, "mamba2"))  # type: ignore[type-var]
     mixers: list[Mixer] = []
     pattern: list[int] = []
-    for word in mixer_words(text, layers):
+    own = _per_layer(text)
+    for i, word in enumerate(mixer_words(text, layers)):
         mixer = _mixer(text, base, word.kind, word.window, word.chunk, word.compress_ratio, word.kv_heads)
+        if i in own and mixer.heads:
+            mixer = _altered(mixer, own[i])
         if mixer not in mixers:
             mixers.append(mixer)
         pattern.append(mixers.index(mixer))
@@ -142,6 +158,12 @@ def _largest(value: int | tuple[int, ...] | None) -> int | None:
 def _kv_heads(text: View, heads: int | None) -> int | None:
     """vLLM's order of names; without any of them, as many as heads. Falcon's multi_query means one."""
     fact = "attention.kv_heads"
+    if text.data.get("model_type") == "falcon" and not text.flag(fact, "new_decoder_architecture"):
+        # Falcon's class heeds num_kv_heads only in its new architecture; its configs may state both.
+        several = text.flag(fact, "multi_query") is False
+        text.whole(fact, "num_kv_heads", "n_head_kv", most=1_000_000)
+        text.ledger.derived(fact, "multi_query, without new_decoder_architecture")
+        return heads if several else 1
     found = _largest(
         text.whole_or_list(
             fact,
@@ -169,7 +191,7 @@ def _kv_heads(text: View, heads: int | None) -> int | None:
 
 def _head_dim(text: View, heads: int | None, hidden: int | None) -> int | None:
     fact = "attention.head_dim"
-    found = text.whole(fact, "head_dim", "hidden_size_per_head", "kv_channels", "attention_head_dim", most=1_000_000)
+    found = text.whole(fact, "head_dim", "hidden_size_per_head", "attention_head_dim", "kv_channels", most=1_000_000)
     if found:
         return found
     if heads and hidden:
@@ -235,6 +257,28 @@ def _mixer(
     if kind in ("none", "unknown"):
         return Mixer(kind=kind)
     return Mixer(kind=kind, state=read_state(text, kind))
+
+
+def _per_layer(text: View) -> dict[int, View]:
+    """`per_layer_config` (transformers 5.19): by layer, the fields in which it differs from the rest."""
+    rows = text.section("per_layer_config")
+    if rows is None:
+        return {}
+    keys = [k for k in list(rows.data)[:MOST_LAYERS] if isinstance(k, str) and k.isdecimal() and len(k) < 9]
+    return {int(key): row for key in keys if (row := rows.section(key)) is not None}
+
+
+def _altered(mixer: Mixer, row: View) -> Mixer:
+    """The layer's mixer with the fields of its own row."""
+    fact = "attention.per_layer"
+    heads = row.whole(fact, "num_attention_heads", least=1, most=1_000_000) or mixer.heads
+    kv_heads = row.whole(fact, "num_key_value_heads", least=1, most=1_000_000) or mixer.kv_heads
+    dim = row.whole(fact, "head_dim", least=1, most=1_000_000) or mixer.head_dim
+    window = row.whole(fact, "sliding_window") if "sliding_window" in row.data else mixer.window
+    kind = mixer.kind if mixer.kind == "MLA" else _by_heads(heads, kv_heads)
+    return msgspec.structs.replace(  # type: ignore[type-var]
+        mixer, kind=kind, heads=heads, kv_heads=kv_heads, head_dim=dim, window=window
+    )
 
 
 def _global_attention(text: View, base: Mixer) -> dict[str, object]:

@@ -29,6 +29,8 @@ WORDS = {
     "full_attention": "attention",
     "attention": "attention",
     "global_attention": "attention",
+    "indexed_attention": "attention",
+    "deepseek_sparse_attention": "attention",
     "sliding_attention": "sliding",
     "chunked_attention": "chunked",
     "compressed_sparse_attention": "attention",
@@ -44,6 +46,8 @@ WORDS = {
     "moe": "none",
     "mlp": "none",
 }
+# Only Mamba 2 has heads.
+MAMBA2_HEADS = {"mamba_num_heads", "mamba_n_heads", "n_mamba_heads"}
 LETTERS = {"M": "mamba", "*": "attention", "-": "none", "E": "none", "|": ""}
 FACT = "attention.pattern"
 
@@ -63,10 +67,11 @@ def mixer_words(text: View, layers: int | None) -> list[Word]:
 def stateful(text: View, kind: str) -> str:
     """`linear` and `mamba` made exact by the fields that only one of them has."""
     if kind == "linear":
+        # transformers 5.19 writes "linear_attention" for what it called "mamba" before.
         if "linear_num_value_heads" in text.data:
             return "gated-deltanet"
-        return "linear"
-    if kind == "mamba" and ("mamba_num_heads" in text.data or "mamba_n_heads" in text.data):
+        return "mamba2" if MAMBA2_HEADS & text.data.keys() else "linear"
+    if kind == "mamba" and MAMBA2_HEADS & text.data.keys():
         return "mamba2"
     return kind
 

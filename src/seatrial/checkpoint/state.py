@@ -68,10 +68,11 @@ def _delta_net(text: View) -> State:
 
 
 def _mamba2(text: View) -> State:
-    heads = text.whole("state.heads", "mamba_num_heads", "mamba_n_heads", "num_heads", most=1_000_000)
-    dim = text.whole("state.head_dim", "mamba_head_dim", "mamba_d_head", "head_dim", most=1_000_000)
+    heads = text.whole("state.heads", "mamba_num_heads", "mamba_n_heads", "n_mamba_heads", "num_heads", most=1_000_000)
+    dim = text.whole("state.head_dim", "mamba_head_dim", "mamba_d_head", "mamba_headdim", "head_dim", most=1_000_000)
     size = text.whole("state.state_size", "ssm_state_size", "mamba_d_state", "state_size", most=1_000_000)
-    groups = text.whole("state.groups", "n_groups", "mamba_n_groups", "mamba_num_groups", most=1_000_000)
+    groups_names = ("n_groups", "mamba_n_groups", "mamba_ngroups", "mamba_num_groups")
+    groups = text.whole("state.groups", *groups_names, most=1_000_000)
     kernel = text.whole("state.kernel", "conv_kernel", "mamba_d_conv", least=1)
     known = heads and dim and size and groups
     return State(

@@ -75,6 +75,9 @@ def _buckets(console: Console, plan: Plan) -> None:
 def _cache(console: Console, plan: Plan) -> None:
     if plan.cache is None or plan.pool is None:
         return
+    if not plan.pool.groups:
+        say(console, "  KV none is kept")
+        return
     kinds: dict[str, int] = {}
     for spec in plan.cache.specs:
         text = f"{spec.role} {spec.kind}: {spec.formula}"

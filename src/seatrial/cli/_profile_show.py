@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seatrial.cli.common import out
+from seatrial.cli._profile_text import line, ms, percent, table, us
+from seatrial.cli._profile_totals import show_totals
 from seatrial.core.finding import Severity
 
 if TYPE_CHECKING:
@@ -15,23 +16,6 @@ if TYPE_CHECKING:
 STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
 
-def ms(ns: float) -> str:
-    """Milliseconds with three decimals."""
-    return f"{ns / 1e6:,.3f}"
-
-
-def us(ns: float) -> str:
-    return f"{ns / 1e3:,.1f}"
-
-
-def percent(part: float) -> str:
-    return f"{100 * part:.1f} %"
-
-
-def _line(text: str, style: str = "") -> None:
-    out().print(text, style=style, markup=False, soft_wrap=True)
-
-
 def show_report(report: ProfileReport) -> None:
     """The whole report, one rank after the other."""
     for rank in report.ranks:
@@ -39,51 +23,67 @@ def show_report(report: ProfileReport) -> None:
     if report.across is not None:
         _across(report)
     for finding in report.findings:
-        _line(f"{finding.severity.value:<8}{finding.one_line()}", STYLE[finding.severity])
+        line(f"{finding.severity.value:<8}{finding.one_line()}", STYLE[finding.severity])
         if finding.next_step:
-            _line(f"        {finding.next_step}", "dim")
+            line(f"        {finding.next_step}", "dim")
 
 
 def _rank(rank: RankReport) -> None:
     name = f"rank {rank.rank}" if rank.rank >= 0 else "rank not said"
-    _line(f"{name}: {', '.join(rank.sources)} ({rank.layout}, {rank.events:,} events)", "bold")
+    line(f"{name}: {', '.join(rank.sources)} ({rank.layout}, {rank.events:,} events)", "bold")
     for device in rank.devices:
         _device(device)
     p = rank.pipeline
     if p.steps:
         empty = f", {p.empty_steps} empty ones left out" if p.empty_steps else ""
-        _line(f"  steps: {p.steps} by {p.how}{empty}")
+        line(f"  steps: {p.steps} by {p.how}{empty}")
         for phase in p.phases:
             busy = percent(phase.busy_ns / phase.total_ns) if phase.total_ns else "unknown"
-            _line(
+            line(
                 f"    {phase.phase:<9}{phase.steps:>6} steps  median {ms(phase.median_ns)} ms  p90 {ms(phase.p90_ns)}  "
                 f"longest {ms(phase.longest_ns)}  busy {busy}"
             )
     for bubble in p.bubbles[:8]:
-        _line(
+        line(
             f"  bubbles {bubble.stream}, {bubble.boundary}: {bubble.pairs} pairs, {ms(bubble.total_ns)} ms; "
             f"median {us(bubble.median_ns)} us, p90 {us(bubble.p90_ns)}, longest {us(bubble.longest_ns)}; "
             f"{bubble.overlapping} overlapping, {bubble.unpaired} unpaired"
         )
         for doing in bubble.host[:4]:
-            _line(f"    host   {percent(doing.share):>7}  {doing.name[:100]}", "dim")
+            line(f"    host   {percent(doing.share):>7}  {doing.name[:100]}", "dim")
         for doing in bubble.other_streams[:2]:
-            _line(f"    stream {percent(doing.share):>7}  {doing.name[:100]}", "dim")
+            line(f"    stream {percent(doing.share):>7}  {doing.name[:100]}", "dim")
+    table(
+        "lines of Python (of the launching or calling frame)",
+        ("time ms", "share", "calls", "mostly", "where"),
+        [
+            (
+                ms(c.total_ns),
+                percent(c.share),
+                f"{c.calls:,}",
+                c.mostly[:50],
+                f"{c.file}:{c.line} {c.function}" if c.line is not None else c.file,
+            )
+            for c in rank.code
+        ],
+    )
+    if rank.vendor is not None:
+        show_totals(rank.vendor)
 
 
 def _device(device: DeviceReport) -> None:
     t = device.times
     span = t.span_ns or 1
     name = f"device {device.device}" if device.device >= 0 else "host"
-    _line(
+    line(
         f"  {name}: span {ms(t.span_ns)} ms, busy {percent(t.busy_ns / span)}, idle {percent(t.idle_ns / span)}, "
         f"compute {percent(t.compute_ns / span)}, communication {percent(t.communication_ns / span)} "
         f"(exposed {percent(t.exposed_communication_ns / span)}, overlapped {ms(t.overlap_ns)} ms)"
     )
     b = device.bottleneck
     figures = ", ".join(f"{m.name} {m.value:.3f} {'>' if m.exceeded else '<='} {m.threshold:g}" for m in b.measures)
-    _line(f"  bottleneck: {b.kind} ({figures})")
-    _table(
+    line(f"  bottleneck: {b.kind} ({figures})")
+    table(
         f"kernels ({device.kernel_names} names)",
         ("time ms", "share", "calls", "mean us", "family", "name"),
         [
@@ -91,23 +91,23 @@ def _device(device: DeviceReport) -> None:
             for k in device.kernels
         ],
     )
-    _table(
+    table(
         "families",
         ("covered ms", "share", "calls", "family"),
         [(ms(f.covered_ns), percent(f.share), f"{f.calls:,}", f.family) for f in device.families],
     )
-    _table(
+    table(
         "communication",
         ("covered ms", "exposed ms", "calls", "name"),
         [(ms(c.covered_ns), ms(c.exposed_ns), f"{c.calls:,}", c.name[:90]) for c in device.communication[:10]],
     )
-    _table(
+    table(
         "fuse opportunities (time held, not time saved)",
         ("held ms", "found", "pattern", "fused operator"),
         [(ms(f.held_ns), f"{f.found:,}", f.pattern, f.fused) for f in device.fuse[:10]],
     )
     d = device.dispatch
-    _table(
+    table(
         "streams",
         ("busy ms", "gaps ms", "median gap us", "launches", "per ms", "stream"),
         [
@@ -117,41 +117,25 @@ def _device(device: DeviceReport) -> None:
     )
     if d.linked_launches:
         bound = percent(d.host_bound_share) if d.host_bound_share is not None else "unknown"
-        _line(
+        line(
             f"    launches: {d.linked_launches:,} tied to kernels, queued {us(d.queued_median_ns or 0)} us (median); "
             f"{bound} of idle time had no kernel waiting; "
             f"graph launches {d.graph_launches:,}, eager {d.eager_launches:,}; "
             f"{d.sync_calls:,} synchronising calls, {ms(d.sync_ns)} ms"
         )
     elif d.why:
-        _line(f"    launches: {d.why}", "dim")
+        line(f"    launches: {d.why}", "dim")
     m = device.memory
     copies = ", ".join(f"{c.name[:40]} {ms(c.total_ns)} ms ({c.calls:,})" for c in m.copies[:3]) or "no copies"
     peak = f"peak {m.peak_allocated_bytes:,} bytes" if m.peak_allocated_bytes is not None else f"allocator: {m.why}"
-    _line(f"    memory: {copies}; KV cache kernels {ms(m.kv_cache_ns)} ms ({m.kv_cache_calls:,}); {peak}")
-
-
-def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    if not rows:
-        return
-    widths = [max(len(head[i]), *(len(r[i]) for r in rows)) for i in range(len(head))]
-    _line(f"    {title}", "bold")
-
-    def cells(row: tuple[str, ...]) -> str:
-        return "  ".join(
-            c.rjust(w) if i < len(row) - 2 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        )
-
-    _line("    " + cells(head).rstrip(), "dim")
-    for row in rows:
-        _line("    " + cells(row).rstrip())
+    line(f"    memory: {copies}; KV cache kernels {ms(m.kv_cache_ns)} ms ({m.kv_cache_calls:,}); {peak}")
 
 
 def _across(report: ProfileReport) -> None:
     across = report.across
     if across is None:
         return
-    _table(
+    table(
         f"ranks at {across.matched:,} matched collectives",
         ("late mean us", "late most us", "last", "compute ms", "idle ms", "communication ms", "rank", ""),
         [
@@ -169,15 +153,15 @@ def _across(report: ProfileReport) -> None:
         ],
     )
     if across.slow_rank is not None:
-        _line(f"    slow rank: {across.slow_rank}, because of {across.because}", "bold")
+        line(f"    slow rank: {across.slow_rank}, because of {across.because}", "bold")
     else:
-        _line(f"    slow rank: none ({across.why})")
+        line(f"    slow rank: none ({across.why})")
 
 
 def show_diff(diff: Diff, top: int) -> None:
     """Families, then kernels, then what only one side has."""
     ratio = f"{diff.busy_ratio:.3f}" if diff.busy_ratio is not None else "unknown"
-    _line(f"B against A, {diff.basis}; steps {diff.steps_a} and {diff.steps_b}; busy ratio {ratio}", "bold")
+    line(f"B against A, {diff.basis}; steps {diff.steps_a} and {diff.steps_b}; busy ratio {ratio}", "bold")
 
     def cells(row: DiffRow) -> tuple[str, ...]:
         return (
@@ -196,14 +180,14 @@ def show_diff(diff: Diff, top: int) -> None:
         ("only in A", diff.only_a),
         ("only in B", diff.only_b),
     ):
-        _table(title, head, [cells(r) for r in rows[:top]])
+        table(title, head, [cells(r) for r in rows[:top]])
     p = diff.prediction
     if p is not None:
         measured = f"{p.measured:.3f}" if p.measured is not None else "unknown"
         verdict = f"{p.outcome.verdict.value} {p.outcome.reason}".rstrip()
-        _line(f"prediction for {p.pattern!r}: {p.predicted:g}, measured {measured}: {verdict}")
+        line(f"prediction for {p.pattern!r}: {p.predicted:g}, measured {measured}: {verdict}")
     for finding in diff.findings:
-        _line(f"{finding.severity.value:<8}{finding.one_line()}", STYLE[finding.severity])
+        line(f"{finding.severity.value:<8}{finding.one_line()}", STYLE[finding.severity])
 
 
 def show_join(join: Join) -> None:
@@ -212,7 +196,7 @@ def show_join(join: Join) -> None:
     def number(value: float | None, scale: float = 1.0, form: str = ",.1f") -> str:
         return format(value * scale, form) if value is not None else "-"
 
-    _table(
+    table(
         f"measured against the plan's bound, a step (rank {join.rank}, {join.context_tokens} cached tokens)",
         ("measured us", "bound us", "of bound", "MFU", "MBU", "binds", "phase", "component"),
         [
@@ -230,4 +214,4 @@ def show_join(join: Join) -> None:
         ],
     )
     for text in join.unknown:
-        _line(f"unknown  {text}", "yellow")
+        line(f"unknown  {text}", "yellow")

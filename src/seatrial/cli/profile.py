@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,10 @@ def _boundary(text: str | None) -> tuple[str, str] | None:
 )
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the columnar cache beside the trace.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page with the timeline.")
+@click.option("--explains", metavar="RUN", help="Keep the answer as a run that explains this bench run.")
+@click.option(
+    "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
+)
 @json_option
 def read_command(
     traces: tuple[Path, ...],
@@ -76,6 +81,8 @@ def read_command(
     thresholds: Path | None,
     no_cache: bool,
     html: Path | None,
+    explains: str | None,
+    workspace: Path,
     as_json: bool,
 ) -> None:
     """Say what the TRACES (files or folders, one per rank or all in one) hold."""
@@ -104,6 +111,14 @@ def read_command(
 
         write_atomic(html, page(report, opened).encode())
         err().print(f"page: {html}", markup=False)
+    if explains is not None:
+        from seatrial.evidence import open_workspace
+        from seatrial.workflow.profile import keep_profile
+
+        kept = keep_profile(
+            report, explains=explains, workspace=open_workspace(workspace, write=True), argv=tuple(sys.argv[1:])
+        )
+        err().print(f"kept as run {kept}", markup=False)
     if as_json:
         print_json(report)
     else:
@@ -112,7 +127,7 @@ def read_command(
 
 
 def _code(report: ProfileReport) -> int:
-    return EXIT_PASS if any(rank.devices for rank in report.ranks) else EXIT_INCONCLUSIVE
+    return EXIT_PASS if any(rank.devices or rank.vendor for rank in report.ranks) else EXIT_INCONCLUSIVE
 
 
 @command.command("families")

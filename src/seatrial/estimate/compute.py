@@ -16,6 +16,7 @@ from typing import Any
 from seatrial.checkpoint.attention import Mixer
 from seatrial.core.record import Record
 from seatrial.estimate.engine_rules import EngineRules
+from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.kv_layers import element_bytes, head_bytes, kv_cache, kv_heads_on_rank, latent_bytes, state_bytes
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.matrices import Matrix
@@ -284,9 +285,12 @@ def _mixings(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
         layers = attention.count(i)
         if mixer.kind == "none" or not layers:
             continue
-        if mixer.state is not None:
-            made.append(_recurrent(model, mixer, layers, layout, serving, rules))
-        elif mixer.kind == "MLA" and mixer.kv_lora_rank:
+        for part in mixer.parts():
+            if part.state is not None:
+                made.append(_recurrent(model, part, layers, layout, serving, rules))
+        if mixer.state is not None and not mixer.beside:
+            continue
+        if mixer.kind == "MLA" and mixer.kv_lora_rank:
             made.append(_latent(model, mixer, layers, layout, dtype, rules))
         elif mixer.kind in ("GQA", "MQA", "MHA"):
             dim = need(mixer.head_dim, "head_dim")
@@ -311,13 +315,15 @@ def _latent(model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str,
     nope, value = need(mixer.nope_dim, "qk_nope_head_dim"), need(mixer.value_head_dim, "v_head_dim")
     index = model.card.attention
     topk = mixer.index_topk or 0
-    index_flops = 2.0 * (index.index_heads or 0) * (index.index_head_dim or 0) if topk else 0.0
+    # Layers that use an earlier layer's choice have no indexer: what it costs is shared out over all.
+    own = 1 - len(without_indexer(model)) / model.layers() if topk else 0.0
+    index_flops = own * 2.0 * (index.index_heads or 0) * (index.index_head_dim or 0) if topk else 0.0
     return Mixing(
         part="attention core", kind="pairs", layers=layers, pair_flops=2 * heads * (nope + rope + value),
         absorbed_pair_flops=2 * heads * (rank + rope + rank), kv_bytes=latent_bytes(model, dtype, mixer, rules),
         topk=topk,
         index_pair_flops=index_flops,
-        index_bytes=(index.index_head_dim or 0) + (index.index_head_dim or 0) // 128 * 4 if topk else 0,
+        index_bytes=int(own * ((index.index_head_dim or 0) + (index.index_head_dim or 0) // 128 * 4)),
     )  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def read_answer(reply: dict[str, Any]) -> EngineAnswer:
         told.update(dict.fromkeys(f"{k}: {v}" for k, v in row["placeholders"].items()))
         block, dtype = row["kv"]["block_size"], row["kv"]["cache_dtype"]
         aligned = row["kv"]["mamba_cache_mode"] == "align"
-        specs += [_spec(name, spec, aligned) for name, spec in row["kv"]["layers"].items()]
+        step = row["kv"].get("max_num_batched_tokens")
+        specs += [_spec(name, spec, aligned, step) for name, spec in row["kv"]["layers"].items()]
     engine = reply["engine"]
     note = f"weights and cache as vLLM {engine['vllm']} itself builds them on {reply['platform']['device_type']}"
     return EngineAnswer(
@@ -74,7 +75,7 @@ def read_answer(reply: dict[str, Any]) -> EngineAnswer:
     )
 
 
-def _spec(name: str, spec: dict[str, Any], aligned: bool) -> CacheSpec:
+def _spec(name: str, spec: dict[str, Any], aligned: bool, step: int | None) -> CacheSpec:
     kind = KINDS.get(spec["kind"])
     if kind is None:
         raise EngineError(f"the engine's cache spec {spec['kind']} of {name} is of a kind that the plan does not know")
@@ -93,5 +94,5 @@ def _spec(name: str, spec: dict[str, Any], aligned: bool) -> CacheSpec:
     return CacheSpec(
         layer=number, role=role, kind=kind, block=spec["block_size"], page=spec["page_bytes"],
         content=spec["page_bytes"], merge=merge, formula=f"the engine's {spec['kind']}: {spec['page_bytes']}",
-        window=window, chunk=chunk, states=states,
+        window=window, chunk=chunk, states=states, encoder=step if kind == "cross" else None,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from seatrial.core.record import Record
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.kv_layers import CacheSpec, KvCache
 from seatrial.estimate.layout import Serving
-from seatrial.estimate.model import NotModelled, altered
+from seatrial.estimate.model import NotModelled, altered, need
 
 FULL = ("full", "mla")
 
@@ -145,7 +145,7 @@ def blocks_of(spec: CacheSpec, length: int, in_flight: int, cache: KvCache, serv
     if spec.kind == "chunk":
         return -(-min((spec.chunk or 0) + in_flight, length) // spec.block)
     if spec.kind == "cross":
-        return -(-(serving.encoder_tokens or 0) // spec.block)
+        return -(-need(spec.encoder, "encoder tokens", "of the cross-attention are not known") // spec.block)
     return -(-length // spec.block)
 
 

@@ -12,9 +12,13 @@ from math import lcm, prod
 from typing import Literal
 
 from seatrial.checkpoint.attention import Mixer
+from seatrial.checkpoint.config import MOST_LAYERS
 from seatrial.core.errors import UsageError
-from seatrial.core.record import Record
+from seatrial.core.record import Record, replace
+from seatrial.estimate.draft import draft_layers, draft_mixer
+from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_rules import EngineRules
+from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.model import DTYPE_BYTES, Lacking, Model, NotModelled, need
 
@@ -26,12 +30,30 @@ PER_HEAD = {"int8_per_token_head": (8, 4), "fp8_per_token_head": (8, 4), "int4_p
 DS_MLA = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 
 
+# The families for which the engine caches MLA's latent (vLLM 0.32's `is_deepseek_mla`); any other that has one computes
+# K and V of every head from it and caches those, V padded to K's size (MiniCPM3, DeepSeek's class without MLA).
+LATENT = {
+    "axk1", "deepseek_v2", "deepseek_v3", "deepseek_v32", "deepseek_v4", "deepseek_v41", "dots3_note", "glm5_next",
+    "glm5_next_text", "glm_moe_dsa", "glm4_moe_lite", "kimi_k2", "kimi_linear", "longcat_flash", "pangu_ultra_moe",
+    "bailing_hybrid", "hy_v4",
+}  # fmt: skip
+# Tokens between two kept states of a model without any attention: the engine's default block size, taken before the
+# platform chooses its own (vLLM 0.32, models/config.py).
+STATE_BLOCK = 16
+# Families whose window is one token longer in the engine than in config.json (commandr.py, cohere2_moe.py).
+ONE_MORE = ("cohere2", "cohere2_moe")
+# Families whose caches follow rules of their own that are not written here.
+UNREAD = {
+    "inkling_text": "inkling_text: windows with sizes of their own, and convolution states beside attention",
+}
+
+
 class CacheSpec(Record):
     """One layer's cache. `merge` is equal for layers that can share a group with one page size.
 
     `block` in tokens, `page` and `content` in bytes per block of one layer on one rank. `states`: how many states one
     request holds (with prefix caching also those at block borders; Mamba 2 one more, for its prefill checkpoint).
-    `formula` is what `content` was made from.
+    `formula` is what `content` was made from; `encoder` how many of an encoder's tokens are kept (cross-attention).
     """
 
     layer: int
@@ -45,6 +67,7 @@ class CacheSpec(Record):
     window: int | None = None
     chunk: int | None = None
     states: int = 1
+    encoder: int | None = None
 
 
 class KvCache(Record):
@@ -64,9 +87,17 @@ class KvCache(Record):
 def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules) -> KvCache:
     """All layers of the language model; raises Lacking or NotModelled."""
     attention = model.card.attention
+    if none := keeps_no_cache(model):
+        told = check_block(serving, rules, False)
+        block = serving.block_size or rules.block
+        return KvCache(specs=(), block=block, state_aligned=False, dtype=serving.kv_dtype, notes=(*told, none))
+    if kind := UNREAD.get(model.kind()):
+        raise NotModelled(kind)
     if not attention.pattern:
         raise Lacking("num_attention_heads", "config.json does not say what the layers' attention is")
-    kinds = [attention.mixers[i] for i in attention.pattern]
+    mixers = [as_cached(model, m) for m in attention.mixers]
+    kinds = own_layers(model, mixers)
+    crossed = crosses(model)
     dtype = _cache_dtype(model, serving)
     mla = any(m.kind == "MLA" for m in kinds)
     if any(m.compress_ratio is not None for m in kinds):
@@ -77,9 +108,11 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     told = check_block(serving, rules, mla)
     if mla and rules.platform == "cpu":
         block = rules.mla_block
-    states = [state_bytes(model, m, layout.tp, serving, rules) for m in kinds if m.state is not None]
+    states = [state_bytes(model, p, layout.tp, serving, rules) for m in kinds for p in m.parts() if p.state is not None]
     aligned = bool(states) and serving.prefix_caching
     padded: int | None = None
+    if states and not any(m.kind in (*HEADS, "MLA") for m in kinds):
+        block = serving.block_size or STATE_BLOCK
     if states and any(m.kind in (*HEADS, "MLA") for m in kinds):
         block, padded = _align(model, kinds, dtype, layout.tp, block, max(states), mla, rules)
     shared = _shared_layers(model)
@@ -87,9 +120,62 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     for i, mixer in enumerate(kinds):
         if i in shared:
             continue
-        specs += _layer(model, i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
-    notes = (f"layers {min(shared)} and above use the cache of an earlier layer",) if shared else ()
+        for part in mixer.parts():
+            made = _layer(model, i, part, dtype, layout.tp, block, padded, serving, rules, aligned)
+            specs += made
+            specs += [_crossed(s, serving, rules) for s in made if crossed]
+    notes: tuple[str, ...] = (f"layers {min(shared)} and above use the cache of an earlier layer",) if shared else ()
+    drafting = draft_layers(model, serving)
+    chosen = draft_mixer(model) if drafting else None
+    for i in range(drafting if chosen is not None else 0):
+        mixer = mixers[chosen or 0]
+        found = _layer(model, len(kinds) + i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
+        specs += [replace(s, role=f"draft {s.role}") for s in found]
+    if serving.spec_tokens and (not drafting or chosen is None):
+        notes += ("the cache of a separate draft model is not counted",)
     return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=(*told, *notes))
+
+
+def as_cached(model: Model, mixer: Mixer) -> Mixer:
+    """The mixer as the engine caches it: by heads where it does not know the family's latent."""
+    if mixer.kind != "MLA" or mixer.kv_lora_rank is None or model.kind() in LATENT:
+        return mixer
+    dim = need(mixer.nope_dim, "qk_nope_head_dim") + need(mixer.rope_dim, "qk_rope_head_dim")
+    return replace(mixer, kind="MHA", kv_heads=mixer.heads, head_dim=dim, value_head_dim=dim, index_topk=None)
+
+
+def own_layers(model: Model, mixers: list[Mixer]) -> list[Mixer]:
+    """One mixer per layer that can keep a cache, as the engine counts them; the model's layers for most families."""
+    if model.kind() == "hrm_text":
+        # HRM's two stacks run in cycles, and each pass of a layer keeps a cache of its own; one KV head for each head.
+        names = ("num_layers_per_stack", "H_cycles", "L_cycles")
+        stack, slow, fast = (need(model.number(n), n) for n in names)
+        return [replace(mixers[0], kv_heads=mixers[0].heads)] * min(stack * slow * (fast + 1), MOST_LAYERS)
+    found = [mixers[i] for i in model.card.attention.pattern]
+    if model.kind() == "zamba2":
+        # Its Mamba layers, and attention blocks of shared weights with a cache for each place where one is used.
+        places = model.text().get("hybrid_layer_ids")
+        if not isinstance(places, list):
+            raise Lacking("hybrid_layer_ids", "is missing from config.json")
+        card = model.card.attention
+        shared = Mixer(kind="MHA", heads=card.heads, kv_heads=card.kv_heads, head_dim=card.head_dim)
+        found += [shared] * min(len(places), MOST_LAYERS)
+    return found
+
+
+def crosses(model: Model) -> bool:
+    """Whether each layer also attends to an encoder and caches its keys and values."""
+    if not model.config.get("is_encoder_decoder"):
+        return False
+    if model.kind() != "whisper":
+        raise NotModelled(f"is_encoder_decoder: the cross-attention of {model.kind()} was not read from an engine")
+    return True
+
+
+def _crossed(spec: CacheSpec, serving: Serving, rules: EngineRules) -> CacheSpec:
+    """The cache of cross-attention beside a layer's own: equal pages, as many tokens as the encoder may take."""
+    tokens = serving.encoder_tokens or serving.max_num_batched_tokens or rules.batched_tokens
+    return replace(spec, role="cross-attention", kind="cross", merge=f"cross {spec.merge}", encoder=tokens)
 
 
 def check_block(serving: Serving, rules: EngineRules, mla: bool) -> tuple[str, ...]:
@@ -295,23 +381,25 @@ def _layer(
     sizes = f"{heads} {dim} {dim_v} {dtype}"
     own = block
     kind: Kind = "full"
-    if mixer.window:
+    window = mixer.window
+    if window:
         kind = "window"
+        window += model.kind() in ONE_MORE
         own = max(rules.kernel_block, block // rules.kernel_block * rules.kernel_block)
     elif mixer.chunk:
         kind = "chunk"
     return [
         CacheSpec(
             layer=index, role="attention", kind=kind, block=own, page=own * token, content=own * token,
-            merge=f"{kind} {mixer.window or ''}{mixer.chunk or ''} {own} {sizes}", formula=formula,
-            window=mixer.window, chunk=mixer.chunk,
+            merge=f"{kind} {window or ''}{mixer.chunk or ''} {own} {sizes}", formula=formula,
+            window=window, chunk=mixer.chunk,
         )
     ]  # fmt: skip
 
 
 def _latent(model: Model, index: int, mixer: Mixer, dtype: str, block: int, rules: EngineRules) -> list[CacheSpec]:
     token = latent_bytes(model, dtype, mixer, rules)
-    leads = mixer.index_topk is not None
+    leads = mixer.index_topk is not None and index not in without_indexer(model)
     specs = [
         CacheSpec(
             layer=index, role="attention", kind="mla", block=block, page=block * token, content=block * token,

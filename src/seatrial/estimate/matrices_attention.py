@@ -5,6 +5,7 @@ layers.
 from __future__ import annotations
 
 from seatrial.checkpoint.attention import Mixer
+from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.matrices import Matrix, linear, vector
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, need
 
@@ -88,6 +89,9 @@ def _latent(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]
     if mixer.index_topk:
         attention = model.card.attention
         count, dim = need(attention.index_heads, "index_n_heads"), need(attention.index_head_dim, "index_head_dim")
+        shared = without_indexer(model)
+        layers = tuple(i for i in layers if i not in shared)
+    if mixer.index_topk and layers:
         made += [
             linear("indexer", "self_attn.indexer.wq_b", count * dim, q_rank or hidden, layers, "none"),
             Matrix(

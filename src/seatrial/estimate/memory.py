@@ -1,9 +1,7 @@
 """Memory of one device as buckets, each with its source: what the engine may use, what it needs, what is left for KV.
 
-In: a model, a layout, how it is served, the device's memory, what earlier runs calibrated. Out: `Memory`. Bytes here
-are
-per device, of the fullest pipeline stage. A bucket that nobody can state is unknown with its reason, and the margin
-says
+In: a model, a layout, how it is served, the device's memory, what earlier runs calibrated. Out: `Memory`. Bytes are per
+device, of the fullest pipeline stage. A bucket that nobody can state is unknown with its reason, and the margin says
 what stands in for it.
 """
 
@@ -14,6 +12,7 @@ from typing import Literal
 from seatrial.core.quantity import Quantity, Source, unknown
 from seatrial.core.record import Record
 from seatrial.estimate.calibrate import Calibration
+from seatrial.estimate.draft import draft_bytes, draft_layers
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.model import Model
@@ -67,15 +66,7 @@ def memory(
         _runtime(calibration),
     ]
     if serving.spec_tokens:
-        made.append(
-            Bucket(
-                name="speculative",
-                amount=unknown(
-                    "bytes", "the draft layers' weights are in the headers only; their cache is in the KV figure"
-                ),
-                how=f"{serving.spec_tokens} drafted tokens",
-            )
-        )
+        made.append(_speculative(model, layout, serving))
     total = device.value
     budget = serving_budget(serving, total)
     known = sum(int(b.amount.value) for b in made if b.amount.value is not None)
@@ -134,6 +125,21 @@ def _activations(
         note = f"formula {formula} x {factor.value:.3g} ({factor.note})"
         amount = Quantity(value=int(formula * factor.value), unit="bytes", source=Source.DERIVED, note=note)
     return Bucket(name="activations", amount=amount, how=how)
+
+
+def _speculative(model: Model, layout: Layout, serving: Serving) -> Bucket:
+    """The draft layers' weights; their cache is among the KV layers."""
+    layers = draft_layers(model, serving)
+    found = draft_bytes(model, layout, serving)
+    if found is None:
+        why = "config.json declares no draft layers: a separate draft's weights and cache are not counted"
+        if layers:
+            why = f"the form of {model.kind()}'s draft layers was not read from an engine"
+        amount = unknown("bytes", why)
+    else:
+        note = f"{layers} draft layer{'s' if layers > 1 else ''} like the last one; the head is the model's"
+        amount = Quantity(value=found, unit="bytes", source=Source.DERIVED, note=note)
+    return Bucket(name="speculative", amount=amount, how=f"{serving.spec_tokens} drafted tokens")
 
 
 def _graphs(serving: Serving, calibration: Calibration) -> Bucket:

@@ -17,6 +17,7 @@ from seatrial.core.quantity import Quantity
 from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.estimate.calibrate import Calibration
+from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_answer import EngineAnswer
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.header_weights import check, header_weights
@@ -59,8 +60,7 @@ class Answer(Record):
 
 class Most(Record):
     """What is possible at most: `tokens` as the engine would log them; with the margin kept, requests of the asked
-    length
-    and the longest context at the asked number of requests (both per replica). None: unknown."""
+    length and the longest context at the asked number of requests (both per replica). None: unknown, or no KV cache."""
 
     tokens: int | None
     requests: int | None
@@ -109,6 +109,10 @@ def make_plan(
     """
     length, notes = _length(model, serving)
     serving = altered(serving, max_model_len=length)
+    if serving.max_num_batched_tokens is None and keeps_no_cache(model) and length > rules.batched_tokens:
+        # Without a cache a request passes in one step: the engine raises its default to the longest (arg_utils.py).
+        serving = altered(serving, max_num_batched_tokens=length)
+        notes.append(f"--max-num-batched-tokens was left out: {length}, since a request passes in one step")
     asked = Asked(
         length=length,
         requests=-(-(requests or 1) // layout.dp),
@@ -141,11 +145,13 @@ def make_plan(
     answer = _answer(made, have, asked, cache, flight, asked.length, asked.requests)
     context = model.card.context.value
     baseline = None
-    if context is None or context >= BASELINE_LENGTH:
+    if not made.groups:
+        notes.append(f"baseline {BASELINE_LENGTH} x {BASELINE_REQUESTS}: not applicable, there is no KV cache")
+    elif context is None or context >= BASELINE_LENGTH:
         baseline = _answer(made, have, asked, cache, flight, BASELINE_LENGTH, BASELINE_REQUESTS)
     else:
         notes.append(f"baseline {BASELINE_LENGTH} x {BASELINE_REQUESTS}: not applicable, the context is {context}")
-    held = None if room is None else capacity(made, room, length, flight, cache, serving)
+    held = None if room is None or not made.groups else capacity(made, room, length, flight, cache, serving)
     return Plan(
         checkpoint=str(model.card.folder),
         asked=asked,
@@ -229,8 +235,11 @@ def _stage_cache(cache: KvCache, layout: Layout, model: Model) -> KvCache:
     if layout.pp == 1:
         return cache
     stages = layout.stage_layers(model.layers())
-    most = max(stages, key=lambda r: sum(s.page for s in cache.specs if s.layer in r))
-    return altered(cache, specs=tuple(s for s in cache.specs if s.layer in most))
+    if model.kind() in ("hrm_text", "zamba2"):
+        raise NotModelled(f"pipeline stages of {model.kind()}: which of its caches a stage holds was not read")
+    # Draft layers are numbered after the last one, and belong to the last stage.
+    held = [[s for s in cache.specs if s.layer in r or (r is stages[-1] and s.layer >= r.stop)] for r in stages]
+    return altered(cache, specs=tuple(max(held, key=lambda specs: sum(s.page for s in specs))))
 
 
 def _answer(made: Pool, have: Memory, asked: Asked, cache: KvCache, flight: int, length: int, requests: int) -> Answer:
@@ -249,8 +258,9 @@ def _answer(made: Pool, have: Memory, asked: Asked, cache: KvCache, flight: int,
     if asked.serving.kv_bytes is not None:
         level = "pass" if needed <= room else "fail"
     lacking = f"; {', '.join(have.unknown)} unknown, covered by the margin" if have.unknown else ""
+    kept = "" if made.groups else "; no KV cache is kept, a step holds what --max-num-batched-tokens allows"
     words = {
-        "pass": "fits with the margin kept" + lacking,
+        "pass": "fits with the margin kept" + lacking + kept,
         "risk": "fits only without the margin" + lacking,
         "fail": f"needs {needed} bytes of KV cache per device, {max(room, 0)} are there",
     }

@@ -96,7 +96,8 @@ def test_a_partial_rung_is_inconclusive_evidence(rung, tmp_path):
     code, document, run = rung(lambda prompt, n: adds(prompt, n) if n <= 3 else None)
     assert (code, document["verdict"], document["status"]) == (3, "inconclusive", "partial")
     assert run.last("finished").body["verdict"] == "inconclusive"
-    assert not accuracy_from(open_workspace(tmp_path, write=False), run.run_id, "d").passed
+    with pytest.raises(UsageError, match="inconclusive"):
+        accuracy_from(open_workspace(tmp_path, write=False), run.run_id, "d")
     assert read_kept(run).score.num_no_answer == 3
 
 

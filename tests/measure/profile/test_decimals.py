@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seatrial.measure.profile.readers.decimals import FLOAT_LIMIT, from_floats, parse
@@ -22,6 +22,7 @@ def exact(text, places=3):
     return int((Decimal(text) * 10**places).to_integral_value(rounding=ROUND_HALF_UP))
 
 
+@example(["9000000000000000.0005", "-9000000000000000.0005"], "")
 @given(st.lists(plain, min_size=1, max_size=40), st.sampled_from(["", "\t", '"', " "]))
 def test_every_decimal_is_parsed_to_the_nearest_nanosecond(texts, around):
     found = parse("\n".join(around + t + around for t in texts).encode())

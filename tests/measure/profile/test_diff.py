@@ -50,6 +50,32 @@ def test_a_prediction_is_held_against_the_measurement(diff, predicted, verdict):
     assert found.prediction.outcome.verdict is verdict
 
 
+def shaped(write, name, shapes, gemm=1000):
+    """Ten steps of a product on these shapes in turn, and a small kernel whose shape is always another."""
+    events = []
+    for i in range(10):
+        at = T0 + i * 10_000
+        events.append(("execute_context_0(0)_generation_4(4)", "user_annotation", 1, 1, at, 5000))
+        dims = {"Input Dims": shapes[i % len(shapes)]}
+        events.append(("MatMulV3", "kernel", 0, 7, at, gemm, dims))
+        events.append(("Cast", "kernel", 0, 7, at + 3000, 5, {"Input Dims": [[hash(name) % 97, i]]}))
+    return write(events, name=f"{name}.pt.trace.json")
+
+
+def test_the_same_kernel_on_other_shapes_is_no_fair_pair(write, answer):
+    sides = [
+        answer(shaped(write, name, shapes), top=10_000)
+        for name, shapes in (("a", [[[4, 64]]]), ("b", [[[4, 64]], [[8, 64]]]), ("c", [[[4, 64]]]))
+    ]
+    found = compare(sides[0], sides[1], target="MatMul", predicted=1.0)
+    (finding,) = found.findings
+    assert finding.place == "shapes"
+    assert "MatMulV3: 50% of the calls" in finding.message
+    assert "Cast" not in finding.message
+    assert found.prediction.outcome.verdict is Verdict.INCONCLUSIVE
+    assert compare(sides[0], sides[2]).findings == ()
+
+
 @pytest.mark.parametrize(
     ("a", "b", "word"), [({"steps": 10}, {"steps": 14}, "10 against 14"), ({}, {"batch": 8}, "4 against 8")]
 )

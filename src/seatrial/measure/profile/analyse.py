@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from seatrial.core.finding import Finding
+from seatrial.core.record import replace
 from seatrial.measure.profile import codes
 from seatrial.measure.profile.bottleneck import bottleneck
+from seatrial.measure.profile.code import code_rows
 from seatrial.measure.profile.dispatch import dispatch
 from seatrial.measure.profile.events import DEVICE_WORK, EventTable, Kind, Trace
 from seatrial.measure.profile.fuse import fuse_rows
@@ -26,6 +28,8 @@ from seatrial.measure.profile.summary import (
     work_of,
 )
 from seatrial.measure.profile.thresholds import Thresholds, load_thresholds
+from seatrial.measure.profile.vendor.check import check_totals
+from seatrial.measure.profile.vendor.tables import VendorTables
 
 HOST = -1
 
@@ -125,6 +129,9 @@ def _rank(
     found, segmentation = pipeline(table, works, marker, boundary)
     if segmentation.why and works:
         findings.append(codes.no_steps(place, segmentation.why))
+    vendor = trace.vendor
+    if vendor is not None:
+        findings += check_totals(table, vendor, place)
     return RankReport(
         rank=trace.rank,
         sources=trace.sources,
@@ -138,6 +145,17 @@ def _rank(
         operators=operators(table, top),
         pipeline=found,
         counts=trace.counts,
+        code=code_rows(table, top),
+        vendor=_cut(vendor, top) if vendor is not None else None,
+    )
+
+
+def _cut(tables: VendorTables, top: int) -> VendorTables:
+    """The tables with the heaviest `top` rows of those that have a row for every operator."""
+    return replace(
+        tables,
+        operators=tuple(sorted(tables.operators, key=lambda r: (-r.total_ns, r.type))[:top]),
+        host_operators=tables.host_operators[:top],
     )
 
 

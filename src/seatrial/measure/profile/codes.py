@@ -162,6 +162,35 @@ def cache_not_written(place: str, why: str) -> Finding:
     return Finding(code="T016", severity=Severity.INFO, place=place, message=f"the cache was not written: {why}")
 
 
+def only_totals(place: str) -> Finding:
+    return Finding(
+        code="T018",
+        severity=Severity.WARNING,
+        place=place,
+        message="only the profiler's own totals are there: no overlap, gap, step or bubble can be told from them",
+        next_step="Give the folder with trace_view.json, kernel_details.csv or op_summary_*.csv too.",
+    )
+
+
+def totals_differ(place: str, what: str) -> Finding:
+    return Finding(
+        code="T019",
+        severity=Severity.WARNING,
+        place=place,
+        message=f"the profiler's own totals are not those of the events read: {what}",
+        next_step="See whether slices of the table or steps of the capture are missing; the events were analysed.",
+    )
+
+
+def not_read(place: str, names: tuple[str, ...]) -> Finding:
+    return Finding(
+        code="T020",
+        severity=Severity.INFO,
+        place=place,
+        message=f"tables that nothing here reads: {', '.join(names[:16])}{', ...' if len(names) > 16 else ''}",
+    )
+
+
 def left_out(place: str) -> Finding:
     return Finding(
         code="T017",

@@ -13,7 +13,11 @@ from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.measure.profile import codes
 from seatrial.measure.profile.records import DeviceReport, ProfileReport, RankReport
+from seatrial.measure.profile.vendor.tables import OperatorTotal
 
+# Shapes are compared of the kernels that hold this part of a side's time, and by the share of calls that have them.
+SHAPES_FROM = 0.01
+SAME_SHAPES = 0.05
 # Captures of the same work still differ by a few calls at the edges of the window.
 SAME_STEPS = 0.02
 
@@ -102,7 +106,7 @@ def _devices(report: ProfileReport) -> list[DeviceReport]:
 
 
 def _busy(report: ProfileReport) -> int:
-    return sum(d.times.busy_ns for d in _devices(report))
+    return sum(d.times.busy_ns for d in _devices(report)) + sum(row.total_ns for row in _totals(report))
 
 
 def _steps(report: ProfileReport) -> int:
@@ -113,11 +117,9 @@ def _kernels(report: ProfileReport, steps: int) -> dict[str, tuple[str, Side]]:
     out: dict[str, tuple[str, Side]] = {}
     for device in _devices(report):
         for k in device.kernels:
-            before = out.get(k.name)
-            calls = k.calls + (before[1].calls if before else 0)
-            own = k.self_ns + (before[1].self_ns if before else 0)
-            side = Side(calls=calls, self_ns=own, per_step_ns=own / steps if steps else None)
-            out[k.name] = (k.family, side)
+            _add(out, k.name, k.family, k.calls, k.self_ns, steps)
+    for row in _totals(report):
+        _add(out, row.type, row.family, row.calls, row.total_ns, steps)
     return out
 
 
@@ -125,11 +127,23 @@ def _families(report: ProfileReport, steps: int) -> dict[str, tuple[str, Side]]:
     out: dict[str, tuple[str, Side]] = {}
     for device in _devices(report):
         for f in device.families:
-            before = out.get(f.family)
-            calls = f.calls + (before[1].calls if before else 0)
-            own = f.covered_ns + (before[1].self_ns if before else 0)
-            out[f.family] = (f.family, Side(calls=calls, self_ns=own, per_step_ns=own / steps if steps else None))
+            _add(out, f.family, f.family, f.calls, f.covered_ns, steps)
+    for row in _totals(report):
+        _add(out, row.family, row.family, row.calls, row.total_ns, steps)
     return out
+
+
+def _totals(report: ProfileReport) -> list[OperatorTotal]:
+    """The profiler's own sums, of the ranks that have nothing else."""
+    return [row for rank in report.ranks if not rank.devices and rank.vendor for row in rank.vendor.operators]
+
+
+def _add(rows: dict[str, tuple[str, Side]], name: str, family: str, calls: int, self_ns: int, steps: int) -> None:
+    """Count these calls in the row of that name."""
+    before = rows.get(name)
+    if before is not None:
+        calls, self_ns = calls + before[1].calls, self_ns + before[1].self_ns
+    rows[name] = (family, Side(calls=calls, self_ns=self_ns, per_step_ns=self_ns / steps if steps else None))
 
 
 def _compared(side: Side | None) -> float:
@@ -178,10 +192,51 @@ def _fairness(a: ProfileReport, b: ProfileReport) -> list[Finding]:
     if batch[0] and batch[1] and batch[0] != batch[1]:
         said_a, said_b = _said(batch[0]), _said(batch[1])
         out.append(codes.not_a_fair_pair("batches", f"requests in a decode step {said_a} against {said_b}"))
+    shapes = _other_shapes(a, b)
+    if shapes:
+        more = f", and {len(shapes) - 3} more" if len(shapes) > 3 else ""
+        out.append(codes.not_a_fair_pair("shapes", "; ".join(shapes[:3]) + more))
     kinds = ({r.layout for r in a.ranks}, {r.layout for r in b.ranks})
     if kinds[0] != kinds[1]:
         out.append(codes.not_a_fair_pair("profilers", f"{sorted(kinds[0])} against {sorted(kinds[1])}"))
     return out
+
+
+def _other_shapes(a: ProfileReport, b: ProfileReport) -> list[str]:
+    """What is said of every kernel that weighs something and ran on other input shapes in B, the heaviest first.
+
+    Only where both sides recorded shapes. The distance is the part of the calls that would have to change theirs.
+    """
+    sides = [_shape_shares(a), _shape_shares(b)]
+    whole = sum(own for own, _ in sides[0].values()) or 1
+    out = []
+    for name, (own, before) in sorted(sides[0].items(), key=lambda item: -item[1][0]):
+        after = sides[1].get(name, (0, {}))[1]
+        if own < SHAPES_FROM * whole or not before or not after:
+            continue
+        far = sum(abs(before.get(s, 0.0) - after.get(s, 0.0)) for s in before.keys() | after.keys()) / 2
+        if far > SAME_SHAPES:
+            most = [max(side, key=lambda s: (side[s], s)) or "none" for side in (before, after)]
+            out.append(f"{name[:60]}: {far:.0%} of the calls, mostly {most[0][:60]} against {most[1][:60]}")
+    return out
+
+
+def _shape_shares(report: ProfileReport) -> dict[str, tuple[int, dict[str, float]]]:
+    """Self time of every kernel, and which part of its calls had which shapes; the rare ones together."""
+    times: dict[str, int] = {}
+    calls: dict[str, dict[str, int]] = {}
+    for device in _devices(report):
+        for k in device.kernels:
+            times[k.name] = times.get(k.name, 0) + k.self_ns
+            mine = calls.setdefault(k.name, {})
+            for s in k.shapes:
+                mine[s.shapes] = mine.get(s.shapes, 0) + s.calls
+            if k.shapes:
+                rest = k.calls - sum(s.calls for s in k.shapes)
+                mine["(rarer)"] = mine.get("(rarer)", 0) + rest
+    return {
+        name: (times[name], {s: n / sum(mine.values()) for s, n in mine.items() if n}) for name, mine in calls.items()
+    }
 
 
 def _mix(report: ProfileReport) -> dict[str, float]:

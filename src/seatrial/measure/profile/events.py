@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seatrial.core.finding import Finding
+from seatrial.measure.profile.vendor.tables import VendorTables
 
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
@@ -110,7 +111,10 @@ class MemoryPoints:
 
 @dataclass(kw_only=True)
 class Trace:
-    """One rank's profile. `rank` is -1 where nothing says it; `epoch_ns`, the clock's zero in Unix time, then 0."""
+    """One rank's profile. `rank` is -1 where nothing says it; `epoch_ns`, the clock's zero in Unix time, then 0.
+
+    `vendor` holds the totals that the profiler itself wrote beside the events, or in their place.
+    """
 
     events: EventTable
     sources: tuple[str, ...]
@@ -122,6 +126,7 @@ class Trace:
     memory: MemoryPoints | None = None
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    vendor: VendorTables | None = None
 
 
 def empty_table() -> EventTable:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seatrial.core.errors import SeatrialError, UsageError
+from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
 from seatrial.core.finding import Finding
 from seatrial.measure.profile import cache, codes
-from seatrial.measure.profile.events import Trace
+from seatrial.measure.profile.events import Trace, empty_table
 from seatrial.measure.profile.normalise import normalise
 from seatrial.measure.profile.readers import chrome, kineto
-from seatrial.measure.profile.readers.find import Source, find
+from seatrial.measure.profile.readers.find import Source, find, rank_of
 from seatrial.measure.profile.thresholds import Thresholds, load_thresholds
+from seatrial.measure.profile.vendor import READERS
+from seatrial.measure.profile.vendor.tables import VendorTables
 
 # Below this a trace is read faster than its cache is worth.
 CACHE_FROM = 8 << 20
@@ -34,7 +36,7 @@ def open_traces(
         if not found:
             raise UsageError(
                 f"{path} holds no profile that a reader here knows",
-                mend="Known: *.trace.json[.gz], trace_view.json, kernel_details.csv, op_summary_*.csv, msprof_*.db.",
+                mend="See docs/profile.md for the files of torch, torch_npu and msprof that are read.",
             )
         sources += [s for s in found if s not in sources]
     traces: list[Trace] = []
@@ -51,17 +53,19 @@ def open_traces(
             broken.append(codes.unreadable(str(source.path), str(exc)))
     if not traces:
         raise first or UsageError("no trace was given", mend="Name a trace file or folder.")
-    full = [t for t in traces if len(t.events)]
-    if full and len(full) < len(traces):
+    empty = [t for t in traces if not len(t.events) and t.vendor is None]
+    if empty and len(empty) < len(traces):
         # vLLM's API server writes a trace of its own beside the workers', and it holds nothing.
-        broken += [codes.left_out(t.sources[0]) for t in traces if not len(t.events)]
-        traces = full
+        broken += [codes.left_out(t.sources[0]) for t in empty]
+        traces = [t for t in traces if len(t.events) or t.vendor is not None]
     traces[0].findings.extend(broken)
     return traces
 
 
 def _open(source: Source, use_cache: bool, limits: Thresholds, processes: int | None) -> Trace:
     path = source.path
+    if source.kind == "totals":
+        return _totals_alone(source)
     worth = use_cache and path.is_file() and path.stat().st_size >= CACHE_FROM
     trace = cache.load(path) if worth else None
     if trace is None:
@@ -71,7 +75,42 @@ def _open(source: Source, use_cache: bool, limits: Thresholds, processes: int | 
                 cache.save(trace, path)
             except OSError as exc:
                 trace.findings.append(codes.cache_not_written(str(path), exc.strerror or str(exc)))
+    if source.unread:
+        trace.findings.append(codes.not_read(str(path.parent if path.is_file() else path), source.unread))
+    trace.vendor = _totals(source, trace.findings)
     return normalise(trace, limits.sanity)
+
+
+def _totals_alone(source: Source) -> Trace:
+    """A rank of which only the profiler's own sums are there; raises FileFormatError if none of them can be read."""
+    findings: list[Finding] = []
+    tables = _totals(source, findings)
+    if tables is None:
+        raise FileFormatError("; ".join(f"{f.place} {f.message}" for f in findings) or f"{source.path}: no table")
+    findings.append(codes.only_totals(str(source.path)))
+    if source.unread:
+        findings.append(codes.not_read(str(source.path), source.unread))
+    return Trace(
+        events=empty_table(),
+        sources=tables.sources,
+        layout="ascend totals",
+        rank=rank_of(source.totals[0]),
+        findings=findings,
+        vendor=tables,
+    )
+
+
+def _totals(source: Source, findings: list[Finding]) -> VendorTables | None:
+    """The profiler's own sums beside a source; None if there are none, a finding for each that cannot be read."""
+    tables = VendorTables()
+    for file in source.totals:
+        reader = next(r for r in READERS if r.name.search(file.name))
+        try:
+            tables = reader.read(file, tables)
+        except (SeatrialError, OSError) as exc:
+            why = exc.one_line() if isinstance(exc, SeatrialError) else str(exc)
+            findings.append(codes.unreadable(str(file), why))
+    return tables if tables.sources else None
 
 
 def _read(source: Source, processes: int | None) -> Trace:

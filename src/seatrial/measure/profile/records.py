@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
+from seatrial.measure.profile.vendor.tables import VendorTables
+
+
+class ShapeCalls(Record):
+    """How many calls had these input shapes, as the profiler writes them; blank: not recorded."""
+
+    shapes: str
+    calls: int
 
 
 class NameRow(Record):
-    """One kernel or operator. `covered_ns` is the union of its calls, `share` that of the device's busy time."""
+    """One kernel or operator. `covered_ns` is the union of its calls, `share` that of the device's busy time.
+
+    `shapes` are the most frequent input shapes, empty where none were recorded; `shape_kinds` is how many there are.
+    """
 
     name: str
     family: str
@@ -22,6 +33,8 @@ class NameRow(Record):
     longest_ns: int
     covered_ns: int
     share: float
+    shapes: tuple[ShapeCalls, ...] = ()
+    shape_kinds: int = 0
 
 
 class FamilyRow(Record):
@@ -233,8 +246,24 @@ class Pipeline(Record):
     why: str = ""
 
 
+class CodeRow(Record):
+    """A line of Python and the time of the kernels launched (or operators called) from it, its callees' lines excluded.
+
+    `share` is of the time of all; `mostly` the kernel or operator that holds most of the line's time. `line` is that of
+    the function's definition, as the profiler records frames; None where no frame was recorded.
+    """
+
+    file: str
+    line: int | None
+    function: str
+    calls: int
+    total_ns: int
+    share: float
+    mostly: str
+
+
 class RankReport(Record):
-    """Everything about one rank."""
+    """Everything about one rank. `vendor`: the totals that the profiler itself wrote, at most `top` rows a table."""
 
     rank: int
     sources: tuple[str, ...]
@@ -248,6 +277,8 @@ class RankReport(Record):
     operators: tuple[NameRow, ...]
     pipeline: Pipeline
     counts: dict[str, int]
+    code: tuple[CodeRow, ...] = ()
+    vendor: VendorTables | None = None
 
 
 class RankSkew(Record):

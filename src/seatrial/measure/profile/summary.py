@@ -9,10 +9,12 @@ import numpy as np
 from seatrial.measure.profile.events import I64, EventTable, Kind
 from seatrial.measure.profile.families import FAMILIES, OTHER, family_of
 from seatrial.measure.profile.intervals import Segments, overlap, union
-from seatrial.measure.profile.records import CommunicationRow, FamilyRow, NameRow, Times
+from seatrial.measure.profile.records import CommunicationRow, FamilyRow, NameRow, ShapeCalls, Times
 
 ORDER = [*(f.name for f in FAMILIES), OTHER]
 INDEX = {name: i for i, name in enumerate(ORDER)}
+# Kept of each kernel; a decoding step has one shape a kernel, a mixed capture a few dozen.
+MOST_SHAPES = 16
 
 
 @dataclass(kw_only=True)
@@ -130,6 +132,7 @@ def name_rows(
         stop = by.begin[i] + by.calls[i]
         mine = by.order[by.begin[i] : stop]
         covered = union(table.start[mine], table.start[mine] + table.dur[mine]).total()
+        shapes, kinds = _shapes(table, mine)
         rows.append(
             NameRow(
                 name=table.names[int(by.label[i])],
@@ -141,9 +144,21 @@ def name_rows(
                 longest_ns=int(by.longest[i]),
                 covered_ns=covered,
                 share=covered / busy_ns if busy_ns else 0.0,
+                shapes=shapes,
+                shape_kinds=kinds,
             )
         )
     return tuple(rows), len(by.label)
+
+
+def _shapes(table: EventTable, rows: np.ndarray) -> tuple[tuple[ShapeCalls, ...], int]:
+    """The most frequent input shapes of these events, and how many there are; nothing if none is recorded."""
+    number, calls = np.unique(table.shape[rows], return_counts=True)
+    if not len(number) or number[-1] < 0:
+        return (), 0
+    order = np.lexsort((number, -calls))[:MOST_SHAPES]
+    said = [table.shapes[int(number[i])] if number[i] >= 0 else "" for i in order]
+    return tuple(ShapeCalls(shapes=s, calls=int(calls[i])) for s, i in zip(said, order, strict=True)), len(number)
 
 
 def family_rows(work: Work, rows: np.ndarray | None = None) -> tuple[FamilyRow, ...]:

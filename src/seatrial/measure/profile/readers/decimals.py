@@ -7,7 +7,7 @@ Out: int64 in units of 10**-places, rounded to nearest; a token that is no plain
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -105,7 +105,8 @@ def _slow(token: bytes, places: int) -> int | None:
         number = Decimal(token.decode("ascii"))
         if not number.is_finite() or number.adjusted() > 30:
             return None
-        scaled = int((number * 10**places).to_integral_value())
+        # A half goes away from zero, as on the fast way.
+        scaled = int((number * 10**places).to_integral_value(rounding=ROUND_HALF_UP))
     except (InvalidOperation, UnicodeDecodeError, ValueError):
         return None
     return scaled if abs(scaled) <= LARGEST else None

@@ -82,7 +82,7 @@ def _richest(folder: Path) -> list[Path]:
         if chosen:
             return chosen
     raise FileFormatError(
-        f"{folder}: only statistics, no table with a time for every kernel",
+        f"{folder}: no table with a time for every kernel is left in it",
         mend="Export with op_summary: msprof --export=on --output=PROF_...",
     )
 
