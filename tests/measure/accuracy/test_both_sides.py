@@ -127,3 +127,21 @@ def test_the_router_of_an_output_is_the_one_beside_it():
     assert both.router_of("layers.0.mlp", known) == "layers.0.mlp.gate"
     assert both.router_of("layers.1.block_sparse_moe", known) == "layers.1.block_sparse_moe.router"
     assert both.router_of("layers.2.mlp", known) == ""
+
+
+def test_the_shares_of_two_ranks_are_put_side_by_side_and_their_heads_looked_at_together(side, block):
+    source = np.random.default_rng(7)
+    heads = source.normal(size=(TOKENS, 4, 4))  # four heads of four features
+    config = SimpleNamespace(num_experts_per_tok=1, head_dim=4, num_attention_heads=4)
+    key = "layers.0.self_attn.o_proj@in"
+    whole = {key: heads.reshape(TOKENS, 16)}
+    moved = heads[:, [1, 0, 3, 2]].reshape(TOKENS, 16)  # each rank holds its two heads in the wrong order
+    ranks = []
+    for rank in range(2):
+        (record,) = side(f"rank{rank}", {key: moved[:, 8 * rank : 8 * rank + 8]})
+        ranks.append({**record, "rank": rank})
+    request = {"engine": ranks, "dtype": "bfloat16"}
+    rows, unmatched, _ = locate.compare(request, side("t", whole), side("r", rounded(whole, 3)), {}, config)
+    assert unmatched == []
+    assert [r["out"] for r in rows] == [True]
+    assert {"head-order", "feature-order"} <= {s["name"] for s in rows[0]["suspects"]}
