@@ -11,6 +11,7 @@ from tests.estimate.test_estimate_engine_figures import RULES
 from seatrial.cli.main import program
 from seatrial.core.quantity import Quantity, Source
 from seatrial.estimate import Layout, Serving, make_plan
+from seatrial.estimate.compute import lay_out
 from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.kv_layers import kv_cache
 from seatrial.estimate.matrices_attention import mixer_matrices
@@ -31,7 +32,7 @@ def of(model, serving=SHORT):
 
 
 def test_a_model_that_looks_both_ways_keeps_nothing_and_no_tokens_are_invented(make):
-    model = make(architectures=["BertModel"], model_type="bert", max_position_embeddings=8192)
+    model = make(architectures=["BertModel"], model_type="bert", type_vocab_size=2, max_position_embeddings=8192)
     plan = make_plan(model, ONE, Serving(), RULES, DEVICE, requests=4)
     assert plan.cache is not None
     assert plan.cache.specs == ()
@@ -48,8 +49,14 @@ def test_is_causal_false_is_heeded_where_the_engines_class_asks_for_it(make):
     assert len(of(make(is_causal=False, model_type="olmo"))) == 4
 
 
+def test_a_model_that_generates_nothing_has_no_bounds(make):
+    model = make(architectures=["BertModel"], model_type="bert", type_vocab_size=2)
+    with pytest.raises(NotModelled, match="no KV cache"):
+        lay_out(model, ONE, SHORT, RULES)
+
+
 def test_the_command_says_that_none_is_kept(tmp_path, make):
-    model = make(architectures=["BertModel"], model_type="bert", tie_word_embeddings=True)
+    model = make(architectures=["BertModel"], model_type="bert", type_vocab_size=2)
     told = CliRunner().invoke(program, ["plan", model.card.folder, "--memory", "16", "--json"])
     assert told.exit_code == 0, told.output
     plan = json.loads(told.output)
