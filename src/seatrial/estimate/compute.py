@@ -329,13 +329,15 @@ def _latent(model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str,
     topk = mixer.index_topk or 0
     # Layers that use an earlier layer's choice have no indexer: what it costs is shared out over all.
     own = 1 - len(without_indexer(model)) / model.layers() if topk else 0.0
+    dim = index.index_head_dim or 0
+    key = dim * element_bytes(model, dtype) if rules.keys_in_latent else dim + dim // 128 * 4
     index_flops = own * 2.0 * (index.index_heads or 0) * (index.index_head_dim or 0) if topk else 0.0
     return Mixing(
         part="attention core", kind="pairs", layers=layers, pair_flops=2 * heads * (nope + rope + value),
         absorbed_pair_flops=2 * heads * (rank + rope + rank), kv_bytes=latent_bytes(model, dtype, mixer, rules),
         topk=topk,
         index_pair_flops=index_flops,
-        index_bytes=int(own * ((index.index_head_dim or 0) + (index.index_head_dim or 0) // 128 * 4)),
+        index_bytes=int(own * key),
     )  # fmt: skip
 
 

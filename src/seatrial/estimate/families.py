@@ -69,6 +69,7 @@ FAMILIES: dict[str, Family] = {
     "olmo2": Family(whole_qk_norm=True),
     "olmo3": Family(whole_qk_norm=True),
     "olmoe": Family(whole_qk_norm=True),
+    "nemotron-nas": Family(out=("attention_bias", False)),
     "olmo": Family(norm="none"),
     "glm4": Family(norms=4),
     "gpt2": GPT2,
@@ -102,7 +103,6 @@ UNLIKE: dict[str, str] = {
     "inkling_text": "the convolutions and relative positions of Inkling",
     "whisper": "the audio encoder and cross-attention of Whisper",
     "gemma3n_text": "the per-layer inputs and AltUp of Gemma 3n",
-    "nemotron-nas": "block_configs: the norms and blocks of DeciLM (nemotron-nas)",
 }
 
 

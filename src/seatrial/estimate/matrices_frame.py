@@ -13,6 +13,18 @@ def norm(model: Model, module: str, layers: tuple[int, ...]) -> Matrix:
     return vector("norm", module, copies * model.hidden(), layers, stage="every" if layers else "last")
 
 
+def layer_norms(model: Model) -> list[Matrix]:
+    """The norms of the hidden size in all layers."""
+    if model.kind() != "nemotron-nas":
+        return [norm(model, "layernorm", tuple(range(model.layers())))] * frame_norms(model)
+    # DeciLM: a block without attention or without a feed-forward part lacks the norm before it too.
+    card = model.card
+    mixing = tuple(i for i, m in enumerate(card.attention.pattern) if card.attention.mixers[m].kind != "none")
+    feeding = tuple(i for i, kind in enumerate(card.feed_forward.pattern) if kind != "none")
+    both = (("input_layernorm", mixing), ("post_attention_layernorm", feeding))
+    return [norm(model, name, layers) for name, layers in both if layers]
+
+
 def frame_norms(model: Model) -> int:
     """How many norms of the hidden size a layer has."""
     if model.kind() == "falcon":

@@ -16,7 +16,7 @@ from seatrial.estimate.layout import Layout
 from seatrial.estimate.matrices import Matrix
 from seatrial.estimate.matrices_attention import mixer_matrices
 from seatrial.estimate.matrices_ffn import ffn_matrices
-from seatrial.estimate.matrices_frame import frame_norms, norm, per_layer_inputs, positions
+from seatrial.estimate.matrices_frame import layer_norms, norm, per_layer_inputs, positions
 from seatrial.estimate.matrices_towers import tower_matrices
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven
 from seatrial.estimate.schemes import Schemes
@@ -66,7 +66,7 @@ OTHER_HEAD = re.compile("Classification|Reward|Ranking|Retrieval|JointSchema|Ber
 def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matrix]:
     """Every weight of the engine's model."""
     card = model.card
-    hidden, vocabulary, layers = model.hidden(), model.vocabulary(), model.layers()
+    hidden, vocabulary = model.hidden(), model.vocabulary()
     form = family(model)
     if unlike := UNLIKE.get(model.kind()):
         raise NotModelled(f"the weights of model_type {model.kind()!r}: {unlike}")
@@ -99,7 +99,7 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
         where = tuple(n for n, m in enumerate(card.attention.pattern) if m == i)
         made += mixer_matrices(model, mixer, where, tp)
     made += ffn_matrices(model)
-    made += [norm(model, "layernorm", tuple(range(layers)))] * frame_norms(model)
+    made += layer_norms(model)
     sparse = tuple(i for i, k in enumerate(card.feed_forward.pattern) if "moe" in k)
     made += [norm(model, "expert_layernorm", sparse)] * (form.expert_norms if sparse else 0)
     if not language_only:
