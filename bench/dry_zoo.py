@@ -40,7 +40,12 @@ def whose(result: StepResult) -> str:
     if any(f.raw.stage == "arrange" for f in account.failures):
         return "ours"
     refused = [f.raw for f in account.failures if f.raw.stage in ("configure", "parallel", "build")]
+    absent = [c for c in account.calls.values() if c.state == "missing" and c.certain]
+    if absent and not account.tensor_troubles and not account.parameter_troubles:
+        return "plugin" if any(c.at and from_package(c.at.file) for c in absent) else "engine"
     if refused:
+        if refused[0].type.endswith("TypeError") and "architectures" in (refused[0].at.source if refused[0].at else ""):
+            return "transformers"  # its default config names none for the language model; published ones do
         if refused[0].stage == "configure" and "processor" in refused[0].message:
             return "zoo"  # tokenizer and processor files, which only a real checkpoint has
         places = " ".join(p.file for p in refused[0].frames[-3:])
@@ -54,9 +59,13 @@ def whose(result: StepResult) -> str:
     return "engine"
 
 
+def from_package(file: str) -> bool:
+    return "_ascend/" in file or "_kunlun/" in file
+
+
 def from_plugin(failure: RawFailure) -> bool:
     """Whether the plugin's own code raised, or called what raised (other than handing on to the class it extends)."""
-    last = [p for p in failure.frames[-2:] if ("_ascend/" in p.file or "_kunlun/" in p.file)]
+    last = [p for p in failure.frames[-2:] if from_package(p.file)]
     return "not supported in npu" in failure.message or any(not p.source.startswith("super()") for p in last)
 
 
@@ -95,11 +104,23 @@ def one(
         "whose": "" if verdict is Verdict.PASS else whose(result),
         "summary": result.summary,
         "reason": " ".join(result.outcome.reason.replace(folder, "CHECKPOINT").split())[:260],
+        "ops": operators(result),
         "backends": sorted({line.backend for line in result.facts.cache if line.backend}) if result.facts else [],
         "depth": made.answer["how"],
         "plugin": result.facts.stubs.plugin_version if result.facts and result.facts.stubs else "",
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def operators(result: StepResult) -> dict[str, object]:
+    """What the forward calls: how many operators by state, and those that are missing by name."""
+    calls = result.facts.calls if result.facts else {}
+    found: dict[str, object] = dict(sorted(Counter(c.state for c in calls.values()).items()))
+    for word, certain in (("certainly", True), ("perhaps", False)):
+        names = sorted(n for n, c in calls.items() if c.state == "missing" and c.certain is certain)
+        if names:
+            found[f"{word} missing"] = names
+    return found
 
 
 def main() -> None:
@@ -110,7 +131,8 @@ def main() -> None:
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--plugin", default="", help="folder with the plugin's sources")
     options = parser.parse_args()
-    stubs = load_stubs(load_target(options.target).target.platform, options.target)
+    target = load_target(options.target).target
+    stubs = load_stubs(target.platform, target.lineage)
     version = ""
     rows = []
     with (
@@ -132,6 +154,9 @@ def main() -> None:
     print(f"\nregistered {len(listed)}, in transformers {len(rows)}, dry-run {len(tried)}")
     for (verdict, owner), count in sorted(counts.items()):
         print(f"  {verdict:<14}{owner:<14}{count}")
+    for word in ("certainly missing", "perhaps missing"):
+        lacking = {str(r["architecture"]): r["ops"][word] for r in tried if word in r["ops"]}
+        print(f"operators {word}: in {len(lacking)} models {lacking or ''}")
     if options.out:
         document = {
             "vllm": identity.get("vllm"),

@@ -78,9 +78,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--engine", type=Path)
     asked = parser.parse_args()
+    # A shell starts what it puts in the background with SIGINT ignored, and so would every gate here be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     dice = random.Random(asked.seed)
     counts = dict.fromkeys(
-        ("left_processes", "left_ports", "broken_records", "SIGKILL", "SIGTERM", "SIGINT", "alone"), 0
+        ("left_processes", "left_ports", "broken_records", "deaf_gates", "SIGKILL", "SIGTERM", "SIGINT", "alone"), 0
     )
     slowest = 0.0
     began = time.monotonic()
@@ -123,7 +125,12 @@ def main() -> None:
             except subprocess.TimeoutExpired:
                 signalled = time.monotonic()
                 process.send_signal(getattr(signal, name if name != "alone" else "SIGKILL"))
-            process.wait(60)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                counts["deaf_gates"] += 1
+                process.kill()
+                process.wait()
             # The keeper may still be at it when seatrial was killed; its last record is its own end.
             while time.monotonic() - signalled < 20:
                 left, unfinished = living(mark), [f for f in scratch.rglob("keeper.jsonl") if not finished(f)]
@@ -138,7 +145,7 @@ def main() -> None:
                 process.kill()
     report = {"cycles": asked.cycles, "seed": asked.seed, **counts, "slowest_end_s": round(slowest, 2)}
     print(json.dumps({**report, "seconds": round(time.monotonic() - began)}))
-    sys.exit(bool(counts["left_processes"] or counts["left_ports"] or counts["broken_records"]))
+    sys.exit(any(counts[name] for name in ("left_processes", "left_ports", "broken_records", "deaf_gates")))
 
 
 if __name__ == "__main__":

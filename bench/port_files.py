@@ -1,4 +1,4 @@
-"""Ports model files of a vLLM into a plugin: do they parse, import, register, stay the same, and change only imports?
+"""Ports model files of a vLLM into a plugin: do they parse, import, register, stay the same, and change only imports and devices?
 
     python bench/port_files.py ENGINE_SRC PLUGIN_ROOT PLATFORM [--python PYTHON [--path FOLDER]] [--limit N]
 
@@ -93,6 +93,12 @@ def without_imports(text: str) -> str:
     return "\n".join(line for n, line in enumerate(lines, 1) if n not in gone and not line.startswith(starts))
 
 
+def without_devices(text: str) -> str:
+    """The text with the names of the device as upstream spells them."""
+    text = text.replace("current_platform.device_type", '"cuda"').replace("torch.npu.", "torch.cuda.")
+    return text.replace("'cuda'", '"cuda"').replace(".cuda()", '.to("cuda")')
+
+
 def bound(text: str) -> list[str]:
     """Every name that an import statement binds, with how often."""
     return sorted(
@@ -128,7 +134,7 @@ def main() -> None:
     there = [m for m in there if f"{m.removeprefix('vllm.model_executor.models.').replace('.', '_')}.py" not in held]
     chosen = sorted(there, key=lambda m: hashlib.sha256(m.encode()).hexdigest())[: given.limit]
     counts = dict.fromkeys(("ported", "parses", "only imports", "same names", "stays the same", "registers by text"), 0)
-    swaps, moved, lost, rows, refused = 0, 0, 0, [], []
+    swaps, devices, moved, lost, rows, refused = 0, 0, 0, 0, [], []
     scratch = Path(tempfile.mkdtemp(prefix="seatrial-port-"))
     options = {"upstream": given.engine, "engine": given.engine, "root": given.plugin, "platform": given.platform}
     began = time.monotonic()
@@ -144,8 +150,11 @@ def main() -> None:
         counts["ported"] += 1
         ast.parse(text)
         counts["parses"] += 1
-        counts["only imports"] += without_imports(text) == without_imports(original)
-        counts["same names"] += bound(text) == bound(original)
+        named = any(e.kind == "device" for e in made.edits)
+        devices += sum(e.kind == "device" for e in made.edits)
+        sides = [without_imports(text), without_imports(original)]
+        counts["only imports"] += len(set(map(without_devices, sides) if named else sides)) == 1
+        counts["same names"] += set(bound(text)) - {"current_platform"} == set(bound(original)) - {"current_platform"}
         from seatrial.adapter.port.rewrite import rewrite
 
         again = rewrite(text, made.target, False, ground)
@@ -163,7 +172,9 @@ def main() -> None:
     print(f"{given.platform}, vLLM {source.version}: {len(chosen)} of {len(there)} registered model files")
     for what, count in counts.items():
         print(f"  {what:<18} {count} of {len(chosen)}")
-    print(f"  swaps {swaps}, moved {moved}, not found {lost}; opening {ready:.1f} s, {took / len(chosen):.2f} s a file")
+    print(
+        f"  swaps {swaps}, devices {devices}, moved {moved}, not found {lost}; opening {ready:.1f} s, {took / len(chosen):.2f} s a file"
+    )
     for line in refused:
         print(f"  refused: {line}")
     if given.python:

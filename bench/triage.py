@@ -3,8 +3,9 @@
 Usage: python bench/triage.py FILE.jsonl [--json] [--ids ID,ID...] [--quiet]
 
 Each line holds `log` (text) or `file` (a path beside FILE), `category`, optionally `secondary_category`, `id`,
-`log_fidelity` (or `fidelity`). An answer is right when it is the category or the secondary one. An answer of
-"unknown" is neither right nor wrong. Prints accuracy by fidelity class, confusion pairs, unknowns and calibration.
+`log_fidelity` (or `fidelity`). An answer is right when it is the category or the secondary one; where the label is
+"unknown" or "none" an answer of "unknown" is. Elsewhere an answer of "unknown" is neither right nor wrong. Prints
+accuracy by fidelity class, confusion pairs, unknowns and calibration.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def main() -> int:
             continue
         answer = diagnose_text(case["log"]) if "log" in case else diagnose([given.file.parent / case["file"]])
         accepted = {case["category"], case.get("secondary_category")} - {None}
-        verdict = "unknown" if answer.category == "unknown" else "right" if answer.category in accepted else "wrong"
+        nothing = answer.category == "unknown"
+        if not accepted.isdisjoint({"unknown", "none"}):  # a log that does not show its cause, or holds no failure
+            verdict = "right" if nothing else "wrong"
+        else:
+            verdict = "unknown" if nothing else "right" if answer.category in accepted else "wrong"
         rows.append(
             {
                 "id": name,

@@ -1,4 +1,4 @@
-"""docs/dry-zoo.md and dry-zoo-ascend.md: the tables of bench/dry_zoo.py, from the results it left beside them."""
+"""docs/dry-zoo.md, dry-zoo-ascend.md and dry-zoo-kunlun.md: the tables of bench/dry_zoo.py, from the results it left beside them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
+NAMES = ("dry-zoo", "dry-zoo-ascend", "dry-zoo-kunlun")
+
+
 def pages() -> dict[str, str]:
-    return {f"{name}.md": table(DOCS / f"{name}.json") for name in ("dry-zoo", "dry-zoo-ascend")}
+    return {f"{name}.md": table(DOCS / f"{name}.json") for name in NAMES}
 
 
 def table(source: Path) -> str:
@@ -37,6 +40,7 @@ def table(source: Path) -> str:
         "",
         ", ".join(f"{name}: {count}" for name, count in sorted(counts.items())) + ".",
         "",
+        *operator_words(made),
         "| architecture | verdict | whose | account or reason |",
         "|---|---|---|---|",
     ]
@@ -44,6 +48,26 @@ def table(source: Path) -> str:
         text = row["summary"] if row["verdict"] == "pass" else row["reason"]
         lines.append(f"| {row['architecture']} | {row['verdict']} | {row['whose']} | {_cell(text)} |")
     return "\n".join(lines) + "\n"
+
+
+def operator_words(made: list[dict[str, Any]]) -> list[str]:
+    """What the forwards call, as far as it is read from their source; nothing where an older bench did not look."""
+    read = [r for r in made if any(isinstance(n, int) for n in r.get("ops", {}).values())]
+    if not read:
+        return []
+    states: Counter[str] = Counter()
+    for row in read:
+        states.update({state: n for state, n in row["ops"].items() if isinstance(n, int)})
+    said = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    lines = [
+        f"Operators that the forwards of {len(read)} of them call, read from the source of what was built: {said}",
+        "(an operator counts once a model; `unknown` is one of a library that only the device has). Certainly missing",
+    ]
+    for word in ("certainly missing", "perhaps missing"):
+        rows = [f"{r['architecture']} ({', '.join(r['ops'][word])})" for r in read if word in r["ops"]]
+        text = "; ".join(rows) if rows else "none"
+        lines.append(f"ones: {text}." if word.startswith("certainly") else f"Behind a condition and missing: {text}.")
+    return [*lines, ""]
 
 
 def platform_of(data: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ BAD = [pytest.param(r, c, id=f"{r.code}-bad-{n}") for r in CASE_RULES for n, c i
 
 def judged(rule, case, tmp_path, code=None):
     files = {**case.others, case.path: case.code if code is None else code}
-    plugin = PluginFacts(files, lambda path: files[path].encode())
+    plugin = PluginFacts(files, lambda path: files[path].encode(), case.architectures)
     engine = None
     if case.engine:
         for name, text in {"vllm/__init__.py": "", **case.engine}.items():

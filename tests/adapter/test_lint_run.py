@@ -378,3 +378,26 @@ def test_the_engines_own_models_parse_and_lack_nothing_of_themselves():
 @pytest.mark.parametrize("filler", [b"\n", b" ", b"[", b"\\", b"\n-", b" \n", b"splitting_ops: ["])
 def test_a_long_hostile_document_costs_no_more_than_its_length(filler):
     check_text("x.md", b"splitting_ops:" + filler * (300_000 // len(filler)), RULES, set())
+
+
+def test_a_named_checkpoint_says_what_must_be_registered(tmp_path):
+    """The name in config.json decides, not how much a name looks like its class's."""
+    plugin, checkpoint = tmp_path / "plug", tmp_path / "checkpoint"
+    (plugin / "models").mkdir(parents=True)
+    checkpoint.mkdir()
+    (plugin / "__init__.py").touch()
+    (plugin / "models" / "thing.py").write_text("class ThingForCausalLM: ...\n")
+    (plugin / "models" / "__init__.py").write_text(
+        "from vllm import ModelRegistry\n\n\ndef register_model():\n"
+        '    ModelRegistry.register_model("ThingForCausalLM", "plug.models.thing:ThingForCausalLM")\n'
+    )
+    config = checkpoint / "config.json"
+    config.write_text('{"architectures": ["Thing2ForCausalLM"]}')
+    found = lint(plugin, RULES, select=["VLM004"], checkpoint=checkpoint).report.problems
+    assert [p.code for p in found] == ["VLM004"]
+    assert "'Thing2ForCausalLM'" in found[0].message
+    config.write_text('{"architectures": ["ThingForCausalLM"]}')
+    assert lint(plugin, RULES, select=["VLM004"], checkpoint=checkpoint).report.problems == ()
+    config.write_text("{}")
+    with pytest.raises(UsageError, match="names no class"):
+        lint(plugin, RULES, checkpoint=checkpoint)

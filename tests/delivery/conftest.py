@@ -7,7 +7,7 @@ import shutil
 from functools import cache
 
 import pytest
-from checkouts import checkout, files_of
+from checkouts import checkout, files_of, git
 from delivery_runs import make_run, score
 
 from seatrial.delivery import Order, deliver
@@ -66,3 +66,27 @@ def hand_over(workspace):
         return deliver(run, folder, made, bundle=bundle, scores=scores, commit=commit)
 
     return maker
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory, made, shapes):
+    """A whole delivery, made once: workspace, checkout, score file."""
+    root = tmp_path_factory.mktemp("whole")
+    workspace = open_workspace(root / "w", write=True)
+    run = Run.read(shutil.copytree(made, workspace.runs_folder / made.name))
+    folder = shutil.copytree(shapes("sphinx"), root / "repo")
+    (root / "score.json").write_text(json.dumps(score()))
+    order = Order(kind="ascend", model="Qwen3-tiny", model_id="org/Qwen3-tiny", languages=("zh", "en"))
+    bundle = workspace.root / "deliveries" / f"{run.run_id}-ascend"
+    deliver(run, folder, order, bundle=bundle, scores=(root / "score.json",))
+    return root
+
+
+@pytest.fixture
+def whole(place, tmp_path):
+    """The test's own copy. The delivery record names the checkout, so that goes along."""
+    root = shutil.copytree(place, tmp_path / "copy")
+    file = next(root.glob("w/.seatrial/deliveries/*/delivery.json"))
+    file.write_text(file.read_text().replace(str(place), str(root)))
+    git(root / "repo", "update-index", "-q", "--refresh")
+    return root

@@ -52,7 +52,7 @@ def test_a_delivery_is_one_signed_commit_that_the_linter_passes_and_a_second_one
 
 
 def snapshot_of(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -162,6 +162,35 @@ def test_without_a_result_no_accuracy_test_is_written_and_the_reason_is_said(run
     assert [d.reason for d in result.delivered.dropped] == ["no accuracy result is recorded, and no metric is made up"]
 
 
+def test_a_run_on_no_ascend_series_is_put_into_no_nightly_group_and_the_linter_says_so(
+    run, repo, scores, hand_over, workspace
+):
+    folder = repo("sphinx")
+    result = hand_over(run, folder, scores=scores, model_id="org/Qwen3-tiny")
+    reasons = {d.what: d.reason for d in result.delivered.dropped}
+    assert "target cpu is no Ascend series" in reasons["nightly registration"]
+    assert ".github" not in git(folder, "show", "--name-only", "--format=", "HEAD")
+    report = check_delivery(folder, workspace)
+    assert report.verdict is Verdict.PASS
+    assert [f.code for f in report.findings] == ["Y117"]
+
+
+def test_a_score_of_another_tool_is_reported_and_never_put_into_a_test_that_runs_lm_eval(
+    run, repo, hand_over, tmp_path
+):
+    import json
+
+    from delivery_runs import score
+
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps(score(tool="seatrial", metric="accuracy", task="sums", dataset="sums")))
+    folder = repo("sphinx")
+    result = hand_over(run, folder, scores=(file,), model_id="org/Qwen3-tiny")
+    assert not (folder / "tests/e2e/models/configs/Qwen3-tiny.yaml").exists()
+    assert "runs lm-eval, and the recorded result is of seatrial" in result.delivered.dropped[0].reason
+    assert "| sums | accuracy | 0.7354 |" in (Path(result.bundle) / "analysis.zh.md").read_text()
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -184,12 +213,14 @@ def test_a_partial_score_or_one_of_another_model_is_never_quoted(changes, run, r
     assert "gsm8k exact_match" in result.delivered.dropped[0].reason
 
 
-def test_on_its_own_platform_the_support_matrix_shows_what_the_records_say(workspace, repo, hand_over):
+def test_on_its_own_series_matrix_and_nightly_group_show_what_the_records_say(workspace, repo, scores, hand_over):
     what = recorded()
     what["manifest"]["target"] |= {"platform": "ascend", "name": "ascend-a2"}
     run = Run.read(make_run(workspace, what).folder)
     folder = repo("sphinx")
-    hand_over(run, folder)
+    hand_over(run, folder, scores=scores, model_id="org/Qwen3-tiny")
+    nightly = git(folder, "diff", "-U0", "main", "HEAD", "--", ".github/workflows/configs/nightly_config.yaml")
+    assert nightly.splitlines()[-1] == "+          - Qwen3-tiny"
     table = (folder / "docs/source/user_guide/support_matrix/supported_models.md").read_text()
     row = next(line for line in table.splitlines() if line.startswith("| Qwen3-tiny |"))
     cells = [c.strip() for c in row.strip("|").split("|")]
@@ -302,6 +333,43 @@ def test_bad_input_is_a_clear_error_and_nothing_is_half_written(
     assert caught.value.one_line()
     assert (snapshot(folder) if is_repository else sorted(folder.rglob("*"))) == before
     assert not list(workspace.root.glob("deliveries/*/*.md"))
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        ({"branch": "bad..name"}, "cannot be the name of a branch"),
+        ({"branch": "-x"}, "cannot be the name of a branch"),
+        ({"include": ("nowhere.py",)}, "no changed file"),
+        ({"include": ("../outside.py",)}, "no changed file"),
+        ({"include": ("CONTRIBUTING.md",)}, "no changed file"),
+    ],
+)
+def test_a_wrong_branch_or_file_is_told_in_words_and_nothing_is_written(order, says, run, repo, hand_over):
+    folder = repo("sphinx")
+    before = snapshot(folder)
+    with pytest.raises(UsageError, match=says):
+        hand_over(run, folder, **order)
+    assert snapshot(folder) == before
+
+
+def test_a_checkout_of_another_user_is_told_as_such_and_not_as_no_repository(run, repo, hand_over, monkeypatch):
+    folder = repo("sphinx")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UsageError, match="belongs to another user"):
+        hand_over(run, folder)
+
+
+def test_two_checkouts_of_one_run_keep_a_bundle_each(run, repo, workspace, hand_over):
+    from seatrial.delivery.deliver import bundle_folder
+
+    one, two = repo("sphinx"), repo("mkdocs")
+    first = bundle_folder(workspace.root, run.run_id, "ascend", one)
+    assert Path(hand_over(run, one).bundle) == first
+    assert bundle_folder(workspace.root, run.run_id, "ascend", one) == first
+    assert bundle_folder(workspace.root, run.run_id, "ascend", two) != first
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is(run, repo, hand_over, monkeypatch):

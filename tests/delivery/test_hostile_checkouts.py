@@ -110,20 +110,20 @@ def test_flags_lose_no_word_that_names_one(words):
 def test_a_recorded_number_is_found_however_it_is_rounded_and_one_far_from_all_is_not(value, decimals):
     shown = f"{value:.{decimals}f}"
     if decimals or float(shown) == value:
-        assert Numbers([value]).has(shown)
-    assert not Numbers([123456.789]).has("77.31")
+        assert unfounded(f"after {shown} s", Numbers([("real.ready_s", value)])) == []
+    assert unfounded("after 77.31 s", Numbers([("real.ready_s", 123456.789)]))
 
 
 @given(st.text(max_size=400))
 def test_looking_up_figures_takes_any_text(text):
-    for found in unfounded(text, Numbers([1.0])):
+    for found in unfounded(text, Numbers([("x", 1.0)])):
         assert found.figure
 
 
 def test_the_digits_of_a_hash_are_no_figures():
-    from seatrial.delivery.figures import _in_text
-
-    hashed = (
-        "ref 3f8a91c0d2e4b5f60718293a4b5c6d7e at 9707c96f7b0d59b211a20 after 12 starts, build c0ffee17, 1000000 bytes"
-    )
-    assert sorted(_in_text(hashed)) == [12.0, 1000000.0]
+    hashed = "ref 3f8a91c0d2e4b5f60718293a4b5c6d7e at 9707c96f7b0d59b211a20 after 12 starts, build c0ffee17"
+    numbers = Numbers((), [hashed])
+    assert unfounded(hashed, numbers) == []
+    assert len(numbers) == 2  # 12, and HTTP's 200
+    # A score with many digits is no hash.
+    assert [f.figure for f in unfounded("| task | value |\n|---|---|\n| sums | 0.041666666666666664 |", numbers)]

@@ -101,6 +101,12 @@ def test_the_engines_own_kv_cache_spec_is_in_the_account(engine, folder):
     assert line.page_bytes == 2 * 2 * 16 * 2 * line.block_size
     assert two.cache[0].page_bytes * 2 == line.page_bytes
     assert any(name.endswith(".RMSNorm") for name in one.ops)
+    # Read from the source of what was built, each with its line, and there: a good model has no missing operator.
+    norm = one.calls["_C::rms_norm"]
+    assert (norm.state, norm.certain) == ("present", True)
+    assert "rms_norm" in norm.at.source
+    assert one.calls["vllm::unified_attention_with_output"].certain
+    assert [name for name, call in one.calls.items() if call.state == "missing"] == []
 
 
 def test_tied_embeddings_are_tied(engine, tmp_path):

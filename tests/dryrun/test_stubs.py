@@ -15,6 +15,7 @@ from seatrial.dryrun.run import judge
 from seatrial.engine.border import PROBES
 from seatrial.platforms import PLATFORMS
 from seatrial.platforms.stubs import load_stubs
+from seatrial.targets import load_target
 
 
 @pytest.fixture
@@ -48,6 +49,16 @@ def test_a_stub_has_what_is_listed_and_nothing_else(device, probe):
     with pytest.raises(AttributeError, match=r"dev\.softmax is not in seatrial's stub"):
         device.softmax  # noqa: B018 - the reading is the test
     assert list(probe.LACKS) == ["dev.softmax"]
+
+
+def test_a_stubs_version_is_what_its_data_gives_and_otherwise_there_is_none(probe, monkeypatch):
+    from importlib import metadata
+
+    monkeypatch.setattr(sys, "meta_path", [probe.Finder({"dev": {"version": "2.5.0"}, "bare": {}}), *sys.meta_path])
+    assert metadata.version("dev") == "2.5.0"
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("bare")
+    assert all(d.metadata["Name"] != "dev" for d in metadata.distributions())
 
 
 def test_an_operation_that_computes_refuses_to_be_called(device):
@@ -110,7 +121,7 @@ def test_what_this_environment_lacks_is_told_from_a_fault_even_if_the_plugin_swa
 
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
 def test_every_platform_with_a_plugin_has_readable_stubs(platform):
-    stubs = load_stubs(platform, "")
+    stubs = load_stubs(platform, ())
     if not PLATFORMS.get(platform).plugin:
         assert stubs is None
         return
@@ -118,13 +129,40 @@ def test_every_platform_with_a_plugin_has_readable_stubs(platform):
     assert stubs.proven
     for name in stubs.modules:
         parent = name.rpartition(".")[0]
-        assert not parent or parent in ("torch", stubs.plugin) or parent in stubs.modules, f"{name} has no parent"
+        known = ("torch", "vllm", stubs.plugin)
+        assert not parent or parent in known or parent in stubs.modules, f"{name} has no parent"
 
 
 @pytest.mark.parametrize(("target", "chip"), [("ascend-a2", "A2"), ("ascend-a3", "A3")])
 def test_a_target_names_its_chip(target, chip):
-    stubs = load_stubs("ascend", target)
+    stubs = load_stubs("ascend", (target,))
     assert stubs.modules["vllm_ascend._build_info"].values == {"__device_type__": chip}
+
+
+def test_a_target_that_extends_one_under_another_name_keeps_its_chip(tmp_path):
+    file = tmp_path / "seatrial.toml"
+    file.write_text(
+        '[targets.lab]\nextends = "ascend-a3"\n[targets.rack]\nextends = "lab"\n[targets.ascend-a2.devices]\n'
+    )
+    for name, chip in (("lab", "A3"), ("rack", "A3"), ("ascend-a2", "A2")):
+        target = load_target(name, file).target
+        stubs = load_stubs(target.platform, target.lineage)
+        assert stubs.modules["vllm_ascend._build_info"].values == {"__device_type__": chip}
+    assert load_target("rack", file).target.lineage == ("rack", "lab", "ascend-a3", "ascend-a2")
+
+
+def test_a_lineage_that_a_file_gives_itself_is_refused(tmp_path):
+    file = tmp_path / "seatrial.toml"
+    file.write_text('[targets.lab]\nextends = "cpu"\nlineage = ["ascend-a3"]\n')
+    with pytest.raises(FileFormatError, match="lineage"):
+        load_target("lab", file)
+
+
+def test_where_the_devices_own_package_is_installed_nothing_is_stubbed(probe, monkeypatch):
+    before = list(sys.meta_path)
+    probe.install({"plugin": "p", "device_package": "json", "modules": {"absent_module": {}}, "env": {"X": "1"}}, "")
+    assert sys.meta_path == before
+    assert "nothing is stubbed" in probe.NOTES[0]
 
 
 def test_a_faulty_data_file_is_named(tmp_path, monkeypatch):
@@ -134,7 +172,7 @@ def test_a_faulty_data_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "x" / "stubs.toml").write_text('schema_version = 1\nplugin = "p"\nmoduls = {}\n')
     monkeypatch.setattr(module, "__file__", str(tmp_path / "stubs.py"))
     with pytest.raises(FileFormatError, match="platform 'x'"):
-        load_stubs("x", "")
+        load_stubs("x", ())
 
 
 def account(*raws, platform="vllm_ascend.platform.NPUPlatform", proven=True):

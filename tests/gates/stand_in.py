@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, {"error": {"message": "Out of range float values are not JSON compliant: nan"}})
         image = "image_url" in json.dumps(body.get("messages", ""))
         if "no-audio" in FAULTS and "input_audio" in json.dumps(body.get("messages", "")):
-            return self.answer(500, {"error": {"message": "please install the audio parts", "code": 500}})
+            return self.answer(500, {"error": {"message": "No module named 'av'", "code": 500}})
         if image and "no-image" in FAULTS:
             return self.answer(500, {"error": {"message": "placeholders do not match", "code": 500}})
         if "hang" in FAULTS:

@@ -78,7 +78,7 @@ def test_a_plan_for_a_checkpoint_that_is_not_here_says_so(seatrial, checkpoint):
     [
         (("--layers", "1", "--stage", "real"), "has no real weights"),
         (("--layers", "9", "--stage", "dummy"), "the checkpoint has 2 layers"),
-        (("--python", "/nowhere/python"), "cannot be started"),
+        (("--python", "/nowhere/python"), "is no program that can be run"),
     ],
 )
 def test_bad_words_are_one_line(seatrial, checkpoint, words, said):

@@ -135,3 +135,39 @@ def test_an_endless_line_over_several_blocks_is_one_line(tmp_path, monkeypatch):
     log = tmp_path / "server.log"
     log.write_text("x" * 300_000 + "\nValueError: on the second line\n")
     assert plain_error(log).line == 2
+
+
+def test_an_exception_without_a_word_is_told_with_its_place(tmp_path):
+    other = CORE + '  File "/site-packages/vllm/other.py", line 9, in f'
+    bare = [
+        WORKER + "Traceback (most recent call last):",
+        WORKER + '  File "/site-packages/vllm/v1/runner.py", line 3, in outer',
+        WORKER + "    inner(",
+        other,
+        WORKER + '  File "/site-packages/vllm/v1/runner.py", line 3174, in inner',
+        WORKER + "    assert self.tensors is not None",
+        WORKER + "           ^^^^^^^^^^^^^^^^^^^^^^^",
+        WORKER + "AssertionError",
+    ]
+    error = first_error(write(tmp_path, [*CHAIN[:2], *bare, *CHAIN[7:]]))
+    assert error.text == "AssertionError (runner.py line 3174: assert self.tensors is not None)"
+    assert first_error(write(tmp_path, ["Traceback (most recent call last):", "MemoryError"])).text == "MemoryError"
+
+
+def test_a_death_after_readiness_is_told_by_the_workers_exception_not_by_the_engines_notice(tmp_path):
+    ready = "(APIServer pid=1) INFO:     Application startup complete."
+    lines = [
+        *CHAIN[:1],
+        ready,
+        WORKER + "WorkerProc hit an exception.",
+        WORKER + "Traceback (most recent call last):",
+        WORKER + '  File "/site-packages/vllm/communicator.py", line 296, in all_gatherv',
+        WORKER + "    raise NotImplementedError",
+        WORKER + "NotImplementedError",
+        CORE + "EngineCore encountered a fatal error.",
+        CORE + "Traceback (most recent call last):",
+        CORE + "RuntimeError: Worker failed with error 'None', please check the stack trace above for the root cause",
+    ]
+    error = first_error(write(tmp_path, lines))
+    assert error.text == "NotImplementedError (communicator.py line 296: raise NotImplementedError)"
+    assert error.category == "false-ready-first-request"

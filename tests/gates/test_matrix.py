@@ -9,6 +9,7 @@ from tests.shards import write_shard
 
 from seatrial.checkpoint import read_checkpoint
 from seatrial.core.errors import UsageError
+from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict
 from seatrial.gates.features import features
 from seatrial.gates.features.base import Model, Situation
@@ -168,13 +169,22 @@ def test_what_does_not_apply_names_the_field(name, config, field):
     assert field in reason
 
 
-def test_flashcomm_hangs_on_the_plugins_version():
-    import msgspec
-
+def test_flashcomm_hangs_on_the_plugins_version_and_its_source_goes_before(tmp_path):
     model = Model(config=MOE, tensors=frozenset())
     feature = features().get("flashcomm1")
     assert feature.not_applicable(model, HERE) == ""
-    assert "dropped" in feature.not_applicable(model, msgspec.structs.replace(HERE, plugin_version="0.27.1"))
+    assert feature.switch(model, HERE).merged == {"additional-config": {"enable_flashcomm1": True}}
+    assert feature.switch(model, HERE).env == {}
+    older = replace(HERE, plugin_version="0.18.0")
+    assert feature.not_applicable(model, older) == ""
+    assert feature.switch(model, older).env == {"VLLM_ASCEND_ENABLE_FLASHCOMM1": "1"}
+    assert feature.switch(model, older).merged == {}
+    assert "has none" in feature.not_applicable(model, replace(HERE, plugin_version="0.10.2rc1"))
+    # A build of the main branch counts from an old tag; its source tells.
+    (tmp_path / "config.py").write_text("x = 1")
+    built = replace(HERE, plugin_version="0.19.1rc2.dev1637+g182b75ea8")
+    assert feature.not_applicable(model, built) == ""
+    assert str(tmp_path) in feature.not_applicable(model, replace(built, plugin_source=str(tmp_path)))
 
 
 def test_declared_and_absent_mtp_is_missing_from_the_checkpoint():
@@ -217,12 +227,10 @@ def test_flashcomm_is_decided_by_its_line_only_where_there_are_shared_experts():
     ],
 )
 def test_flashcomm_by_what_the_plugin_says(run, monkeypatch, said, config, status):
-    import msgspec
-
     from seatrial.gates import matrix as module
 
     words = '"[fused_moe/layer] Sequence parallelism is enabled, shared experts are replicated for best performance."'
-    on_ascend = msgspec.structs.replace(HERE, plugin_version="0.23.0")
+    on_ascend = replace(HERE, plugin_version="0.23.0")
     plain = module._Matrix.__init__
 
     def init(self, *given):
@@ -234,16 +242,55 @@ def test_flashcomm_by_what_the_plugin_says(run, monkeypatch, said, config, statu
     assert rows["flashcomm1"].status == status
 
 
-def test_flashcomms_successor_takes_over_where_the_plugin_dropped_it():
-    import msgspec
-
+def test_flashcomms_successor_takes_over_where_the_plugin_dropped_it(tmp_path):
     feature, model = features().get("sequence-parallel-moe"), Model(config=MOE, tensors=frozenset())
-    newer = msgspec.structs.replace(HERE, plugin_version="0.27.1", vllm_version="0.27.0", tp=8)
+    newer = replace(HERE, plugin_version="0.28.0", vllm_version="0.28.0", tp=8)
     assert "FlashComm1 in its place" in feature.not_applicable(model, HERE)
     assert feature.not_applicable(model, newer) == feature.not_attempted(model, newer) == ""
     switch = feature.switch(model, newer)
     assert switch.tp == 4
-    assert switch.args[-2:] == ("--additional-config", '{"enable_flashcomm1": true}')
+    assert switch.merged == {"additional-config": {"enable_flashcomm1": True}}
+    assert "additional-config" not in switch.drop
+    (tmp_path / "config.py").write_text(
+        "if 'enable_flashcomm1' in config or getenv('VLLM_ASCEND_ENABLE_FLASHCOMM1'):\n    logger.warning('gone')\n"
+    )
+    assert feature.switch(model, replace(newer, plugin_source=str(tmp_path))).merged == {}
+    assert feature.switch(model, replace(newer, platform="cuda")).merged == {}
     assert "expert" in feature.not_applicable(Model(config=DENSE, tensors=frozenset()), newer)
-    assert "4 devices" in feature.not_attempted(model, msgspec.structs.replace(newer, devices=2))
-    assert "all2all" in feature.not_attempted(model, msgspec.structs.replace(newer, vllm_version="0.11.0"))
+    assert "4 devices" in feature.not_attempted(model, replace(newer, devices=2))
+    assert "all2all" in feature.not_attempted(model, replace(newer, vllm_version="0.11.0"))
+
+
+def test_a_key_is_laid_over_the_targets_additional_config_not_put_in_its_place(run, monkeypatch):
+    from seatrial.gates import matrix as module
+
+    plain = module._Matrix.__init__
+
+    def init(self, checkpoint, target, *given):
+        args = {**target.serve.args, "additional-config": '{"weight_nz_mode": 1, "enable_flashcomm1": false}'}
+        plain(self, checkpoint, replace(target, serve=replace(target.serve, args=args)), *given)
+        self.situation = replace(HERE, plugin_version="0.23.0")
+
+    monkeypatch.setattr(module._Matrix, "__init__", init)
+    result, rows = run("", ("flashcomm1",), MOE)
+    argv = result.facts.starts["flashcomm1"].command.argv
+    assert argv.count("--additional-config") == 1
+    given = json.loads(argv[argv.index("--additional-config") + 1])
+    assert given == {"weight_nz_mode": 1, "enable_flashcomm1": True}
+    assert "--additional-config" in result.facts.starts["base"].command.argv
+    assert rows["flashcomm1"].start == "flashcomm1"
+
+
+def test_an_additional_config_that_is_none_leaves_the_feature_untried_and_the_others_alone(run, monkeypatch):
+    from seatrial.gates import matrix as module
+
+    plain = module._Matrix.__init__
+
+    def init(self, *given):
+        plain(self, *given)
+        self.situation, self.extra_args = replace(HERE, plugin_version="0.23.0"), ("--additional-config=[1]",)
+
+    monkeypatch.setattr(module._Matrix, "__init__", init)
+    _, rows = run("", ("flashcomm1", "streaming"), MOE)
+    assert (rows["flashcomm1"].status, rows["streaming"].status) == ("not-attempted", "supported")
+    assert "no JSON object: '[1]'" in rows["flashcomm1"].reason

@@ -76,3 +76,19 @@ def test_the_matrix_has_a_row_for_each_medium(omni, stand_in_target, engine_home
     result = matrix(omni, stand_in_target(), python=engine_home, stage="real", scratch=tmp_path / "m", only=only)
     assert {row.name: row.status for row in result.facts.rows} == dict.fromkeys(only, "supported")
     assert "prompt tokens" in result.facts.rows[0].proofs[0].says
+
+
+def test_a_medium_the_engine_cannot_decode_is_unsupported_by_its_own_words_and_the_others_stand(
+    omni, stand_in_target, engine_home, tmp_path, alive
+):
+    only = ("audio", "multimodal", "streaming", "video")
+    result = matrix(
+        omni, stand_in_target("no-audio"), python=engine_home, stage="real", scratch=tmp_path / "m", only=only
+    )
+    rows = {row.name: row for row in result.facts.rows}
+    assert {name: row.status for name, row in rows.items()} == {
+        "audio": "unsupported", "multimodal": "supported", "streaming": "supported", "video": "supported",
+    }  # fmt: skip
+    assert rows["audio"].reason == "the engine lacks the package av: HTTP 500: No module named 'av'"
+    assert [q.name for q in result.facts.starts["base"].requests] == ["text", "second"]
+    assert alive() == []

@@ -9,7 +9,8 @@ import pytest
 
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, failed
-from seatrial.gates import gate, takes_images
+from seatrial.gates import gate, takes_media
+from seatrial.gates.agree import PROMPTS, compare, greedy
 from seatrial.gates.ladder_run import ladder
 from seatrial.gates.matrix import matrix
 from seatrial.targets import load_target
@@ -52,11 +53,38 @@ def test_a_damaged_checkpoint_dies_with_its_own_error_first(tiny, engine_python,
     assert alive() == []
 
 
+def test_one_rank_and_two_and_one_prompt_and_eight_agree_up_to_rounding(tiny, engine_python, cpu, tmp_path, alive):
+    seen = {}
+    for tp, widths in ((2, (1, PROMPTS)), (1, (1,))):
+        result = gate(
+            tiny("qwen3"),
+            cpu,
+            python=engine_python,
+            stage="real",
+            scratch=tmp_path / str(tp),
+            tp=tp,
+            max_model_len=512,
+            visit=lambda client, tp=tp, widths=widths: seen.update(
+                {(tp, n): greedy(client, at_once=n) for n in widths}
+            ),
+        )
+        assert result.outcome.verdict is Verdict.PASS, result.outcome.reason
+        assert [(q.name, q.status) for q in result.facts.requests] == [("text", 200), ("second", 200)]
+        assert result.facts.tp == tp
+    for first, second in (((2, 1), (2, PROMPTS)), ((1, 1), (2, 1))):
+        found = compare(str(first), str(second), seen[first], seen[second])
+        assert found.troubles == ()
+        assert found.beyond_rounding() == [], found
+        assert found.worst_logprob < 0.5
+        # The logits are bfloat16: their step shows in the answers.
+        assert 2**-6 <= found.step <= 0.25
+    assert alive() == []
+
+
 @pytest.mark.parametrize(
     ("family", "tp", "names"),
     [
-        ("qwen3", 2, ["text", "second"]),
-        ("llava", 1, ["text", "image", "second"]),
+        ("qwen3_vl", 1, ["text", "image", "video", "second"]),
         ("qwen3_next", 1, ["text", "second"]),
         ("deepseek_v3", 1, ["text", "second"]),
     ],
@@ -71,7 +99,7 @@ def test_every_family_serves_its_real_weights(tiny, engine_python, cpu, tmp_path
         scratch=tmp_path,
         tp=tp,
         max_model_len=512,
-        multimodal=takes_images(checkpoint),
+        multimodal=bool(takes_media(checkpoint)),
     )
     assert result.outcome.verdict is Verdict.PASS, result.outcome.reason
     assert [(q.name, q.status) for q in result.facts.requests] == [(name, 200) for name in names]

@@ -81,10 +81,44 @@ def test_an_engine_that_does_not_compile_gives_no_comparison(run):
 def test_the_first_divergence_has_its_place_and_margin():
     one = Greedy(tokens=("a", "b", "c"), logprobs=(-0.1, -0.2, -0.3), top=({}, {"b": -0.2, "x": -0.25}, {}))
     other = Greedy(tokens=("a", "x", "c"), logprobs=(-0.15, -0.2, -0.3), top=({}, {}, {}))
+    # The other run's best at that place do not hold the first run's token: it was sure of its own.
     found = compare("eager", "graph", [one], [other])
     assert (found.equal, found.divergences[0].place) == (0, 1)
     assert found.divergences[0].margin == pytest.approx(0.05)
+    assert found.divergences[0].other_margin is None
     assert found.worst_logprob == pytest.approx(0.05)
-    assert found.beyond_rounding() == []
+    assert found.beyond_rounding() == [found.divergences[0]]
     short = Greedy(tokens=("a",), logprobs=(-0.1,), top=({},))
     assert compare("x", "y", [one], [short]).divergences[0].second == ""
+
+
+def parting(first: dict[str, float], second: dict[str, float], *rows: dict[str, float]):
+    """Two runs that agree on as many tokens as there are `rows`, then see `first` and `second`."""
+    same = tuple("s" for _ in rows)
+    one = Greedy(tokens=(*same, "b"), logprobs=(0.0,) * (len(rows) + 1), top=(*rows, first))
+    other = Greedy(tokens=(*same, "x"), logprobs=(0.0,) * (len(rows) + 1), top=(*rows, second))
+    return compare("eager", "graph", [one], [other])
+
+
+def test_a_run_that_was_sure_is_a_fault_though_the_other_was_not():
+    found = parting({"b": -0.3, "x": -0.31}, {"x": -0.1, "b": -2.6})
+    assert found.divergences[0].other_margin == pytest.approx(2.5)
+    assert found.beyond_rounding()
+    assert parting({"b": -0.3, "x": -0.31}, {"x": -0.3, "b": -0.34}).beyond_rounding() == []
+
+
+@pytest.mark.parametrize(
+    ("step", "offset", "beyond"), [(0.125, 0.0, False), (0.25, 0.0, False), (0.0625, 0.0, True), (0.125, 0.013, True)]
+)
+def test_what_rounding_is_follows_from_the_step_of_the_logits(step, offset, beyond):
+    """A margin of 0.25 is two steps of a bfloat16 logit between 16 and 32, and many of a float32 one."""
+    start = -0.7312
+    rows = [{c: start - step * n * (k + 1) - offset * n**2 for n, c in enumerate("srtuv")} for k in range(9)]
+    found = parting({"b": -0.5, "x": -0.75}, {"x": -0.5, "b": -0.5}, *rows)
+    assert found.step == (0.0 if offset else pytest.approx(step, abs=3 * step))
+    assert bool(found.beyond_rounding()) is beyond
+
+
+def test_a_model_whose_places_are_all_ties_shows_no_step():
+    tied = {"a": -1.0, "b": -1.0, "c": -1.0, "d": -1.0}
+    assert parting(tied, tied, tied).step == 0.0

@@ -1,17 +1,18 @@
 """A fast stand-in server of the OpenAI API that writes down its own times; asyncio and the standard library only.
 
-`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...]` prints its
-port on the first line.
-Every answer has `max_tokens` tokens. GET /times gives, by MD5 of each request's body, when it was
-read whole, when the first byte was handed to the kernel, and when the last (CLOCK_MONOTONIC). `slots`: at most so many
-requests are worked on at once, the others wait. Faults: die-after=N, close-after=N (each connection after N answers),
-error-in-stream, http-500, no-usage, no-done, empty, garbage, silent-after=N, not-http, coarse (all in one piece).
+`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...] [--tls PEM]`
+prints its port on the first line. Every answer has `max_tokens` tokens. GET /times gives, by MD5 of each request's
+body, when it was read whole, when the first byte was handed to the kernel, and when the last (CLOCK_MONOTONIC).
+`slots`: at most so many requests are worked on at once, the others wait.
+Faults: die-after=N, close-after=N (each connection after N answers), error-in-stream, http-500, no-usage, no-done,
+empty, garbage, silent-after=N, not-http, coarse (all in one piece).
 """
 
 import asyncio
 import hashlib
 import json
 import os
+import ssl
 import sys
 import time
 from typing import ClassVar
@@ -192,8 +193,12 @@ class Server(asyncio.Protocol):
 
 
 async def main():
+    tls = None
+    if option("--tls", ""):
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(option("--tls", ""))
     server = await asyncio.get_running_loop().create_server(
-        Server, "127.0.0.1", option("--port", 0), backlog=4096, reuse_address=True
+        Server, "127.0.0.1", option("--port", 0), backlog=4096, reuse_address=True, ssl=tls
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

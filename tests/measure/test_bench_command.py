@@ -81,10 +81,27 @@ def test_the_whole_loop_from_baseline_to_report(bench_place):
     seatrial(place, "report", run, check=0)
     words = [f"{run}:baseline", f"{run}:change", "--under-test", "flag.max-num-seqs", "--out", "reports"]
     seatrial(place, "bench", "compare", *words, check=0)
-    english, chinese = ((place / f"reports/report-{x}.md").read_text() for x in ("en", "zh"))
+    english, chinese = ((place / f"reports/report-c4-{x}.md").read_text() for x in ("en", "zh"))
     assert "Request throughput" in english
     assert "请求吞吐" in chinese
-    assert "<svg" in (place / "reports/trend-request_throughput.svg").read_text()
+    assert "<svg" in (place / "reports/trend-request_throughput-en.svg").read_text()
+    seatrial(place, "bench", "report", run, "--out", "again", check=0)
+    names = {f.name for f in (place / "again").iterdir()}
+    assert names == {f.name for f in (place / "reports").iterdir()}
+    assert (place / "again/report-c4-zh.md").read_text() == chinese
+    page = (place / ".seatrial/runs" / run / "report.html").read_text()
+    assert page.index('id="step-verdict"') < page.index('id="step-bench-baseline-1"')
+    for told in ("change against baseline, 4 and 4 runs in turn", "Latencies", "declared as under test", "formal"):
+        assert told in page, told
+    assert "○ not run" not in page
+    assert ">not run<" not in page
+    loop = document(seatrial(place, "loop", "status", "--json", check=0))["loop"]
+    seatrial(place, "report", loop, check=0)
+    page = (place / ".seatrial/runs" / loop / "report.html").read_text()
+    for told in ("max-num-seqs: 1 -&gt; 4", "L1 passed", "four at once is better", "past the reference", run):
+        assert told in page, told
+    assert "○ not run" not in page
+    assert ">not run<" not in page
     workspace = open_workspace(place, write=False)
     assert all(verify_run(folder).verdict.value == "pass" for folder in workspace.run_folders())
     assert processes_left(place) == []

@@ -13,6 +13,7 @@ from tests.measure.test_bench_command import document, seatrial
 
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import replace
+from seatrial.measure.compare.files import report_files
 from seatrial.measure.compare.report import Loaded, better, master, report
 from seatrial.measure.compare.verdict import judge
 from seatrial.measure.load.outside import TOOLS, outside_command, run_outside
@@ -93,6 +94,25 @@ def test_what_a_tool_cannot_be_told_is_refused(tool):
         outside_command(tool, Path("/x/python"), made, **to)
 
 
+def test_guidellm_is_told_the_sampling_and_the_seed_and_what_vllm_cannot_do_is_refused():
+    to = {"url": "http://h:1", "model": "m", "tokenizer": "/t", "out": Path("/o")}
+    made = workload(warmup=0, stream=False)
+    line = outside_command("guidellm", Path("/x/python"), made, **to).shell()
+    for part in ("stream=false", "extras.body.temperature=0.0", "extras.body.ignore_eos=true", "value=0"):
+        assert part in line
+    with pytest.raises(UsageError, match="always asks for a stream"):
+        outside_command("vllm", Path("/x/python"), made, **to)
+
+
+def test_a_tool_that_answers_for_fewer_requests_is_doubted_and_all_it_wrote_is_kept(tmp_path):
+    python = fake_tool(tmp_path / "tools", FAKE + "(out / 'raw').mkdir(); (out / 'raw' / 'rows.csv').write_text('a')\n")
+    made, out = workload(requests=41), tmp_path / "out"
+    command = outside_command("vllm", python, made, url="http://h:1", model="m", tokenizer="/t", out=out)
+    seen = run_outside("vllm", command, made, out, tmp_path / "log", timeout_s=20)
+    assert "vllm accounts for 40 requests where 41 were asked for" in seen.metrics.doubts
+    assert seen.others == (str(out / "raw" / "rows.csv"),)
+
+
 def loaded(values_a, values_b, concurrency, historical=None):
     changes = {"workload__concurrency": concurrency}
     a = side(values_a, label="xLLM", **changes)
@@ -152,3 +172,39 @@ def test_better_is_claimed_in_a_fixed_order_up_to_the_first_figure_that_shows_no
     assert better(replace(one.judged, figures=figures)) == {"request_throughput": "vLLM"}
     figures["request_throughput"] = replace(figures["request_throughput"], p=0.06)
     assert better(replace(one.judged, figures=figures)) == {}
+
+
+def test_the_files_of_all_loads_are_there_in_both_languages_as_markdown_and_html():
+    loads = [loaded(A, B, 8, {"xLLM": "baseline/<b>2026</b>.md"}), loaded([v / 2 for v in A], [v / 2 for v in B], 1)]
+    files = report_files(loads)
+    for language in ("en", "zh"):
+        for kind in ("md", "html"):
+            assert {f"master-{language}.{kind}", f"report-c1-{language}.{kind}", f"report-c8-{language}.{kind}"} <= {
+                *files
+            }
+        master_page = files[f"master-{language}.html"]
+        assert master_page.count("<svg") == 4
+        assert "<script" not in master_page
+        assert "http" not in re.sub(r"http-equiv|http://www.w3.org/2000/svg", "", master_page)
+    assert "总报告" in files["master-zh.html"]
+    assert "变好：请求吞吐 (req/s) +20.0%" in files["report-c8-zh.md"]
+    assert "&lt;b&gt;2026" in files["report-c8-en.html"]
+    assert "<b>Verdict: pass</b>" in files["report-c8-en.html"]
+    assert "![Output throughput (tok/s)](trend-output_throughput-en.svg)" in files["master-en.md"]
+
+
+def test_loads_of_other_sides_or_twice_the_same_are_refused():
+    with pytest.raises(UsageError, match="two runs are at the load c8"):
+        report_files([loaded(A, B, 8), loaded(A, B, 8)])
+    one = loaded(A, B, 1)
+    with pytest.raises(UsageError, match="same two sides"):
+        report_files([loaded(A, B, 8), replace(one, judged=replace(one.judged, label_a="other"))])
+
+
+def test_a_setting_that_one_side_does_without_is_not_set_and_one_nobody_saw_is_unknown():
+    a, b = side(A, label="eager", **{"flag.enforce-eager": "true"}), side(B, label="graph")
+    fair = Loaded(judged=judge(a, b, under_test=["flag.enforce-eager"]), a=tuple(a), b=tuple(b))
+    assert "| flag.enforce-eager | true | not set | allowed |" in report(fair, "en")
+    b = side(B, label="graph", dtype=None)
+    unfair = Loaded(judged=judge(a, b, under_test=["flag.enforce-eager"]), a=tuple(a), b=tuple(b))
+    assert "| dtype | bfloat16 | unknown | forbidden |" in report(unfair, "en")

@@ -389,3 +389,38 @@ def test_a_result_with_any_value_in_any_place_reads_or_is_refused(sample, data):
 
 def test_every_tool_has_a_reader():
     assert set(READERS) == {"builtin", "evalscope", "vllm", "guidellm", "aiperf", "seed"}
+
+
+def test_what_evalscope_1_14_writes_without_a_stream_is_no_time_to_first_token():
+    # A real file: "Avg TTFT (ms)" is the whole latency there, "Avg TPOT (ms)" and "Avg ITL (ms)" are 0.
+    (found,) = read_results(DATA / "evalscope-1.14-no-stream")
+    seen = found.metrics
+    assert (seen.success, seen.request_throughput) == (16, 30.9216)
+    assert (seen.ttft_ms, seen.tpot_ms, seen.itl_ms) == (None, None, None)
+    assert seen.e2e_ms.avg == pytest.approx(64.5)
+    assert judge_sla(seen, TTFT_P99).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_request_that_guidellm_lost_is_missed(tmp_path):
+    # As 0.8.1 left it at 20 requests/s: 16 made, one still under way at the end, 15 in every count.
+    data = json.loads((DATA / "guidellm-0.8.json").read_text())
+    data["benchmarks"][0]["scheduler_state"] = {"created_requests": 21, "processing_requests": 1}
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    assert "21 requests were made and 20 are accounted for" in read_results(tmp_path)[0].metrics.doubts
+
+
+def test_guidellm_without_a_stream_has_no_time_between_tokens(tmp_path):
+    data = json.loads((DATA / "guidellm-0.8.json").read_text())
+    for name in ("time_to_first_token_ms", "inter_token_latency_ms"):
+        data["benchmarks"][0]["metrics"][name]["successful"] = {"mean": 0.0, "count": 0 if "first" in name else 20}
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    seen = read_results(tmp_path)[0].metrics
+    assert (seen.ttft_ms, seen.tpot_ms) == (None, None)
+
+
+def test_gaps_of_pieces_that_came_together_are_no_sign_of_mixed_units(tmp_path):
+    # Seen of a busy server: most pieces come with their neighbours, so the median gap is next to nothing.
+    data = json.loads((DATA / "vllm-0.32.json").read_text())
+    data.update(mean_itl_ms=0.3505, median_itl_ms=0.00395, p50_itl_ms=0.00395, p90_itl_ms=0.01, p99_itl_ms=9.0)
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    assert not any("unit" in d for d in read_results(tmp_path)[0].metrics.doubts)

@@ -56,52 +56,73 @@ def model(engine_python, tmp_path_factory):
 
 
 def test_a_flag_comparison_goes_through_the_whole_loop(model, tmp_path):
+    """Target, baseline, evidence, change, accuracy, performance, verdict, record, report; every stage is looked at."""
     (tmp_path / "seatrial.toml").write_text(TARGET)
     (tmp_path / "w.toml").write_text(WORKLOAD)
     sla = "e2e p99 <= 30000 ms"
     goal = ["--goal", "more requests", "--model", str(model), "--target", "here", "--sla", sla]
-    seatrial(tmp_path, "loop", "start", *goal, check=0)
+    loop = document(seatrial(tmp_path, "loop", "start", *goal, "--json", check=0))["loop"]
     words = ["--workload", "w.toml", "--checkpoint", str(model), "--target", "here", "--serve", "together", "--json"]
+    # Baseline: before anything is changed.
+    base = measured(tmp_path, "run", *words, "--runs", "2", "--arg=--max-num-seqs=1", "--label", "baseline")
+    assert [r["metrics"]["success"] for r in base["runs"]] == [32, 32]
+    seatrial(tmp_path, "loop", "record", "baseline", base["run_id"], check=0)
+    hypothesis = ["--hypothesis", "one at a time"]
+    seatrial(tmp_path, "loop", "record", "evidence", f"{base['run_id']}/bench-baseline-1", *hypothesis, check=0)
+    change = ["--change", "max-num-seqs: 1 -> 4", "--hypothesis", "h", "--expected", "2x", "--risks", "memory"]
+    seatrial(tmp_path, "loop", "record", "patch", *change, check=0)
     flags = ["--a-arg=--max-num-seqs=1", "--b-arg=--max-num-seqs=4", "--under-test", "flag.max-num-seqs"]
-    done = subprocess.run(
-        [sys.executable, "-m", "seatrial", "bench", "ab", *words, *flags],
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    ended = document(done)
-    assert len(ended["runs"]) == 8, done.stderr
+    ended = measured(tmp_path, "ab", *words, *flags)
+    assert len(ended["runs"]) == 8
     assert all(r["metrics"]["success"] == 32 and r["metrics"]["is_complete"] for r in ended["runs"])
     assert all(r["metrics"]["output_tokens"] == 32 * 16 for r in ended["runs"])
-    fair = ended["judged"]["fairness"]
-    assert [d["kind"] for d in fair["differences"]] == ["allowed"]
-    # On a machine that is busy with other things the generator may be late: then no percentage is made of it.
-    assert ended["judged"]["answer"] in ("pass", "inconclusive", "smoke-only")
+    judged = ended["judged"]
+    assert [d["kind"] for d in judged["fairness"]["differences"]] == ["allowed"]
+    # With four runs a side there is a test; what it says is the machine's business.
+    assert judged["answer"] in ("pass", "fail", "inconclusive")
+    assert judged["figures"]["request_throughput"]["p"] is not None
     run = ended["run_id"]
-    if any(r["level"] == "debug" for r in ended["runs"]):
-        refused = seatrial(tmp_path, "loop", "record", "baseline", f"{run}:baseline")
-        busy = [d for r in ended["runs"] for d in r["doubts"]]
-        assert all("bottleneck" in d for d in busy), busy
-        if refused.returncode:
-            assert "debug run" in refused.stderr
-            return
-    else:
-        seatrial(tmp_path, "loop", "record", "baseline", f"{run}:baseline", check=0)
-    change = ["--change", "max-num-seqs: 1 -> 4", "--hypothesis", "h", "--expected", "2x", "--risks", "memory"]
-    for step in (
-        ["evidence", f"{run}/bench-baseline-1", "--hypothesis", "one at a time"],
-        ["patch", *change],
-        ["accuracy", run],
-        ["performance", run],
-        ["lesson", "what came of it", "--kept" if ended["judged"]["answer"] == "pass" else "--rolled-back"],
-    ):
-        seatrial(tmp_path, "loop", "record", *step, check=0)
-    seatrial(tmp_path, "report", run, check=0)
+    assert "accuracy" in seatrial(tmp_path, "loop", "record", "performance", run, check=2).stderr
+    seatrial(tmp_path, "loop", "record", "accuracy", run, check=0)
+    seatrial(tmp_path, "loop", "record", "performance", run, check=0)
+    kept = "--kept" if judged["answer"] == "pass" else "--rolled-back"
+    seatrial(tmp_path, "loop", "record", "lesson", "four at once", kept, check=0)
+    seatrial(tmp_path, "loop", "stop", "--reason", "enough for a test", check=0)
+    state = document(seatrial(tmp_path, "loop", "status", "--json", check=0))["state"]
+    (turn,) = state["rounds"]
+    assert (turn["accuracy"]["passed"], turn["accuracy"]["level"]) == (True, "L1")
+    assert (turn["performance"]["answer"], turn["performance"]["reason"]) == (judged["answer"], judged["reason"])
+    assert state["phase"] == "stopped"
+    assert state["baseline"]["evidence"] == base["run_id"]
+    for name, told in ((run, judged["reason"]), (loop, "max-num-seqs: 1 -&gt; 4")):
+        seatrial(tmp_path, "report", name, check=0)
+        page = (tmp_path / ".seatrial" / "runs" / name / "report.html").read_text()
+        assert told.split(" (")[0] in page.replace("<wbr>", "")
+    seatrial(tmp_path, "bench", "report", run, "--out", "reports")
+    assert "请求吞吐" in (tmp_path / "reports" / "report-c4-zh.md").read_text()
+    assert "<table>" in (tmp_path / "reports" / "master-en.html").read_text()
     seatrial(tmp_path, "runs", "verify", check=0)
     plan = document(seatrial(tmp_path, "replay", run, "--plan", "--json", check=0))
     assert plan["drifts"] == []
+
+
+def measured(place, *words):
+    """A bench's document. On a machine so busy that the generator was late: once more, then the test is skipped."""
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "seatrial", "bench", *words],
+            cwd=place,
+            env=ENV,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        ended = document(done)
+        doubts = [d for r in ended["runs"] for d in r["doubts"]]
+        assert all("bottleneck" in d for d in doubts), done.stderr
+        if not doubts:
+            return ended
+    pytest.skip(f"this machine is too busy for a measurement: {doubts[0]}")
 
 
 def test_texts_have_exactly_the_length_asked_for(engine_python, model, tmp_path):

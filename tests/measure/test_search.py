@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import urllib.request
 
 import pytest
 from tests.measure.made import bench_run
-from tests.measure.test_bench_command import document, seatrial
+from tests.measure.test_bench_command import ENV, document, seatrial
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict, failed, inconclusive, not_applicable, passed
+from seatrial.evidence import Run, open_workspace, verify_run
 from seatrial.measure.load.counters import speculative
 from seatrial.measure.load.service import attached
 from seatrial.measure.search import FRAMEWORKS, Candidate, Space, candidates, highest, launch, pareto, rank, read_space
 from seatrial.measure.search.framework import Launching
+from seatrial.workflow.bench import bench_runs
 from seatrial.workflow.search import outcome_of
 
 SPACE = Space(
@@ -185,6 +190,53 @@ def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(sta
     done = document(seatrial(place, *words, check=0))
     assert 2 <= done["highest"]["holds_at"] <= 5
     assert done["highest"]["breaks_at"] == done["highest"]["holds_at"] + 1
+    workspace = open_workspace(place, write=False)
+    ledger = Run.read(workspace.run_folder(done["run_id"]))
+    kept = [e.body for e in ledger.log.entries if e.kind == "trial"]
+    assert [t["level"] for t in kept] == [t["level"] for t in done["highest"]["tries"]]
+    for trial in kept:
+        (measured,) = bench_runs(Run.read(workspace.run_folder(trial["run"])))
+        assert measured.metrics.concurrency == trial["level"]
+        assert measured.sla.verdict.value == trial["outcome"]["verdict"]
+    assert ledger.last("finished").body["verdict"] == "pass"
+    # Nothing is measured again, and the answer is the same.
+    before = len(workspace.run_folders())
+    again = document(seatrial(place, *words, "--resume", done["run_id"], check=0))
+    assert (again["highest"], again["reused"]) == (done["highest"], len(kept))
+    assert len(workspace.run_folders()) == before
+    other = seatrial(place, *words, "--resume", done["run_id"], "--repeats", "2", check=2)
+    assert "is another highest" in other.stderr
+
+
+def test_a_search_for_the_highest_load_that_was_stopped_goes_on_where_it_was(stand_in, bench_place):
+    place = bench_place()
+    url, _ = stand_in("--ttft", "0.03", "--slots", "1")
+    text = (place / "w.toml").read_text().replace("requests = 40", "requests = 24").replace("5000", "150")
+    (place / "w.toml").write_text(text)
+    words = ["bench", "highest", "--workload", "w.toml", "--service", url, "--high", "16", "--repeats", "1", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seatrial", *words], cwd=place, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    # Two trials, and the third under way.
+    seen = 0
+    for line in process.stderr:
+        seen += b"sending" in line
+        if seen == 3:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    workspace = open_workspace(place, write=False)
+    (name,) = [f.name for f in workspace.run_folders() if "highest" in f.name]
+    ledger = Run.read(workspace.run_folder(name))
+    kinds = [e.kind for e in ledger.log.entries if e.kind != "started"]
+    kept = kinds.count("trial")
+    assert kinds == ["trial"] * kept + ["interrupted"]
+    assert kept >= 2
+    done = document(seatrial(place, *words, "--resume", name, check=0))
+    assert done["reused"] == kept
+    assert done["highest"]["holds_at"] is not None
+    assert verify_run(workspace.run_folder(name)).verdict.value == "pass"
 
 
 def test_what_is_no_measure_gets_no_place():

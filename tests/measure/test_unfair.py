@@ -237,3 +237,23 @@ def test_a_late_or_busy_generator_is_doubted():
 
 def test_at_least_forty_faults_are_seeded():
     assert len(UNFAIR) + len(UNFIT) >= 40
+
+
+def test_answers_that_came_all_at_one_moment_give_no_time_between_tokens_and_hold_no_service_level():
+    at_once = [record(i, first_s=1.05, chunks_s=(1.05, 1.05, 1.05), output_tokens=9, asked_tokens=9) for i in range(3)]
+    parted = record(3, chunks_s=(1.01, 1.01, 1.09), output_tokens=9, asked_tokens=9)
+
+    def seen(records):
+        run = LoadRun(records=tuple(records), planned=len(records), duration_s=1.0, partial="")
+        return measure(run, concurrency=1, rate=0.0, stream=True, exact_length=True, speculative=None)
+
+    none = seen([*at_once, parted])
+    assert none.tpot_ms is None
+    assert none.itl_ms is None
+    assert "more than one piece" in none.unknown["tpot_ms"]
+    assert judge_sla(none, [Sla(metric="tpot", limit_ms=50)]).verdict is Verdict.INCONCLUSIVE
+    some = seen([at_once[0], parted])
+    assert some.tpot_ms.n == 1
+    assert some.tpot_ms.p99 == pytest.approx(10)
+    assert some.itl_ms.p50 == pytest.approx(80)
+    assert any("1 of 2 answers came all at one moment" in n for n in some.notes)

@@ -137,13 +137,42 @@ def test_ascend_with_trust_said_by_the_user_has_no_such_deviation(plan):
     assert not any("trust" in d.what for d in made.deviations)
 
 
-@pytest.mark.parametrize(("version", "kept"), [("0.13.0", True), ("0.25.1rc1", True), ("0.27.1rc1", False)])
-def test_flashcomm_is_left_out_for_plugins_that_have_none(plan, tmp_path, version, kept):
+@pytest.mark.parametrize(
+    ("version", "kept", "said"),
+    [
+        ("0.10.2rc1", False, "does not know it"),
+        ("0.13.0", True, ""),
+        ("0.25.1rc1", True, ""),
+        ("0.28.0", True, "newer than the releases"),
+        ("0.19.1rc2.dev1637+g182b75ea8", True, "a build between releases"),
+        ("", True, "version is not known"),
+    ],
+)
+def test_flashcomm_is_left_out_for_plugins_that_have_none(plan, tmp_path, version, kept, said):
     site = tmp_path / "env" / "lib" / "python3.11" / "site-packages"
-    (site / f"vllm_ascend-{version}.dist-info").mkdir(parents=True)
+    site.mkdir(parents=True)
+    if version:
+        (site / f"vllm_ascend-{version}.dist-info").mkdir()
     made = plan("ascend-a2", MOE, python=tmp_path / "env" / "bin" / "python")
     assert ("VLLM_ASCEND_ENABLE_FLASHCOMM1" in made.command.env) == kept
-    assert any("FLASHCOMM1" in d.what and version in d.why for d in made.deviations) == (not kept)
+    told = [d.why for d in made.deviations if "FLASHCOMM1" in d.what] + [n for n in made.notes if "FLASHCOMM1" in n]
+    assert len(told) == bool(said)
+    assert all(said in text for text in told)
+
+
+def test_the_plugins_source_goes_before_its_number(plan, tmp_path):
+    package = tmp_path / "env" / "lib" / "python3.11" / "site-packages" / "vllm_ascend"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "config.py").write_text(
+        'if "enable_flashcomm1" in config or os.getenv("VLLM_ASCEND_ENABLE_FLASHCOMM1") is not None:\n'
+        '    logger.warning("it is deprecated")\n'
+    )
+    (package.parent / "vllm_ascend-0.25.1.dist-info").mkdir()
+    made = plan("ascend-a3", DENSE, python=tmp_path / "env" / "bin" / "python")
+    assert "VLLM_ASCEND_ENABLE_FLASHCOMM1" not in made.command.env
+    [why] = [d.why for d in made.deviations if "FLASHCOMM1" in d.what]
+    assert why == f"the plugin only warns about it (the source in {package})"
 
 
 @pytest.mark.parametrize(

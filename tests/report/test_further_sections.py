@@ -90,8 +90,8 @@ def test_a_divergence_is_called_rounding_or_a_fault(shown):
     comparison["divergences"][1]["margin"] = 2.5
     html, _ = shown(further)
     told = section(html, "agreement")
-    assert told.count("<small>rounding</small>") == 1
-    assert "2.5000</span> <small>a fault</small>" in told
+    assert told.count("<small>rounding, up to 0.1</small>") == 1
+    assert "2.5000</span> <small>a fault: rounding is up to 0.1</small>" in told
 
 
 def test_a_gate_names_the_sources_its_workers_ran(shown):

@@ -12,6 +12,7 @@ from seatrial.core.finding import Severity
 from seatrial.core.record import from_json, to_json
 from seatrial.core.verdict import Verdict
 from seatrial.engine.border import ProbeSession
+from seatrial.platforms.stubs import StubbedModule, Stubs
 from seatrial.support import SupportFacts, support
 
 OWN_CLASS = (
@@ -156,3 +157,28 @@ def test_no_architecture_at_all_is_inconclusive_and_names_the_key(ask):
     result = ask()
     assert (result.outcome.verdict, codes(result)) == (Verdict.INCONCLUSIVE, ["S001"])
     assert "architectures" in result.findings[0].place
+
+
+BESIDE_A_DEVICE = (
+    "import fakedev.rt\n"
+    "def register():\n"
+    "    from vllm.model_executor.models.registry import ModelRegistry\n"
+    "    ModelRegistry.register_model('DeviceForCausalLM', 'fake_plugin:Mine')\n"
+    "class Mine:\n    supports_pp = True\n    kernel = fakedev.rt.launch\n"
+)
+
+
+def test_what_only_a_plugin_registers_is_seen_without_its_device_through_the_stubs_of_the_dry_run(ask):
+    bare = ask("DeviceForCausalLM", plugin=BESIDE_A_DEVICE, entry_points=ENTRY)
+    assert bare.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "plugin fake did not load" in bare.outcome.reason
+    stubs = Stubs(
+        schema_version=1,
+        plugin="fake_plugin",
+        distribution="fake-plugin",
+        proven=[],
+        modules={"fakedev": StubbedModule(), "fakedev.rt": StubbedModule(calls=["launch"])},
+    )
+    result = ask("DeviceForCausalLM", plugin=BESIDE_A_DEVICE, entry_points=ENTRY, stubs=stubs)
+    assert result.outcome.verdict is Verdict.PASS
+    assert result.facts.served_by.owner == "fake"

@@ -239,7 +239,7 @@ def test_folders_archives_and_what_is_not_a_log(tmp_path):
     with gzip.open(tmp_path / "logs" / "w.log.gz", "wb") as out:
         out.write("\n".join(worker(0)).encode())
     (tmp_path / "logs" / "model.safetensors").write_bytes(b"x")
-    (tmp_path / "logs" / "bad.gz").write_bytes(b"not gzip")
+    (tmp_path / "logs" / "bad.gz").write_bytes(b"\x1f\x8b\x08 cut")
     (tmp_path / "logs" / "link.log").symlink_to("/etc/passwd")
     answer = diagnose([tmp_path / "logs"])
     assert is_right(answer)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -108,6 +112,52 @@ def test_a_failure_after_sleep_is_blamed_on_sleep_until_the_engine_is_woken():
     assert diagnose_text(asleep + fault).category == "sleep-mode-race"
     assert diagnose_text(asleep + awake + "x\n" * 3 + fault).signature != "sleep.asleep"
     assert diagnose_text(fault).category == "kernel-limit"
+
+
+@pytest.mark.parametrize(
+    ("calls", "signature"),
+    [
+        (("sleep", "wake_up"), "sleep.after-wake-up"),
+        (("sleep", "wake_up", "sleep"), "sleep.asleep"),
+        (("sleep", "wake_up", "sleep", "wake_up"), "sleep.after-wake-up"),
+    ],
+)
+def test_an_engine_that_sleeps_a_second_time_is_asleep_again(calls, signature):
+    lines = [f'INFO:     10.0.0.1:{1000 + n} - "POST /{call} HTTP/1.1" 200 OK' for n, call in enumerate(calls)]
+    answer = diagnose_text("\n".join([*lines, "RuntimeError: CUDA error: an illegal memory access was encountered"]))
+    assert answer.signature == signature
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "plain": bytes}
+
+
+@pytest.mark.parametrize("packing", PACKERS)
+def test_compressed_input_is_told_by_its_first_bytes_on_standard_input_and_without_a_suffix(tmp_path, packing):
+    packed = PACKERS[packing](FAILED.encode())
+    done = run("-", "--json", input=packed, cwd=tmp_path)
+    assert json.loads(done.stdout)["category"] == "lora"
+    (tmp_path / "log").write_bytes(packed)
+    answer = diagnose([tmp_path / "log"])
+    assert answer.category == "lora"
+    assert answer.sources[0].size == len(FAILED)
+
+
+def test_zst_is_read_from_a_stream_where_a_decoder_is_there_and_else_reported():
+    try:
+        import zstandard
+    except ImportError:
+        packed = b"\x28\xb5\x2f\xfd" + bytes(40)
+        assert "zst" in diagnose([io.BytesIO(packed)]).sources[0].dropped
+        return
+    assert diagnose([io.BytesIO(zstandard.compress(FAILED.encode()))]).category == "lora"
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz"])
+def test_a_compressed_stream_that_is_cut_gives_what_it_held_or_a_reason(packing):
+    packed = PACKERS[packing](b"".join(b"%d ordinary line\n" % n for n in range(20_000)))
+    answer = diagnose([io.BytesIO(packed[: len(packed) // 2])])
+    assert "read" in answer.sources[0].dropped
+    assert not answer.category.startswith("lora")
 
 
 def test_the_arguments_at_the_head_of_a_large_log_are_known(tmp_path):

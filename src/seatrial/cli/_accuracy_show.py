@@ -9,12 +9,19 @@ from seatrial.cli.common import STYLES, leave, out, print_json
 
 if TYPE_CHECKING:
     from seatrial.core.step import StepResult
+    from seatrial.workflow.accuracy import AccuracyEnded
 
 
-def show(result: StepResult, as_json: bool, lines: Callable[[Any], list[str]]) -> None:
-    verdict = result.outcome.verdict
+def show(
+    result: StepResult, as_json: bool, lines: Callable[[Any], list[str]], ended: AccuracyEnded | None = None
+) -> None:
+    """Print a result and leave with its verdict; `ended`: the run it is kept in, whose verdict counts."""
+    from seatrial.core.record import to_plain
+
+    verdict = ended.verdict if ended is not None else result.outcome.verdict
     if as_json:
-        print_json(result)
+        kept = {"run_id": ended.run_id, "folder": ended.folder, "verdict": verdict.value} if ended is not None else {}
+        print_json({**to_plain(result), **kept})
         leave(verdict)
     console = out()
     for line in lines(result.facts):
@@ -24,7 +31,10 @@ def show(result: StepResult, as_json: bool, lines: Callable[[Any], list[str]]) -
         if finding.next_step:
             console.print(f"     {finding.next_step}", markup=False)
     console.print(f"[{STYLES[verdict]}]{verdict.value}[/]", end=": ")
-    console.print(result.outcome.reason or result.summary, markup=False)
+    told = ended.reason if ended is not None and verdict is not result.outcome.verdict else result.outcome.reason
+    console.print(told or result.summary, markup=False)
+    if ended is not None:
+        console.print(f"kept: {ended.folder}", markup=False)
     leave(verdict)
 
 
@@ -67,10 +77,12 @@ def compare_lines(facts: Any) -> list[str]:
     return lines
 
 
+def cell_line(cell: Any) -> str:
+    """One line of the matrix."""
+    counted = f"{cell.agreement.equal}/{cell.agreement.prompts} " if cell.agreement else ""
+    return f"{cell.variant.name:12} {cell.state:9} {counted}{cell.reason or cell.variant.says}"
+
+
 def ab_lines(facts: Any) -> list[str]:
-    return [
-        f"{c.variant.name:12} {c.state:9} "
-        + (f"{c.agreement.equal}/{c.agreement.prompts} " if c.agreement else "")
-        + (c.reason or c.variant.says)
-        for c in facts.cells
-    ]
+    rows = [(c, *c.milder) for c in facts.cells]
+    return [("  " if number else "") + cell_line(c) for row in rows for number, c in enumerate(row)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from seatrial.cli.common import FiniteRange, err, json_option, leave, out, print_json
-from seatrial.core.verdict import Verdict
+from seatrial.core.record import to_plain
 
 workspace_option = click.option(
     "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
@@ -77,6 +77,8 @@ def search_command(
     "--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs a level; the most count."
 )
 @click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
+@click.option("--model", default="", help="The model's name at --service, if it serves several.")
+@click.option("--resume", metavar="RUN", help="Go on with this search.")
 @workspace_option
 @json_option
 def highest_command(
@@ -89,43 +91,47 @@ def highest_command(
     high: float,
     repeats: int,
     extra: tuple[str, ...],
+    model: str,
+    resume: str | None,
     workspace: Path,
     as_json: bool,
 ) -> None:
     """The highest concurrency or rate that holds the workload's service level, by bisection with repeats."""
     from seatrial.core.errors import UsageError
+    from seatrial.core.record import from_plain
     from seatrial.evidence import open_workspace
     from seatrial.measure.load.workload import read_workload
     from seatrial.targets import find_overrides
     from seatrial.workflow.bench import BenchJob, Side
-    from seatrial.workflow.search import highest_load
+    from seatrial.workflow.highest import Bounds, highest_load, told
 
     if bool(service) == bool(checkpoint):
         raise UsageError("name what to measure", mend="Give either --service URL or --checkpoint FOLDER.")
+    if checkpoint is not None and not checkpoint.is_dir():
+        raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
     job = BenchJob(
         kind="bench",
         sides=(Side(label="A", args=extra, service=service),),
         workload=read_workload(workload),
         target=target,
         checkpoint=str(checkpoint or ""),
+        model=model,
         smoke=False,
     )
+    limits = {"by": by, "low": low, "high": high, "repeats": repeats}
     done = highest_load(
         job,
-        by=by,
-        low=low,
-        high=high,
-        repeats=repeats,
+        from_plain(Bounds, limits, where="--low and --high"),
         workspace=open_workspace(workspace, write=True),
         overrides=find_overrides(Path.cwd()),
+        resume=resume,
         argv=tuple(sys.argv[1:]),
         say=lambda text: err().print(text, markup=False),
     )
-    verdict = Verdict.INCONCLUSIVE if done.reason else Verdict.PASS if done.holds_at is not None else Verdict.FAIL
+    verdict = done.outcome.verdict
     if as_json:
-        print_json({"verdict": verdict, "highest": done})
+        print_json({"verdict": verdict, **to_plain(done)})
         leave(verdict)
-    holds = "nowhere" if done.holds_at is None else f"at {by} {done.holds_at:g}"
-    breaks = "nowhere that was tried" if done.breaks_at is None else f"at {done.breaks_at:g}"
-    out().print(f"holds {holds}, breaks {breaks} ({len(done.tries)} levels tried) {done.reason}".rstrip(), markup=False)
+    out().print(told(done.highest, by), markup=False)
+    out().print(f"kept: {done.run_id}, {len(done.trials)} trials, {done.reused} of them from before", markup=False)
     leave(verdict)

@@ -53,6 +53,20 @@ def _rank(rank: RankReport) -> None:
             line(f"    host   {percent(doing.share):>7}  {doing.name[:100]}", "dim")
         for doing in bubble.other_streams[:2]:
             line(f"    stream {percent(doing.share):>7}  {doing.name[:100]}", "dim")
+    table(
+        "lines of Python (of the launching or calling frame)",
+        ("time ms", "share", "calls", "mostly", "where"),
+        [
+            (
+                ms(c.total_ns),
+                percent(c.share),
+                f"{c.calls:,}",
+                c.mostly[:50],
+                f"{c.file}:{c.line} {c.function}" if c.line is not None else c.file,
+            )
+            for c in rank.code
+        ],
+    )
     if rank.vendor is not None:
         show_totals(rank.vendor)
 

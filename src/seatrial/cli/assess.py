@@ -117,6 +117,7 @@ def _support(
     from seatrial.core.errors import EngineError
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
+    from seatrial.platforms.stubs import load_stubs, local_root
     from seatrial.support import SupportFacts, support
     from seatrial.support.by_source import support_by_source
 
@@ -140,6 +141,8 @@ def _support(
                 has_experts=card.feed_forward.moe is not None,
                 is_multimodal=card.multimodal is not None,
                 remote_code=card.architecture.remote_code is not None,
+                stubs=load_stubs(chosen.platform, chosen.lineage),
+                plugin_root=local_root(chosen.roots.plugin),
                 timeout_s=float(chosen.limits.probe_s.value or 600),
                 progress=progress,
             )

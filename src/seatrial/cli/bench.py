@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from seatrial.cli._bench_report import kept_side, report_command, write_reports
 from seatrial.cli._bench_search import highest_command, search_command, workload_option, workspace_option
 from seatrial.cli.common import STYLES, FiniteRange, err, json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict
 
 if TYPE_CHECKING:
-    from seatrial.measure.compare import BenchRun, Judged
+    from seatrial.measure.compare import Judged
     from seatrial.workflow.bench import BenchEnded
 
 under_test_option = click.option(
@@ -35,6 +36,7 @@ def command() -> None:
 
 command.add_command(search_command)
 command.add_command(highest_command)
+command.add_command(report_command)
 
 
 @command.command("run")
@@ -43,6 +45,7 @@ command.add_command(highest_command)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Start this checkpoint on --target.")
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--model", default="", help="The model's name at --service, if it serves several.")
+@click.option("--ca", type=click.Path(path_type=Path), help="Trust an https --service by this PEM file alone.")
 @click.option("--label", default="A", show_default=True, help="What this side is called.")
 @click.option("--runs", default=1, show_default=True, type=click.IntRange(min=1), help="Repeats.")
 @click.option("--serve", type=click.Choice(["together", "restart"]), default="restart", show_default=True)
@@ -62,6 +65,7 @@ def run_command(
     checkpoint: Path | None,
     target: str,
     model: str,
+    ca: Path | None,
     label: str,
     runs: int,
     serve: str,
@@ -93,6 +97,7 @@ def run_command(
         "target": target,
         "checkpoint": str(checkpoint or ""),
         "model": model,
+        "ca": str(ca.absolute()) if ca is not None else "",
         "runs": runs,
         "serve": serve,
         "facts": facts,
@@ -183,23 +188,16 @@ def compare_command(
     """Compare the kept runs RUN_A and RUN_B (or two sides of one: RUN:LABEL)."""
     from seatrial.core.errors import UsageError
     from seatrial.measure.compare import judge
-    from seatrial.measure.compare.report import Loaded, master, report
+    from seatrial.measure.compare.report import Loaded
     from seatrial.measure.compare.verdict import FIGURES
 
     if judged_by not in FIGURES:
         raise UsageError(f"unknown figure {judged_by!r}", mend=f"Known: {', '.join(FIGURES)}.")
-    a, b = _kept(run_a, workspace), _kept(run_b, workspace)
+    a, b = kept_side(run_a, workspace), kept_side(run_b, workspace)
     judged = judge(a, b, under_test=under_test, judged_by=judged_by)
     if folder is not None:
-        loaded = Loaded(
-            judged=judged, a=tuple(a), b=tuple(b), historical={judged.label_a: historical} if historical else {}
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        for language in ("en", "zh"):
-            (folder / f"report-{language}.md").write_text(report(loaded, language), encoding="utf-8")
-        for name, text in master([loaded], "en").items():
-            (folder / (name if name != "report.md" else "master-en.md")).write_text(text, encoding="utf-8")
-        (folder / "master-zh.md").write_text(master([loaded], "zh")["report.md"], encoding="utf-8")
+        given = {judged.label_a: historical} if historical else {}
+        write_reports([Loaded(judged=judged, a=tuple(a), b=tuple(b), historical=given)], folder)
     if as_json:
         print_json(judged)
         leave(judged.outcome().verdict)
@@ -303,25 +301,6 @@ def _show_judged(judged: Judged) -> None:
         p = f" p={c.p:.3f}" if c.p is not None else ""
         who = f"  better: {winners[name]}" if name in winners else ""
         console.print(f"  {name:20} {c.mean_a:10.4g} {c.mean_b:10.4g} {c.change:+7.1%}{interval}{p}{who}", markup=False)
-
-
-def _kept(name: str, workspace: Path) -> list[BenchRun]:
-    from seatrial.core.errors import UsageError
-    from seatrial.evidence import Run, open_workspace
-    from seatrial.workflow.bench import bench_runs
-
-    run_name, _, label = name.partition(":")
-    run = Run.read(open_workspace(workspace, write=False).run_folder(run_name))
-    runs = [r for r in bench_runs(run) if not label or r.setup.label == label]
-    labels = {r.setup.label for r in runs}
-    if not runs:
-        raise UsageError(f"{name} holds no measured run", mend="Name a run of `seatrial bench`.")
-    if len(labels) > 1:
-        raise UsageError(
-            f"{name} holds {len(labels)} sides",
-            mend=f"Name one: {', '.join(f'{run_name}:{x}' for x in sorted(labels))}.",
-        )
-    return runs
 
 
 def _pairs(settings: tuple[str, ...]) -> dict[str, str]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
 
+from seatrial.cli._gate_inputs import Place, demand_checkpoint, kept_in
 from seatrial.cli.common import err, json_option, leave, out, print_json
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=Place())
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--stage", type=click.Choice(["dummy", "real"]), default="real", show_default=True)
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size instead of the target's.")
 @click.option("--context", type=click.IntRange(min=64), help="Baseline context; the target's or 131072 if left out.")
 @click.option("--sequences", type=click.IntRange(min=1), help="Baseline sequences; the target's or 16 if left out.")
-@click.option("--out", "keep", type=click.Path(path_type=Path), help="Keep logs and trials here; resumes from them.")
+@click.option("--out", "keep", type=Place(), help="Keep logs and trials here; resumes from them.")
 @json_option
 def command(
     checkpoint: Path,
@@ -36,14 +36,16 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
+    from seatrial.core.errors import WorkspaceError
     from seatrial.core.record import from_json, to_json
     from seatrial.engine.choose import target_python
     from seatrial.gates.capacity import Trial, capacity
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
-    folder = keep or Path(tempfile.mkdtemp(prefix="seatrial-capacity-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    demand_checkpoint(checkpoint)
+    python = target_python(chosen)
+    folder = kept_in(keep, "capacity")
     book = folder / "trials.jsonl"
     lines = book.read_bytes().split(b"\n") if book.is_file() else []
     # A line without its end was cut by a kill; its trial is made again.
@@ -52,13 +54,17 @@ def command(
         book.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
 
     def write(trial: Trial, log: Path) -> None:
-        with book.open("ab") as stream:
-            stream.write(to_json(trial) + b"\n")
+        try:
+            with book.open("ab") as stream:
+                stream.write(to_json(trial) + b"\n")
+        except OSError as exc:
+            mend = "Free some space there; the sweep goes on from its last whole trial."
+            raise WorkspaceError(f"{book}: {exc.strerror or exc}", mend=mend) from exc
 
     result = capacity(
         checkpoint,
         chosen,
-        python=target_python(chosen),
+        python=python,
         stage="dummy" if stage == "dummy" else "real",
         scratch=folder,
         tp=tp,

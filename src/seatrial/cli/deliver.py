@@ -24,7 +24,7 @@ SUBJECTS = ("features", "capacity", "sources")
 @click.option("--model", help="The name files get; the checkpoint folder's if left out.")
 @click.option("--model-id", default="", help="The published name, ORG/NAME: your word, marked as such.")
 @click.option("--hardware", default="", help="The hardware as the repository names it, `Atlas A2 Series`.")
-@click.option("--accuracy", multiple=True, type=click.Path(), help="A score.json of an accuracy run; repeatable.")
+@click.option("--accuracy", multiple=True, help="A recorded accuracy run, a folder or score.json of one; repeatable.")
 @click.option("--include", multiple=True, help="A changed source file that belongs to the adaptation; repeatable.")
 @click.option("--explain", multiple=True, metavar="SUBJECT=TEXT", help="Why a proof is missing; repeatable.")
 @click.option("--lang", "languages", multiple=True, type=click.Choice(["zh", "en"]), help="Languages of the report.")
@@ -65,7 +65,10 @@ def command(
     if repo is None:
         raise UsageError("no repository is named", mend="Usage: seatrial deliver RUN --repo DIR.")
     from seatrial.delivery import Order, deliver
+    from seatrial.delivery.deliver import bundle_folder
+    from seatrial.delivery.evidence_view import EvidenceView
     from seatrial.delivery.kinds import kind_of
+    from seatrial.delivery.sources import named
 
     found = Run.read(place.run_folder(run))
     order = Order(
@@ -78,8 +81,10 @@ def command(
         include=include,
         branch=branch,
     )
-    folder = Path(bundle) if bundle else place.root / "deliveries" / f"{found.run_id}-{order.kind}"
-    result = deliver(found, Path(repo), order, bundle=folder, scores=tuple(map(Path, accuracy)), commit=not no_commit)
+    folder = Path(bundle) if bundle else bundle_folder(place.root, found.run_id, order.kind, Path(repo))
+    view = EvidenceView(found)
+    scores = tuple(s for name in accuracy for s in named(name, place, view))
+    result = deliver(found, Path(repo), order, bundle=folder, scores=scores, commit=not no_commit)
     if as_json:
         print_json(result)
     else:

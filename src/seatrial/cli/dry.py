@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def command(
             "dtype": dtype,
             "quantization": quantization,
             "trust_remote_code": trust_remote_code,
-            "stubs": load_stubs(chosen.platform, target),
+            "stubs": load_stubs(chosen.platform, chosen.lineage),
             "chosen": chosen.name,
             "plugin_root": plugin or local_root(chosen.roots.plugin),
             "timeout_s": float(chosen.limits.probe_s.value or 600),
@@ -215,6 +216,10 @@ def show_account(account: DryAccount, console: Console) -> None:
         )
         text = f"KV cache {cache.kind} ×{cache.count}: {cache.backend}, {cache.error or what}"
         console.print(escape(text))
+    if account.calls:
+        states = Counter(call.state for call in account.calls.values())
+        said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        console.print(f"operators that the forward calls: {said} (seatrial op coverage lists them)")
     for group in account.rank_classes:
         console.print(escape(f"ranks {_range(group.ranks)}: loaded {_range(group.loaded)}; {group.why}"))
     if account.stubs is not None and account.platform is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import click
 
+from seatrial.cli._gate_inputs import Place, demand_checkpoint, kept_in
 from seatrial.cli.common import err, json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict
 
@@ -22,14 +22,14 @@ TONES = {
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=Place())
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--stage", type=click.Choice(["dummy", "real"]), default="real", show_default=True)
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size of the base run.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Context length instead of the target's.")
 @click.option("--only", multiple=True, help="Only this feature; repeatable.")
 @click.option("--require", multiple=True, help="Fail unless this feature is supported; repeatable.")
-@click.option("--out", "keep", type=click.Path(path_type=Path), help="Keep logs and answers in this folder.")
+@click.option("--out", "keep", type=Place(), help="Keep logs and answers in this folder.")
 @json_option
 def command(
     checkpoint: Path,
@@ -54,14 +54,15 @@ def command(
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
-    folder = keep or Path(tempfile.mkdtemp(prefix="seatrial-features-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    demand_checkpoint(checkpoint)
+    python = target_python(chosen)
+    folder = kept_in(keep, "features")
     verdict = Verdict.INCONCLUSIVE
     try:
         result = matrix(
             checkpoint,
             chosen,
-            python=target_python(chosen),
+            python=python,
             stage="dummy" if stage == "dummy" else "real",
             scratch=folder,
             tp=tp,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from seatrial.cli._gate_inputs import Place, demand_checkpoint, demand_program, kept_in
 from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict, combine
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=Place())
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--stage", type=click.Choice(["dummy", "real", "both"]), default="both", show_default=True)
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size instead of the target's.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Context length instead of the target's.")
-@click.option("--image/--no-image", default=None, help="Ask with an image too; by config.json if not given.")
+@click.option("--image/--no-image", default=None, help="Ask with media too (image, video, audio); default by config.")
 @click.option("--layers", type=click.IntRange(min=1), help="Cut the model for a quick look (dummy only).")
-@click.option("--python", type=click.Path(path_type=Path), help="This interpreter instead of the target's.")
+@click.option("--python", type=Place(), help="This interpreter instead of the target's.")
 @click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
-@click.option("--out", "keep", type=click.Path(path_type=Path), help="Keep logs, requests and answers in this folder.")
+@click.option("--out", "keep", type=Place(), help="Keep logs, requests and answers in this folder.")
 @click.option("--ladder", is_flag=True, help="After a failure, try again with one change at a time to find the cause.")
 @click.option("--plan-only", is_flag=True, help="Print the exact environment and command; start nothing.")
 @json_option
@@ -56,12 +56,15 @@ def command(
     """
     from seatrial.core.errors import EngineError, UsageError
     from seatrial.engine.choose import target_python
-    from seatrial.gates import gate, gate_plan, takes_images
+    from seatrial.gates import gate, gate_plan, takes_media
     from seatrial.gates.ladder_run import ladder as climb
+    from seatrial.gates.plan import shrink
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
     stages: list[Literal["dummy", "real"]] = ["dummy", "real"] if stage == "both" else [stage]  # type: ignore[list-item]
+    if layers is not None and stage != "dummy":
+        raise UsageError("a model cut to fewer layers has no real weights", mend="Use --layers with --stage dummy.")
     if plan_only:
         interpreter = python or Path(chosen.engine.interpreter or "python3")
         # A plan may be made for another machine: there the interpreter need not exist here.
@@ -75,20 +78,20 @@ def command(
                 stage=one,
                 tp=tp,
                 max_model_len=max_model_len,
-                extra_args=extra,
+                extra_args=(*extra, *(shrink(checkpoint, layers) if layers is not None else ())),
                 check=False,
             )
             for one in stages
         ]
         _show_plans(plans, as_json)
         return
-    if layers is not None and stage != "dummy":
-        raise UsageError("a model cut to fewer layers has no real weights", mend="Use --layers with --stage dummy.")
+    demand_checkpoint(checkpoint)
+    if python is not None:
+        demand_program(python)
     interpreter = python or target_python(chosen)
     results: list[StepResult] = []
-    multimodal = takes_images(checkpoint) if image is None else image
-    folder = keep or Path(tempfile.mkdtemp(prefix="seatrial-gate-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    multimodal = bool(takes_media(checkpoint)) if image is None else image
+    folder = kept_in(keep, "gate")
     verdict = Verdict.INCONCLUSIVE
     try:
         for one in stages:
@@ -109,7 +112,8 @@ def command(
             results.append(result)
             if not as_json:
                 _show(result)
-            if result.outcome.verdict is not Verdict.PASS:
+            # A server whose sources are not proven serves all the same: the next stage is worth its start.
+            if result.outcome.verdict is Verdict.FAIL:
                 if ladder:
                     with _progress("ladder") as say:
                         results.append(

@@ -28,6 +28,9 @@ def _codes(_context: click.Context, _parameter: click.Parameter, values: tuple[s
     "--platform", default="", help="ascend or kunlun; default: by the package's name, else only common rules."
 )
 @click.option("--engine", type=click.Path(path_type=Path), help="vLLM's source, for the rules that ask it.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="A checkpoint whose architectures the plugin must register."
+)
 @click.option("--select", multiple=True, callback=_codes, help="Only these codes or prefixes; comma-separated.")
 @click.option("--ignore", multiple=True, callback=_codes, help="Not these codes or prefixes; comma-separated.")
 @click.option("--since", default="", help="For the sign-off rule: look at commits after this revision.")
@@ -48,6 +51,7 @@ def command(
     path: Path,
     platform: str,
     engine: Path | None,
+    checkpoint: Path | None,
     select: list[str],
     ignore: list[str],
     since: str,
@@ -83,6 +87,7 @@ def command(
         select=select,
         ignore=ignore,
         since=since,
+        checkpoint=checkpoint,
         fix=fix or show_diff,
     )
     batch = _write(linted, allow_dirty, show_diff) if fix or show_diff else None

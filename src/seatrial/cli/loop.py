@@ -14,6 +14,7 @@ import click
 from seatrial.cli.common import FiniteRange, json_option, out, print_json
 
 if TYPE_CHECKING:
+    from seatrial.measure.accuracy.records import Level
     from seatrial.measure.loop import Event, State
 
 workspace_option = click.option(
@@ -35,6 +36,13 @@ def command() -> None:
 @click.option("--judged-by", default="request_throughput", show_default=True, help="The figure judged.")
 @click.option("--reference", type=FiniteRange(min=0, min_open=True), help="The figure to reach, in its unit.")
 @click.option("--reference-source", default="", help="Where the reference is from.")
+@click.option(
+    "--least-accuracy",
+    type=click.Choice(["L1", "L2", "L3", "L4", "L5"]),
+    default="L1",
+    show_default=True,
+    help="The level that the accuracy check of a change must have.",
+)
 @click.option("--sla", default="", help="The service level as the workload states it, such as 'ttft p99 <= 500 ms'.")
 @workspace_option
 @json_option
@@ -46,6 +54,7 @@ def start(
     judged_by: str,
     reference: float | None,
     reference_source: str,
+    least_accuracy: Level,
     sla: str,
     workspace: Path,
     as_json: bool,
@@ -71,6 +80,7 @@ def start(
         reference=reference,
         reference_source=reference_source,
         sla=sla,
+        least_accuracy=least_accuracy,
     )
     name = start_loop(place, event, target, find_overrides(Path.cwd()), tuple(sys.argv[1:]))
     _show(name, loop_state(place, name), as_json)
@@ -166,16 +176,18 @@ def patch(
 
 @record.command()
 @click.argument("run")
+@click.option("--against", default="", metavar="RUN", help="The accuracy run from before the change (L3 and above).")
 @click.option("--repo", type=click.Path(path_type=Path), help="The checkout: is it still the recorded change?")
 @loop_option
 @workspace_option
 @json_option
-def accuracy(run: str, repo: Path | None, name: str, workspace: Path, as_json: bool) -> None:
-    """The accuracy check of the change: a RUN that holds one."""
+def accuracy(run: str, against: str, repo: Path | None, name: str, workspace: Path, as_json: bool) -> None:
+    """The accuracy check of the change: RUN of `seatrial accuracy run`, or of `bench ab` with its smokes."""
     from seatrial.evidence import open_workspace
     from seatrial.workflow.loop import accuracy_from
 
-    _add(accuracy_from(open_workspace(workspace, write=True), run, _diff(repo)), name, workspace, as_json)
+    found = accuracy_from(open_workspace(workspace, write=True), run, _diff(repo), against)
+    _add(found, name, workspace, as_json)
 
 
 @record.command()

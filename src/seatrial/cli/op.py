@@ -9,8 +9,8 @@ import click
 
 from seatrial.cli._workbench import engine_source, need, print_findings, take_back, write_files, writing_options
 from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
-from seatrial.core.record import to_plain
-from seatrial.core.verdict import Verdict
+from seatrial.core.record import replace, to_plain
+from seatrial.core.verdict import Verdict, failed
 
 
 @click.group()
@@ -85,7 +85,8 @@ def new(
 def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, as_json: bool) -> None:
     """List the custom ops that the model of CHECKPOINT holds, by the dry run, and who runs each on the platform.
 
-    Exit codes: 0 each has a runner, 1 one has none, 3 one could not be judged.
+    Below them stand the operators that its forward calls, as read from the source of what was built. Exit codes: 0 each
+    has a runner, 1 one has none or an operator that every forward calls is missing, 3 one could not be judged.
     """
     from seatrial.adapter.op.coverage import coverage as judge
     from seatrial.checkpoint import read_checkpoint
@@ -93,6 +94,7 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
     from seatrial.dryrun import dry
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
+    from seatrial.platforms.stubs import load_stubs, local_root
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
@@ -106,6 +108,8 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
                 checkpoint,
                 facts.tensors,
                 session=session,
+                stubs=load_stubs(chosen.platform, chosen.lineage),
+                plugin_root=str(plugin) if plugin is not None else local_root(chosen.roots.plugin),
                 timeout_s=float(chosen.limits.probe_s.value or 600),
                 progress=lambda line: None if as_json else note.print(line, style="dim"),
             )
@@ -116,10 +120,20 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
     source = Path(chosen.roots.vllm) if chosen.roots.vllm and Path(chosen.roots.vllm).is_dir() else python
     done = judge(result.facts.ops, source, platform or chosen.platform, plugin)
     backends = sorted({f"{c.backend} ×{c.count}" for c in result.facts.cache})
+    # What the forward calls was asked of the platform that built the model; another one is judged by its source alone.
+    calls = result.facts.calls if platform in ("", chosen.platform) else {}
+    absent = [name for name, call in calls.items() if call.state == "missing" and call.certain]
+    if absent and done.outcome.verdict is not Verdict.FAIL:
+        done = replace(done, outcome=failed(f"every forward calls {', '.join(absent)}, which nothing registers"))
     if as_json:
-        print_json({**to_plain(done), "attention_backends": backends, "dry": result.outcome.verdict.value})
+        plain = {**to_plain(done), "calls": to_plain(calls), "attention_backends": backends}
+        print_json({**plain, "dry": result.outcome.verdict.value})
         leave(done.outcome.verdict)
     _show(done.outcome.verdict, done.outcome.reason, [(x.op, x.count, x.state, x.by) for x in done.lines])
+    for name, call in calls.items():
+        place = f" at {call.at.file}:{call.at.line}" if call.at else ""
+        how = "" if call.certain else "perhaps "
+        out().print(f"     {call.state:<8} {name}: {how}called{place}; {call.why}", markup=False, highlight=False)
     out().print(f"attention backends: {', '.join(backends) or 'none'}", markup=False)
     leave(done.outcome.verdict)
 

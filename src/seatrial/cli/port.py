@@ -110,7 +110,7 @@ def _show(made: Port) -> None:
     absolute = sum(e.kind == "absolute" for e in made.edits)
     console.print(f"{absolute} relative imports made absolute")
     for edit in made.edits:
-        if edit.kind in ("swap", "moved"):
+        if edit.kind in ("swap", "moved", "device"):
             why = f" ({edit.reason})" if edit.reason else ""
             console.print(f"{edit.kind}: {edit.old} -> {edit.new}{why}", markup=False)
     for name, path in made.registered.items():

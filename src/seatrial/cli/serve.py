@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seatrial.cli._gate_inputs import Place, demand_checkpoint
 from seatrial.cli.common import err, json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict
 
@@ -25,7 +26,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=Place())
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--stage", type=click.Choice(["dummy", "real"]), default="real", show_default=True)
 @click.option("--name", help="What to call the server; the checkpoint's folder name if left out.")
@@ -46,14 +47,12 @@ def start(
     as_json: bool,
 ) -> None:
     """Start CHECKPOINT and return once its model is listed."""
-    from seatrial.core.errors import UsageError
     from seatrial.engine.choose import target_python
     from seatrial.gates import gate_plan, served
     from seatrial.gates.plan import served_name
     from seatrial.targets import find_overrides, load_target
 
-    if not checkpoint.is_dir():
-        raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
+    demand_checkpoint(checkpoint)
     chosen = load_target(target, find_overrides(Path.cwd())).target
     plan = gate_plan(
         checkpoint,
@@ -70,7 +69,7 @@ def start(
     began = time.monotonic()
     state, readiness = served.start(
         plan,
-        name=name or served_name(checkpoint),
+        name=name if name is not None else served_name(checkpoint),
         model=served_name(checkpoint),
         checkpoint=checkpoint,
         target=chosen.name,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
 
+from seatrial.cli._gate_inputs import Place, demand_checkpoint, kept_in
 from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
 from seatrial.core.verdict import combine
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=Place())
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--stage", type=click.Choice(["dummy", "real"]), default="real", show_default=True)
 @click.option("--requests", default=2000, show_default=True, type=click.IntRange(min=0), help="0: no soak.")
@@ -20,7 +20,7 @@ from seatrial.core.verdict import combine
 @click.option("--agree", is_flag=True, help="Compare greedy answers: batch 1 and n, and TP 1 with --tp.")
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size instead of the target's.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Context length instead of the target's.")
-@click.option("--out", "keep", type=click.Path(path_type=Path), help="Keep logs in this folder.")
+@click.option("--out", "keep", type=Place(), help="Keep logs in this folder.")
 @json_option
 def command(
     checkpoint: Path,
@@ -46,8 +46,9 @@ def command(
     if not (requests or agree):
         raise UsageError("nothing to do: no requests and no comparison", mend="Use --requests N or --agree.")
     chosen = load_target(target, find_overrides(Path.cwd())).target
+    demand_checkpoint(checkpoint)
     python = target_python(chosen)
-    folder = keep or Path(tempfile.mkdtemp(prefix="seatrial-soak-"))
+    folder = kept_in(keep, "soak")
 
     def say(text: str) -> None:
         err().print(text, markup=False)

@@ -20,8 +20,8 @@ from seatrial.cli.common import err, json_option, out, print_json
 def command(family: str, folder: Path, target: str, python: Path | None, seed: int, as_json: bool) -> None:
     """Write a tiny checkpoint of FAMILY into FOLDER (made if absent, refused if not empty).
 
-    FAMILY is a model type: qwen3, qwen3_moe, qwen3_next (hybrid), deepseek_v3 (latent attention), llava (with an
-    image tower). Weights are random; tokenizer and chat template are real.
+    FAMILY is a model type: qwen3, qwen3_moe, qwen3_next (hybrid), deepseek_v3 (latent attention), llava (images),
+    qwen3_vl (images and video), qwen2_audio (sound). Weights are random; tokenizer and chat template are real.
     """
     from seatrial.core.errors import EngineError, UsageError
     from seatrial.engine.border import ProbeSession

@@ -25,6 +25,7 @@ MAIN_TEST = f"{TESTS}/test_lm_eval_correctness.py"
 CONFIGS = f"{TESTS}/configs"
 LIST = f"{CONFIGS}/accuracy.txt"
 NIGHTLY = ".github/workflows/configs/nightly_config.yaml"
+TOOL = "lm-eval"  # what that test calls; its config names that tool's tasks and metrics
 # Serving options of an accuracy test and the flags of `vllm serve` that say the same.
 FLAGS = {
     "tensor_parallel_size": "--tensor-parallel-size",
@@ -58,22 +59,27 @@ def accuracy_files(
     """The YAML and its registration."""
     dialect = main_dialect(repo)
     what = "accuracy test"
+    usable = tuple(s for s in scored.quoted if s.tool == TOOL)
     if dialect is None:
         return [], [Dropped(what=what, reason=f"the repository has no {MAIN_TEST}")]
     if not scored.quoted:
         why = "; ".join(scored.refused) or "no accuracy result is recorded, and no metric is made up"
         return [], [Dropped(what=what, reason=why)]
+    if not usable:
+        tools = ", ".join(sorted({s.tool for s in scored.quoted}))
+        why = f"{MAIN_TEST} runs {TOOL}, and the recorded result is of {tools}: its tasks and metrics are others"
+        return [], [Dropped(what=what, reason=why)]
     if not order.model_id:
         return [], [Dropped(what=what, reason="the published name of the model is not known: --model-id ORG/NAME")]
     path = f"{CONFIGS}/{order.model}.yaml"
-    document = document_of(dialect, view, order, scored, serving, tp)
+    document = document_of(dialect, view, order, usable, serving, tp)
     files = [Outgoing(path=path, text=dumped(document), what="accuracy-yaml")]
     registered, dropped = _registration(repo, order.model, tp, view.target)
     return [*files, *registered], dropped
 
 
 def document_of(
-    dialect: Dialect, view: EvidenceView, order: Order, scored: Scored, serving: Serving, tp: int
+    dialect: Dialect, view: EvidenceView, order: Order, scores: tuple[AccuracyScore, ...], serving: Serving, tp: int
 ) -> dict[str, Any]:
     """The YAML's content, in the order of the repository's own files."""
     found: dict[str, Any] = {"model_name": order.model_id}
@@ -91,15 +97,15 @@ def document_of(
         found["serve"] = nested
     found |= {n: options[n] for n, p in placed.items() if p == n}
     tasks: dict[str, list[AccuracyScore]] = {}
-    for score in scored.quoted:
+    for score in scores:
         tasks.setdefault(score.task, []).append(score)
     found["tasks"] = [
         {"name": task, "metrics": [{"name": s.metric, "value": s.value} for s in rows]} for task, rows in tasks.items()
     ]
-    shots = {s.num_fewshot for s in scored.quoted}
+    shots = {s.num_fewshot for s in scores}
     if len(shots) == 1 and None not in shots and dialect.knows("num_fewshot"):
         found["num_fewshot"] = shots.pop()
-    chats = {s.request.chat_template for s in scored.quoted}
+    chats = {s.request.chat_template for s in scores}
     if len(chats) == 1 and dialect.knows("apply_chat_template"):
         found["apply_chat_template"] = chats.pop()
     return found
@@ -157,10 +163,13 @@ def _registration(repo: Repository, model: str, tp: int, target: str) -> tuple[l
         dropped.append(Dropped(what="list of accuracy tests", reason=f"the repository has no {LIST}"))
     if NIGHTLY in repo.files():
         text = repo.read(NIGHTLY)
-        soc = {"ascend-a2": "a2", "ascend-a3": "a3"}.get(target, "a2")
-        place = nightly_place(text, soc, tp)
+        soc = nightly_group(target)
+        place = nightly_place(text, soc, tp) if soc else None
         if model in nightly_models(text):
             pass
+        elif not soc:
+            why = f"the run's target {target} is no Ascend series that {NIGHTLY} has a group for; choose one by hand"
+            dropped.append(Dropped(what="nightly registration", reason=why))
         elif place is None:
             why = f"{NIGHTLY} has no accuracy group of {soc} for {tp} device(s); choose one by hand"
             dropped.append(Dropped(what="nightly registration", reason=why))
@@ -173,9 +182,24 @@ def _registration(repo: Repository, model: str, tp: int, target: str) -> tuple[l
     return files, dropped
 
 
+def nightly_group(target: str) -> str:
+    """The group of the nightly configuration for a target; empty where nothing says on which series it would run."""
+    return {"ascend-a2": "a2", "ascend-a3": "a3"}.get(target, "")
+
+
 def nightly_models(text: str) -> set[str]:
     """Every name in any `model_list` of a workflow's configuration."""
-    return {str(m) for group in _groups(loaded(text, NIGHTLY)) for m in group.get("model_list") or []}
+    return {name for names in nightly_series(text).values() for name in names}
+
+
+def nightly_series(text: str) -> dict[str, list[str]]:
+    """The names of all lists by series (`a2`, `a3`, ...), the first key of the configuration."""
+    document = loaded(text, NIGHTLY)
+    parts = document.items() if isinstance(document, dict) else ()
+    return {
+        str(series): [str(m) for group in _groups(part) for m in group.get("model_list") or []]
+        for series, part in parts
+    }
 
 
 def nightly_place(text: str, soc: str, tp: int) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ CODES = {
     "Y114": "A metric has no record, or is not what the record says.",
     "Y115": "The test is in no list of tests, twice in one, or a list names a file that is not there.",
     "Y116": "A serving option or the model's name is not that of the last successful start.",
+    "Y117": "The nightly group is not of the series the run was on, or there is none for it.",
     "Y120": "A section of the template is missing, empty or out of order.",
     "Y121": "The page's title is not the model's name.",
     "Y122": "Tabs of another documentation builder.",
@@ -42,6 +43,7 @@ CODES = {
     "Y141": "The report links to evidence that is not there.",
     "Y142": "A report does not have its sections.",
     "Y143": "The run has other records than when it was delivered.",
+    "Y144": "A quoted accuracy result does not follow from its answers, or is not that of its recorded run.",
     "Y201": "The facts of a step cannot be read.",
     "Y202": "A gate's verdict is not what its ending and milestones say.",
     "Y203": "A kept request or answer does not prove what the gate claims.",
@@ -56,6 +58,9 @@ CODES = {
     "Y212": "The run's own verdict or seal is not what its steps come to.",
     "Y213": "Records are not in the order of time.",
     "Y214": "The soak's verdict is not what its requests say.",
+    "Y215": "The ladder's conclusion is not what its rungs say, or it climbed from another failure than the gate's.",
+    "Y216": "The agreement is not what the kept answers and logs say.",
+    "Y217": "An accuracy result does not follow from its answers.",
     "Y290": "A step whose verdict no rule derives again (a note, not a fault).",
 }
 

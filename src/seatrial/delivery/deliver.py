@@ -13,13 +13,14 @@ from typing import Literal
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import SeatrialError, UsageError
 from seatrial.core.finding import Finding
-from seatrial.core.record import Record, to_json
+from seatrial.core.record import Record, from_json, to_json
 from seatrial.delivery.evidence_view import EvidenceView
-from seatrial.delivery.order import SCHEMA_VERSION, Delivered, FileSum, Order, Plan
+from seatrial.delivery.order import SCHEMA_VERSION, Delivered, FileSum, Order, Plan, ScoreRun
 from seatrial.delivery.plan import commit_message, make_plan
 from seatrial.delivery.refuse import refusals
 from seatrial.delivery.repository import Repository
-from seatrial.delivery.scores import read_scores
+from seatrial.delivery.scores import Scored, read_scores
+from seatrial.delivery.sources import Source, attached
 from seatrial.evidence import Run
 from seatrial.evidence.records import HEAD, sha256
 from seatrial.evidence.workspace import explained as writable
@@ -40,7 +41,7 @@ def deliver(
     order: Order,
     *,
     bundle: Path,
-    scores: tuple[Path, ...] = (),
+    scores: tuple[Source | Path, ...] = (),
     commit: bool = True,
 ) -> Result:
     """`bundle` is the folder for report, runbook and comment. Raises UsageError for a repository in a wrong state."""
@@ -49,10 +50,11 @@ def deliver(
     branch = repo.branch()
     repo.author()
     order = _complete(order, view)
+    repo.checked_branch(order.branch_name)
     refused = refusals(view, explained=order.explained, repo=repo.top, included=order.include)
     if refused:
         return Result(state="refused", refused=refused)
-    scored = read_scores((*scores, *_attached(view)), models=(*view.model_names(), *_published(order)))
+    scored = read_scores((*scores, *attached(view)), models=(*view.model_names(), *_published(order)))
     before = _delivered_before(repo, branch, order)
     base = Repository(repo.top, before.base) if before is not None else repo
     plan = make_plan(base, view, order, scored)
@@ -64,6 +66,12 @@ def deliver(
         state: Literal["committed", "staged", "unchanged"] = "unchanged"
     else:
         changed = set(repo.changes())
+        strange = [p for p in order.include if p not in changed]
+        if strange:
+            raise UsageError(
+                f"--include {strange[0]}: no changed file of {repo.top} has this path",
+                mend="Name it as `git status` lists it.",
+            )
         left = sorted(changed - set(order.include))
         if not commit and left and _is_staged(repo, plan, left):
             made, state = "", "unchanged"
@@ -82,9 +90,21 @@ def deliver(
         else:
             repo.stage({f.path: f.text for f in plan.files}, order.include)
             made, state = "", "staged"
-    delivered = _record(view, repo, base, order, plan, made)
+    delivered = _record(view, repo, base, order, plan, made, scored)
     _write_bundle(bundle, plan, delivered)
     return Result(state=state, delivered=delivered, bundle=str(bundle))
+
+
+def bundle_folder(place: Path, run_id: str, kind: str, repo: Path) -> Path:
+    """Where the bundle of this delivery goes in a workspace: one run may be delivered into several checkouts."""
+    folder = place / "deliveries" / f"{run_id}-{kind}"
+    file = folder / "delivery.json"
+    if not file.is_file():
+        return folder
+    top = Repository.open(repo).top
+    if Path(from_json(Delivered, file.read_bytes(), where=str(file)).repository) == top:
+        return folder
+    return folder.with_name(f"{folder.name}-{hashlib.sha256(str(top).encode()).hexdigest()[:8]}")
 
 
 def _published(order: Order) -> tuple[str, ...]:
@@ -104,16 +124,6 @@ def _complete(order: Order, view: EvidenceView) -> Order:
         named = known.get(view.target, "")
         order = replace(order, hardware=named)
     return order
-
-
-def _attached(view: EvidenceView) -> tuple[Path, ...]:
-    """Every `score.json` that a step of the run attached."""
-    found = []
-    for step in view.gathered.steps:
-        ref = view.artifact(step, "score.json")
-        if ref is not None:
-            found.append(view.run.artifact(ref))
-    return tuple(found)
 
 
 def _delivered_before(repo: Repository, branch: str, order: Order) -> _Before | None:
@@ -147,7 +157,9 @@ def _is_staged(repo: Repository, plan: Plan, changed: list[str]) -> bool:
     return all(repo.git("show", f":{f.path}", check=False) == f.text for f in plan.files)
 
 
-def _record(view: EvidenceView, repo: Repository, base: Repository, order: Order, plan: Plan, commit: str) -> Delivered:
+def _record(
+    view: EvidenceView, repo: Repository, base: Repository, order: Order, plan: Plan, commit: str, scored: Scored
+) -> Delivered:
     included = tuple(
         FileSum(path=p, what="included", sha256=_file_hash(repo.top / p))
         for p in order.include
@@ -167,6 +179,9 @@ def _record(view: EvidenceView, repo: Repository, base: Repository, order: Order
         files=(*(_sum(f.path, f.what, f.text) for f in plan.files), *included),
         bundle=tuple(_sum(f.path, f.what, f.text) for f in plan.bundle),
         dropped=plan.dropped,
+        accuracy=tuple(
+            dict.fromkeys(ScoreRun(run_id=s.run_id, head_sha256=s.head_sha256) for s in scored.sources if s.run_id)
+        ),
     )
 
 
@@ -192,5 +207,6 @@ def _try_folder(folder: Path) -> None:
 def _write_bundle(folder: Path, plan: Plan, delivered: Delivered) -> None:
     with writable(folder):
         for file in plan.bundle:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / file.path, file.text.encode("utf-8"))
         write_atomic(folder / "delivery.json", to_json(delivered, indent=2) + b"\n")

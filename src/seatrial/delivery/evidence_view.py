@@ -31,6 +31,14 @@ class GateSeen(Record):
     is_last: bool
 
 
+class LadderSeen(Record):
+    """A recorded ladder that climbed: the stage it stands behind, its facts, and its facts' path from the run."""
+
+    stage: str
+    facts: dict[str, Any]
+    path: str
+
+
 class FeatureRow(Record):
     name: str
     title: str
@@ -143,6 +151,21 @@ class EvidenceView:
                     is_last=True,
                 )
             )
+        return tuple(seen)
+
+    def ladders(self) -> tuple[LadderSeen, ...]:
+        """Every recorded ladder, also that of a gate which a later start passed: what was tried is told."""
+        seen = []
+        for entry in self.run.log.entries:
+            body = entry.body
+            step = str(body.get("step")) if entry.kind == "step" and isinstance(body, dict) else ""
+            facts = self._facts_of(body) if step.endswith("-ladder") else {}
+            climbed = facts.get("climbed")
+            if not isinstance(climbed, list) or not climbed:
+                continue
+            stored = from_plain(StoredStep, body, where="record")
+            stage = step.removesuffix("-ladder")
+            seen.append(LadderSeen(stage=stage, facts=facts, path=f"artifacts/{stored.facts.file}"))
         return tuple(seen)
 
     def _facts_of(self, body: dict[str, Any]) -> dict[str, Any]:

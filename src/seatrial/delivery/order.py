@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,7 @@ What = Literal[
     "accuracy-yaml", "registration", "tutorial", "index", "support-matrix", "readme", "adapter-registration",
     "analysis", "runbook", "comment", "checklist", "included", "score",
 ]  # fmt: skip
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 PLATFORM = {"ascend": "ascend", "kunlun": "kunlun", "generic": ""}
 
 
@@ -68,8 +70,17 @@ class FileSum(Record):
     sha256: str
 
 
+class ScoreRun(Record):
+    """A recorded accuracy run that is quoted, and the hash of its head when it was."""
+
+    run_id: str
+    head_sha256: str
+
+
 class Delivered(Record):
-    """`delivery.json` of a bundle. `commit` is empty when nothing was committed."""
+    """`delivery.json` of a bundle. `commit` is empty when nothing was committed. Refuses names that are no plain ones:
+    whoever wrote the file must not choose which files are read.
+    """
 
     schema_version: int
     run_id: str
@@ -84,6 +95,16 @@ class Delivered(Record):
     files: tuple[FileSum, ...]
     bundle: tuple[FileSum, ...]
     dropped: tuple[Dropped, ...]
+    accuracy: tuple[ScoreRun, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (self.run_id, *(a.run_id for a in self.accuracy)):
+            if not RUN_ID.fullmatch(name):
+                raise ValueError(f"{name[:80]!r} cannot be the name of a run")
+        for file in (*self.files, *self.bundle):
+            parts = PurePosixPath(file.path).parts
+            if not parts or file.path.startswith("/") or ".." in parts or "\0" in file.path:
+                raise ValueError(f"the path {file.path[:80]!r} leads out of the delivery")
 
 
 def slug(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from seatrial.core.errors import UsageError
 from seatrial.core.finding import Severity
+from seatrial.core.record import from_plain
+from seatrial.delivery import chinese
 from seatrial.delivery.accuracy_yaml import accuracy_files
 from seatrial.delivery.docs_dialect import DocsDialect, docs_dialect
 from seatrial.delivery.evidence_view import EvidenceView
@@ -22,42 +24,13 @@ from seatrial.delivery.repository import Repository
 from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import Serving, serving_of
 from seatrial.delivery.tutorial import card, first_request, tutorial
+from seatrial.gates.ladder import Rung
 
-# Words of ours that the Chinese report says in Chinese; reasons of the records stay as they were recorded.
-ZH = {
-    "accuracy test": "精度测试 YAML",
-    "list of accuracy tests": "精度测试清单",
-    "nightly registration": "nightly 任务登记",
-    "tutorial": "教程",
-    "no accuracy result is recorded, and no metric is made up": "没有精度评测记录，指标不做编造",
-    "the published name of the model is not known: --model-id ORG/NAME": "模型的发布名称未知（用 --model-id 指明）",
-    "the repository has no such file": "仓库中没有该文件",
-    "the repository has no tutorials of models built by Sphinx or MkDocs": "仓库中没有 Sphinx 或 MkDocs 模型教程",
-}
-FEATURES_ZH = {
-    "attention-backend": "注意力后端",
-    "chunked-prefill": "分块预填充（chunked prefill）",
-    "data-parallel": "数据并行",
-    "expert-parallel": "专家并行",
-    "flashcomm1": "FlashComm1",
-    "graph-mode": "图捕获与回放",
-    "logprobs": "对数概率",
-    "lora": "LoRA",
-    "mtp": "多 token 预测（MTP）",
-    "multimodal": "图像输入",
-    "video": "视频输入",
-    "audio": "音频输入",
-    "pipeline-parallel": "流水线并行",
-    "prefix-cache": "前缀缓存",
-    "quantisation": "量化",
-    "speculative-ngram": "投机解码（n-gram）",
-    "streaming": "流式输出",
-    "structured-output": "结构化输出（JSON schema）",
-    "tensor-parallel": "张量并行",
-    "tool-calls": "工具调用",
-}
-STEPS = ("inspect", "engine", "support", "dry", "dummy", "real", "features", "capacity", "ladder", "soak", "agreement")
-ALWAYS = STEPS[:6]
+ALWAYS = ("inspect", "engine", "support", "dry", "dummy", "real")
+STEPS = (
+    "inspect", "engine", "support", "dry", "dummy", "dummy-ladder", "real", "real-ladder", "features", "agreement",
+    "soak", "capacity",
+)  # fmt: skip
 TITLES = "docs/hooks/nav_titles.py"
 
 
@@ -144,7 +117,7 @@ def _values(
         "scored": scored,
         "serving": serving,
         "dropped": dropped,
-        "zh": ZH,
+        "zh": chinese,
         "gate": view.gate("real"),
         "card": card(view),
         "served": served if isinstance(served, dict) else {},
@@ -154,10 +127,10 @@ def _values(
         "dirty": [p for state in view.manifest.git for p in state.dirty if state.folder in _roots(view)],
         "steps": [s for s in STEPS if s in ALWAYS or view.stored(s) is not None],
         "capacity": view.facts("capacity"),
-        "ladder": view.facts("ladder"),
+        "ladders": view.ladders(),
+        "fallback": _fallback(view),
         "false_ready": [s for s in view.starts() if s.ending == "false-ready"],
         "limits": limits,
-        "titles": FEATURES_ZH,
         "request": first_request(view),
         "signed": view.gathered.finished.get("signed_off") is True,
         "reason": str(view.gathered.finished.get("reason") or ""),
@@ -169,6 +142,15 @@ def _values(
         "is_own_platform": not own or view.platform == own,
         "head": view.run.log.hashes[-1] if view.run.log.hashes else "",
     }
+
+
+def _fallback(view: EvidenceView) -> Rung | None:
+    """The last change that one can serve with, by a ladder of the run."""
+    for ladder in reversed(view.ladders()):
+        working = ladder.facts.get("working")
+        if isinstance(working, dict):
+            return from_plain(Rung, working, where=f"facts of {ladder.stage}-ladder")
+    return None
 
 
 def _roots(view: EvidenceView) -> set[str]:
@@ -193,7 +175,9 @@ def _bundle(
             found.append(Outgoing(path=f"{what}.{language}.md", text=text, what=what))
     # The results a delivery quotes go along, so that it can be checked without the place they came from.
     for number, document in enumerate(scored.documents, start=1):
-        found.append(Outgoing(path=f"score-{number}.json", text=document, what="score"))
+        found += [
+            Outgoing(path=f"accuracy-{number}/{name}", text=text, what="score") for name, text in document.items()
+        ]
     branch = order.branch_name
     comment = render("comment.md.j2", **values, files=files, branch=branch)
     found.append(Outgoing(path="comment.md", text=comment, what="comment"))

@@ -25,6 +25,11 @@ def render(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n") + "\n"
 
 
+def score(value: float) -> str:
+    """A score to four decimals, as tables of results have it."""
+    return f"{value:.4f}"
+
+
 def inline(value: Any) -> str:
     """Text of the records in a line of Markdown, as it is read and not as markup."""
     text = " ".join(visible(str(value)).split())
@@ -54,5 +59,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(inline=inline, code=code, block=block, seconds=seconds, size=size, number=count)
+    environment.filters.update(
+        inline=inline, score=score, code=code, block=block, seconds=seconds, size=size, number=count
+    )
     return environment

@@ -46,6 +46,7 @@ class Repository:
             raise UsageError(f"{folder} is not a folder", mend="Name the checkout of the receiving repository.")
         top = _git(folder, "rev-parse", "--show-toplevel", check=False)
         if top is None:
+            _trusted(folder)
             raise UsageError(f"{folder} is not in a git repository", mend="Name a checkout, or `git init` and commit.")
         place = Path(top.rstrip("\n"))
         commit = _git(place, "rev-parse", "--verify", "--quiet", f"{at}^{{commit}}", check=False)
@@ -73,6 +74,11 @@ class Repository:
                 f"git's {missing} is not set, and a sign-off needs it", mend=f'git config --global {missing} "…"'
             )
         return Author(name=name, email=email)
+
+    def checked_branch(self, name: str) -> None:
+        """Raises UsageError for a name that git takes for no branch."""
+        if self.git("check-ref-format", "--branch", name, check=False) is None or name.startswith("-"):
+            raise UsageError(f"{name!r} cannot be the name of a branch", mend="Name another one with --branch.")
 
     def changes(self) -> tuple[str, ...]:
         """Paths that differ from HEAD in the index or the work tree, untracked ones too."""
@@ -223,6 +229,16 @@ def _git(folder: Path, *words: str, check: bool = True) -> str | None:
             raise GitError(f"git {words[0]} failed: {said}", mend="Nothing of the delivery was written.")
         return None
     return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def _trusted(folder: Path) -> None:
+    """git reads no checkout of another user; in a container, where the mounted one is the host's, that is common."""
+    done = subprocess.run(["git", "-C", str(folder), "rev-parse", "--git-dir"], capture_output=True, env=_quiet())
+    if b"dubious ownership" in done.stderr:
+        raise UsageError(
+            f"{folder} belongs to another user, so git does not read it",
+            mend=f"If you trust it: git config --global --add safe.directory {folder.absolute()}",
+        )
 
 
 def _quiet() -> dict[str, str]:

@@ -31,13 +31,15 @@ class Serving(Record):
     def has(self, name: str) -> bool:
         return any(flag == name for flag, _ in self.flags)
 
-    def script(self, model: str = "$MODEL_PATH", extra: tuple[str, ...] = ()) -> str:
-        """A shell script: exports, then the command, a flag a line."""
+    def script(self, model: str = "$MODEL_PATH", extra: tuple[str, ...] = (), drop: tuple[str, ...] = ()) -> str:
+        """A shell script: exports, then the command, a flag a line. `drop`: flags without dashes, left out."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]
         words = [f'vllm serve "{model}"']
         for flag, value in self.flags:
+            if flag.removeprefix("--") in drop:
+                continue
             words.append(f"{flag} {shlex.quote(value)}" if value is not None else flag)
-        words += [f"--port {self.port}", *extra]
+        words += [f"--port {self.port}", *map(shlex.quote, extra)]
         return "\n".join([*lines, " \\\n  ".join(words)])
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from seatrial.core.record import Record
-from seatrial.dryrun.raw import RawConfig, RawEngine, RawFailure, RawPlatform, RawStubs, SourcePlace
+from seatrial.dryrun.raw import OpCall, RawConfig, RawEngine, RawFailure, RawPlatform, RawStubs, SourcePlace
 
 TensorState = Literal["loaded", "fused", "dropped", "partly read", "failed", "unexplained", "not reached"]
 ParameterState = Literal["filled", "partly filled", "tied", "initialised by design", "missing"]
@@ -178,7 +178,7 @@ class Sums(Record):
     exact: bool = True
 
 
-SlimFaultKind = Literal["unreadable", "shards", "partial", "experts", "scheme", "tensor", "dtype"]
+SlimFaultKind = Literal["unreadable", "shards", "partial", "experts", "scheme", "tensor", "dtype", "lookup", "cache"]
 
 
 class SlimFault(Record):
@@ -214,6 +214,7 @@ class Timing(Record):
     probe_s: float
     account_s: float
     peak_kib: int
+    calls_s: float = 0.0
 
 
 class DryAccount(Record):
@@ -245,6 +246,7 @@ class DryAccount(Record):
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)
+    calls: dict[str, OpCall] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     engine: RawEngine | None = None
     platform: RawPlatform | None = None

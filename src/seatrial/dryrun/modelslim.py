@@ -4,7 +4,8 @@ In: a checkpoint folder, its tensors, the plugin's source folder (or None). Out:
 where the plugin itself stops at the first one. Nothing is imported: the tables (packed modules by model type, quantised
 schemes by kind of layer) are read from the plugin's source as text. The rules are those of vllm-ascend's
 `quantization/modelslim_config.py`: the shards of a fused layer are all described and of one type, a routed layer's
-experts too (the plugin looks at expert 0 alone), and a scheme is registered for (type, kind of layer).
+experts too (the plugin looks at expert 0 alone), and a scheme is registered for (type, kind of layer). Names are those
+that the plugin looks up (`modelslim_names.py`); the KV cache's entries have rules of their own (`modelslim_cache.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from seatrial.checkpoint.files import Folder
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
 from seatrial.dryrun.account import SlimCheck, SlimFault, SlimFaultKind
+from seatrial.dryrun.modelslim_cache import cache_faults
+from seatrial.dryrun.modelslim_names import PACKED, NameMaps, constants, literal, looked_up, read_maps, unreachable
 from seatrial.dryrun.tensor import HeaderTensor, kind_of
 
 FILE = "quant_model_description.json"
@@ -38,6 +41,7 @@ class PluginTables(Record):
 
     packed: dict[str, dict[str, list[str]]]
     schemes: frozenset[tuple[str, str]]
+    maps: NameMaps = NameMaps()
 
 
 def read_tables(plugin: Path, chip: str = "") -> PluginTables | None:
@@ -53,19 +57,13 @@ def _tables(plugin: Path, chip: str) -> PluginTables | None:
     config = folder / "modelslim_config.py"
     if not config.is_file():
         return None
-    packed: dict[str, dict[str, list[str]]] = {}
-    for node in ast.walk(ast.parse(config.read_text(encoding="utf-8", errors="replace"))):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, value = node.targets[0], node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            target, value = node.target, node.value
-        else:
-            continue
-        if isinstance(target, ast.Name) and target.id == "packed_modules_model_mapping":
-            packed = ast.literal_eval(value)
+    text = config.read_text(encoding="utf-8", errors="replace")
+    known = constants(ast.parse(text))
+    name = "packed_modules_model_mapping"
+    packed: dict[str, dict[str, list[str]]] = literal(name, known) if name in known else {}
     methods = plugin / "_310p" / "quantization" if chip == "_310P" else folder / "methods"
     schemes = {pair for file in sorted(methods.rglob("*.py")) for pair in _registered(file)}
-    return PluginTables(packed=packed, schemes=frozenset(schemes))
+    return PluginTables(packed=packed, schemes=frozenset(schemes), maps=read_maps(known, text))
 
 
 def _registered(file: Path) -> Iterable[tuple[str, str]]:
@@ -87,17 +85,27 @@ def check(
     data, why = _document(opened, FILE)
     if data is None:
         return SlimCheck(model_type=model_type, faults=(SlimFault(kind="unreadable", place=FILE, message=why),))
+    maps = tables.maps if tables is not None else NameMaps()
     types = {
         key.removesuffix(".weight"): value
         for key, value in data.items()
         if key.endswith(".weight") and isinstance(value, str)
     }
+    packed_types = {
+        key.removesuffix(PACKED): value
+        for key, value in data.items()
+        if maps.unpacks and key.endswith(PACKED) and isinstance(value, str)
+    }
+    looked = looked_up({**packed_types, **types}, maps, model_type)
     known = tables is not None and model_type in tables.packed
     packed = tables.packed[model_type] if tables is not None and known else USUAL
-    faults = [*_shards(types, packed, judge_missing=known), *_experts(types)]
+    faults = [*_shards(looked, packed, judge_missing=known, spares_v=maps.spares_v), *_experts(looked)]
+    headers = {t.name: t for t in tensors}
     if tables is not None:
-        faults += _schemes(types, tables.schemes)
-    faults += _against(types, {t.name: t for t in tensors})
+        faults += _schemes(looked, tables.schemes)
+        faults += unreachable({**packed_types, **types}, data, maps, model_type)
+    faults += cache_faults(data, headers, tables.schemes if tables is not None else None)
+    faults += _against(types, headers, packed_types)
     return SlimCheck(
         model_type=model_type,
         types=dict(Counter(types.values())),
@@ -127,7 +135,9 @@ def _document(folder: Folder, name: str) -> Read:
     return Read(document.data, "; ".join(f.message for f in document.findings) or "is not a JSON object")
 
 
-def _shards(types: dict[str, str], packed: dict[str, list[str]], *, judge_missing: bool) -> Iterable[SlimFault]:
+def _shards(
+    types: dict[str, str], packed: dict[str, list[str]], *, judge_missing: bool, spares_v: bool = False
+) -> Iterable[SlimFault]:
     for fused, parts in packed.items():
         if any("experts." in part for part in parts):
             continue  # see _experts
@@ -143,6 +153,8 @@ def _shards(types: dict[str, str], packed: dict[str, list[str]], *, judge_missin
                 yield SlimFault(kind="shards", place=name, message=f"its shards are of different types: {said}")
             elif len(found) < len(parts) and judge_missing:
                 lost = ", ".join(part for part in parts if part not in found)
+                if spares_v and lost == "v_proj":
+                    continue  # the plugin makes it from k
                 yield SlimFault(kind="partial", place=name, message=f"{lost} of it is not described ({said} is)")
 
 
@@ -174,7 +186,7 @@ def _schemes(types: dict[str, str], schemes: frozenset[tuple[str, str]]) -> Iter
         yield SlimFault(kind="scheme", place=layers[0], message=message)
 
 
-def _against(types: dict[str, str], tensors: dict[str, HeaderTensor]) -> Iterable[SlimFault]:
+def _against(types: dict[str, str], tensors: dict[str, HeaderTensor], packed: dict[str, str]) -> Iterable[SlimFault]:
     """The description against the headers, one fault for each kind of name."""
     groups: dict[tuple[SlimFaultKind, str, str], list[str]] = defaultdict(list)
     for layer, kind in types.items():
@@ -187,6 +199,9 @@ def _against(types: dict[str, str], tensors: dict[str, HeaderTensor]) -> Iterabl
             groups[("dtype", kind_of(layer), f"is described as {kind} but stored as {weight.dtype}")].append(layer)
         elif SCALED.match(kind) and layer + ".weight_scale" not in tensors:
             groups[("tensor", kind_of(layer), f"is described as {kind} but has no weight_scale")].append(layer)
+    for layer, kind in packed.items():
+        if layer + PACKED not in tensors:
+            groups[("tensor", kind_of(layer), f"is described as {kind} but not in the checkpoint")].append(layer)
     for name, tensor in tensors.items():
         layer = name.removesuffix(".weight")
         if name.endswith(".weight") and tensor.dtype == "I8" and layer not in types:

@@ -95,6 +95,20 @@ class RawLayer(Record):
     page_bytes: int = 0
 
 
+class OpCall(Record):
+    """An operator that the model's forward calls, as read from its source.
+
+    `certain`: on every way through it. `missing`: a library of its namespace is there and does not have it; `unknown`:
+    nothing here can say, and `why` tells. `at` is the call, `asker` the module's class whose forward it lies in.
+    """
+
+    state: Literal["present", "missing", "unknown"]
+    why: str
+    certain: bool
+    at: SourcePlace | None
+    asker: str
+
+
 class RawStubs(Record):
     """What the stubs did: modules stood in for, attributes that were read and are not listed, operations called."""
 
@@ -136,6 +150,8 @@ class RawRank(Record):
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
     missing_ops: dict[str, SourcePlace] = msgspec.field(default_factory=dict)
+    calls: dict[str, OpCall] = msgspec.field(default_factory=dict)
+    calls_s: float = 0.0
     stubs: RawStubs | None = None
 
     def move_rows(self) -> array[int]:

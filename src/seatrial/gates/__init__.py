@@ -6,7 +6,7 @@
 
 from seatrial.gates.facts import GateFacts, Milestone, Phase, RequestFacts, Resolved
 from seatrial.gates.first_error import LogError, first_error
-from seatrial.gates.plan import gate_plan, takes_images
+from seatrial.gates.plan import gate_plan, takes_media
 from seatrial.gates.runner import gate
 
 __all__ = [
@@ -19,5 +19,5 @@ __all__ = [
     "first_error",
     "gate",
     "gate_plan",
-    "takes_images",
+    "takes_media",
 ]

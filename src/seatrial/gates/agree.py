@@ -1,11 +1,14 @@
 """Agreement: the same greedy prompts under two settings, compared token by token with their log-probabilities.
 
-In: answers of two runs. Out: for each prompt the first token that differs and by how much the two best candidates were
-apart there: a tiny margin is rounding, a wide one is a fault.
+In: answers of two runs. Out: for each prompt the first token that differs and by how much the two candidates were apart
+there, as either run saw it: a tiny margin is rounding, a wide one is a fault. What is tiny depends on the format of the
+logits, which the answers themselves show: candidates of one place differ by whole steps of it (a bfloat16 logit between
+16 and 32 has steps of 1/8).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,10 +18,13 @@ from seatrial.gates.load import prompt
 from seatrial.gates.requests import COMPLETIONS
 
 # Log-probabilities of bfloat16 kernels differ in the second decimal between batch sizes or ranks; a divergence at a
-# place where the two candidates were closer than this is counted as rounding.
+# place where the two candidates were closer than this, or than two steps of the logits' format, is counted as rounding.
 ROUNDING = 0.1
+STEPS = tuple(2.0**-n for n in range(1, 7))  # above 1/2 is no rounding whatever the format; below 1/64 is nothing here
+SHARP = 1e-4  # a log-probability is a float32 difference of numbers up to some hundred
 PROMPTS = 8
 ANSWER = 24
+LENGTHS = tuple(12 + 5 * n for n in range(PROMPTS))
 
 
 class Greedy(Record):
@@ -32,7 +38,8 @@ class Greedy(Record):
 
 class Divergence(Record):
     """`place` counts answer tokens from 0. `margin`: log-probability of the first run's token minus the second run's,
-    as the first run saw them; None if the second's was not among the first's best.
+    as the first run saw them; None if the second's was not among the first's best. `other_margin`: the second run's
+    token minus the first's, as the second run saw them, likewise.
     """
 
     prompt: int
@@ -40,10 +47,13 @@ class Divergence(Record):
     first: str
     second: str
     margin: float | None
+    other_margin: float | None = None
 
 
 class Agreement(Record):
-    """`worst_logprob`: the largest difference over the tokens both runs agree on, None if there is none."""
+    """`worst_logprob`: the largest difference over the tokens both runs agree on, None if there is none. `step`: the
+    step of the logits' format by the answers (0: none is seen, as with float32).
+    """
 
     first: str
     second: str
@@ -52,17 +62,25 @@ class Agreement(Record):
     divergences: tuple[Divergence, ...]
     worst_logprob: float | None
     troubles: tuple[str, ...] = ()
+    step: float = 0.0
+
+    @property
+    def rounding(self) -> float:
+        """The margin up to which a divergence is rounding: either logit may be off by a step."""
+        return max(ROUNDING, 2 * self.step)
 
     def beyond_rounding(self) -> list[Divergence]:
-        return [d for d in self.divergences if d.margin is None or d.margin > ROUNDING]
+        """Where one of the two runs was sure of its token, or did not count the other's among its best."""
+        margins = ((d, (d.margin, d.other_margin)) for d in self.divergences)
+        return [d for d, both in margins if any(m is None or m > self.rounding for m in both)]
 
 
-def greedy(client: Client, *, at_once: int) -> list[Greedy]:
-    """The fixed prompts' greedy answers, `at_once` requests in flight (so: in one batch)."""
+def greedy(client: Client, *, at_once: int, lengths: Sequence[int] = LENGTHS) -> list[Greedy]:
+    """The fixed prompts' greedy answers, `at_once` requests in flight (so: in one batch); `lengths` in tokens."""
 
     def one(number: int) -> Greedy:
         body = {
-            "prompt": prompt(12 + 5 * number, number),
+            "prompt": prompt(lengths[number], number),
             "max_tokens": ANSWER,
             "temperature": 0,
             "ignore_eos": True,
@@ -74,7 +92,7 @@ def greedy(client: Client, *, at_once: int) -> list[Greedy]:
         return _read(reply.json())
 
     with ThreadPoolExecutor(max_workers=at_once) as pool:
-        return list(pool.map(one, range(PROMPTS)))
+        return list(pool.map(one, range(len(lengths))))
 
 
 def compare(first: str, second: str, one: list[Greedy], other: list[Greedy]) -> Agreement:
@@ -95,9 +113,16 @@ def compare(first: str, second: str, one: list[Greedy], other: list[Greedy]) -> 
             continue
         left = a.tokens[place] if place < len(a.tokens) else ""
         right = b.tokens[place] if place < len(b.tokens) else ""
-        best = a.top[place] if place < len(a.top) else {}
-        margin = best[left] - best[right] if left in best and right in best else None
-        divergences.append(Divergence(prompt=number, place=place, first=left, second=right, margin=margin))
+        divergences.append(
+            Divergence(
+                prompt=number,
+                place=place,
+                first=left,
+                second=right,
+                margin=_margin(a, place, left, right),
+                other_margin=_margin(b, place, right, left),
+            )
+        )
     return Agreement(
         first=first,
         second=second,
@@ -106,7 +131,26 @@ def compare(first: str, second: str, one: list[Greedy], other: list[Greedy]) -> 
         divergences=tuple(divergences),
         worst_logprob=max(differences) if differences else None,
         troubles=tuple(sorted({g.trouble for g in (*one, *other) if g.trouble})),
+        step=_step([row for answer in (*one, *other) for row in answer.top]),
     )
+
+
+def _margin(answer: Greedy, place: int, token: str, instead: str) -> float | None:
+    best = answer.top[place] if place < len(answer.top) else {}
+    return best[token] - best[instead] if token in best and instead in best else None
+
+
+def _step(rows: list[dict[str, float]]) -> float:
+    """The median over places of the coarsest step whose multiples all candidates' distances are; 0 for none."""
+    steps = []
+    for row in rows:
+        best = sorted(row.values(), reverse=True)
+        gaps = [best[0] - value for value in best[1:]]
+        if len(gaps) < 3 or not any(gaps):
+            continue  # too little to tell by
+        fits = (s for s in STEPS if all(abs(gap / s - round(gap / s)) * s < SHARP for gap in gaps))
+        steps.append(next(fits, 0.0))
+    return sorted(steps)[len(steps) // 2] if steps else 0.0
 
 
 def _read(document: Any) -> Greedy:

@@ -9,13 +9,13 @@ and did not is no comparison, and said to be none.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
-from seatrial.core.record import Record
+from seatrial.core.record import Record, to_json
 from seatrial.core.step import Attachment, StepResult
-from seatrial.core.verdict import failed, inconclusive, passed
+from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.gates.agree import PROMPTS, Agreement, Greedy, compare, greedy
 from seatrial.gates.client import Client
 from seatrial.gates.first_error import lines_of
@@ -53,6 +53,7 @@ def agreement(
     """Batch 1 against batch n in one start; eager against compiled and TP 1 against TP n in one more each."""
     left_out: list[str] = []
     results: dict[str, StepResult] = {}
+    kept: list[Attachment] = []
 
     def answers(
         name: str, size: int | None, *at_once: int, args: tuple[str, ...] = (), drop: tuple[str, ...] = ()
@@ -61,7 +62,9 @@ def agreement(
 
         def visit(client: Client) -> None:
             for width in at_once:
-                seen.append(greedy(client, at_once=width))
+                given = greedy(client, at_once=width)
+                seen.append(given)
+                kept.append(_kept(scratch, f"{name}-answers-{width}.json", given))
 
         result = gate(
             checkpoint,
@@ -96,30 +99,51 @@ def agreement(
             found.append(compare("TP 1", f"TP {size}", alone[0], base[0]))
     facts = AgreementFacts(stage=stage, comparisons=tuple(found), not_compared=tuple(left_out))
     told = [f"{a.first} and {a.second} agree on {a.equal} of {a.prompts} prompts" for a in found]
-    wide = [(a, d) for a in found for d in a.beyond_rounding()]
-    troubles = [t for a in found for t in a.troubles]
-    if not found or left_out or troubles:
-        outcome = inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
-    elif wide:
-        a, d = wide[0]
-        apart = f"{d.margin:.3f} apart" if d.margin is not None else "not even among the best"
-        outcome = failed(f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: the two were {apart}")
-    else:
-        outcome = passed()
+    outcome = judge(facts)
     return StepResult(
         step="agreement",
         outcome=outcome,
         summary="; ".join(told) or outcome.reason,
         facts=facts,
         commands=tuple(r.commands[0] for r in results.values()),
-        attachments=tuple(
-            Attachment(name=f"{name}-server.log", path=a.path)
-            for name, r in results.items()
-            for a in r.attachments
-            if a.name == "server.log"
+        attachments=(
+            *kept,
+            *(
+                Attachment(name=f"{name}-server.log", path=a.path)
+                for name, r in results.items()
+                for a in r.attachments
+                if a.name == "server.log"
+            ),
         ),
         timeline=spans_of(results),
     )
+
+
+def judge(facts: AgreementFacts) -> Outcome:
+    """The verdict of what was compared."""
+    left_out = facts.not_compared
+    wide = [(a, d) for a in facts.comparisons for d in a.beyond_rounding()]
+    troubles = [t for a in facts.comparisons for t in a.troubles]
+    if not facts.comparisons or left_out or troubles:
+        return inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
+    if wide:
+        a, d = wide[0]
+        sure = d.margin is None or d.margin > a.rounding
+        run, margin = (a.first, d.margin) if sure else (a.second, d.other_margin)
+        apart = f"{margin:.3f} apart" if margin is not None else "not both among the best"
+        return failed(
+            f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: for {run} the two were {apart}, "
+            f"and rounding is up to {a.rounding:g}"
+        )
+    return passed()
+
+
+def _kept(folder: Path, name: str, answers: list[Greedy]) -> Attachment:
+    """The answers as they were compared, so that somebody else can compare them again."""
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(to_json(answers))
+    return Attachment(name=name, path=str(file))
 
 
 def _eager_and_compiled(
@@ -146,7 +170,13 @@ def _eager_and_compiled(
 def compiles(result: StepResult) -> bool:
     """By the engine's own line about its configuration; without one, by the command."""
     log = next((Path(a.path) for a in result.attachments if a.name == "server.log"), None)
-    for line in lines_of(log) if log is not None and log.is_file() else ():
+    said = compiles_by(lines_of(log)) if log is not None and log.is_file() else None
+    return "--enforce-eager" not in result.facts.command.argv if said is None else said
+
+
+def compiles_by(lines: Iterable[str]) -> bool | None:
+    """What a log says of it; None if it says nothing."""
+    for line in lines:
         if ENGINE.search(line) and "compilation_config=" in line:
             return not NOT_COMPILED.search(line)
-    return "--enforce-eager" not in result.facts.command.argv
+    return None

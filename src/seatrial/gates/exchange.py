@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -55,10 +56,22 @@ class _Call(threading.Thread):
     """The exchange itself; the thread dies with its socket, which `end` shuts."""
 
     def __init__(
-        self, host: str, port: int, method: str, path: str, body: bytes | None, timeout_s: float, key: str
+        self,
+        host: str,
+        port: int,
+        method: str,
+        path: str,
+        body: bytes | None,
+        timeout_s: float,
+        key: str,
+        tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(daemon=True, name=f"{method} {path}")
-        self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self.connection = (
+            http.client.HTTPSConnection(host, port, timeout=timeout_s, context=tls)
+            if tls is not None
+            else http.client.HTTPConnection(host, port, timeout=timeout_s)
+        )
         self.request = (method, path, body)
         self.key = key
         self.began = time.monotonic()
@@ -124,14 +137,16 @@ def exchange(
     *,
     timeout_s: float,
     key: str = "",
+    tls: ssl.SSLContext | None = None,
     alive: Callable[[], bool] = lambda: True,
     step_s: float = 0.1,
 ) -> Exchange:
-    """Do it. `key` is the server's API key, if it has one. `alive` is asked every `step_s` seconds; once it says no, a
-    last half second is left for the answer.
+    """Do it. `key` is the server's API key, if it has one; `tls` what an https server is trusted by.
+
+    `alive` is asked every `step_s` seconds; once it says no, a last half second is left for the answer.
     """
     data = json.dumps(body).encode() if body is not None else None
-    call = _Call(host, port, method, path, data, timeout_s, key)
+    call = _Call(host, port, method, path, data, timeout_s, key, tls)
     deadline = call.began + timeout_s
     call.start()
     how: Literal["timed-out", "gave-up"] | None = None

@@ -57,12 +57,15 @@ class RequestFacts(Record):
 
 
 class Resolved(Record):
-    """What the log says of the model class: the architecture, who overwrote an upstream one, a generic fall-back."""
+    """What the log says of the model class: the architecture, who overwrote an upstream one, a generic fall-back; and
+    the format that the weights were loaded by ("" if it does not say).
+    """
 
     architecture: str = ""
     overwritten_by: str = ""
     transformers_backend: bool = False
     failed_plugins: tuple[str, ...] = ()
+    load_format: str = ""
 
 
 class GateFacts(Record):

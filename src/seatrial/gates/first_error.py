@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from seatrial.core.record import Record
+from seatrial.core.record import Record, replace
 from seatrial.triage import UNKNOWN, diagnose
 
 LONGEST_LINE = 65536
@@ -38,10 +38,15 @@ WRAPPER = re.compile(
     r"^Traceback \(most|Error in inspecting model|Error raised in subprocess|failed to be inspected|"
     r"AsyncLLM output_handler failed|Dumping |^\s*$|^\s*\^+\s*$|^\s+"
 )
+# An exception that says nothing but its name (a failed `assert`) is told with its place.
+BARE = re.compile(r"^[\w.]+$")
+FRAME = re.compile(r'^\s+File "(?:[^"]*/)?([^"/]+)", line (\d+), in ')
+CARETS = re.compile(r"^[\s^~]*$")
 
 
 class LogError(Record):
-    """`line` counts from 1; `text` is without the logger's prefix; `process` as the engine names it, or "".
+    """`line` counts from 1; `text` is without the logger's prefix; `process` as the engine names it, or "". An
+    exception without a message has its last frame and that line of code behind its name.
 
     `kind`: exception, native-crash, process-death, logged. The rest is triage's, "" where it has no opinion.
     """
@@ -61,8 +66,12 @@ def first_error(log: Path) -> LogError | None:
     plain = plain_error(log)
     told = diagnose([log])
     cause = told.first_cause
-    if cause is not None and (plain is None or plain.kind != "native-crash"):
+    # Where no signature fits, triage may name the first sign of the death; an exception of the log's says more.
+    passed_on = cause is not None and plain is not None and WRAPPER.search(cause.text)
+    if cause is not None and not passed_on and (plain is None or plain.kind != "native-crash"):
         plain = LogError(line=cause.line, text=cause.text[:2000].strip(), process=cause.process, kind="exception")
+    if plain is not None and BARE.match(plain.text):
+        plain = replace(plain, text=plain.text + _place(log, plain.line))
     if plain is None or told.category == UNKNOWN:
         return plain
     return LogError(
@@ -75,6 +84,25 @@ def first_error(log: Path) -> LogError | None:
         explanation=told.explanation,
         next_step=told.next_step,
     )
+
+
+def _place(log: Path, line: int) -> str:
+    """The frame right above a line of the log, in the lines of the same process: " (file.py line 3: code)", or ""."""
+    frames: dict[str, str] = {}
+    for number, raw in enumerate(lines_of(log), 1):
+        match = PREFIX.match(raw)
+        process = (match.group("process") or "") if match else ""
+        if number == line:
+            return f" ({frames[process][:300]})" if frames.get(process) else ""
+        text = raw[match.end() :] if match else raw
+        frame = FRAME.match(text)
+        if frame:
+            frames[process] = f"{frame[1]} line {frame[2]}"
+        elif not text[:1].isspace():
+            frames.pop(process, None)
+        elif process in frames and ": " not in frames[process] and not CARETS.match(text):
+            frames[process] += f": {text.strip()}"
+    return ""
 
 
 def plain_error(log: Path) -> LogError | None:

@@ -112,7 +112,7 @@ def climb(
         elif served:
             working = rung
             break
-    conclusion = _conclusion(climbed, working, layers, steady=steady)
+    conclusion = conclude(climbed, working, layers, steady=steady)
     told = LadderFacts(
         signature=signature,
         climbed=tuple(climbed),
@@ -205,7 +205,8 @@ def _mentions(result: StepResult, words: Sequence[str]) -> bool:
     return False
 
 
-def _conclusion(climbed: Sequence[Climbed], working: Rung | None, layers: Sequence[str], *, steady: bool) -> str:
+def conclude(climbed: Sequence[Climbed], working: Rung | None, layers: Sequence[str], *, steady: bool) -> str:
+    """What the rungs come to, in one sentence."""
     if not steady:
         last = climbed[-1]
         how = "it served" if last.ending == "ready" else f"it failed otherwise ({last.reason[:200]})"

@@ -10,6 +10,7 @@ import re
 import time
 from pathlib import Path
 
+from seatrial.core.record import replace
 from seatrial.engine.border import describe_exit
 from seatrial.gates.facts import Phase, Resolved
 
@@ -31,6 +32,8 @@ OVERWRITTEN = re.compile(
     r"Model architecture (\S+) is already registered, and will be overwritten by the new model class (\S+?)\.?$"
 )
 DEATH = re.compile(r"(Worker proc|RayWorkerProc rank=) ?(\S+) died unexpectedly(?: \(exit code: (-?\d+)\))?")
+# The engine's own account of its configuration, vLLM 0.11 to 0.32: `load_format=auto`, once `LoadFormat.AUTO`.
+LOAD_FORMAT = re.compile(r"Initializing a V1 LLM engine.* load_format=(?:LoadFormat\.)?(\w+)")
 PLUGIN = re.compile(r"Failed to load plugin (\S+)")
 
 
@@ -88,26 +91,14 @@ class LogWatch:
         was = self.resolved
         if match := ARCHITECTURE.search(line):
             name = match.group(1)
-            self.resolved = Resolved(
-                architecture=was.architecture or name,
-                overwritten_by=was.overwritten_by,
-                transformers_backend=was.transformers_backend or name.startswith("Transformers"),
-                failed_plugins=was.failed_plugins,
-            )
+            generic = was.transformers_backend or name.startswith("Transformers")
+            self.resolved = replace(was, architecture=was.architecture or name, transformers_backend=generic)
         elif match := OVERWRITTEN.search(line):
-            self.resolved = Resolved(
-                architecture=was.architecture,
-                overwritten_by=match.group(2),
-                transformers_backend=was.transformers_backend,
-                failed_plugins=was.failed_plugins,
-            )
+            self.resolved = replace(was, overwritten_by=match.group(2))
         elif match := DEATH.search(line):
             how = describe_exit(int(match.group(3))) if match.group(3) else "by itself (the engine did not see how)"
             self.deaths.append(f"{match.group(2)} ended {how}")
         elif (match := PLUGIN.search(line)) and match.group(1) not in was.failed_plugins:
-            self.resolved = Resolved(
-                architecture=was.architecture,
-                overwritten_by=was.overwritten_by,
-                transformers_backend=was.transformers_backend,
-                failed_plugins=(*was.failed_plugins, match.group(1)),
-            )
+            self.resolved = replace(was, failed_plugins=(*was.failed_plugins, match.group(1)))
+        elif match := LOAD_FORMAT.search(line):
+            self.resolved = replace(was, load_format=match.group(1).lower())

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
@@ -25,7 +26,8 @@ from seatrial.gates.features import features
 from seatrial.gates.features.base import Asked, Feature, Line, Model, Proof, Situation, Status, Switch
 from seatrial.gates.first_error import lines_of
 from seatrial.gates.liveness import living, source_roots
-from seatrial.gates.plan import PLUGINS, installed_version, read_model, takes_images
+from seatrial.gates.merged import merged
+from seatrial.gates.plan import PLUGINS, installed_version, plugin_source, read_model
 from seatrial.gates.runner import gate
 from seatrial.gates.timeline import spans_of
 from seatrial.gates.veil import Veil
@@ -134,6 +136,7 @@ class _Matrix:
             eager=bool(args.get("enforce-eager")),
             checkpoint=str(checkpoint.absolute()),
             scratch=str((scratch / "made").absolute()),
+            plugin_source=plugin_source(python, target),
         )
         self.starts: dict[str, StepResult] = {}
         self.alive: dict[str, bool] = {}
@@ -197,12 +200,20 @@ class _Matrix:
         switch = feature.switch(self.model, self.situation) or Switch()
         answers: list[Asked] = []
         self.say(f"trying {feature.title}")
-        result = self._start(feature.name, switch, lambda c: answers.append(feature.ask(c, self.situation)))
+        try:
+            result = self._start(feature.name, switch, lambda c: answers.append(feature.ask(c, self.situation)))
+        except UsageError as exc:
+            rows[feature.name] = _row(feature, "not-attempted", exc.message, switch=switch)
+            return
         asked = answers[0] if answers else Asked()
         died = result.facts.ending != "ready"
         rows[feature.name] = self._judge(feature, result, asked, feature.name, switch, died=died)
 
     def _start(self, name: str, switch: Switch, visit: Callable[[Client], None]) -> StepResult:
+        args, drop, extra = switch.args, switch.drop, self.extra_args
+        for argument, more in switch.merged.items():
+            laid = merged(argument, more, self.target.serve.args, extra)
+            args, drop, extra = (*args, *laid.args), (*drop, *laid.drop), laid.extra
         result = gate(
             self.checkpoint,
             self.target,
@@ -211,10 +222,10 @@ class _Matrix:
             scratch=self.scratch / name,
             tp=switch.tp or self.tp,
             max_model_len=self.max_model_len,
-            multimodal=takes_images(self.checkpoint),
-            extra_args=(*self.extra_args, *switch.args),
+            multimodal=False,  # media are features of their own: one that fails leaves the others alone
+            extra_args=(*extra, *args),
             env=switch.env,
-            drop=switch.drop,
+            drop=drop,
             visit=visit,
             say=lambda text: self.say(f"{name}: {text}"),
         )

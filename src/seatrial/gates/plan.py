@@ -18,6 +18,7 @@ from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import replace
 from seatrial.gates.features.base import Model
+from seatrial.gates.owned import refuse_owned
 from seatrial.gates.ports import demand_free, free_port
 from seatrial.gates.requests import Medium
 from seatrial.platforms import LaunchPlan, LaunchRequest, ModelTraits, launch_plan
@@ -48,6 +49,7 @@ def gate_plan(
 
     A port of 0 is replaced by a free one when checked.
     """
+    refuse_owned(extra_args, stage)
     wanted = target.serve.port if port is None else port
     if check:
         demand_free(target.serve.host, wanted)
@@ -75,9 +77,13 @@ def gate_plan(
         traits=read_traits(checkpoint),
         vllm_version=installed_version(python, "vllm"),
         plugin_version=installed_version(python, PLUGINS.get(target.platform, "")),
+        plugin_source=plugin_source(python, target),
     )
     plan = launch_plan(target.platform, request)
-    return plan if known else replace(plan, notes=(*plan.notes, UNSEEN.format(checkpoint=checkpoint)))
+    notes = list(plan.notes)
+    notes += [] if known else [UNSEEN.format(checkpoint=checkpoint)]
+    notes += [] if wanted else ["port 0 stands for a free one, which is chosen at the start"]
+    return replace(plan, notes=tuple(notes))
 
 
 def api_key(command: Command) -> str:
@@ -126,11 +132,6 @@ def media_of(config: dict[str, Any]) -> dict[Medium, str]:
     return found
 
 
-def takes_images(checkpoint: Path) -> bool:
-    """Does config.json declare an image tower?"""
-    return "image" in media_of(_config(checkpoint) or {})
-
-
 def takes_media(checkpoint: Path) -> tuple[Medium, ...]:
     """What config.json declares beside text, in the order it is asked for."""
     return tuple(media_of(_config(checkpoint) or {}))
@@ -145,7 +146,9 @@ def shrink(checkpoint: Path, layers: int) -> tuple[str, ...]:
     where = next((k for k in ("text_config", "llm_config") if isinstance(document.get(k), dict)), "")
     inner = document[where] if where else document
     count = inner.get("num_hidden_layers")
-    if not isinstance(count, int) or not 0 < layers < count:
+    if not isinstance(count, int):
+        raise UsageError(f"--layers {layers}: config.json gives no number of layers", mend="Leave --layers out.")
+    if not 0 < layers < count:
         raise UsageError(f"--layers {layers}: the checkpoint has {count} layers", mend="Use fewer, at least one.")
     change: dict[str, Any] = {"num_hidden_layers": layers}
     # Kinds of layers are listed one by one in hybrid models.
@@ -185,6 +188,14 @@ def installed_version(python: Path, module: str) -> str:
     for folder in sorted(python.parent.parent.glob(f"lib/python3*/*-packages/{module}-*.dist-info")):
         return folder.name[len(module) + 1 : -len(".dist-info")]
     return ""
+
+
+def plugin_source(python: Path, target: Target) -> str:
+    """The folder of the plugin's package: in the target's root for it, else beside the interpreter; "" if not seen."""
+    name = PLUGINS.get(target.platform, "")
+    places = [Path(target.roots.plugin) / name] if target.roots.plugin and name else []
+    places += python.parent.parent.glob(f"lib/python3*/*-packages/{name}") if name else []
+    return next((str(place) for place in places if (place / "__init__.py").is_file()), "")
 
 
 def _config(checkpoint: Path) -> dict[str, Any] | None:

@@ -20,20 +20,21 @@ from seatrial.core.errors import UsageError, WorkspaceError
 from seatrial.core.finding import Finding
 from seatrial.core.record import to_json
 from seatrial.core.step import Attachment, StepResult
-from seatrial.core.verdict import failed, passed
+from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.engine.border import describe_exit
 from seatrial.gates.account import Seen, about_departure, about_the_class, account, summary
 from seatrial.gates.client import Client
 from seatrial.gates.exchange import Exchange, exchange
-from seatrial.gates.facts import Milestone, RequestFacts
-from seatrial.gates.loaded import LoadedPackage, about_sources, loaded_packages
+from seatrial.gates.facts import GateFacts, Milestone, RequestFacts
+from seatrial.gates.loaded import LoadedPackage, about_sources, doubt, loaded_packages
 from seatrial.gates.log_watch import LogWatch
 from seatrial.gates.plan import api_key, gate_plan, served_name, shrink, takes_media
 from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import Readiness, wait_ready
 from seatrial.gates.requests import Question, has_chat_template, questions
+from seatrial.gates.room import demand_room
 from seatrial.gates.server import Departure, Server
-from seatrial.gates.source_memory import MemoryRead, packages_of, read_sources
+from seatrial.gates.source_memory import MemoryRead, packages_of, plugin_packages, read_sources
 from seatrial.gates.veil import Veil
 from seatrial.platforms import LaunchPlan
 from seatrial.targets import Target
@@ -309,13 +310,16 @@ class _Gate:
                 worker_sources=self.worker_sources,
             )
         )
+        if facts.ending != "ready":
+            demand_room(self.folder)
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
         self.findings.extend(about_the_class(watch.resolved))
-        self.findings.extend(about_sources(self.sources, self.worker_sources, self.target.roots))
+        about = about_sources(self.sources, self.worker_sources, self.target.roots, plugin_packages(self.target))
+        self.findings.extend(about)
         self.clock.add("read the log and judge", begun, self.clock.now() - begun, "seatrial")
         plain = StepResult(
             step=self.stage,
-            outcome=passed() if facts.ending == "ready" else failed(facts.reason),
+            outcome=_outcome(facts, doubt(about)),
             summary=summary(facts),
             facts=facts,
             findings=tuple(self.findings),
@@ -324,6 +328,15 @@ class _Gate:
             timeline=self.clock.spans(),
         )
         return Veil(self.plan.command.argv, {**os.environ, **self.plan.command.env}).result(plain)
+
+
+def _outcome(facts: GateFacts, doubt: str) -> Outcome:
+    """A server that serves proves nothing of the target's sources while those are not seen to be what it runs."""
+    if facts.ending != "ready":
+        return failed(facts.reason)
+    if facts.stage == "real" and facts.resolved.load_format == "dummy":
+        return failed("it serves dummy weights: the engine says load_format=dummy")
+    return inconclusive(f"it serves, but {doubt}") if doubt else passed()
 
 
 def _pump(server: Server) -> bool:

@@ -31,6 +31,7 @@ from seatrial.gates.exchange import exchange
 from seatrial.gates.log_watch import LogWatch
 from seatrial.gates.plan import api_key
 from seatrial.gates.readiness import Readiness, wait_ready
+from seatrial.gates.room import demand_room
 from seatrial.gates.server import Server, sweep, with_token
 from seatrial.platforms import LaunchPlan
 from seatrial.targets import Limits
@@ -138,6 +139,8 @@ def start(
             )
             if readiness.ending is None:
                 server.detach()
+        if readiness.ending is not None:
+            demand_room(folder)
         return look(record), readiness
 
 

@@ -28,14 +28,27 @@ ENOUGH = 24  # files of a package; one could be a coincidence, these are not
 MOST_WORKERS = 16
 # A text of CPython is followed by a zero byte.
 SOURCE = re.compile(rb"/(vllm(?:_[a-z]+)?)/((?:\w+/)*\w+\.py)(?=\0)")
+PLUGIN = re.compile(r"vllm_[a-z]+")
 PRINTABLE = re.compile(rb"[\x20-\x7e]*\Z")
 REGION = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw\S*p \S+ \S+ \d+ *(.*)$")
 
 
+def plugin_packages(target: Target) -> tuple[str, ...]:
+    """The plugin's package: by platform, else those that lie in the target's root for it."""
+    known = {"ascend": "vllm_ascend", "kunlun": "vllm_kunlun"}.get(target.platform)
+    if known or not target.roots.plugin:
+        return (known,) if known else ()
+    root = Path(target.roots.plugin)
+    try:
+        beside = [root, *sorted(root.iterdir())]
+    except OSError:
+        return ()
+    return tuple(f.name for f in beside if PLUGIN.fullmatch(f.name) and (f / "__init__.py").is_file())
+
+
 def packages_of(target: Target) -> tuple[str, ...]:
     """The packages a worker of this target is expected to run."""
-    plugin = {"ascend": "vllm_ascend", "kunlun": "vllm_kunlun"}.get(target.platform)
-    return ("vllm", plugin) if plugin else ("vllm",)
+    return ("vllm", *plugin_packages(target))
 
 
 class SourceSeen(Record):
@@ -49,11 +62,14 @@ class SourceSeen(Record):
 
 
 class MemoryRead(Record):
-    """`refused` is why nothing could be read, "" if it could; `read_bytes` is what was looked through."""
+    """`refused` is why a worker could not be read, "" if all could; `read_bytes` is what was looked through, in the
+    processes `looked_at`.
+    """
 
     seen: tuple[SourceSeen, ...] = ()
     refused: str = ""
     read_bytes: int = 0
+    looked_at: tuple[int, ...] = ()
 
 
 def read_sources(pids: Iterable[int], wanted: tuple[str, ...] = ("vllm",)) -> MemoryRead:
@@ -78,7 +94,7 @@ def read_sources(pids: Iterable[int], wanted: tuple[str, ...] = ("vllm",)) -> Me
             seen.append(SourceSeen(name=name, folder=folder, files=len(files), pid=pid, process=titles[pid]))
     if not seen and not refused:
         refused = "no name of a source file was found in the memory that was looked through"
-    return MemoryRead(seen=tuple(seen), refused=refused, read_bytes=total)
+    return MemoryRead(seen=tuple(seen), refused=refused, read_bytes=total, looked_at=tuple(chosen[:MOST_WORKERS]))
 
 
 class _Reading:

@@ -1,8 +1,8 @@
 """The contract of a platform folder. `facts.py` holds one `PLATFORM`; `launch.py` one function, `plan`.
 
 `plan(request) -> LaunchPlan` goes from a request in plain values to the exact environment and arguments. It starts
-nothing and reads only the machine's core count. What a document prescribes and the plan leaves out or changes is a
-`Deviation` with its reason.
+nothing, and of this machine it reads the core count and the plugin's source. What a document prescribes and the plan
+leaves out or changes is a `Deviation` with its reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class ModelTraits(Record):
 class LaunchRequest(Record):
     """One server to start. `env` and `args` are the target's; `extra_args` come last, as the user typed them.
 
-    `tp` and `max_model_len` overrule the target's arguments if not None. Versions are "" where unknown.
+    `tp` and `max_model_len` overrule the target's arguments if not None. Versions are "" where unknown, and so is
+    `plugin_source`, the folder of the plugin's package.
     """
 
     checkpoint: str
@@ -63,6 +64,7 @@ class LaunchRequest(Record):
     traits: ModelTraits = msgspec.field(default_factory=ModelTraits)
     vllm_version: str = ""
     plugin_version: str = ""
+    plugin_source: str = ""
 
 
 class Deviation(Record):

@@ -9,6 +9,7 @@ file.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +29,15 @@ SCHEMA_VERSION = 1
 class StubbedModule(Record):
     """`calls` raise when called, `same` give their first argument back, `types` are empty classes (dots nest them).
 
-    A value `{"returns": X}` is a function that answers X.
+    A value `{"returns": X}` is a function that answers X. `version` is the package's in its metadata, for code that
+    asks for it; without one it has none.
     """
 
     calls: list[str] = msgspec.field(default_factory=list)
     same: list[str] = msgspec.field(default_factory=list)
     types: list[str] = msgspec.field(default_factory=list)
     values: dict[str, Any] = msgspec.field(default_factory=dict)
+    version: str = ""
 
 
 class WorkerStep(Record):
@@ -57,9 +60,11 @@ class OptionalParameter(Record):
 class Stubs(Record):
     """`proven`: versions of `distribution` with which a model was built and loaded through these stubs.
 
+    `device_package`: where this is really installed, nothing is stood in for: it is the device's own environment.
     `modules` do not exist without the device; `added` are attributes that it gives to modules that do, `replaced` those
     that it changes; `pretends` is the device of torch whose name it goes by; `backend` are the
     methods of a process group's backend and what they answer; `chips` are values by target.
+    `engine_library`: "none" where vLLM beside this plugin is built without compiled operators, "" if unknown.
     `torch_ops`: schemas of the plugin's compiled operators, `namespace::name(...) -> ...`.
     """
 
@@ -68,6 +73,8 @@ class Stubs(Record):
     distribution: str
     proven: list[str]
     device: str = ""
+    device_package: str = ""
+    engine_library: Literal["", "none"] = ""
     env: dict[str, str] = msgspec.field(default_factory=dict)
     worker: list[WorkerStep] = msgspec.field(default_factory=list)
     modules: dict[str, StubbedModule] = msgspec.field(default_factory=dict)
@@ -80,8 +87,9 @@ class Stubs(Record):
     chips: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)
 
 
-def load_stubs(platform: str, target: str) -> Stubs | None:
-    """The stubs of `platform` with the chip that `target` names; an unknown target keeps the plugin's own default."""
+def load_stubs(platform: str, lineage: Sequence[str]) -> Stubs | None:
+    """The stubs of `platform` with the chip of the first target of `lineage` (a target's own name, then those that it
+    extends) that names one; where none does, the plugin keeps its own default."""
     file = Path(__file__).parent / platform / "stubs.toml"
     if not file.is_file():
         return None
@@ -89,7 +97,9 @@ def load_stubs(platform: str, target: str) -> Stubs | None:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as exc:
         raise FileFormatError(f"{file.name} of platform {platform}: {exc}") from exc
-    for module, values in data.get("chips", {}).get(target, {}).items():
+    chips = data.get("chips", {})
+    chip: dict[str, dict[str, Any]] = next((chips[name] for name in lineage if name in chips), {})
+    for module, values in chip.items():
         data["modules"].setdefault(module, {}).setdefault("values", {}).update(values)
     stubs = from_plain(Stubs, data, where=f"stubs.toml of platform {platform!r}")
     if stubs.schema_version != SCHEMA_VERSION:

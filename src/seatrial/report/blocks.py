@@ -133,6 +133,35 @@ class Tensors(Record):
     kind: Literal["tensors"] = "tensors"
 
 
+class TreeGroup(Record):
+    """Tensors whose names differ only in numbers (`*` in `pattern`, `runs` as in `TensorGroup`) and that met one fate.
+
+    `places` may hold `{0}`, `{1}`: the name's numbers by position.
+    """
+
+    pattern: str
+    fate: str
+    tone: Tone
+    about: str
+    places: tuple[str, ...]
+    why: str
+    runs: tuple[tuple[int, ...], ...]
+
+
+class Tree(Record):
+    """Single tensors, as a tree by the parts of their names that a script draws and searches.
+
+    `source` is the artifact that the tree was read from, relative to the run's folder.
+    """
+
+    id: str
+    title: str
+    groups: tuple[TreeGroup, ...]
+    count: int
+    source: str
+    kind: Literal["tree"] = "tree"
+
+
 class Fold(Record):
     """Blocks that are out of the way until asked for."""
 
@@ -142,7 +171,7 @@ class Fold(Record):
     kind: Literal["fold"] = "fold"
 
 
-Block = Paragraph | Notice | Pairs | Table | Code | Findings | Timeline | Tensors | Fold | Lanes | Curve
+Block = Paragraph | Notice | Pairs | Table | Code | Findings | Timeline | Tensors | Tree | Fold | Lanes | Curve
 
 
 class Section(Record):

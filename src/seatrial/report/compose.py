@@ -26,15 +26,25 @@ from seatrial.report.blocks import (
 )
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import blocks_of
-from seatrial.report.overview import absent, anchor, order, overview, step_tone
+from seatrial.report.overview import absent, anchor, kind_of, order, overview, step_tone
 from seatrial.report.provenance import commands_of, manifest_section, records_section
-from seatrial.report.sections import SECTIONS, TITLES
+from seatrial.report.sections import TITLES, builder_of
 from seatrial.report.sections.common import link, pair
+from seatrial.report.sections.loop import loop_sections
 from seatrial.report.words import count, moment, plural, scalar, seconds
 
 MAX_FINDINGS = 300
 MAX_TOP_FINDINGS = 12
 MAX_SPANS = 200
+# What is not the main job, by the kind in its manifest.
+KINDS = {
+    "accuracy": "Accuracy",
+    "bench": "Benchmark",
+    "highest": "Highest load",
+    "loop": "Optimisation loop",
+    "profile": "Profile",
+    "search": "Search",
+}
 SEVERITIES = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
@@ -54,12 +64,15 @@ def compose(run: Gathered) -> Document:
         pair("engine", _engine(run), "the engine's environment lists no vLLM"),
         Pair(label="time", value=_time(run)),
     )
-    sections = [overview(run), *_attention(run)]
+    # A loop has no steps of its own: its ledger is in its section.
+    sections = [overview(run)] if order(run) or run.problems or not kind_of(run) else []
+    sections += _attention(run)
+    sections += loop_sections(run)
     sections += [_step_section(step, run) for step in order(run)]
     sections += [manifest_section(run), records_section(run)]
     return Document(
         title=name,
-        subtitle=f"Sea trial on {target or 'an unknown target'}",
+        subtitle=f"{KINDS.get(kind_of(run), 'Sea trial')} on {target or 'an unknown target'}",
         verdict=word.verdict,
         tone=word.tone,
         seal="Signed off" if signed else "Not signed off",
@@ -123,8 +136,8 @@ def _step_section(step: str, run: Gathered) -> Section:
         blocks.append(_findings(stored.findings))
     if known.problem:
         blocks.append(Notice(tone="fail", title="The facts of this step cannot be shown", text=known.problem))
-    elif tone != "not-run" and step in SECTIONS:
-        blocks += SECTIONS[step](known, run)
+    elif tone != "not-run" and (builder := builder_of(step)) is not None:
+        blocks += builder(known, run)
     elif known.facts or tone != "not-run":
         blocks += blocks_of(known.facts, "facts")
     if stored.timeline:
@@ -177,8 +190,13 @@ def _engine(run: Gathered) -> Cell | None:
 
 def _time(run: Gathered) -> Cell:
     numbers = [run.finished.get(k) for k in ("wall_s", "engine_s", "overhead_s")]
+    if isinstance(numbers[0], (int, float)) and numbers[1] is None:
+        return Cell(text=seconds(float(numbers[0])))
+    if kind_of(run) and run.steps:
+        took = sum(known.stored.duration_s for known in run.steps.values())
+        return Cell(text=seconds(took), note="in its steps; starting services is not counted")
     if not all(isinstance(n, (int, float)) for n in numbers):
-        return unknown("the run has not finished")
+        return unknown("not recorded" if run.state == "finished" else "the run has not finished")
     wall, engine, overhead = (float(n) for n in numbers if n is not None)
     reused = run.finished.get("reused") or []
     kept = f"; kept from before: {', '.join(map(scalar, reused))}" if isinstance(reused, list) and reused else ""

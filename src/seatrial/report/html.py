@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from seatrial.report.blocks import Block, Document, Fold, Tensors
+from seatrial.report.blocks import Block, Document, Fold, Tensors, Tree
 from seatrial.report.words import count, seconds, size, visible
 
 if TYPE_CHECKING:
@@ -34,13 +34,17 @@ UNSAFE = re.compile("[<>&\u2028\u2029]")
 def html_of(document: Document) -> str:
     """The whole report."""
     style, script = asset("report.css"), asset("report.js")
+    trees = [t for s in document.sections for t in trees_in(s.blocks)]
+    if trees:
+        style, script = style + asset("tree.css"), script + asset("tree.js")
     return _template().render(
         document=document,
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src {hashed(style)}; script-src {hashed(script)}; base-uri 'none'; "
         "form-action 'none'",
-        data=[(t.id, embedded(columns(t))) for s in document.sections for t in tensors_in(s.blocks)],
+        data=[(t.id, embedded(columns(t))) for s in document.sections for t in tensors_in(s.blocks)]
+        + [(t.id, embedded(branches(t))) for t in trees],
     )
 
 
@@ -53,6 +57,33 @@ def tensors_in(blocks: tuple[Block, ...]) -> list[Tensors]:
         elif isinstance(block, Fold):
             found += tensors_in(block.blocks)
     return found
+
+
+def trees_in(blocks: tuple[Block, ...]) -> list[Tree]:
+    """The trees among `blocks`, those in folds too."""
+    found: list[Tree] = []
+    for block in blocks:
+        if isinstance(block, Tree):
+            found.append(block)
+        elif isinstance(block, Fold):
+            found += trees_in(block.blocks)
+    return found
+
+
+def branches(tree: Tree) -> list[list[Any]]:
+    """A tree's groups as small JSON (tree.js reads it)."""
+    return [
+        [
+            visible(g.pattern),
+            visible(g.fate),
+            g.tone,
+            visible(g.about),
+            [visible(p) for p in g.places],
+            visible(g.why),
+            g.runs,
+        ]
+        for g in tree.groups
+    ]
 
 
 def columns(table: Tensors) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from seatrial.report.blocks import (
     Table,
     Tensors,
     Timeline,
+    Tree,
 )
 from seatrial.report.charts import Curve, Lanes
 from seatrial.report.words import count, seconds, size, visible
@@ -142,6 +143,11 @@ def _timeline(block: Timeline, level: int) -> list[str]:
     ]
 
 
+def _tree(block: Tree, level: int) -> list[str]:
+    where = f"{count(block.count)} tensors, one by one, are in the artifact {block.source}"
+    return [*_heading(block.title, level), f"{text(where)}.", ""]
+
+
 def _tensors(block: Tensors, level: int) -> list[str]:
     titles = [
         "name",
@@ -191,6 +197,7 @@ WRITERS: dict[str, Callable[[Any, int], list[str]]] = {
     "findings": _findings,
     "timeline": _timeline,
     "tensors": _tensors,
+    "tree": _tree,
     "fold": _fold,
     "lanes": _lanes,
     "curve": _curve,

@@ -16,9 +16,21 @@ STAGES = ("dry", "dummy", "real")
 
 
 def order(run: Gathered) -> list[str]:
-    """The steps that are always there, each followed by its ladder where there is one, then the others."""
+    """The steps that are always there, each followed by its ladder where there is one, then the others.
+
+    Only the main job has steps that are always there; a run of another kind has those that it recorded.
+    """
+    if kind_of(run):
+        # The comparison of a bench is what it was for; it comes last only in time.
+        return sorted(run.steps, key=lambda step: step != "verdict")
     named = [name for step in STEPS for name in (step, f"{step}-ladder") if name == step or name in run.steps]
     return [*named, *(s for s in run.steps if s not in named)]
+
+
+def kind_of(run: Gathered) -> str:
+    """The kind of a run beside the main job (bench, loop, accuracy, ...); empty for the main job."""
+    kind = run.manifest.arguments.get("kind")
+    return kind if isinstance(kind, str) else ""
 
 
 def _asked(run: Gathered) -> Any:

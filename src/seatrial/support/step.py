@@ -7,13 +7,16 @@ In: what the checkpoint says of itself, and a probe session of the target's engi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
 from seatrial.core.finding import Finding, Severity
+from seatrial.core.record import to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.engine.border import ProbeReply, ProbeSession
+from seatrial.platforms.stubs import Stubs
 from seatrial.support.case import decide
 from seatrial.support.engine_registry import ArchitectureState, RegistryAnswer
 from seatrial.support.facts import SupportFacts
@@ -30,11 +33,15 @@ def support(
     has_experts: bool = False,
     is_multimodal: bool = False,
     remote_code: bool = False,
+    stubs: Stubs | None = None,
+    plugin_root: str = "",
     timeout_s: float = 300.0,
     progress: Callable[[str], None] | None = None,
 ) -> StepResult:
     """Ask the engine. `architectures` are those of `config.json`, in order (vLLM takes the first it can load);
     `remote_code` says that its `auto_map` names code of the checkpoint's own. seatrial does not run that code.
+    `stubs` stand in for a device's packages where these are absent, so that the plugin (installed, or in `plugin_root`)
+    registers what it has; the session must then be one that has not imported the engine yet.
     """
     watch = Stopwatch()
     command = _by_hand(session, architectures)
@@ -49,8 +56,11 @@ def support(
         facts = SupportFacts(architectures=(), model_type=model_type, road="unknown")
         outcome = inconclusive("config.json names no architecture")
         return StepResult(step=STEP, outcome=outcome, summary=outcome.reason, facts=facts, findings=(finding,))
+    request: dict[str, Any] = {"architectures": list(architectures)}
+    if stubs is not None:
+        request |= {"stubs": to_plain(stubs), "plugin_root": plugin_root}
     with watch.span("ask the engine's registry", "engine"):
-        reply = session.call("registry", {"architectures": list(architectures)}, timeout_s=timeout_s, progress=progress)
+        reply = session.call("registry", request, timeout_s=timeout_s, progress=progress)
     log = (Attachment(name="probe-registry.log", path=reply.log),)
     if reply.status != "answered":
         return _no_answer(reply, architectures, model_type, command, log, watch)

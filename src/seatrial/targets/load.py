@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import Record, from_plain
@@ -52,8 +52,13 @@ def target_names(overrides: Path | None) -> list[str]:
 def load_target(name: str, overrides: Path | None = None) -> Located:
     """The target `name`; raises UsageError for an unknown one and FileFormatError for a faulty file."""
     own, place = _read_overrides(overrides) if overrides else ({}, "")
-    data, sources = _layers(name, own, place, seen=())
+    data, sources, lineage = _layers(name, own, place, seen=())
     data["name"] = name
+    if "lineage" in data:
+        raise FileFormatError(
+            f"{sources[-1]}: 'lineage' of target {name!r} is not to be given", mend="Remove it: `extends` says it."
+        )
+    data["lineage"] = list(dict.fromkeys(lineage))
     where = sources[-1]
     target = from_plain(Target, _with_quantities(data, where), where=f"target {name!r} ({', '.join(sources)})")
     if target.schema_version != SCHEMA_VERSION:
@@ -61,8 +66,15 @@ def load_target(name: str, overrides: Path | None = None) -> Located:
     return Located(target=target, sources=tuple(sources))
 
 
-def _layers(name: str, own: Mapping[str, Any], place: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
-    """The merged plain data of target `name` and the files it came from."""
+class _Layers(NamedTuple):
+    """The merged plain data of a target, the files it came from, and the names of it and its bases."""
+
+    data: dict[str, Any]
+    sources: list[str]
+    lineage: list[str]
+
+
+def _layers(name: str, own: Mapping[str, Any], place: str, seen: tuple[str, ...]) -> _Layers:
     if name in seen:
         raise FileFormatError(f"{place}: targets extend each other in a loop: {' -> '.join([*seen, name])}")
     file = BUILTIN / f"{name}.toml"
@@ -75,20 +87,21 @@ def _layers(name: str, own: Mapping[str, Any], place: str, seen: tuple[str, ...]
         )
     data: dict[str, Any] = {}
     sources: list[str] = []
+    lineage: list[str] = []
     base = (layer or {}).get("extends")
     if base is not None:
-        data, sources = _layers(str(base), own, place, (*seen, name))
+        data, sources, lineage = _layers(str(base), own, place, (*seen, name))
     if is_builtin and base is None:
         builtin = _read(file)
         parent = builtin.pop("extends", None)
         if parent is not None:
-            data, sources = _layers(str(parent), {}, "", (*seen, name))
+            data, sources, lineage = _layers(str(parent), {}, "", (*seen, name))
         _merge(data, builtin, str(file.name))
         sources.append(f"built-in {file.name}")
     if layer is not None:
         _merge(data, {key: value for key, value in layer.items() if key != "extends"}, place)
         sources.append(place)
-    return data, sources
+    return _Layers(data, sources, [name, *lineage])
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -136,7 +136,10 @@ class Precheck(Record):
 
 
 class Target(Record):
-    """A target, complete. `hardware` holds figures by name (units in each); unknown ones say so."""
+    """A target, complete. `hardware` holds figures by name (units in each); unknown ones say so.
+
+    `lineage`: its own name and those of the targets that it extends, nearest first; reading it sets this.
+    """
 
     schema_version: int
     name: str
@@ -150,3 +153,4 @@ class Target(Record):
     serve: Serve = msgspec.field(default_factory=Serve)
     hardware: dict[str, Quantity] = msgspec.field(default_factory=dict)
     precheck: Precheck | None = None
+    lineage: tuple[str, ...] = ()

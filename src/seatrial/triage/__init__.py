@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from seatrial.triage import deaths
+from seatrial.triage.answer import Material
 from seatrial.triage.categories import CATEGORIES, UNKNOWN
-from seatrial.triage.judge import Material, judge
+from seatrial.triage.judge import judge
 from seatrial.triage.read import LogFile, gather
 from seatrial.triage.record import (
     Death,

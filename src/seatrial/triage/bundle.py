@@ -26,6 +26,7 @@ VERSION = re.compile(
 )
 ENVIRONMENT = re.compile(r"^(?:VLLM|ASCEND|HCCL|CUDA|XPU|HF|TORCH|PYTORCH|NPU|LCCL|ATB|GLOO|OMP)_")
 MAX_VERSIONS = 50
+PACKED = re.compile(r"\.(?:gz|bz2|xz|zstd?)$")
 
 
 class Written(NamedTuple):
@@ -54,7 +55,7 @@ def write_bundle(path: Path, answer: Diagnosis, command: str, *, kept: Mapping[s
             if source.dropped and not source.size:
                 continue
             files += 1
-            shown_name = "stdin.log" if source.file == "-" else Path(source.file).name.removesuffix(".gz")
+            shown_name = "stdin.log" if source.file == "-" else PACKED.sub("", Path(source.file).name)
             name = f"raw/{index:03d}-{shown_name}"
             with archive.open(name, "w", force_zip64=True) as member:
                 for chunk in LogFile(source.file, kept.get(source.file, Path(source.file))).chunks():

@@ -39,6 +39,7 @@ GATES = (
     b"to bind",
     b"get attribute",
     b"_blocks > 0",
+    b"EZ",
 )
 
 

@@ -11,6 +11,12 @@ import re
 from typing import NamedTuple
 
 ANSI = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]|\x1b[()][0-9A-Za-z]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\x00")
+# CANN's own report: the code, and then what went wrong.
+CANN = re.compile(
+    r"\s{0,12}(?:\[PID: ?\d{1,10}\] [\d.:-]{10,40} ?)?(?:[A-Z]\w{2,60}\()?(?:E[A-Z]\d{4}|E[1-9]\d{4})\)?(?:: |  )"
+)
+# What syslog makes of control characters: #033[1;36m, #015 at the end.
+SYSLOG = re.compile(r"#033\[[0-9;?]{0,16}[ -/]?[@-~]|#015$")
 MAX_TEXT = 4096
 
 # (EngineCore_DP0 pid=12), (VllmWorker rank=1 pid=12), (RayWorkerWrapper pid=12, ip=10.0.0.2), (pid=12)
@@ -78,6 +84,8 @@ def _with_fields(match: re.Match[str], process: str) -> tuple[str, str, str, str
 def parse(raw: str) -> Line:
     """Peel the known prefixes off one line."""
     text = ANSI.sub("", raw) if "\x1b" in raw or "\x00" in raw else raw
+    if "#0" in text:
+        text = SYSLOG.sub("", text)
     text = text[:MAX_TEXT].rstrip()
     process = time = level = logger = ""
     for _ in range(6):
@@ -103,8 +111,10 @@ def parse(raw: str) -> Line:
         else:
             break
         text = text[m.end() :]
-    if not level and text.startswith(("WARNING:", "INFO:", "ERROR:", "DEBUG:")):
-        level = text.split(":", 1)[0]
+    if not level and CANN.match(text):
+        level = "ERROR"
+    if not level and (bare := text.lstrip()).startswith(("WARNING:", "INFO:", "ERROR:", "DEBUG:")):
+        level = bare.split(":", 1)[0]
     return Line(process, time, level, logger, text)
 
 

@@ -7,12 +7,13 @@ scores far apart, or an answer that repeats itself, is what the log was kept for
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 TOOLS = re.compile(
-    r"\b(ais_?bench|evalscope|lm[_-]eval|opencompass|"
-    r"simple_evals|vllm bench|sglang\.bench_serving|guidellm|aisbench)\b",
+    r"\b(ais_?bench|evalscope|lm[_-]eval|lighteval|opencompass|helm-run|vlmevalkit|openai.?evals|"
+    r"simple_evals|vllm bench|sglang\.bench_serving|guidellm|aisbench)\b|^\[(eval)\]",
     re.I,
 )
 SCORE = re.compile(
@@ -25,7 +26,15 @@ METRIC = re.compile(
     r"\b(?:accuracy|acc|score|gsm8k|mmlu\w{0,6}|mmmu|ceval|exact_match|pass@1|diff|tpot|cosine|overall)\b", re.I
 )
 SETTING = re.compile(
-    r"min_tokens|ignore_eos|apply_chat_template|few.?shot|num_fewshot|max_out_len|extract\w{0,8}|postprocess|official|n-shot",
+    r"min_tokens|ignore_eos|apply_chat_template|few.?shot|num_fewshot|max_out_len|extract\w{0,8}|postprocess|official|"
+    r"n-shot|unparsed|finish_reason\W{1,4}length|truncat\w{1,6}|max_(?:new_)?tokens|max_gen_toks|temperature",
+    re.I,
+)
+# What is compared when the engine is in question: back ends, precisions, releases. Without any of them two scores of
+# one tool differ because it measures differently.
+BACKENDS = re.compile(
+    r"\b(?:eager|graph|aclgraph|npu|gpu|cuda|cpu|hf|transformers|baseline|reference|golden|tp ?\d{1,2}|fp8|bf16|"
+    r"w\da\d|int[48]|awq|gptq|mtp|v?\d\.\d{1,2}(?:\.\d{1,2}|rc\d)|before|after|previous|vllm|sglang|xllm)\b",
     re.I,
 )
 NUMBER = re.compile(r"(?<![\w.:-])(\d{1,3}\.\d{1,6})(?![\w.:])")
@@ -35,6 +44,18 @@ TEXT = re.compile(
 )
 FAR = 0.05
 MAX_LINES = 200
+# Scripts that one ordinary answer does not mix: two are a translation, three within a few words are noise.
+SCRIPTS = tuple(
+    re.compile(f"[{span}]")
+    for span in (
+        "A-Za-z\u00c0-\u024f", "\u0400-\u04ff", "\u0590-\u05ff", "\u0600-\u06ff", "\u0900-\u0dff",
+        "\u0e00-\u0e7f", "\u3040-\u30ff\u4e00-\u9fff", "\uac00-\ud7af",
+    )
+)  # fmt: skip
+MIXED = 3
+# Prose of this length compresses to 0.5 to 0.7 of its size, a loop without a fixed period to 0.25 and below.
+LOOP_CHARS = 200
+LOOP_RATIO = 0.3
 
 
 class Impression(NamedTuple):
@@ -57,6 +78,17 @@ def repeats(text: str) -> bool:
     return False
 
 
+def loops(text: str) -> bool:
+    """Whether a text says the same few words over and over, in no fixed order."""
+    data = text.strip()[:2000].encode("utf-8", "replace")
+    return len(data) >= LOOP_CHARS and len(zlib.compress(data, 9)) < LOOP_RATIO * len(data) and b"{" not in data
+
+
+def mixes_scripts(text: str) -> bool:
+    """Whether a short text is made of several alphabets."""
+    return sum(1 for script in SCRIPTS if script.search(text[:400])) >= MIXED
+
+
 def look(lines: Sequence[str]) -> Impression | None:
     """What the content says, or None."""
     if len(lines) > MAX_LINES:
@@ -66,9 +98,12 @@ def look(lines: Sequence[str]) -> Impression | None:
     setting = -1
     for index, line in enumerate(lines):
         for match in TEXT.finditer(line):
-            if repeats(match[1] or match[2] or ""):
+            answer = match[1] or match[2] or ""
+            if repeats(answer) or loops(answer):
                 return Impression("accuracy-garbled", index, "An answer repeats itself.")
-        tools.update(t.lower().replace("_", "") for t in TOOLS.findall(line))
+            if mixes_scripts(answer):
+                return Impression("accuracy-garbled", index, "An answer is a jumble of several scripts.")
+        tools.update((m[1] or m[2]).lower().replace("_", "") for m in TOOLS.finditer(line))
         if setting < 0 and SETTING.search(line) and not line.lstrip().startswith("--"):
             setting = index
         if SCORE.search(line) or TOOLS.search(line):
@@ -81,5 +116,7 @@ def look(lines: Sequence[str]) -> Impression | None:
         return Impression("evaluation-config", setting, "The measuring tool's settings are in question.")
     values = [v for _, v in numbers]
     if len(values) >= 2 and max(values) - min(values) > FAR * max(abs(v) for v in values):
+        if tools and not any(BACKENDS.search(lines[index]) for index in {i for i, _ in numbers}):
+            return Impression("evaluation-config", numbers[0][0], "One tool measures the same server in two ways.")
         return Impression("accuracy-garbled", numbers[-1][0], "Scores of the same thing are far apart.")
     return None

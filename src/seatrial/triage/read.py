@@ -1,8 +1,9 @@
 """Log files to chunks of bytes that end at a line end, in constant memory.
 
 In: paths (files or folders), or an open binary stream. Out: for each file its chunks; what cannot be read is a
-`SourceNote` with a reason. gz, bz2 and xz are decompressed on the fly; zst where a decoder can be imported. Refuses a
-path that does not exist. Symbolic links inside a folder are not followed; decompressed data is bounded.
+`SourceNote` with a reason. gz, bz2 and xz are told by their first bytes, whatever the name, and decompressed on the
+fly; zst where a decoder can be imported. Refuses a path that does not exist. Symbolic links inside a folder are not
+followed; decompressed data is bounded.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ NOT_LOGS = {
     ".sqlite",
     ".pyc",
 }
-PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
+MAGIC_BYTES = max(map(len, MAGIC))
 BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -64,14 +66,14 @@ class LogFile:
 
     def plain(self) -> bool:
         """Whether the bytes on disk are the text itself, so that the file can be read in parts."""
-        if self.path is None or self.stream is not None or self.path.suffix.lower() in PACKED:
+        if self.path is None or self.stream is not None:
             return False
         try:
             with self.path.open("rb") as handle:
                 head = handle.read(4096)
         except OSError:
             return False  # `chunks` meets the same error and notes it as the reason
-        return head[:2] not in BOMS and not _looks_binary(head)
+        return head[:2] not in BOMS and not _packing(head) and not _looks_binary(head)
 
     @property
     def sha256(self) -> str:
@@ -80,29 +82,20 @@ class LogFile:
     def chunks(self, *, hashed: bool = False) -> Iterator[bytes]:
         """Pieces of about CHUNK bytes that end with a line end (except the last, or inside an over-long line)."""
         try:
-            with self._open() as handle:
-                yield from self._pieces(handle, hashed)
+            with self._raw() as raw:
+                part = self.start or self.end is not None
+                yield from self._pieces(raw if part else _unpacked(raw), hashed)
         except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as exc:
             self.dropped = f"read only up to byte {self.size}: {exc}" if self.size else f"cannot be read: {exc}"
 
-    def _open(self) -> Any:
+    def _raw(self) -> IO[bytes]:
         if self.stream is not None:
             return self.stream
-        path = self.path
-        if path is None:
+        if self.path is None:
             raise OSError("no path")
-        suffix = path.suffix.lower()
-        if suffix == ".gz":
-            return gzip.open(path, "rb")
-        if suffix == ".bz2":
-            return bz2.open(path, "rb")
-        if suffix == ".xz":
-            return lzma.open(path, "rb")
-        if suffix in {".zst", ".zstd"}:
-            return _open_zst(path)
-        handle = path.open("rb", buffering=0)
+        handle = self.path.open("rb", buffering=0)
         handle.seek(self.start)
-        return handle
+        return cast("IO[bytes]", handle)
 
     def _pieces(self, handle: IO[bytes], hashed: bool) -> Iterator[bytes]:
         carry = b""
@@ -139,20 +132,40 @@ def _looks_binary(head: bytes) -> bool:
     return sample.count(0) > len(sample) // 10 + 8 or head[:4] in {b"PK\x03\x04", b"\x7fELF"}
 
 
-def _open_zst(path: Path) -> Any:
+def _packing(head: bytes) -> str:
+    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "")
+
+
+def _unpacked(handle: IO[bytes]) -> Any:
+    """The text of a stream that may be compressed."""
+    head = b""
+    while len(head) < MAGIC_BYTES and (more := handle.read(MAGIC_BYTES - len(head))):
+        head += more
+    whole = cast("IO[bytes]", _Ahead(head, handle))
+    packing = _packing(head)
+    if packing == "gz":
+        return gzip.GzipFile(fileobj=whole)
+    if packing == "bz2":
+        return bz2.BZ2File(whole)
+    if packing == "xz":
+        return lzma.LZMAFile(whole)
+    return _open_zst(whole) if packing == "zst" else whole
+
+
+def _open_zst(stream: IO[bytes]) -> Any:
     for name in ("compression.zstd", "backports.zstd", "zstandard", "pyzstd"):
         try:
             module: Any = importlib.import_module(name)
         except ImportError:
             continue
-        return module.open(path, "rb")
+        return module.open(stream, "rb")
     raise OSError("no zstd decoder in this Python; run `zstd -d` first, or install the package zstandard")
 
 
 class _Ahead(io.RawIOBase):
     """A raw stream of which the first bytes have been read already."""
 
-    def __init__(self, first: bytes, rest: io.FileIO) -> None:
+    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
         self._first = first
         self._rest = rest
 
@@ -160,10 +173,14 @@ class _Ahead(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes | None:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return self._rest.read(size)
+        first, self._first = (self._first, b"") if size < 0 else (self._first[:size], self._first[size:])
+        more = -1 if size < 0 else size - len(first)
+        return first + (self._rest.read(more) or b"") if more else first
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer)) or b""
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         self._rest.close()

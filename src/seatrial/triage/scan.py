@@ -32,7 +32,14 @@ CONTEXT = re.compile(
     r"Initializing a V\d LLM engine|^\s{0,8}(?:export|docker|pip|python3?|VLLM_|ASCEND_|HCCL_)|--[a-z][a-z-]{2,40}|"
     r"\bPOST /(?:sleep|wake_up)\b|seconds to (?:fall asleep|wake up)"
 )
+# What was typed, not what was answered: it tells the context and never reports a failure.
+PROMPT = re.compile(
+    r"\s{0,8}(?:\$|#|>>>|\+{1,3}|(?:\([\w.-]{1,40}\) ?)?\[?[\w.-]{1,40}@[\w.-]{1,60}[^$#]{0,60}[$#]) {1,4}[\w./\"'~]"
+)
 REQUEST = re.compile(rb'"POST /')
+# Lines whose order and number matter, so that a repetition counts: an engine may sleep twice.
+STATE = re.compile(r"\bPOST /(?:sleep|wake_up)\b|seconds to (?:fall asleep|wake up)")
+OF_STATE = -2
 MAX_CONTEXT = 64 << 10
 
 
@@ -61,7 +68,7 @@ class Scanner:
         self.order = order
         self.every_line = every_line
         self.result = Scan(events=[], context=[], tail=[])
-        self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest
+        self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest; OF_STATE
         self._context_size = 0
         self._before = before  # the end of the previous chunk
 
@@ -137,12 +144,19 @@ class Scanner:
             if known is not None:
                 if known >= 0:
                     self._again(known, raw)
+                elif known == OF_STATE:
+                    self._context(_parse(raw).text)
                 continue
             line_number += chunk.count(b"\n", counted_to, start)
             counted_to = start
             self._known[key] = self._new(chunk, raw, start, line_number)
             if len(self._known) > 4 * MAX_EVENTS:
-                self._known = {k: v for k, v in self._known.items() if v >= 0}
+                self._known = {k: v for k, v in self._known.items() if v != -1}
+
+    def _context(self, text: str) -> None:
+        if self._context_size < MAX_CONTEXT:
+            self.result.context.append(text[:2000])
+            self._context_size += min(len(text), 2000)
 
     def _again(self, index: int, raw: bytes) -> None:
         event = self.result.events[index]
@@ -165,9 +179,12 @@ class Scanner:
         if READY.search(text):
             result.ready = True
             return -1
-        if self._context_size < MAX_CONTEXT and CONTEXT.search(text) and not text.startswith("  File"):
-            result.context.append(text[:2000])
-            self._context_size += min(len(text), 2000)
+        if CONTEXT.search(text) and not text.startswith("  File"):
+            self._context(text)
+            if STATE.search(text):
+                return OF_STATE
+        if not line.level and PROMPT.match(text):
+            return -1
         if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
             return -1
         if len(result.events) >= MAX_EVENTS:

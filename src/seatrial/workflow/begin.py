@@ -49,13 +49,13 @@ def manifest_for(
     *,
     arguments: dict[str, Any],
     checkpoint: str,
-    located: Located,
+    located: Located | None,
     python: str,
     versions: dict[str, str],
     inputs: dict[str, str],
     argv: tuple[str, ...],
 ) -> Manifest:
-    """The manifest of any kind of run; `arguments` is its job as plain data."""
+    """The manifest of any kind of run; `arguments` is its job as plain data. `located` None: on no target of ours."""
     told, others = telling_environment(os.environ)
     here = git_state(Path.cwd())
     return Manifest(
@@ -66,11 +66,11 @@ def manifest_for(
         arguments_given=redact_arguments(argv),
         arguments=redact_plain(arguments),
         checkpoint=checkpoint,
-        target=redact_target(to_plain(located.target)),
-        target_sources=located.sources,
+        target=redact_target(to_plain(located.target)) if located is not None else {},
+        target_sources=located.sources if located is not None else (),
         python=python,
         versions=versions,
-        git=(*([here] if here else []), *root_states(located.target)),
+        git=(*([here] if here else []), *(root_states(located.target) if located is not None else ())),
         hardware=hardware(),
         environment=told,
         environment_other_names=others,

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from statistics import fmean
-
-import msgspec
 
 from seatrial.core.errors import UsageError
-from seatrial.core.record import from_plain, to_plain
+from seatrial.core.record import to_plain
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import Run, Workspace
 from seatrial.evidence.manifest import git_state
-from seatrial.measure.compare import BenchRun, Judged
-from seatrial.measure.compare.verdict import figure
 from seatrial.measure.loop import Event, State, after, read_event, state_of, stop_rules
-from seatrial.measure.loop.events import Accuracy, Baseline, Goal, Patch, Performance, Stop
+from seatrial.measure.loop.events import Accuracy, Goal, Patch, Performance, Stop
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
-from seatrial.workflow.bench import VERDICT, bench_runs
+from seatrial.workflow.loop_accuracy import accuracy_from
+from seatrial.workflow.loop_evidence import baseline_from, demand_evidence, performance_from
 
+__all__ = [
+    "accuracy_from",
+    "add_event",
+    "baseline_from",
+    "demand_evidence",
+    "events_of",
+    "evidence_of",
+    "loop_folder",
+    "loop_state",
+    "patch_from",
+    "performance_from",
+    "start_loop",
+]
 EVENT = "loop"
-ACCURACY = "accuracy-"
 
 
 def start_loop(workspace: Workspace, goal: Goal, target: str, overrides: Path | None, argv: tuple[str, ...]) -> str:
@@ -83,6 +91,7 @@ def add_event(workspace: Workspace, name: str, event: Event) -> State:
         before = state_of(events_of(run))
         state = after(before, event)
         _demand_newer(workspace, run, before, event)
+        _demand_same_model(workspace, before, event)
         _demand_rule(before, event)
         run.append(EVENT, event)
         if state.stopped is not None:
@@ -100,10 +109,28 @@ def _demand_newer(workspace: Workspace, ledger: Run, state: State, event: Event)
         return
     recorded = max(e.at for e in ledger.log.entries if e.kind == EVENT and to_plain(e.body).get("kind") == "patch")
     run = demand_evidence(workspace, event.evidence)
+    before = getattr(event, "against", "")
+    if before and demand_evidence(workspace, before).manifest.created_at >= recorded:
+        raise UsageError(f"{before} began after the change was recorded", mend="Hold it against a run from before.")
     if run.manifest.created_at < recorded:
         raise UsageError(
             f"{run.run_id} began before the change was recorded", mend="Measure the change, and name that run."
         )
+
+
+def _demand_same_model(workspace: Workspace, state: State, event: Event) -> None:
+    """Baseline, accuracy and performance are of one checkpoint, as far as their manifests know it."""
+    if not isinstance(event, (Accuracy, Performance)) or state.baseline is None:
+        return
+    base = demand_evidence(workspace, state.baseline.evidence)
+    for place in evidence_of(event):
+        run = demand_evidence(workspace, place)
+        then, now = base.manifest.inputs.get("model"), run.manifest.inputs.get("model")
+        if then and now and then != now:
+            raise UsageError(
+                f"{run.run_id} is of another checkpoint than the baseline {base.run_id}",
+                mend="Measure the baseline's checkpoint.",
+            )
 
 
 def _demand_rule(state: State, event: Event) -> None:
@@ -122,81 +149,8 @@ def _demand_rule(state: State, event: Event) -> None:
 def evidence_of(event: Event) -> tuple[str, ...]:
     """The places an event rests on."""
     value = getattr(event, "evidence", ())
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def demand_evidence(workspace: Workspace, place: str) -> Run:
-    """The run that `RUN` or `RUN/step` names; raises UsageError if the run or its step is not there."""
-    name, _, step = place.partition("/")
-    run = Run.read(workspace.run_folder(name))
-    if step and step not in run.steps():
-        raise UsageError(f"run {run.run_id} has no step {step!r}", mend=f"It has {', '.join(run.steps()) or 'none'}.")
-    return run
-
-
-def baseline_from(workspace: Workspace, place: str, judged_by: str) -> Baseline:
-    """The event for a kept bench run, `RUN` or `RUN:LABEL`."""
-    name, _, label = place.partition(":")
-    run = demand_evidence(workspace, name)
-    runs = [r for r in bench_runs(run) if not label or r.setup.label == label]
-    values = [v for r in runs if (v := figure(r.metrics, judged_by)) is not None]
-    if not runs or len(values) < len(runs) or len({r.setup.label for r in runs}) != 1:
-        raise UsageError(
-            f"{place} gives no {judged_by} for one side", mend="Name a run of `seatrial bench`, RUN:LABEL."
-        )
-    return Baseline(
-        evidence=run.run_id,
-        value=fmean(values),
-        runs=len(values),
-        sla=str(runs[0].setup.get("sla") or ""),
-        sla_holds=_holds(runs),
-        is_formal=all(r.level == "formal" and r.metrics.is_complete for r in runs),
-    )
-
-
-def performance_from(workspace: Workspace, place: str, judged_by: str, diff: str) -> Performance:
-    """The event for a kept comparison (`seatrial bench ab`)."""
-    run = demand_evidence(workspace, place)
-    stored = run.steps().get(VERDICT)
-    if stored is None:
-        raise UsageError(f"{place} holds no comparison", mend="Name a run of `seatrial bench ab`.")
-    judged = from_plain(Judged, msgspec.json.decode(run.artifact(stored.facts).read_bytes()), where=place)
-    if judged.judged_by != judged_by:
-        raise UsageError(f"{place} was judged by {judged.judged_by}, this loop by {judged_by}", mend="Compare again.")
-    side = [r for r in bench_runs(run) if r.setup.label == judged.label_b]
-    values = tuple(v for r in side if (v := figure(r.metrics, judged_by)) is not None)
-    found = judged.figures.get(judged_by)
-    return Performance(
-        evidence=run.run_id,
-        answer=judged.answer,
-        reason=judged.reason,
-        # Without a fair comparison there is a reason and no figure.
-        value=found.mean_b if found is not None else None,
-        values=values if found is not None else (),
-        change=found.change if found is not None else None,
-        sla=str(side[0].setup.get("sla") or "") if side else "",
-        sla_holds=_holds(side),
-        diff=diff,
-    )
-
-
-def accuracy_from(workspace: Workspace, place: str, diff: str) -> Accuracy:
-    """The event for the accuracy steps of a kept run: every side's must be there and pass; the level is theirs."""
-    run = demand_evidence(workspace, place)
-    steps = [s for s in run.steps().values() if s.step.startswith(ACCURACY)]
-    if not steps:
-        raise UsageError(f"{place} holds no accuracy check", mend="Name a run that has one.")
-    sides = run.manifest.arguments.get("sides")
-    labels = [str(s.get("label")) for s in sides if isinstance(s, dict)] if isinstance(sides, list) else []
-    missing = [label for label in labels if f"{ACCURACY}{label}" not in {s.step for s in steps}]
-    bad = [f"{s.step}: {s.outcome.reason}" for s in steps if s.outcome.verdict is not Verdict.PASS]
-    if missing and not bad:
-        raise UsageError(
-            f"{place} looked at no answer of {', '.join(missing)}", mend="Name a run that went on to its end."
-        )
-    smokes = [msgspec.json.decode(run.artifact(s.facts).read_bytes()) for s in steps]
-    levels = sorted({str(s.get("level") or "unknown") if isinstance(s, dict) else "unknown" for s in smokes})
-    return Accuracy(evidence=run.run_id, passed=not bad, level=", ".join(levels), reason="; ".join(bad), diff=diff)
+    places = (value,) if isinstance(value, str) else tuple(value)
+    return (*places, event.against) if isinstance(event, Accuracy) and event.against else places
 
 
 def patch_from(repository: Path | None, change: str, hypothesis: str, expected: str, risks: str) -> Patch:
@@ -218,11 +172,3 @@ def patch_from(repository: Path | None, change: str, hypothesis: str, expected: 
         commit=state.commit if state is not None else "",
         paths=state.dirty if state is not None else (),
     )
-
-
-def _holds(runs: list[BenchRun]) -> bool | None:
-    """Does the service level hold in every run? None without one, or where it is unknown."""
-    verdicts = {r.sla.verdict for r in runs}
-    if Verdict.FAIL in verdicts:
-        return False
-    return True if verdicts == {Verdict.PASS} else None

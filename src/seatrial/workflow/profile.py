@@ -70,7 +70,7 @@ def keep_profile(report: ProfileReport, *, explains: str, workspace: Workspace, 
     result = StepResult(
         step=STEP,
         outcome=outcome,
-        summary=f"{len(report.ranks)} ranks, {events:,} events, {steps} steps; {', '.join(kinds) or 'no bottleneck'}",
+        summary=f"ranks {len(report.ranks)}, {events:,} events, {steps} steps; {', '.join(kinds) or 'no bottleneck'}",
         facts=KeptProfile(explains=bench.run_id, files=files, report=report),
         findings=report.findings,
     )
@@ -78,7 +78,7 @@ def keep_profile(report: ProfileReport, *, explains: str, workspace: Workspace, 
     try:
         run.store(result, inputs=bench.run_id, started_at=started_at, duration_s=time.monotonic() - began)
         body = {"verdict": outcome.verdict, "signed_off": False, "reason": outcome.reason, "kind": "profile"}
-        run.append("finished", {**body, "run_id": name})
+        run.append("finished", {**body, "run_id": name, "wall_s": round(time.monotonic() - began, 3)})
     finally:
         run.close()
     return name

@@ -1,4 +1,4 @@
-"""Search: every candidate of a space measured in turn, each on a fresh service, or the highest load that holds.
+"""Search: every candidate of a space measured in turn, each on a fresh service.
 
 Candidates go through `run_bench` one by one, so each is a run of its own; which are done is read from the search's own
 ledger, so a search that was stopped goes on where it was. A candidate that does not start is kept with its reason.
@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seatrial.core.errors import EngineError, UsageError
-from seatrial.core.record import Record, from_plain, to_json, to_plain
-from seatrial.core.secrets import redact_plain
+from seatrial.core.record import Record, from_plain, to_plain
 from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.evidence import Run, Workspace
 from seatrial.measure.compare import BenchRun
-from seatrial.measure.load.workload import Workload, with_load
-from seatrial.measure.search import Entry, Highest, Space, candidates, highest, rank
-from seatrial.targets import load_target
-from seatrial.workflow.begin import manifest_for
+from seatrial.measure.load.workload import Workload
+from seatrial.measure.search import Entry, Space, candidates, rank
 from seatrial.workflow.bench import BenchJob, Side, bench_runs, run_bench
+from seatrial.workflow.ledger import open_ledger
 
 TRIED = "tried"
 
@@ -59,9 +57,20 @@ def search(
             f"a search starts vLLM through the target; {space.framework} is not started here",
             mend="Start it yourself, and measure it with `seatrial bench run --service URL`.",
         )
-    job = {"kind": "search", "space": to_plain(space), "workload": to_plain(workload), "checkpoint": str(checkpoint)}
-    run = _open(job, checkpoint, target, workspace, overrides, resume, argv)
-    try:
+    if not checkpoint.is_dir():
+        raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
+    job = {"space": to_plain(space), "workload": to_plain(workload), "checkpoint": str(checkpoint)}
+    with open_ledger(
+        "search",
+        job,
+        checkpoint=checkpoint,
+        service="",
+        target=target,
+        workspace=workspace,
+        overrides=overrides,
+        resume=resume,
+        argv=argv,
+    ) as run:
         done = _tried(run)
         found = candidates(space)
         skipped = len(done)
@@ -96,8 +105,6 @@ def search(
         told = {"verdict": outcome.verdict, "signed_off": False, "reason": outcome.reason, "kind": "search"}
         run.append("finished", told)
         return Searched(run_id=run.run_id, entries=entries, skipped=skipped, outcome=outcome)
-    finally:
-        run.close()
 
 
 def outcome_of(entries: Sequence[Entry]) -> Outcome:
@@ -111,65 +118,6 @@ def outcome_of(entries: Sequence[Entry]) -> Outcome:
     if verdict is Verdict.INCONCLUSIVE:
         return inconclusive(f"best: {best.name}; whether the service level holds is unknown: {best.run.sla.reason}")
     return passed(f"best: {best.name}")
-
-
-def highest_load(
-    job: BenchJob,
-    *,
-    by: str,
-    low: float,
-    high: float,
-    repeats: int,
-    workspace: Workspace,
-    overrides: Path | None,
-    argv: tuple[str, ...] = (),
-    say: Callable[[str], None] = lambda text: None,
-) -> Highest:
-    """The highest rate or concurrency under the workload's service level; each try is a run of its own."""
-    if not job.workload.sla:
-        raise UsageError("the workload names no service level to search under", mend="Add [[sla]] to its file.")
-
-    def once(level: float) -> Outcome:
-        is_rate = by == "rate"
-        workload = with_load(job.workload, concurrency=None if is_rate else int(level), rate=level if is_rate else None)
-        one = from_plain(BenchJob, {**to_plain(job), "workload": to_plain(workload), "runs": 1}, where="search")
-        ended = run_bench(one, workspace=workspace, overrides=overrides, argv=argv, say=say)
-        if not ended.runs:
-            return inconclusive(ended.reason or "nothing was measured")
-        outcome = ended.runs[-1].sla
-        say(f"{by} {level:g}: {outcome.verdict.value} {outcome.reason}")
-        return outcome
-
-    return highest(once, low=low, high=high, repeats=repeats, whole=by == "concurrency")
-
-
-def _open(
-    job: dict[str, object],
-    checkpoint: Path,
-    target: str,
-    workspace: Workspace,
-    overrides: Path | None,
-    resume: str | None,
-    argv: tuple[str, ...],
-) -> Run:
-    if resume is not None:
-        run = Run.resume(workspace.run_folder(resume))
-        if to_json(run.manifest.arguments) != to_json(redact_plain(job)):
-            run.close()
-            raise UsageError(f"run {run.run_id} is another search", mend="Resume it with its own space and workload.")
-        return run
-    name = workspace.new_run_id("search")
-    manifest = manifest_for(
-        name,
-        arguments=job,
-        checkpoint=str(checkpoint.resolve()),
-        located=load_target(target, overrides),
-        python="",
-        versions={},
-        inputs={},
-        argv=argv,
-    )
-    return Run.create(workspace.runs_folder / name, manifest)
 
 
 def _tried(run: Run) -> dict[str, Tried]:

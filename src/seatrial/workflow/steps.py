@@ -77,7 +77,7 @@ def _inspect(context: Context) -> StepResult:
 def _engine(context: Context) -> StepResult:
     result = check_engine(context.session, context.target, timeout_s=context.probe_s, progress=context.observer.say)
     absent = {f.code for f in errors(result.findings)}
-    stubs = load_stubs(context.target.platform, context.job.target)
+    stubs = load_stubs(context.target.platform, context.target.lineage)
     if stubs is None or not absent or absent - NO_DEVICE or set(context.job.steps()) - WITHOUT_SERVER:
         return result
     # Nothing of this job is served, and the dry run brings stand-ins for the device.
@@ -87,16 +87,26 @@ def _engine(context: Context) -> StepResult:
 
 def _support(context: Context) -> StepResult:
     card = context.checkpoint.card
-    return support(
-        card.architecture.architectures,
-        session=context.session,
-        model_type=card.architecture.model_type or "",
-        has_experts=card.feed_forward.moe is not None,
-        is_multimodal=context.is_multimodal,
-        remote_code=card.architecture.remote_code is not None,
-        timeout_s=context.probe_s,
-        progress=context.observer.say,
-    )
+    stubs = load_stubs(context.target.platform, context.target.lineage)
+    if stubs is not None:
+        # As in the dry step: a process of its own, with stand-ins where the device's packages are absent.
+        context.session.rest()
+    try:
+        return support(
+            card.architecture.architectures,
+            session=context.session,
+            model_type=card.architecture.model_type or "",
+            has_experts=card.feed_forward.moe is not None,
+            is_multimodal=context.is_multimodal,
+            remote_code=card.architecture.remote_code is not None,
+            stubs=stubs,
+            plugin_root=local_root(context.target.roots.plugin),
+            timeout_s=context.probe_s,
+            progress=context.observer.say,
+        )
+    finally:
+        if stubs is not None:
+            context.session.rest()
 
 
 def _dry(context: Context) -> StepResult:
@@ -105,7 +115,7 @@ def _dry(context: Context) -> StepResult:
     if known != "names" and not checkpoint.tensors:
         why = checkpoint.card.weights.note or "the checkpoint holds no tensor that seatrial can read"
         return StepResult(step="dry", outcome=inconclusive(why), summary=why, facts=None)
-    stubs = load_stubs(context.target.platform, context.job.target)
+    stubs = load_stubs(context.target.platform, context.target.lineage)
     options: dict[str, Any] = {
         "session": context.session,
         "tp": context.job.tp,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -13,10 +16,14 @@ from hypothesis import strategies as st
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import UsageError
-from seatrial.core.verdict import Verdict
+from seatrial.core.step import StepResult
+from seatrial.core.verdict import Verdict, passed
 from seatrial.gates.agree import Greedy
 from seatrial.measure.accuracy import bisect as work
-from seatrial.measure.accuracy.ab import VARIANTS, MatrixFacts, conclude, judge
+from seatrial.measure.accuracy.ab import MatrixFacts, conclude, judge, matrix
+from seatrial.measure.accuracy.ab_variants import VARIANTS
+from seatrial.measure.accuracy.serving import Started
+from seatrial.targets import load_target
 
 NAMES = [f"v{i}" for i in range(12)]
 
@@ -135,3 +142,81 @@ def test_a_variant_that_agrees_rounds_breaks_or_does_not_run_is_told_apart():
     assert [f.code for f in result.findings] == ["A401"]
     alone = conclude(MatrixFacts(checkpoint="c", cells=(missing,)))
     assert alone.outcome.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_setting_that_rounds_by_design_differs_and_breaks_only_where_its_tokens_are_foreign():
+    lossy = next(v for v in VARIANTS if v.lossy)
+    base = [greedy("abc", 0.8), greedy("abc", 0.8)]
+    other = [greedy(["a", "other", "c"]), greedy("abc")]
+    seen = judge(lossy, base, other, "")
+    assert (seen.state, "0.800 nats" in seen.reason) == ("differs", True)
+    result = conclude(MatrixFacts(checkpoint="c", cells=(seen,)))
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert [f.code for f in result.findings] == ["A402"]
+    foreign = judge(lossy, base, [greedy(["x", "y", "z"])] * 2, "")
+    assert foreign.state == "breaks"
+    assert judge(lossy, base, base, "").state == "agrees"
+
+
+class Served:
+    """Stands in for `during`: what each variant answers by its name, and what its server counts."""
+
+    def __init__(self, answers, counted=lambda name, asked: asked * (1.0 if name == "base" else 2.0)):
+        self.answers, self.counted, self.started = answers, counted, []
+
+    def __call__(self, checkpoint, target, use, *, scratch, **_):
+        served, name = self, scratch.name
+        self.started.append(name)
+        asked = []
+
+        class Client:
+            def get(self, path):
+                return SimpleNamespace(json=lambda: {"data": [{"max_model_len": 64}]})
+
+            def number(self, counter):
+                return served.counted(name, len(asked))
+
+        def greedy_(client, *, at_once, lengths):
+            asked.append(lengths)
+            return self.answers.get(name, self.answers["base"])
+
+        with mock.patch("seatrial.measure.accuracy.ab.greedy", greedy_):
+            kept = [use(Client(), None)]
+        assert max(asked[0]) + 24 < 64
+        return Started(gate=StepResult(step="real", outcome=passed(), summary="", facts=None), kept=kept)
+
+
+def run_matrix(served, only, tmp_path):
+    seen = []
+    with mock.patch("seatrial.measure.accuracy.ab.during", served):
+        target = load_target("cpu").target
+        result = matrix(Path("c"), target, python=Path("p"), scratch=tmp_path, only=only, seen=seen.append)
+    return result, seen
+
+
+def test_the_smallest_setting_that_breaks_is_looked_for_from_the_mildest_on(tmp_path):
+    right, wrong = [greedy("abc")], [greedy("axc")]
+    served = Served({"base": right, "batch": wrong, "batch-4": wrong})
+    result, seen = run_matrix(served, ("batch", "chunked"), tmp_path)
+    assert served.started == ["base", "batch", "batch-2", "batch-4", "chunked"]
+    assert [(c.variant.name, c.state, c.smallest) for c in seen] == [
+        ("batch", "breaks", "batch-4"),
+        ("chunked", "agrees", ""),
+    ]
+    assert "the smallest that breaks is batch-4" in result.findings[0].message
+    assert result.outcome.verdict is Verdict.FAIL
+
+
+def test_a_setting_that_did_nothing_by_the_servers_own_count_has_not_run(tmp_path):
+    right = [greedy("abc")]
+    idle = Served({"base": right}, counted=lambda name, asked: 3.0)
+    result, (cell,) = run_matrix(idle, ("prefix-cache",), tmp_path)
+    assert cell.state == "not-run"
+    assert "prefix_cache_hits_total did not rise" in cell.reason
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    silent = Served({"base": right}, counted=lambda name, asked: None)
+    assert "does not count" in run_matrix(silent, ("mtp",), tmp_path)[1][0].reason
+    uncut = Served({"base": right}, counted=lambda name, asked: 5.0 * asked)
+    assert "in the base run by 5" in run_matrix(uncut, ("chunked",), tmp_path)[1][0].reason
+    busy = Served({"base": right})
+    assert run_matrix(busy, ("prefix-cache",), tmp_path)[0].outcome.verdict is Verdict.PASS

@@ -226,6 +226,7 @@ def test_the_command_asks_a_running_server_and_checks_the_score(sums, tmp_path):
         folder = tmp_path / "tiny"
         folder.mkdir()
         words = ["run", str(folder), "--url", stand_in.url, "--level", "L4", "--dataset", str(sums), "--chat"]
+        words += ["--workspace", str(tmp_path)]
         done = CliRunner().invoke(command, [*words, "--out", str(tmp_path / "o"), "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["num_correct"] == 8

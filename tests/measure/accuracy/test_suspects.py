@@ -29,18 +29,33 @@ def module(name):
 suspects, locate, watch = module("accuracy_suspects"), module("accuracy_locate"), module("accuracy_watch")
 
 
+class Weight:
+    """What a probe asks of a tensor."""
+
+    def __init__(self, matrix):
+        self.matrix, self.shape = matrix, matrix.shape
+
+    def dim(self):
+        return self.matrix.ndim
+
+    def to(self, _):
+        return self
+
+    def double(self):
+        return self
+
+    def numpy(self):
+        return self.matrix
+
+
 def named(key, mine, theirs, others=None, weights=None, tokens_out=None):
     """Names of the suspects for these rows."""
     arrays = {key: theirs, **(others or {})}
-    true = {k: {"key": k, "rows": list(range(len(a))), "width": a.shape[1], "name": k} for k, a in arrays.items()}
-    record = {"key": key, "step": 0, "rows": list(range(len(mine))), "width": mine.shape[1], "name": "mine"}
     row = {"key": key, "engine_key": key, "step": 0, "width": mine.shape[1], "tokens": list(range(len(mine)))}
     row["tokens_out"] = list(range(len(mine))) if tokens_out is None else tokens_out
 
-    def read(what):
-        return mine if what["name"] == "mine" else arrays[what["name"]]
-
-    return [s["name"] for s in suspects.test(row, [record], true, read, weights or {}, CONFIG)]
+    tokens = list(range(len(mine)))
+    return [s["name"] for s in suspects.test(row, mine, theirs, tokens, arrays.get, weights or {}, CONFIG)]
 
 
 @pytest.fixture
@@ -80,27 +95,8 @@ def test_heads_in_another_order_and_a_transposed_weight_are_named(rows):
     moved = rows.reshape(TOKENS, HEADS, WIDTH)[:, [2, 3, 0, 1]].reshape(rows.shape)
     assert {"head-order", "feature-order"} & set(named("layers.0.self_attn.o_proj@in", moved, rows))
 
-    class Weight:
-        shape = (32, 32)
-        matrix = np.random.default_rng(9).normal(size=(32, 32))
-
-        def dim(self):
-            return 2
-
-        def to(self, _):
-            return self
-
-        double = numpy = lambda self: self
-
-        def __array__(self, dtype=None, copy=None):
-            return self.matrix
-
-        @property
-        def T(self):
-            return self.matrix.T
-
     given = np.random.default_rng(10).normal(size=(TOKENS, 32))
-    weight = Weight()
+    weight = Weight(np.random.default_rng(9).normal(size=(32, 32)))
     right, wrong = given @ weight.matrix.T, given @ weight.matrix
     own = {"m.layers.0.self_attn.o_proj.weight": weight}
     assert "transposed" in named("layers.0.self_attn.o_proj", wrong, right, weights=own)
@@ -167,3 +163,88 @@ def test_at_most_a_few_tokens_are_kept_the_first_and_the_last_among_them():
     assert (chosen[0], chosen[-1]) == (0, 4999)
     assert len(chosen) <= watch.ROWS
     assert watch.spread(3) == [0, 1, 2]
+
+
+core = module("accuracy_core")
+
+
+def attention(q, k, v, factor=1.0, hide=1, order=None):
+    """Causal attention of HEADS query heads over half as many key heads, as rows [tokens, features]."""
+    split = [a.reshape(TOKENS, -1, WIDTH).transpose(1, 0, 2) for a in (q, k, v)]
+    order = np.arange(HEADS) // 2 if order is None else order
+    scores = np.einsum("hqd,hkd->hqk", split[0], split[1][order]) * WIDTH**-0.5 * factor
+    scores = np.where(np.triu(np.ones((TOKENS, TOKENS), dtype=bool), hide), -1e30, scores)
+    scores = np.exp(scores - scores.max(-1, keepdims=True))
+    mixed = np.einsum("hqk,hkd->hqd", scores / scores.sum(-1, keepdims=True), split[2][order])
+    return mixed.transpose(1, 0, 2).reshape(TOKENS, -1)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("attention-scale", {"factor": 2.0}),
+        ("attention-scale", {"factor": 0.7}),
+        ("no-mask", {"hide": TOKENS}),
+        ("mask-late", {"hide": 2}),
+        ("kv-heads", {"order": np.arange(HEADS) % 2}),
+    ],
+)
+def test_what_is_wrong_in_the_attentions_core_is_named(name, fault, rows):
+    source = np.random.default_rng(21)
+    k, v = source.normal(size=(2, TOKENS, HEADS * WIDTH // 2))
+    at = "layers.0.self_attn"
+    others = {f"{at}#rope_q": rows, f"{at}#rope_k": k, f"{at}.v_proj": v}
+    right = attention(rows, k, v)
+    told = named(f"{at}.o_proj@in", attention(rows, k, v, **fault), right, others)
+    assert told[0] == name
+    # Where the plain attention is not the reference's (a gate, a window), nothing is said.
+    assert named(f"{at}.o_proj@in", attention(rows, k, v, **fault) * 3, right * 3 + rows, others) == []
+
+
+def test_the_weight_of_another_layer_is_named(rows):
+    source = np.random.default_rng(22)
+    given_ = source.normal(size=(TOKENS, 24))
+    one, two = source.normal(size=(2, HEADS * WIDTH, 24))
+    weights = {f"model.layers.{n}.mlp.down_proj.weight": Weight(w) for n, w in ((0, one), (1, two))}
+    key = "layers.0.mlp.down_proj"
+    told = named(key, given_ @ two.T, given_ @ one.T, {f"{key}@in": given_}, weights)
+    assert told == ["other-layer"]
+
+
+def test_a_vocabulary_moved_by_one_is_named():
+    wide = np.random.default_rng(23).normal(size=(TOKENS, 5000))
+    assert named("lm_head", np.roll(wide, 1, axis=1), wide) == ["feature-order"]
+
+
+def test_a_head_that_is_rotated_in_part_and_one_without_a_declared_width_have_their_suspects(rows, monkeypatch):
+    half = WIDTH // 2
+    theta = 10000.0 ** (-np.arange(half // 2) * 2.0 / half)
+
+    def partly(raw, positions):
+        folded = raw.reshape(TOKENS, HEADS, WIDTH).copy()
+        z = folded[..., : half // 2] + 1j * folded[..., half // 2 : half]
+        w = z * np.exp(1j * positions[:, None, None] * theta)
+        folded[..., : half // 2], folded[..., half // 2 : half] = w.real, w.imag
+        return folded.reshape(raw.shape)
+
+    parameters = {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    partial = SimpleNamespace(hidden_size=32, num_attention_heads=4, num_experts_per_tok=1, rope_parameters=parameters)
+    at = np.arange(TOKENS, dtype=float)
+    monkeypatch.setitem(globals(), "CONFIG", partial)
+    told = named(
+        "layers.0.self_attn#rope_q", partly(rows, at + 1), partly(rows, at), {"layers.0.self_attn.q_norm": rows}
+    )
+    assert told[0] == "position"
+
+
+def test_an_error_that_goes_on_into_the_next_step_is_not_excused_by_a_block_that_drowns_it():
+    def row(key, out):
+        return {"key": key, "step": 0, "out": out}
+
+    at = "layers.0.self_attn"
+    rows = [row(f"{at}.q_norm", True), row(f"{at}#rope_q", True), row(at, False)]
+    locate.excuse(rows)
+    assert [r["excused"] for r in rows] == [False, False, False]
+    alone = [row("layers.0.mlp.experts", True), row("layers.0.mlp", False)]
+    locate.excuse(alone)
+    assert [r["excused"] for r in alone] == [True, False]

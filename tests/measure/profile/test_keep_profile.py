@@ -17,6 +17,7 @@ from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, passed
 from seatrial.evidence import Run, open_workspace
 from seatrial.evidence.verify import verify_run
+from seatrial.report.write import write_report
 from seatrial.workflow.loop import add_event, start_loop
 
 EVENTS = [
@@ -57,6 +58,13 @@ def test_the_kept_answer_names_its_bench_and_its_files_and_verifies(workspace, m
     assert facts["files"][0]["bytes"] == path.stat().st_size
     assert facts["report"]["ranks"][0]["devices"][0]["times"]["busy_ns"] == 500
     assert verify_run(run.folder).verdict is Verdict.PASS
+
+
+def test_the_report_of_a_kept_answer_shows_its_tables_and_what_it_explains(workspace, measured, write):
+    read(write(EVENTS), "--explains", measured, "--workspace", workspace.root.parent)
+    text = write_report(Run.read(workspace.run_folder("last"))).read_text()
+    for word in (measured, "MatMulV3", "gemm", "bottleneck", "they are no performance figures", "steps by"):
+        assert word in text
 
 
 def test_a_loop_takes_it_as_what_explains_the_gap(workspace, measured, write):

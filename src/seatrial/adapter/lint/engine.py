@@ -7,6 +7,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from seatrial.adapter.lint.file import last
 from seatrial.core.errors import FileFormatError
 from seatrial.support.compat.names import Names
 from seatrial.support.compat.relocate import Relocations
@@ -70,10 +71,12 @@ class EngineFacts:
         return frozenset(found)
 
     def parameters(self, module: str, name: str) -> list[str] | None:
-        """Argument names of a function; None if it is not there, not readable or takes `**kwargs`."""
+        """Argument names of a function; None if it is not there, takes `**kwargs`, or a compiler remakes it."""
         node = self.names.resolve(module, name).node
         if not isinstance(node, ast.FunctionDef) or node.args.kwarg is not None:
             return None
+        if any(last(d.func if isinstance(d, ast.Call) else d) == "jit" for d in node.decorator_list):
+            return None  # `tilelang.jit`: called with the tunables too
         return [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
 
     def methods(self, module: str, name: str) -> set[str]:
@@ -82,6 +85,18 @@ class EngineFacts:
         if not isinstance(node, ast.ClassDef):
             return set()
         return {n.name for n in node.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+
+    def decorated(self, name: str) -> bool | None:
+        """Whether every model class of that name carries `support_torch_compile`; None if vLLM has none so called."""
+        found = []
+        for module, text in self.package.texts():
+            if f"class {name}(".encode() not in text or ".models." not in f"{module}.":
+                continue
+            parsed = self.package.get(module)
+            for node in parsed.tree.body if parsed is not None and parsed.tree is not None else ():
+                if isinstance(node, ast.ClassDef) and node.name == name:
+                    found.append(any("support_torch_compile" in ast.dump(d) for d in node.decorator_list))
+        return all(found) if found else None
 
     def truth(self, test: ast.expr, module: Module) -> bool | None:
         """The value of a version test on this vLLM, None where only a run can say."""

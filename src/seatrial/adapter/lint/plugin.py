@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
-from seatrial.adapter.lint.file import bases, last, module_name
+from seatrial.adapter.lint.file import bases, dotted, last, module_name
 
 # How deep the root may lie above the package: `src/pkg`, `python/pkg`.
 SOURCE_FOLDERS = ("src/", "python/")
@@ -15,12 +15,20 @@ IMPORTS = re.compile(
     rb"""^[ \t]*(?:from[ \t][^#\n(]*(?:\([^)]*\))?|import[ \t][^#\n]*)|import_module\([^)]*\)""", re.MULTILINE
 )
 
+# `"ARCHITECTURE", "module:Class"` in a call, a dictionary or a list of pairs.
+TARGETS = re.compile(rb"""(?:["'](\w+)["']\s*[,:]\s*\(?\s*)?["'][\w.]+:([A-Za-z_]\w*)["']""")
+PUT_IN_PLACE = re.compile(rb"^[ \t]*[A-Za-z_][\w.]*\.\w+[ \t]*=[^=]", re.MULTILINE)
+
 
 class PluginFacts:
-    """`files`: Python files relative to the root; `read` gives a file's bytes, when it is first needed."""
+    """`files`: Python files relative to the root; `read` gives a file's bytes, when it is first needed.
 
-    def __init__(self, files: Iterable[str], read: Callable[[str], bytes]) -> None:
+    `architectures`: what config.json of the checkpoint to be served says; empty if none was named.
+    """
+
+    def __init__(self, files: Iterable[str], read: Callable[[str], bytes], architectures: tuple[str, ...] = ()) -> None:
         self.files = tuple(files)
+        self.architectures = architectures
         self._read = read
         self._trees: dict[str, ast.Module | None] = {}
 
@@ -98,6 +106,43 @@ class PluginFacts:
             for statement in IMPORTS.findall(self._read(path)):
                 found.update(re.findall(rb"\w+", statement))
         return frozenset(word.decode("utf-8", "replace") for word in found)
+
+    @cached_property
+    def registered(self) -> frozenset[str]:
+        """Class names at the end of the targets the plugin registers (`"ARCHITECTURE", "module:Class"`)."""
+        return frozenset(target for _, target in self._registrations)
+
+    @cached_property
+    def registered_names(self) -> frozenset[str]:
+        """Architecture names the plugin registers, as far as they stand beside their target as strings."""
+        return frozenset(name for name, _ in self._registrations if name)
+
+    @cached_property
+    def _registrations(self) -> frozenset[tuple[str, str]]:
+        texts = (self._read(p) for p in self.files)
+        found = {m for text in texts if b"register_model" in text for m in TARGETS.findall(text)}
+        return frozenset((name.decode(), target.decode()) for name, target in found)
+
+    @cached_property
+    def replaced(self) -> frozenset[str]:
+        """Functions of vLLM that the plugin puts its own in place of (`module.NAME = ...`), by their dotted name."""
+        found: set[str] = set()
+        for path in self.files:
+            if b"vllm" not in self._read(path) or not PUT_IN_PLACE.search(self._read(path)):
+                continue
+            tree = self.tree(path)
+            names: dict[str, str] = {}
+            for node in ast.walk(tree) if tree is not None else ():
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+                elif isinstance(node, ast.Import):
+                    names |= {a.asname: a.name for a in node.names if a.asname}
+                elif isinstance(node, ast.Assign):
+                    for target in node.targets:
+                        head, _, rest = dotted(target).partition(".")
+                        if rest:
+                            found.add(f"{names.get(head, head)}.{rest}")
+        return frozenset(f for f in found if f.startswith("vllm."))
 
     @cached_property
     def platform_enum(self) -> str:

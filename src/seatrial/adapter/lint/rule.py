@@ -23,7 +23,8 @@ DEFAULT_PATH = "vllm_plugin/models/thing.py"
 class Case(Record):
     """A piece of code. `hits` are the lines the rule fires on (none: a good case), `fixed` the code after the fix.
 
-    `others` are more files of the same plugin, by path; `engine` is a small vLLM, by path, for a rule that asks one.
+    `architectures` is what the named checkpoint's config.json says. `others` are more files of the same plugin, by
+    path; `engine` is a small vLLM, by path, for a rule that asks one.
     """
 
     code: str
@@ -32,6 +33,7 @@ class Case(Record):
     path: str = DEFAULT_PATH
     others: dict[str, str] = msgspec.field(default_factory=dict)
     engine: dict[str, str] = msgspec.field(default_factory=dict)
+    architectures: tuple[str, ...] = ()
 
 
 class TextHit(NamedTuple):

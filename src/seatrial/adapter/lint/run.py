@@ -22,6 +22,7 @@ from seatrial.adapter.lint.ignores import Ignore, fault, plain_ignores, read_ign
 from seatrial.adapter.lint.plugin import PluginFacts
 from seatrial.adapter.lint.record import SCHEMA_VERSION, Edit, Ignored, LintReport, NotRun, Problem
 from seatrial.adapter.lint.rule import Rule
+from seatrial.checkpoint import read_card
 from seatrial.core.errors import UsageError
 from seatrial.support.modules import Package
 from seatrial.support.source import open_source
@@ -197,10 +198,17 @@ class Work:
     """Everything a worker process needs to judge files."""
 
     def __init__(
-        self, root: Path, files: Sequence[str], rules: Sequence[Rule], known: set[str], engine: Path | None, fix: bool
+        self,
+        root: Path,
+        files: Sequence[str],
+        rules: Sequence[Rule],
+        known: set[str],
+        engine: Path | None,
+        fix: bool,
+        architectures: tuple[str, ...] = (),
     ) -> None:
         self.root, self.rules, self.known, self.engine_source, self.fix = root, rules, known, engine, fix
-        self.plugin = PluginFacts(files, self.read)
+        self.plugin = PluginFacts(files, self.read, architectures)
         self._engine: EngineFacts | None = None
 
     def read(self, path: str) -> bytes:
@@ -259,11 +267,13 @@ def lint(
     ignore: Sequence[str] = (),
     fix: bool = False,
     since: str = "",
+    checkpoint: Path | None = None,
     jobs: int = 0,
 ) -> Linted:
     """Look at every Python file at `path`. `platform` "": told by the package's name, else only common rules.
 
     `since`: commits after this revision are looked at; by default those that the tracked branch does not have.
+    `checkpoint`: the folder whose config.json says what a registered name must be.
     `jobs`: processes; 0 is one a core, at most four.
     """
     if not path.exists():
@@ -278,7 +288,7 @@ def lint(
     platform = platform or guess_platform(every)
     choice = choose(rules, platform, engine is not None, select, ignore)
     known = {r.code for r in rules}
-    work = Work(root, every, choice.rules, known, engine, fix)
+    work = Work(root, every, choice.rules, known, engine, fix, architectures_of(checkpoint) if checkpoint else ())
     version = work.engine.version if work.engine is not None else ""
     if any(r.texts is not None for r in choice.rules):
         results = [*_all(work, files, jobs), *(work.judge_text(t) for t in texts)]
@@ -310,6 +320,17 @@ def lint(
     )
     fixed = {name: r.fixed for name, r in zip([*files, *texts], results, strict=True) if r.fixed is not None}
     return Linted(report, fixed)
+
+
+def architectures_of(checkpoint: Path) -> tuple[str, ...]:
+    """`architectures` of a checkpoint's config.json; UsageError if it says none."""
+    names = read_card(checkpoint).architecture.architectures
+    if not names:
+        raise UsageError(
+            f"{checkpoint}/config.json: `architectures` names no class",
+            mend="Name a checkpoint's folder with a readable config.json.",
+        )
+    return names
 
 
 def guess_platform(files: Iterable[str]) -> str:

@@ -8,8 +8,10 @@ that the target's module imports from vLLM or its own plugin.
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -22,12 +24,21 @@ from seatrial.support.compat.relocate import Relocations
 from seatrial.support.compat.run import Opened, open_pair
 
 MODELS = "vllm.model_executor.models"
+DEVICE_TYPE = re.compile(rb"""^[ \t]+device_type[ \t]*(?::[ \t]*\w+)?[ \t]*=[ \t]*["'](\w+)["']""", re.MULTILINE)
 
 
 class Swap(Record):
     """An entry of the table that concerns a name, with what became of it. `reason` is empty when it is true."""
 
     entry: Entry
+    reason: str = ""
+
+
+class DeviceName(NamedTuple):
+    """What stands for the device, and its `proof`; or the `reason` why it cannot be used."""
+
+    expression: str
+    proof: str = ""
     reason: str = ""
 
 
@@ -56,7 +67,8 @@ class Ground:
         self.plugin = self.pair.plugin
         self.version = self.opened.version
         self.platform = platform
-        self._table = read_table(platform)
+        self.table = read_table(platform)
+        self._used: dict[str, str] | None = None
         self._graph: Graph | None = None
         self._broken: dict[str, str] = {}
         self._index: dict[tuple[str, str], Relocations] = {}
@@ -74,10 +86,37 @@ class Ground:
 
     def swap(self, module: str, name: str) -> Swap | None:
         """The table's entry for a name imported from a module of vLLM, tried; None if it has none."""
-        for entry in self._table.swap:
+        for entry in self.table.swap:
             if entry.name == name and any(module == s or module.startswith(f"{s}.") for s in entry.sources):
                 return Swap(entry=entry, reason=self._untrue(entry))
         return None
+
+    def device(self) -> DeviceName:
+        """What the string "cuda" becomes, proven by the plugin's platform class and by this vLLM."""
+        device = self.table.device
+        if device is None:
+            return DeviceName("", reason="the platform's table names no device")
+        if self.has(device.module, device.name) is False:
+            return DeviceName(device.expression, reason=f"this vLLM has no {device.module}.{device.name}")
+        for name, text in self.plugin.package.texts():
+            found = DEVICE_TYPE.search(text) if b"Platform" in text else None
+            if found is not None:
+                said, place = found.group(1).decode(), self.plugin.package.path(name)
+                if said == "cuda":
+                    return DeviceName(device.expression, reason=f"{place}: the platform's device is called 'cuda'")
+                return DeviceName(device.expression, proof=f"{place}: device_type is {said!r}")
+        return DeviceName(device.expression, reason="no platform class of the plugin says its device_type")
+
+    def used(self, dotted: str) -> str:
+        """A file of the plugin that uses `torch.npu.X` itself, which proves that there is such a thing; "" for none."""
+        if self._used is None:
+            spaces = b"|".join(re.escape(s.to.encode()) for s in self.table.namespace)
+            pattern = re.compile(rb"(?<![\w.])(?:" + spaces + rb")\.\w+")
+            self._used = {}
+            for name, text in self.plugin.package.texts():
+                for match in set(pattern.findall(text)) if spaces else ():
+                    self._used.setdefault(match.decode(), self.plugin.package.path(name))
+        return self._used.get(dotted, "")
 
     def _untrue(self, entry: Entry) -> str:
         if entry.engine and not self._meant(entry.engine):

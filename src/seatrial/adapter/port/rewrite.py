@@ -1,36 +1,28 @@
-"""The imports of a model file as a plugin needs them; every other byte stays. Import this only where LibCST is there.
+"""The imports and device names of a model file as a plugin needs them; every other byte stays. Import only with LibCST.
 
 In: a module's source and dotted name, the ground. Out: the new source and an `Edit` for every import that changed or
 should have. Three edits, in this order: relative becomes absolute; a name the table swaps comes from the plugin; a name
-this vLLM has no more comes from where it has it now. An import that something catches is only made absolute.
+this vLLM has no more comes from where it has it now. An import that something catches is only made absolute. Device
+names are `devices`'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
+from seatrial.adapter.port.devices import Renamed, rename_devices
+from seatrial.adapter.port.edit import Edit
 from seatrial.adapter.port.ground import Ground
 from seatrial.core.record import Record
 
 TOP = "vllm"
 
 
-class Edit(Record):
-    """`old` and `new` are `module.name` (or `module`). An edit that could not be made has no `new`, and says why."""
-
-    kind: Literal["absolute", "swap", "moved", "not swapped", "not found"]
-    line: int
-    old: str
-    new: str = ""
-    reason: str = ""
-
-
 class Rewritten(Record):
-    """The source with its imports rewritten, and what was done."""
+    """The source with its imports and device names rewritten, and what was done."""
 
     source: str
     edits: tuple[Edit, ...]
@@ -39,9 +31,15 @@ class Rewritten(Record):
 def rewrite(source: str, module: str, is_package: bool, ground: Ground | None) -> Rewritten:
     """`ground` None: only relative imports become absolute. Raises cst.ParserSyntaxError for a file that does not
     parse."""
-    tree = MetadataWrapper(cst.parse_module(source))
+    tree = cst.parse_module(source)
+    devices = rename_devices(tree, ground) if ground is not None and "cuda" in source else Renamed(tree, [])
     visitor = _Imports(module, is_package, ground)
-    return Rewritten(source=tree.visit(visitor).code, edits=tuple(visitor.edits))
+    made = MetadataWrapper(tree).visit(visitor)
+    if any(edit.new for edit in devices.edits):
+        # Lines are those of the source, so the imports were noted there; they are written into the changed tree.
+        made = MetadataWrapper(devices.tree).visit(_Imports(module, is_package, ground))
+    edits = sorted((*visitor.edits, *devices.edits), key=lambda e: e.line)
+    return Rewritten(source=made.code, edits=tuple(edits))
 
 
 def _dotted(node: cst.BaseExpression | None) -> str:

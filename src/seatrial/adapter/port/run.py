@@ -212,7 +212,7 @@ def _findings(path: str, edits: tuple[Edited, ...]) -> list[Finding]:
                     code="F007",
                     severity=Severity.INFO,
                     place=f"{path}: upstream line {edit.line}",
-                    message=f"{edit.old} stays vLLM's: {edit.reason}",
+                    message=f"{edit.old} stays as it is: {edit.reason}",
                 )
             )
     return out

@@ -37,11 +37,28 @@ class Entry(Record):
     engine: str = ""
 
 
+class Device(Record):
+    """What stands for the string "cuda" as a device: `expression`, of `name` imported from `module`."""
+
+    module: str = msgspec.field(name="from")
+    name: str
+    expression: str
+
+
+class Namespace(Record):
+    """`module.X` becomes `to.X` for every X that the plugin itself uses."""
+
+    module: str = msgspec.field(name="from")
+    to: str
+
+
 class Table(Record):
     """A platform's file."""
 
     schema_version: int
     swap: tuple[Entry, ...] = ()
+    device: Device | None = None
+    namespace: tuple[Namespace, ...] = ()
 
 
 def read_table(platform: str) -> Table:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding
 from seatrial.delivery.check.case import error
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import Numbers, unfounded
 from seatrial.delivery.order import Delivered
+from seatrial.delivery.scores import Scored, read_scores
+from seatrial.delivery.sources import SCORE
+from seatrial.evidence import Run
 from seatrial.evidence.records import HEAD, sha256
 
 LINK = re.compile(r"\]\((\.\./[^)]+)\)")
@@ -19,8 +24,38 @@ HEADINGS = {"analysis.zh.md": 11, "analysis.en.md": 11, "runbook.zh.md": 4, "run
 
 
 def scores_of(folder: Path, delivered: Delivered) -> tuple[Path, ...]:
-    """The score documents of a bundle that are there."""
-    return tuple(folder / f.path for f in delivered.bundle if f.what == "score" and (folder / f.path).is_file())
+    """The score documents of a bundle that are there (what lies beside each is found from it)."""
+    files = (folder / f.path for f in delivered.bundle if f.what == "score" and f.path.rpartition("/")[2] == SCORE)
+    return tuple(f for f in files if f.is_file())
+
+
+def readable_scores(folder: Path, delivered: Delivered) -> Scored:
+    """What those say; one that cannot be read or is contradicted says nothing, and `quoted` tells why."""
+    good = []
+    for file in scores_of(folder, delivered):
+        with contextlib.suppress(FileFormatError):
+            read_scores((file,))
+            good.append(file)
+    return read_scores(good)
+
+
+def quoted(folder: Path, delivered: Delivered) -> Iterator[Finding]:
+    """The accuracy results that went along follow from their answers, and are those of the runs they are said to be."""
+    copies = scores_of(folder, delivered)
+    for file in copies:
+        try:
+            read_scores((file,))
+        except FileFormatError as exc:
+            yield error("Y144", f"{file.parent.name}/{file.name}", exc.message, "Run the evaluation again.")
+    kept = {hashlib.sha256(f.read_bytes()).hexdigest() for f in copies}
+    for one in delivered.accuracy:
+        place = folder.parent.parent / "runs" / one.run_id
+        head = place / HEAD
+        if not head.is_file() or head.is_symlink() or sha256(head.read_bytes()) != one.head_sha256:
+            why = "the quoted accuracy run is not there, or has other records than when it was delivered"
+            yield error("Y144", one.run_id, why, "Restore the run's folder, or deliver again.")
+        elif not kept & {ref.sha256 for step in Run.read(place).steps().values() for ref in step.artifacts}:
+            yield error("Y144", one.run_id, "no quoted score is an artifact of this run", "Deliver again.")
 
 
 def bundle(folder: Path, delivered: Delivered, view: EvidenceView | None, numbers: Numbers | None) -> Iterator[Finding]:
@@ -33,7 +68,7 @@ def bundle(folder: Path, delivered: Delivered, view: EvidenceView | None, number
         if hashlib.sha256(data).hexdigest() != file.sha256:
             yield error("Y140", file.path, "the file of the bundle is not as it was written", "Deliver again.")
         text = data.decode(errors="replace")
-        for target in LINK.findall(text):
+        for target in LINK.findall(text) if file.what != "score" else ():
             if not (folder / target).is_file():
                 yield error("Y141", file.path, f"the evidence {target} is not there", "Restore the run's folder.")
         wanted = HEADINGS.get(file.path)
@@ -43,6 +78,7 @@ def bundle(folder: Path, delivered: Delivered, view: EvidenceView | None, number
             for found in unfounded(text, numbers):
                 why = f"line {found.line}: the figure {found.figure} is in no record: {found.text}"
                 yield error("Y131", file.path, why, "Deliver again.")
+    yield from quoted(folder, delivered)
     if view is not None:
         head = view.run.folder / HEAD
         if not head.is_file() or sha256(head.read_bytes()) != delivered.head_sha256:

@@ -12,7 +12,7 @@ from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_json
 from seatrial.core.verdict import Verdict
-from seatrial.delivery.check.bundle_rules import bundle, scores_of
+from seatrial.delivery.check.bundle_rules import bundle, readable_scores
 from seatrial.delivery.check.case import Case, warning
 from seatrial.delivery.check.commits import commits, readable, scope
 from seatrial.delivery.check.docs_rules import figures, links, placeholders, tutorials
@@ -23,6 +23,7 @@ from seatrial.delivery.figures import numbers_of
 from seatrial.delivery.order import Delivered
 from seatrial.delivery.repository import Repository
 from seatrial.delivery.scores import Scored, read_scores
+from seatrial.delivery.sources import attached
 from seatrial.evidence import Run, Workspace
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
@@ -104,9 +105,8 @@ def _record_for(repo: Repository, workspace: Workspace) -> _Kept | None:
 def _scores(view: EvidenceView | None, kept: _Kept | None) -> Scored:
     """Those that went along with the delivery, or are attached to the run."""
     if kept is not None:
-        return read_scores(scores_of(Path(kept.folder), kept.delivered))
-    refs = (view.artifact(step, "score.json") for step in view.gathered.steps) if view is not None else ()
-    return read_scores(tuple(view.run.artifact(ref) for ref in refs if ref is not None and view is not None))
+        return readable_scores(Path(kept.folder), kept.delivered)
+    return read_scores(attached(view)) if view is not None else Scored()
 
 
 def _base(repo: Repository, named: str | None, delivered: Delivered | None) -> Repository | None:

@@ -8,8 +8,18 @@ from typing import Any
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding
-from seatrial.delivery.accuracy_yaml import CONFIGS, FLAGS, LIST, NIGHTLY, loaded, nightly_models, repository_dialect
-from seatrial.delivery.check.case import Case, error
+from seatrial.delivery.accuracy_yaml import (
+    CONFIGS,
+    FLAGS,
+    LIST,
+    NIGHTLY,
+    loaded,
+    nightly_group,
+    nightly_models,
+    nightly_series,
+    repository_dialect,
+)
+from seatrial.delivery.check.case import Case, error, warning
 from seatrial.delivery.serve import Serving, serving_of
 from seatrial.delivery.yaml_dialect import Dialect
 
@@ -117,8 +127,25 @@ def _registered(case: Case, path: str) -> Iterator[Finding]:
         return
     if f"{name}.yaml" not in listed and name not in models:
         yield error("Y115", path, "no list of tests names it, so it never runs", f"Add it to {LIST} or {NIGHTLY}.")
+    yield from _nightly(case, name, nightly)
     if listed.count(f"{name}.yaml") > 1:
         yield error("Y115", LIST, f"{name}.yaml is listed {listed.count(f'{name}.yaml')} times", "Keep one.")
+
+
+def _nightly(case: Case, name: str, text: str | None) -> Iterator[Finding]:
+    """The nightly group is that of the series the run was on, and of its number of devices."""
+    if case.view is None or text is None:
+        return
+    wanted = nightly_group(case.view.target)
+    series = [s for s, names in nightly_series(text).items() if name in names]
+    before = case.base.read(NIGHTLY) if case.base is not None and NIGHTLY in case.base.files() else ""
+    for one in series:
+        if one != wanted and name not in nightly_series(before).get(one, []):
+            why = f"{name} is in the group of {one}, and the run was on the target {case.view.target}"
+            yield error("Y117", NIGHTLY, why, "Take it out, or deliver a run of that series.")
+    if not series and not wanted:
+        why = f"no nightly group runs {name}: the target {case.view.target} is no Ascend series it has a group for"
+        yield warning("Y117", NIGHTLY, why, "Choose a group by hand once the model has run on an Ascend series.")
 
 
 def lists(case: Case) -> Iterator[Finding]:

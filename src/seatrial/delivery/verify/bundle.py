@@ -13,11 +13,10 @@ from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_json
 from seatrial.core.verdict import Verdict, combine
 from seatrial.delivery.check.bundle_rules import bundle as bundle_rules
-from seatrial.delivery.check.bundle_rules import scores_of
+from seatrial.delivery.check.bundle_rules import readable_scores
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import numbers_of
 from seatrial.delivery.order import Delivered
-from seatrial.delivery.scores import read_scores
 from seatrial.delivery.verify.rederive import rederive, run_folders
 from seatrial.evidence import Run, verify_run
 
@@ -48,16 +47,21 @@ def verify_bundle(place: Path) -> Verification:
         delivered = _delivered(folder)
         folders = run_folders(folder)
         if not folders and delivered is not None:
-            folders = [f for f in (folder.parent.parent / "runs" / delivered.run_id,) if f.is_dir()]
+            names = [delivered.run_id, *(a.run_id for a in delivered.accuracy)]
+            places = [folder.parent.parent / "runs" / name for name in names]
+            folders = [f for f in places if (f / "manifest.json").is_file() and not f.is_symlink()]
         if not folders:
             raise UsageError(f"no run is in {place}", mend="Name a run's folder, a workspace, a bundle or an archive.")
         runs = tuple(_one(f) for f in folders)
         more: list[Finding] = []
         if delivered is not None:
-            view = EvidenceView(Run.read(folders[0]))
-            more = list(
-                bundle_rules(folder, delivered, view, numbers_of(view, read_scores(scores_of(folder, delivered))))
-            )
+            mine = next((f for f in folders if f.name == delivered.run_id), None)
+            if mine is None:
+                raise UsageError(
+                    f"the run {delivered.run_id} of the bundle is not there", mend="Keep its folder beside the bundle."
+                )
+            view = EvidenceView(Run.read(mine))
+            more = list(bundle_rules(folder, delivered, view, numbers_of(view, readable_scores(folder, delivered))))
     failed = any(f.severity is Severity.ERROR for f in more)
     verdict = combine([*(r.verdict for r in runs), *([Verdict.FAIL] if failed else [])])
     return Verification(verdict=verdict, runs=runs, findings=tuple(more))

@@ -13,6 +13,7 @@ from typing import Literal
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
 from seatrial.dryrun.account import DryAccount
+from seatrial.dryrun.raw import OpCall
 
 MOST = 50
 SEVERITIES = {"fail": Severity.ERROR, "unsure": Severity.WARNING, "note": Severity.INFO}
@@ -53,6 +54,13 @@ def limited(found: Iterable[Finding]) -> Iterator[Finding]:
             message=f"and {rest} more like this; the account lists them all",
             next_step=last.next_step,
         )
+
+
+def call_text(call: OpCall) -> str:
+    """Why it is missing and where it is called."""
+    place = f" at {call.at.one_line()}" if call.at else ""
+    asker = f", for {call.asker}" if call.asker else ""
+    return f"{call.why}; called{place}{asker}"
 
 
 def shape_text(shape: Iterable[int]) -> str:

@@ -8,7 +8,7 @@ from seatrial.core.finding import Finding
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules.base import Rule
 
-KINDS = ("tensor", "dtype", "unreadable")
+KINDS = ("tensor", "dtype", "unreadable", "lookup", "cache")
 
 
 def find(account: DryAccount) -> Iterator[Finding]:
@@ -24,7 +24,8 @@ RULE = Rule(
     kind="fail",
     meaning=(
         "The ModelSlim description speaks of tensors that the checkpoint does not have, gives a type "
-        "that their dtype contradicts, or cannot be read."
+        "that their dtype contradicts, names layers as the plugin never looks them up, has entries for the "
+        "KV cache that it does not read or cannot serve, or cannot be read itself."
     ),
     mend="Write the description together with the weights; take both from the same export.",
     find=find,

@@ -5,8 +5,7 @@ accuracy_watch with "rank"], "folder", "keep"}`. The reference runs twice: in th
 `folder`), then in the truth's dtype. Answer: `{"rows": [...], "unmatched": [...], "only_reference": [...], "class",
 "transformers"}`, rows in the order of the engine's calls: `{"key", "module", "class", "width", "relative", "noise",
 "cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `relative` is
-|engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype. Over 250 lines for the
-one comparison of two sides.
+|engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype.
 Suspects are tested (`accuracy_suspects.py`) only where the error leaves the band.
 """
 
@@ -107,44 +106,11 @@ def watched(model, inputs, folder, rows):
     return watch.records
 
 
-def by_key(records):
-    """Key to record; a module called several times keeps its first call."""
-    found = {}
-    for record in records:
-        found.setdefault(record["key"], record)
-    return found
-
-
-def read(record):
-    import numpy
-
-    width = min(record["width"], sibling("accuracy_watch").WIDTH)
-    if record["file"].endswith(".npy"):
-        whole = numpy.load(record["file"], allow_pickle=False, mmap_mode="r")
-        return numpy.asarray(whole.reshape(-1, record["width"])[:, :width], dtype="float64")
-    return numpy.fromfile(record["file"], dtype="<f4").reshape(-1, width).astype("float64")
-
-
-def engine_slice(records, key, step, wanted):
-    """The engine's rows for a key; shares of several ranks side by side when only together they have the width."""
-    import numpy
-
-    parts = [record for record in records if record["key"] == key and record["step"] == step]
-    first = [p for i, p in enumerate(parts) if p["rank"] not in [q["rank"] for q in parts[:i]]]
-    if not first:
-        return None, None
-    if first[0]["width"] == wanted or len(first) == 1:
-        return first[0], read(first[0])
-    if sum(p["width"] for p in first) == wanted:
-        return first[0], numpy.concatenate([read(p) for p in first], axis=1)
-    return first[0], read(first[0])
-
-
 def compare(request, truth, rough, weights, config):
     import numpy
 
-    suspects = sibling("accuracy_suspects")
-    true, low = by_key(truth), by_key(rough)
+    suspects, both = sibling("accuracy_suspects"), sibling("accuracy_rows")
+    true, low = both.by_key(truth), both.by_key(rough)
     aliases = {"logits_processor": "lm_head"}
     rows, unmatched, done = [], [], set()
     ties, strayed = set(), set()
@@ -152,31 +118,29 @@ def compare(request, truth, rough, weights, config):
     for record in request["engine"]:
         if record["rank"]:
             continue
-        key, step = same_place(aliases.get(record["key"], record["key"]), true), record["step"]
+        key, step = both.same_place(aliases.get(record["key"], record["key"]), true), record["step"]
         if (key, step) in done:
             continue
         done.add((key, step))
         if key not in true or key.rsplit(".", 1)[-1] in OTHER_MEANING:
             unmatched.extend([key] if key not in unmatched else [])
             continue
-        head, mine = engine_slice(request["engine"], record["key"], step, true[key]["width"])
-        theirs, noise = read(true[key]), read(low[key])
-        mine, theirs, noise = same_rows(head, mine, true[key], theirs, low[key], noise)
-        if mine is None or mine.shape != theirs.shape:
+        pair = both.sides(request["engine"], record["key"], key, step, true, low, config)
+        if pair is None:
             unmatched.extend([key] if key not in unmatched else [])
             continue
-        if "#rope" in key:
-            mine = unleaved(mine, theirs, head_width(config))
-        at = [t for t in head["rows"] if t in true[key]["rows"]]
+        head, at, mine, theirs, noise = pair
         # Tokens that a router sent elsewhere for a near-tie, here or in an earlier layer, are no evidence.
-        ties |= near_ties(key, at, true, low, weights, config)
+        routed = both.router_of(key, true)
+        ties |= both.near_ties(routed, at, true, low, weights, config) if routed else set()
         clear = numpy.array([(step, t) not in strayed for t in at])
-        if ".experts" in key or key.endswith(".mlp"):
+        if routed:
             clear &= numpy.array([t not in ties for t in at])
         if not clear.any():
             continue
         each = numpy.linalg.norm(mine - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
-        limits = BAND * numpy.linalg.norm(noise - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
+        rough_each = numpy.linalg.norm(noise - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
+        limits = BAND * rough_each
         size = float(numpy.linalg.norm(theirs[clear])) or 1e-30
         relative = float(numpy.linalg.norm((mine - theirs)[clear])) / size
         band = float(numpy.linalg.norm((noise - theirs)[clear])) / size
@@ -187,8 +151,11 @@ def compare(request, truth, rough, weights, config):
             relative, limit = float(numpy.median(each[clear])), 2 * max(float(numpy.median(limits[clear])), 2 * eps)
         out = not relative <= limit or bool(head["bad"])
         wide = numpy.maximum(limits, 2 * limit)
-        if not out and (".experts" in key or key.endswith(".mlp")):
+        if not out and routed:
             strayed |= {(step, t) for t, e, w in zip(at, each, wide, strict=True) if t in ties and not e <= w}
+        if routed:
+            # A tie that fell the other way in the reference's own rounding would make everything behind it noise.
+            strayed |= {(step, t) for t, e in zip(at, rough_each, strict=True) if t in ties and not e <= 2 * limit}
         rows.append(
             {
                 "key": key,
@@ -210,24 +177,33 @@ def compare(request, truth, rough, weights, config):
                 "suspects": [],
             }
         )
+    excuse(rows)
     tested = 0
     for row in rows:
-        outside = {r["key"] for r in rows if r["out"] and r["step"] == row["step"]}
-        judged = {r["key"] for r in rows if r["step"] == row["step"]}
-        row["excused"] = row["out"] and excused(row["key"], outside, judged)
         if tested < 3 and row["out"] and not row["excused"]:
             tested += 1
-            row["suspects"] = suspects.test(row, request["engine"], true, read, weights, config)
+            _, at, mine, theirs, _ = both.sides(
+                request["engine"], row["engine_key"], row["key"], row["step"], true, low, config
+            )
+            ref = both.reader(true, at)
+            row["suspects"] = suspects.test(row, mine, theirs, at, ref, weights, config)
     seen = {key for key, _ in done}
     return rows, unmatched, [key for key in true if key not in seen]
 
 
-def same_place(key, true):
-    """The rotation may be called a level deeper in the engine (`self_attn.mla_attn`) than in the reference."""
-    if "#" not in key or key in true:
-        return key
-    name, _, what = key.partition("#")
-    return name.rsplit(".", 1)[0] + "#" + what
+def excuse(rows):
+    """Mark the outputs outside that merely mean something else: what encloses them is inside, and nothing behind them
+    in the same block is outside for good (an error that goes on into the next step is one).
+    """
+    for step in {r["step"] for r in rows}:
+        mine = [r for r in rows if r["step"] == step]
+        outside, judged = {r["key"] for r in mine if r["out"]}, {r["key"] for r in mine}
+        carried = set()
+        for row in reversed(mine):
+            block = row["key"].split("#")[0] if "#" in row["key"] else row["key"].rpartition(".")[0]
+            row["excused"] = row["out"] and block not in carried and excused(row["key"], outside, judged)
+            if row["out"] and not row["excused"]:
+                carried.add(block)
 
 
 def excused(key, outside, judged):
@@ -240,61 +216,3 @@ def excused(key, outside, judged):
         if parent in judged:
             return parent not in outside
     return False
-
-
-def near_ties(key, tokens, true, low, weights, config):
-    """Tokens whose choice of experts hangs on less than the router's own rounding; empty away from experts."""
-    import numpy
-
-    gate = key.rsplit(".experts", 1)[0].removesuffix(".mlp") + (".gate" if ".experts" in key else ".mlp.gate")
-    if gate not in true or gate not in low or not (".experts" in key or key.endswith(".mlp")):
-        return set()
-    picked = [true[gate]["rows"].index(t) for t in tokens if t in true[gate]["rows"]]
-    logits, rough = read(true[gate])[picked], read(low[gate])[[low[gate]["rows"].index(t) for t in tokens]]
-    bias = next((w for n, w in weights.items() if n.endswith(gate + ".e_score_correction_bias")), None)
-    groups = int(getattr(config, "n_group", 0) or 1)
-    if bias is not None or groups > 1:
-        # Chosen by the sigmoid and a bias (DeepSeek-V3's rule).
-        more = bias.to("cpu").double().numpy() if bias is not None else 0.0
-        logits, rough = 1 / (1 + numpy.exp(-logits)) + more, 1 / (1 + numpy.exp(-rough)) + more
-    slack = 4 * numpy.abs(rough - logits).max(axis=1)
-    count = int(getattr(config, "num_experts_per_tok", 0) or 1)
-    gaps = -numpy.diff(-numpy.sort(-logits, axis=1), axis=1)
-    # With groups the border may lie elsewhere in the order: every gap among the better half counts.
-    border = gaps[:, count - 1 : count] if groups == 1 else gaps[:, : max(1, logits.shape[1] // 2)]
-    near = border.min(axis=1) < slack
-    if groups > 1:
-        best = -numpy.sort(-logits.reshape(len(logits), groups, -1), axis=2)[:, :, :2].sum(axis=2)
-        edge = int(getattr(config, "topk_group", 1) or 1)
-        ordered = -numpy.sort(-best, axis=1)
-        near |= ordered[:, edge - 1] - ordered[:, edge] < 2 * slack
-    return {t for t, tie in zip(tokens, near, strict=True) if tie}
-
-
-def same_rows(head, mine, other, theirs, rough, noise):
-    """The rows both sides have, by token number."""
-    if head is None or mine is None:
-        return None, None, None
-    common = [r for r in head["rows"] if r in other["rows"]]
-    if not common:
-        return None, None, None
-    return (
-        mine[[head["rows"].index(r) for r in common]],
-        theirs[[other["rows"].index(r) for r in common]],
-        noise[[rough["rows"].index(r) for r in common]],
-    )
-
-
-def head_width(config):
-    return int(getattr(config, "qk_rope_head_dim", 0) or getattr(config, "head_dim", 0) or 0)
-
-
-def unleaved(mine, theirs, width):
-    """The engine's rotated rows in the reference's order of features, if that is another (pairs side by side)."""
-    import numpy
-
-    if not width or mine.shape[1] % width:
-        return mine
-    folded = mine.reshape(mine.shape[0], -1, width)
-    other = numpy.concatenate([folded[..., 0::2], folded[..., 1::2]], axis=-1).reshape(mine.shape)
-    return min((mine, other), key=lambda m: float(numpy.linalg.norm(m - theirs)))

@@ -2,7 +2,8 @@
 
 `test(...)` gives those that explain the difference, best first: `{"name", "class", "says", "left"}`; `left` is the
 share of the error that remains once the suspect is allowed for (0: explains all of it). A suspect must leave under
-EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's, `theirs` the reference's.
+EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's (all ranks' shares side by side), `theirs` the
+reference's, `common` their token numbers; `ref(key)` gives the reference's rows of another output, None without one.
 """
 
 import importlib.util
@@ -25,20 +26,10 @@ def sibling(name):
     return sys.modules[full]
 
 
-def test(row, engine, true, read, weights, config):
+def test(row, mine, theirs, common, ref, weights, config):
     import numpy
 
     key = row["key"]
-    record = next(r for r in engine if r["key"] == row["engine_key"] and r["step"] == row["step"])
-    common = [t for t in record["rows"] if t in true[key]["rows"]]
-
-    def ref(name):
-        """The reference's rows of those tokens, None if it has none of that name."""
-        if name not in true or not set(common) <= set(true[name]["rows"]):
-            return None
-        return read(true[name])[[true[name]["rows"].index(t) for t in common]]
-
-    mine, theirs = read(record)[[record["rows"].index(t) for t in common]], ref(key)
     if mine.shape != theirs.shape:
         return []
     if not numpy.isfinite(mine).all():
@@ -96,6 +87,9 @@ def test(row, engine, true, read, weights, config):
             moved = numpy.concatenate([folded[..., 0::2], folded[..., 1::2]], axis=-1).reshape(mine.shape)
             rope(row, common, moved, theirs, ref, config, offer)
     transposed(key, mine, theirs, weights, offer)
+    other_layer(key, mine, ref, weights, offer)
+    if key.endswith("o_proj@in"):
+        sibling("accuracy_core").test(key, row, mine, theirs, common, ref, config, offer)
     late(row, found)
     experts(row, common, ref, found)
     return sorted(found, key=lambda s: s["left"])
@@ -111,7 +105,7 @@ def heads(row, mine, theirs, config, offer):
     """Head blocks in another order, or one of them twice."""
     import numpy
 
-    width = int(getattr(config, "head_dim", 0) or config.hidden_size // config.num_attention_heads)
+    width = sibling("accuracy_rows").head_size(config)
     if not width or row["width"] % width or row["width"] // width < 2:
         return
     if "attn" not in row["key"]:
@@ -133,6 +127,10 @@ def order(mine, theirs, offer):
     import numpy
 
     if mine.shape[1] > 4096:
+        # A whole vocabulary: only moved as one.
+        for by in (-2, -1, 1, 2):
+            says = f"all features are {abs(by)} {'later' if by > 0 else 'earlier'} than they belong"
+            offer("feature-order", "layout", says, mine, numpy.roll(theirs, by, axis=1))
         return
     apart = (mine**2).sum(axis=0)[:, None] + (theirs**2).sum(axis=0)[None, :] - 2 * mine.T @ theirs
     place = apart.argmin(axis=1)
@@ -148,10 +146,11 @@ def rope(row, common, mine, theirs, ref, config, offer):
     """The rotation: other pairs, another position, another base."""
     import numpy
 
-    width = int(getattr(config, "qk_rope_head_dim", 0) or getattr(config, "head_dim", 0) or 0)
+    width = sibling("accuracy_rows").head_width(config)
     if not width or row["width"] % width:
         return
-    half = width // 2
+    turning = rotary_width(config, width)
+    half = turning // 2
     letter = row["key"][-1]
     attn = row["key"].split("#")[0]
     named = (attn + f".{letter}_norm", attn + f".{letter}_proj")
@@ -161,14 +160,14 @@ def rope(row, common, mine, theirs, ref, config, offer):
     positions = numpy.array(common, dtype="float64")
     parameters = getattr(config, "rope_parameters", None) or {}
     base = float(parameters.get("rope_theta", 10000.0) or 10000.0) if isinstance(parameters, dict) else 10000.0
-    theta = base ** (-numpy.arange(half) * 2.0 / width)
-    a = m[..., :half] + 1j * m[..., half:]
-    b = t[..., :half] + 1j * t[..., half:]
+    theta = base ** (-numpy.arange(half) * 2.0 / turning)
+    a = m[..., :half] + 1j * m[..., half:turning]
+    b = t[..., :half] + 1j * t[..., half:turning]
     turned = numpy.angle((a * b.conj()).sum(axis=1))  # [tokens, pairs]: the angle from the reference to the engine
 
     def rotated(z, angle):
         w = z * numpy.exp(1j * angle[:, None, :])
-        return numpy.concatenate([w.real, w.imag], axis=-1).reshape(theirs.shape)
+        return numpy.concatenate([w.real, w.imag, m[..., turning:]], axis=-1).reshape(theirs.shape)
 
     for step in (-2, -1, 1, 2):
         says = f"positions are shifted by {step}"
@@ -178,10 +177,10 @@ def rope(row, common, mine, theirs, ref, config, offer):
         new = theta + slope[0]
         usable = (new > 0) & (numpy.arange(half) > 0)
         if usable.any():
-            guess = float(numpy.median(-numpy.log(new[usable]) / (2.0 * numpy.arange(half)[usable] / width)))
+            guess = float(numpy.median(-numpy.log(new[usable]) / (2.0 * numpy.arange(half)[usable] / turning)))
             other = numpy.exp(guess)
             says = f"the rotation has base {other:.6g}, the configuration says {base:.6g}"
-            angle = positions[:, None] * (other ** (-numpy.arange(half) * 2.0 / width) - theta)[None, :]
+            angle = positions[:, None] * (other ** (-numpy.arange(half) * 2.0 / turning) - theta)[None, :]
             offer("rope-base", "position", says, rotated(a, -angle))
             factor = new[0] / theta[0]
             says = f"all positions count {factor:.4g} fold: scaling of the rotation"
@@ -190,12 +189,21 @@ def rope(row, common, mine, theirs, ref, config, offer):
         says = "no rotation was applied"
         offer("no-rope", "position", says, mine, raw)
         r = raw.reshape(m.shape)
-        pairs = r[..., 0::2] + 1j * r[..., 1::2]
+        pairs = r[..., 0:turning:2] + 1j * r[..., 1:turning:2]
         w = pairs * numpy.exp(1j * positions[:, None, None] * theta[None, None, :])
-        leaved = numpy.empty_like(r)
-        leaved[..., 0::2], leaved[..., 1::2] = w.real, w.imag
+        leaved = r.copy()
+        leaved[..., 0:turning:2], leaved[..., 1:turning:2] = w.real, w.imag
         says = "pairs side by side were rotated instead of halves (rope style)"
         offer("rope-style", "position", says, mine, leaved.reshape(theirs.shape))
+
+
+def rotary_width(config, width):
+    """How many features of a head are rotated: all, or the share that the configuration declares."""
+    parameters = getattr(config, "rope_parameters", None)
+    given = parameters.get("partial_rotary_factor") if isinstance(parameters, dict) else None
+    share = given or getattr(config, "partial_rotary_factor", None) or 1.0
+    turning = int(width * float(share)) if not getattr(config, "qk_rope_head_dim", 0) else width
+    return turning if 0 < turning <= width and turning % 2 == 0 else width
 
 
 def transposed(key, mine, theirs, weights, offer):
@@ -208,6 +216,23 @@ def transposed(key, mine, theirs, weights, offer):
     matrix = weight.to("cpu").double().numpy()
     given = numpy.linalg.lstsq(matrix, theirs.T, rcond=None)[0].T
     offer("transposed", "layout", "the weight is used transposed", mine, given @ matrix)
+
+
+def other_layer(key, mine, ref, weights, offer):
+    """The weight of a layer nearby, where the reference's input of the module is known."""
+    import re
+
+    place = re.match(r"layers\.(\d+)\.", key)
+    given = ref(key + "@in") if place else None
+    if given is None:
+        return
+    for by in (-2, -1, 1, 2):
+        other = int(place[1]) + by
+        weight = weights_of(key.replace(place[0], f"layers.{other}.", 1), weights) if other >= 0 else None
+        if weight is None or weight.dim() != 2 or tuple(weight.shape) != (mine.shape[1], given.shape[1]):
+            continue
+        says = f"the weight of layer {other} was loaded into layer {place[1]}"
+        offer("other-layer", "weight load", says, mine, given @ weight.to("cpu").double().numpy().T)
 
 
 def late(row, found):

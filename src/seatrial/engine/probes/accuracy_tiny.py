@@ -1,6 +1,7 @@
 """A tiny checkpoint on which faults show: `tiny_checkpoint`'s families (and qwen2) with weights of realistic spread.
 
-Request: `{"family", "folder", "seed"}`; answer as `tiny_checkpoint`'s. What is changed, and why a fault would hide
+Request: `{"family", "folder", "seed"}`; answer as `tiny_checkpoint`'s. `deepseek_v3_mtp` is `deepseek_v3` with a draft
+layer behind the last one, as the published checkpoints have it. What is changed, and why a fault would hide
 else: norm weights are uniform in 0.6 to 1.4 (at 1 a missing or exchanged norm changes nothing); embeddings have a
 standard deviation of 0.05 as in trained models (at 1 an epsilon of 1e-5 is below every rounding); every projection, the
 experts' three-dimensional ones too, 1.5 / sqrt(inputs) (at the initialiser's 0.02 a layer adds nothing to the residual
@@ -38,9 +39,41 @@ def qwen2(ids, tokenizer):
 def probe(request, progress):
     tiny = sibling("tiny_checkpoint")
     tiny.FAMILIES["qwen2"] = qwen2
-    answer = tiny.probe(request, progress)
+    drafted = request["family"].endswith("_mtp")
+    answer = tiny.probe(dict(request, family=request["family"].removesuffix("_mtp")), progress)
     spread(request["folder"], request.get("seed", 0))
+    if drafted:
+        draft_layer(request["folder"])
     return answer
+
+
+def draft_layer(folder):
+    """One multi-token-prediction layer: the last layer's weights again, its own norms and projection, shared ends."""
+    import json
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    place = os.path.join(folder, "config.json")
+    with open(place) as stream:
+        config = json.load(stream)
+    layers = config["num_hidden_layers"]
+    config["num_nextn_predict_layers"] = 1
+    with open(place, "w") as stream:
+        json.dump(config, stream, indent=2)
+    file = os.path.join(folder, "model.safetensors")
+    tensors = load_file(file)
+    last, drafted = f"model.layers.{layers - 1}.", f"model.layers.{layers}."
+    tensors.update({drafted + n[len(last) :]: t.clone() for n, t in tensors.items() if n.startswith(last)})
+    width = config["hidden_size"]
+    for name in ("enorm", "hnorm", "shared_head.norm"):
+        tensors[drafted + name + ".weight"] = tensors["model.norm.weight"].clone()
+    # The hidden state of the main model goes through, the next token's embedding beside it: some drafts are right.
+    mix = torch.cat([0.5 * torch.eye(width), torch.eye(width)], dim=1)
+    tensors[drafted + "eh_proj.weight"] = mix.to(tensors["model.norm.weight"].dtype)
+    tensors[drafted + "embed_tokens.weight"] = tensors["model.embed_tokens.weight"].clone()
+    tensors[drafted + "shared_head.head.weight"] = tensors["lm_head.weight"].clone()
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def spread(folder, seed):

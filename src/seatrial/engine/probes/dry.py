@@ -69,7 +69,17 @@ def probe(request, progress):
 
 def run_ranks(jobs, request, config, progress):
     """Each (rank, how) in a forked child, `request["workers"]` at a time; results in the order of `jobs`."""
-    for name in ("dry_watch", "dry_model", "dry_errors", "dry_drops", "dry_rank"):
+    for name in (
+        "dry_watch",
+        "dry_model",
+        "dry_errors",
+        "dry_drops",
+        "dry_values",
+        "dry_expressions",
+        "dry_reader",
+        "dry_ops",
+        "dry_rank",
+    ):
         sibling(name)  # once here, not in every child
     gc.collect()
     gc.freeze()  # the children share these pages; a collection in a child would copy them all

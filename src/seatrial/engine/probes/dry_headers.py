@@ -8,6 +8,7 @@ write them. A default config is cut to N layers where it allows that; widths sta
 
 import json
 import os
+import re
 
 DEPTHS = (
     "num_hidden_layers",
@@ -114,14 +115,31 @@ def make(name, layers, overrides):
 
 
 def hub_tensors(model):
-    from transformers.core_model_loading import revert_weight_conversion
-
+    try:
+        from transformers.core_model_loading import revert_weight_conversion
+    except ImportError:
+        return older_hub_tensors(model)
     state = model.state_dict()
     tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
     ignored = set(getattr(model, "_keys_to_ignore_on_save", None) or [])
     state = {key: value for key, value in state.items() if key not in tied and key not in ignored}
     state = revert_weight_conversion(model, state)
     return [[key, NAMES[str(t.dtype).replace("torch.", "")], list(t.shape)] for key, t in state.items()]
+
+
+def older_hub_tensors(model):
+    """As transformers 4 saves: no conversion but the renaming of prefixes; of tensors that are one, the first name."""
+    ignored = set(getattr(model, "_keys_to_ignore_on_save", None) or [])
+    back = {new: old for old, new in (getattr(model, "_checkpoint_conversion_mapping", None) or {}).items()}
+    found, seen = [], set()
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        if key in ignored or id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        names = (re.subn(new, re.sub(r"\(.*\)", "", old.lstrip("^")), key) for new, old in back.items())
+        name = next((renamed for renamed, times in names if times), key)
+        found.append([name, NAMES[str(tensor.dtype).replace("torch.", "")], list(tensor.shape)])
+    return found
 
 
 def cut(config, layers):

@@ -5,6 +5,7 @@ import re
 import resource
 import sys
 import time
+import traceback
 from array import array
 
 MAX_FAILURES = 400
@@ -97,12 +98,27 @@ def run(rank, how, request, config, progress):
     answer["moves"] = base64.b64encode(watch.moves.tobytes()).decode()
     answer["layers"] = describe.attention(config)
     answer["ops"] = describe.operations(model)
+    if how == "full" and rank == request["ranks"][0]:
+        began = time.monotonic()
+        answer.update(calls_of(model, config, request))
+        answer["calls_s"] = time.monotonic() - began
     answer["placeholders"] = arrange.PLACEHOLDERS
-    answer["notes"] = arrange.NOTES
+    answer["notes"] = [*arrange.NOTES, *answer.pop("calls_notes", ())]
     answer["missing_ops"] = MISSING_OPS
     answer["stubs"] = stub_facts(request)
     answer["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return answer
+
+
+def calls_of(model, config, request):
+    """The operators that the forward calls. A reading that fails is a note: the account of the weights stands."""
+    try:
+        return helper("dry_ops").calls(model, config, request)
+    except Exception as exc:
+        place = helper("dry_errors").describe(exc, "read calls")
+        text = f"the model's calls of operators could not be read: {place['type']}: {place['message'][:300]}"
+        traceback.print_exc()
+        return {"calls": {}, "calls_notes": [text]}
 
 
 def stub_facts(request):

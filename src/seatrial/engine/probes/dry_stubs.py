@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -18,6 +19,7 @@ import types
 
 MARK = "is not in seatrial's stub"
 CALLED = "was called on seatrial's stub: no kernel runs in a dry run"
+CONSTRUCTORS = ("arange", "empty", "empty_strided", "eye", "full", "linspace", "ones", "rand", "randn", "zeros")
 LACKS = {}  # "module.attribute" that was read and is not listed -> None, in order
 STUBBED = []
 CALLS = {}  # operation -> how often it was called
@@ -55,6 +57,17 @@ class StubCall:
         raise RuntimeError(f"{self._name} {CALLED}")
 
 
+class StubDistribution(importlib.metadata.Distribution):
+    def __init__(self, name, version):
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+    def read_text(self, filename):
+        return self._text if filename == "METADATA" else None
+
+    def locate_file(self, path):
+        raise FileNotFoundError(f"{path}: the package {MARK}")
+
+
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, modules):
         self.modules = modules
@@ -63,6 +76,12 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if name not in self.modules:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def find_distributions(self, context=None):
+        """The package's metadata, for code that asks which version is installed; only where the data gives one."""
+        name = getattr(context, "name", None)
+        version = self.modules.get(name or "", {}).get("version", "")
+        return [StubDistribution(name, version)] if version else []
 
     def create_module(self, spec):
         return StubModule(spec.name)
@@ -118,18 +137,26 @@ def install(stubs, plugin_root):
     """Once per process, before vLLM is imported: paths, modules, the device in torch."""
     if STUBBED or any(isinstance(finder, Finder) for finder in sys.meta_path):
         return
-    os.environ.update(stubs.get("env", {}))
     if plugin_root:
         sys.path.insert(0, plugin_root)
+    if stubs.get("device_package") and not absent(stubs["device_package"]):
+        NOTES.append(
+            f"{stubs['device_package']} is installed: this is the device's own environment, nothing is stubbed"
+        )
+        return
+    os.environ.update(stubs.get("env", {}))
     modules = stubs["modules"]
     own = stubs["plugin"] + "."
     tops = {name.partition(".")[0] for name in modules if not name.startswith(own)}
     real = {top for top in tops if top != "torch" and not absent(top)}
-    modules = {
-        name: listed
-        for name, listed in modules.items()
-        if name.partition(".")[0] not in real and not (name.startswith(own) and not absent(name))
-    }
+    kept = {}
+    for name, listed in modules.items():
+        top, _, rest = name.partition(".")
+        # A part of a package that is really there: only one that this build of it leaves out or empty.
+        left_out = bool(rest) and (name.rpartition(".")[0] in kept or absent(name) or has_no_code(name))
+        if (top not in real or left_out) and not (name.startswith(own) and not absent(name)):
+            kept[name] = listed
+    modules = kept
     for top in sorted(real):
         NOTES.append(f"{top} is installed and not stubbed")
     finder = Finder({name: listed for name, listed in modules.items() if not name.startswith("torch.")})
@@ -174,27 +201,40 @@ def only_plugins():
 
 
 def stay(torch, device):
-    """`tensor.to(device)` leaves it where it is, and what is made from data is made on the host: torch looks for the
-    device's own library before any dispatch."""
+    """`tensor.to(device)` leaves it where it is, what is made from data is made on the host, and what is made empty
+    where everything is (on meta): torch looks for the device's own library before any dispatch. A bare number is a
+    device too: the one that the stub's `current_device` gives."""
     move = torch.Tensor.to
 
     def is_device(value):
+        if type(value) is int:
+            return True
         if isinstance(value, torch.device):
             return value.type == device
         return isinstance(value, str) and value.partition(":")[0] == device
 
     def to(self, *args, **kwargs):
-        args = [self.device if is_device(value) else value for value in args]
-        kwargs = {key: self.device if is_device(value) else value for key, value in kwargs.items()}
+        args = [self.device if type(value) is not int and is_device(value) else value for value in args]
+        kwargs = {key: self.device if key == "device" and is_device(value) else value for key, value in kwargs.items()}
         return move(self, *args, **kwargs)
 
     make = torch.tensor
 
     def tensor(*args, **kwargs):
-        return make(*args, **{key: "cpu" if is_device(value) else value for key, value in kwargs.items()})
+        return make(*args, **{k: "cpu" if k == "device" and is_device(v) else v for k, v in kwargs.items()})
+
+    def without(function):
+        def made(*args, **kwargs):
+            if "device" in kwargs and is_device(kwargs["device"]):
+                del kwargs["device"]
+            return function(*args, **kwargs)
+
+        return made
 
     torch.Tensor.to = to
     torch.tensor = tensor
+    for name in CONSTRUCTORS:
+        setattr(torch, name, without(getattr(torch, name)))
 
 
 def collectives(torch, device, answers):

@@ -1,6 +1,7 @@
 """What the engine's model registry holds, who put it there, and whether the classes asked for can be loaded.
 
-Request: `{"architectures": [NAME, ...]}`. Answer: `RegistryAnswer` in `seatrial.support.engine_registry`.
+Request: `{"architectures": [NAME, ...]}`, with `stubs` and `plugin_root` as the probe `dry` takes them if a plugin's
+device is absent. Answer: `RegistryAnswer` in `seatrial.support.engine_registry`.
 Plugins are loaded as the engine loads them, one by one, so that each registration has an owner. Classes are imported
 in this process, not in the engine's inspection subprocess: the same code, seconds cheaper, and its own traceback.
 """
@@ -8,6 +9,7 @@ in this process, not in the engine's inspection subprocess: the same code, secon
 import importlib.metadata
 import inspect
 import os
+import sys
 import traceback
 
 GROUPS = ("vllm.platform_plugins", "vllm.general_plugins")
@@ -223,7 +225,21 @@ def _one(arch, registry, registry_module, owners, upstream, records):
     return answer
 
 
+def _stand_in(request):
+    """Stubs for a device's packages, before vLLM is imported; where those are installed they are left alone."""
+    import importlib.util
+
+    place = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dry_stubs.py")
+    spec = importlib.util.spec_from_file_location("seatrial_probe_dry_stubs", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    module.install(request["stubs"], request.get("plugin_root") or "")
+
+
 def probe(request, progress):
+    if request.get("stubs"):
+        _stand_in(request)
     progress("importing vLLM")
     import vllm
     from vllm.model_executor.models import registry as registry_module

@@ -36,6 +36,10 @@ CHAT_TEMPLATE = (
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<pad>")
+# What a family's processor looks for in the text, by what stands for a medium in its chat template.
+VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+SOUND = ("<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>")
+MARKS = {"qwen3_vl": VISION, "qwen2_audio": SOUND}
 VOCABULARY = 768
 CONTEXT = 4096
 
@@ -47,7 +51,7 @@ def probe(request, progress):
     if os.listdir(folder):
         raise FileExistsError(f"the folder {folder} is not empty")
     progress("training the tokenizer")
-    tokenizer = _tokenizer()
+    tokenizer = _tokenizer(MARKS.get(family, ()))
     tokenizer.save_pretrained(folder)
     progress("importing torch and transformers")
     import torch
@@ -77,7 +81,7 @@ def probe(request, progress):
     }
 
 
-def _tokenizer():
+def _tokenizer(marks):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -85,18 +89,18 @@ def _tokenizer():
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(SPECIAL),
+        vocab_size=VOCABULARY - len(SPECIAL) - len(marks),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     raw.train_from_iterator(TEXT.strip().splitlines(), trainer)
-    raw.add_special_tokens(list(SPECIAL))
+    raw.add_special_tokens([*SPECIAL, *marks])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw,
         eos_token=SPECIAL[2],
         bos_token=SPECIAL[0],
         pad_token=SPECIAL[4],
-        additional_special_tokens=[SPECIAL[1], SPECIAL[3]],
+        additional_special_tokens=[SPECIAL[1], SPECIAL[3], *marks],
         model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
     )
@@ -121,7 +125,8 @@ def _scatter(model, tokenizer):
         head[len(tokenizer) :] = 0
         model.get_input_embeddings().weight.normal_(0.0, 1.0)
         for name, parameter in model.named_parameters():
-            if parameter.dim() == 2 and ("proj" in name or "experts" in name) and "vision" not in name:
+            tower = any(word in name for word in ("vision", "visual", "audio"))
+            if parameter.dim() == 2 and ("proj" in name or "experts" in name) and not tower:
                 parameter.normal_(0.0, 1.5 * parameter.shape[1] ** -0.5)
 
 
@@ -147,6 +152,19 @@ def _text(ids, **more):
         "pad_token_id": ids["pad"],
         **more,
     }
+
+
+def _rename(folder, start, instead):
+    """Tensors whose name begins with `start`, and not yet with `instead`, begin with `instead`."""
+    from safetensors.torch import load_file, save_file
+
+    file = os.path.join(folder, "model.safetensors")
+    longer = instead if instead.startswith(start) else None
+    tensors = {}
+    for name, tensor in load_file(file).items():
+        due = name.startswith(start) and not (longer and name.startswith(longer))
+        tensors[instead + name[len(start) :] if due else name] = tensor
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def qwen3(ids, tokenizer):
@@ -237,18 +255,10 @@ def llava(ids, tokenizer):
     )
 
     def finish(folder):
-        from safetensors.torch import load_file, save_file
         from transformers import CLIPImageProcessor, LlavaProcessor
 
         # transformers 5.19 leaves out the level that published LLaVA checkpoints have and vLLM 0.32 expects.
-        file = os.path.join(folder, "model.safetensors")
-        tensors = {}
-        for name, tensor in load_file(file).items():
-            if "vision_tower." in name and "vision_tower.vision_model." not in name:
-                tensors[name.replace("vision_tower.", "vision_tower.vision_model.")] = tensor
-            else:
-                tensors[name] = tensor
-        save_file(tensors, file, metadata={"format": "pt"})
+        _rename(folder, "vision_tower.", "vision_tower.vision_model.")
         side = {"height": 56, "width": 56}
         LlavaProcessor(
             image_processor=CLIPImageProcessor(size={"shortest_edge": 56}, crop_size=side),
@@ -262,6 +272,88 @@ def llava(ids, tokenizer):
     return config, LlavaForConditionalGeneration, finish
 
 
+def qwen3_vl(ids, tokenizer):
+    """Images and video: a tower of two layers, the first of which also feeds the decoder, before a Qwen3 decoder with
+    interleaved three-part rotary positions. 64 by 64 pixels are four tokens."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    number = tokenizer.convert_tokens_to_ids
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True}
+    config = Qwen3VLConfig(
+        text_config=_text(ids, head_dim=32, rope_parameters=rope),
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=number("<|image_pad|>"),
+        video_token_id=number("<|video_pad|>"),
+        vision_start_token_id=number("<|vision_start|>"),
+        vision_end_token_id=number("<|vision_end|>"),
+        tie_word_embeddings=False,
+    )
+
+    def finish(folder):
+        from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+        template = CHAT_TEMPLATE.replace(
+            "<image>",
+            "<|vision_start|>{{ '<|video_pad|>' if 'video' in part.type else '<|image_pad|>' }}<|vision_end|>",
+        )
+        cut = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
+        half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        Qwen3VLProcessor(
+            image_processor=Qwen2VLImageProcessor(
+                size={"shortest_edge": 32 * 32, "longest_edge": 256 * 256}, **cut, **half
+            ),
+            tokenizer=tokenizer,
+            video_processor=Qwen3VLVideoProcessor(
+                size={"shortest_edge": 32 * 32, "longest_edge": 16 * 256 * 256}, **cut, **half
+            ),
+            chat_template=template,
+        ).save_pretrained(folder)
+
+    return config, Qwen3VLForConditionalGeneration, finish
+
+
+def qwen2_audio(ids, tokenizer):
+    """Sound: a Whisper-like tower of two layers before a Qwen2 decoder; 30 seconds are 750 tokens."""
+    from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, Qwen2Config
+
+    config = Qwen2AudioConfig(
+        audio_config={
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 64,
+            "num_mel_bins": 80,
+            "max_source_positions": 1500,
+        },
+        text_config=Qwen2Config(**_text(ids, num_attention_heads=2)),
+        audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
+    )
+
+    def finish(folder):
+        from transformers import Qwen2AudioProcessor, WhisperFeatureExtractor
+
+        # transformers 5.19 has a level here that the published checkpoint has not and vLLM 0.32 does not expect.
+        _rename(folder, "language_model.model.model.", "language_model.model.")
+        Qwen2AudioProcessor(
+            feature_extractor=WhisperFeatureExtractor(feature_size=80),
+            tokenizer=tokenizer,
+            chat_template=CHAT_TEMPLATE.replace("<image>", "".join(SOUND)),
+        ).save_pretrained(folder)
+
+    return config, Qwen2AudioForConditionalGeneration, finish
+
+
 # Family name (the model_type) to what makes it: configuration, model class, and what is left to do in the folder.
 FAMILIES = {
     "qwen3": qwen3,
@@ -269,4 +361,6 @@ FAMILIES = {
     "qwen3_next": qwen3_next,
     "deepseek_v3": deepseek_v3,
     "llava": llava,
+    "qwen3_vl": qwen3_vl,
+    "qwen2_audio": qwen2_audio,
 }

@@ -52,7 +52,8 @@ class Model(Record):
 class Situation(Record):
     """Where the feature is tried: platform, versions ("" if unknown), the base run's sizes, what the machine offers.
 
-    `checkpoint` is its folder, `scratch` one that features may write to; "" where there is none.
+    `checkpoint` is its folder, `scratch` one that features may write to, `plugin_source` the folder of the plugin's
+    package; "" where there is none.
     """
 
     platform: str
@@ -64,15 +65,20 @@ class Situation(Record):
     eager: bool
     checkpoint: str = ""
     scratch: str = ""
+    plugin_source: str = ""
 
 
 class Switch(Record):
-    """What is added to a start of the server; `tp` replaces the size, `drop` leaves arguments of the target out."""
+    """What is added to a start of the server; `tp` replaces the size, `drop` leaves arguments of the target out.
+
+    `merged`: JSON arguments by name, each laid over the value that the target or the user gives.
+    """
 
     args: tuple[str, ...] = ()
     env: dict[str, str] = msgspec.field(default_factory=dict)
     tp: int | None = None
     drop: tuple[str, ...] = ()
+    merged: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 class Line(Record):

@@ -1,17 +1,17 @@
-"""FlashComm1 of vllm-ascend, for models with experts; the plugin dropped it, so everything hangs on the version.
+"""FlashComm1 of vllm-ascend, for models with experts; the plugin dropped it, so its source or version decides.
 
 The plugin says that it is on ("sequence parallelism", its other name there) only where it makes a layer of shared
-experts (0.23.0, and excerpts of earlier and later sources). For a model without shared experts its log says nothing
-either way, and the status stays inconclusive.
+experts, and only in 0.11.0rc1 to 0.23.0. For a model without shared experts its log says nothing either way, and from
+0.24.0rc1 on it has no line at all: the status stays inconclusive.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from seatrial.gates.features.base import Feature, Line, Model, Situation, Switch
-from seatrial.platforms.ascend.launch import FLASHCOMM, FLASHCOMM_GONE
-from seatrial.platforms.base import at_least
+from seatrial.platforms.ascend.flashcomm import KEY, VARIABLE, FlashComm, flashcomm
 
 ON = Line(
     pattern=r"Sequence parallelism is enabled, shared experts are replicated",
@@ -30,15 +30,27 @@ class FlashComm1(Feature):
             return f"platform {situation.platform}: it is vllm-ascend's"
         if not model.experts():
             return "config.json: no field counts more than one expert"
-        if at_least(situation.plugin_version, FLASHCOMM_GONE):
-            return f"vllm-ascend {situation.plugin_version} has dropped it for vLLM's sequence parallelism"
-        return ""
+        seen = of_plugin(situation)
+        return f"this vllm-ascend has none that {VARIABLE} switches ({seen.why})" if seen.own is False else ""
 
     def absence(self, model: Model) -> Literal["unsupported", "inconclusive"]:
         return "unsupported" if shared_experts(model) else "inconclusive"
 
     def switch(self, model: Model, situation: Situation) -> Switch:
-        return Switch(args=("--enable-expert-parallel",), env={FLASHCOMM: "1"}, tp=max(2, situation.tp))
+        seen = of_plugin(situation)
+        # The key goes before the variable where both are read; where nobody knows, both are set.
+        return Switch(
+            args=("--enable-expert-parallel",),
+            env={VARIABLE: "1"} if seen.key != "reads" else {},
+            tp=max(2, situation.tp),
+            merged={"additional-config": {KEY: True}} if seen.key in ("reads", "unknown") else {},
+        )
+
+
+def of_plugin(situation: Situation) -> FlashComm:
+    """What the plugin at hand does with the switch."""
+    source = Path(situation.plugin_source) if situation.plugin_source else None
+    return flashcomm(source, situation.plugin_version)
 
 
 def shared_experts(model: Model) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from seatrial.gates.client import Client
 from seatrial.gates.features.base import Asked, Feature, Model, Proof, Situation
 from seatrial.gates.plan import DECLARES, media_of
 from seatrial.gates.requests import CHAT, Medium, with_media
+
+# vLLM installs what decodes media only when asked to; without it the first request says so.
+MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
 class Media(Feature):
@@ -21,6 +26,9 @@ class Media(Feature):
     def ask(self, client: Client, situation: Situation) -> Asked:
         body = with_media(self.medium, client.model).body
         reply = client.post(CHAT, body)
+        lacking = MODULE.search(reply.trouble())
+        if lacking:
+            return Asked(against=f"the engine lacks the package {lacking[1]}: {reply.trouble()}")
         if reply.trouble():
             return Asked(against=reply.trouble())
         words = body["messages"][0]["content"][0]["text"]

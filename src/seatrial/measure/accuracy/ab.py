@@ -1,74 +1,41 @@
 """One variable at a time: the same greedy prompts under a base setting and under each variant, and which one breaks.
 
 In: a checkpoint and a target. Out: a `StepResult` with `MatrixFacts`. Every variant is a start of its own; one that
-does not start is `not run` with the gate's reason, never a disagreement.
+does not start is `not run` with the gate's reason, never a disagreement. Of one that breaks, milder settings of the
+same kind are tried from the mildest on, so that the smallest that breaks is named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
-from seatrial.core.errors import UsageError
+from seatrial.core.command import Command
 from seatrial.core.finding import Finding, Severity
-from seatrial.core.record import Record
-from seatrial.core.step import StepResult
+from seatrial.core.record import Record, replace
+from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
-from seatrial.gates.agree import ROUNDING, Agreement, Greedy, compare, greedy
-from seatrial.measure.accuracy.serving import during
+from seatrial.gates.agree import ANSWER, ROUNDING, Agreement, Greedy, compare, greedy
+from seatrial.gates.client import Client
+from seatrial.measure.accuracy.ab_variants import LENGTHS, State, Variant, chosen_variants
+from seatrial.measure.accuracy.serving import Address, during
 from seatrial.targets import Target
 
-
-class Variant(Record):
-    """`args` are added, `drop` left out of the target's; `at_once` requests in flight; `twice`: the second asking
-    counts (what a prefix cache answers). `cause` is the root-cause class that a disagreement points to.
-    """
-
-    name: str
-    says: str
-    cause: str
-    args: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
-    tp: int | None = None
-    at_once: int = 1
-    twice: bool = False
-
-
-VARIANTS = (
-    Variant(name="batch", says="8 requests at once instead of one", cause="kernel", at_once=8),
-    Variant(name="graph", says="graph mode instead of eager", cause="graph", drop=("enforce-eager",)),
-    Variant(
-        name="chunked",
-        says="prompts in chunks of 32 tokens",
-        cause="KV cache",
-        args=("--enable-chunked-prefill", "--max-num-batched-tokens", "32"),
-    ),
-    Variant(
-        name="prefix-cache",
-        says="the second asking, answered from the prefix cache",
-        cause="KV cache",
-        args=("--enable-prefix-caching",),
-        twice=True,
-    ),
-    Variant(name="tp2", says="two tensor-parallel ranks instead of one", cause="distributed", tp=2),
-    Variant(name="kv-fp8", says="a KV cache of 8-bit floats", cause="KV cache", args=("--kv-cache-dtype", "fp8")),
-    Variant(
-        name="mtp",
-        says="speculative decoding by the checkpoint's own draft layers",
-        cause="sampling",
-        args=("--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}'),
-    ),
-)
+BASE = "base"
 
 
 class Cell(Record):
-    """`state`: agrees, rounding (near-ties only), breaks, not-run (with the reason)."""
+    """`state`: agrees, rounding (near-ties only), differs (as a lossy setting may), breaks, not-run (with the reason).
+
+    `smallest`: of a variant that breaks, the mildest setting of its kind that does too (itself, if none of `milder`).
+    """
 
     variant: Variant
-    state: Literal["agrees", "rounding", "breaks", "not-run"]
+    state: State
     reason: str
     agreement: Agreement | None
+    smallest: str = ""
+    milder: tuple[Cell, ...] = ()
 
 
 class MatrixFacts(Record):
@@ -84,19 +51,33 @@ def matrix(
     scratch: Path,
     only: Sequence[str] = (),
     max_model_len: int | None = None,
+    args: Sequence[str] = (),
+    seen: Callable[[Cell], None] = lambda cell: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """The base run (one request at a time, prefix cache off) against each variant."""
-    names = [v.name for v in VARIANTS]
-    for name in only:
-        if name not in names:
-            raise UsageError(f"there is no variant {name!r}", mend=f"Known: {', '.join(names)}.")
-    chosen = [v for v in VARIANTS if not only or v.name in only]
+    """The base run (one request at a time, no prefix cache) against each variant; `seen` gets each cell as it comes.
+
+    `args`: further arguments for every server, the base's too.
+    """
+    chosen = chosen_variants(only)
+    in_base: dict[str, float | None] = {}
+    kept: list[Attachment] = []
+    commands: list[Command] = []
 
     def answers(variant: Variant) -> tuple[list[Greedy], str]:
-        def ask(client: object, _: object) -> list[Greedy]:
-            first = greedy(client, at_once=variant.at_once)  # type: ignore[arg-type]
-            return greedy(client, at_once=variant.at_once) if variant.twice else first  # type: ignore[arg-type]
+        def ask(client: Client, _: Address) -> tuple[list[Greedy], str]:
+            lengths = _lengths(client)
+            # The base counts for all of them, so that a variant can be held against it.
+            counters = {variant.counter} if variant.counter else {v.counter for v in chosen}
+            before = {c: client.number(c) or 0.0 for c in counters if c}
+            found = greedy(client, at_once=variant.at_once, lengths=lengths)
+            if variant.twice:
+                found = greedy(client, at_once=variant.at_once, lengths=lengths)
+            rose = {c: None if (n := client.number(c)) is None else n - before[c] for c in before}
+            if variant.name == BASE:
+                in_base.update(rose)
+                return found, ""
+            return found, _idle(variant, rose.get(variant.counter), in_base.get(variant.counter))
 
         extra = () if variant.name == "prefix-cache" else ("--no-enable-prefix-caching",)
         started = during(
@@ -107,23 +88,66 @@ def matrix(
             scratch=scratch / variant.name,
             tp=variant.tp,
             max_model_len=max_model_len,
-            extra_args=(*extra, *variant.args),
+            extra_args=(*args, *extra, *variant.args),
             drop=variant.drop,
             say=lambda text: say(f"{variant.name}: {text}"),
         )
-        return (started[0], "") if started else ([], started.gate.outcome.reason or "the server was not asked")
+        logs = [a for a in started.gate.attachments if a.name == "server.log"]
+        kept.extend(replace(a, name=f"server-{variant.name}.log") for a in logs)
+        commands.extend(started.gate.commands)
+        if not started:
+            return [], started.gate.outcome.reason or "the server was not asked"
+        found, why = started[0]
+        return ([], why) if why else (found, "")
 
-    base, why = answers(Variant(name="base", says="the target's setting, one request at a time", cause=""))
-    if not base:
-        facts = MatrixFacts(checkpoint=str(checkpoint), cells=())
-        return StepResult(
-            step="ab", outcome=inconclusive(f"the base run does not serve: {why}"), summary=why, facts=facts
-        )
-    cells = []
-    for variant in chosen:
-        mine, why = answers(variant)
-        cells.append(judge(variant, base, mine, why))
-    return conclude(MatrixFacts(checkpoint=str(checkpoint), cells=tuple(cells)))
+    base, why = answers(Variant(name=BASE, says="the target's setting, one request at a time", cause=""))
+    cells: list[Cell] = []
+    for variant in chosen if base else ():
+        cell = judge(variant, base, *answers(variant))
+        if cell.state == "breaks":
+            cell = _narrowed(cell, lambda milder: judge(milder, base, *answers(milder)))
+        cells.append(cell)
+        seen(cell)
+    facts = MatrixFacts(checkpoint=str(checkpoint), cells=tuple(cells))
+    if base:
+        result = conclude(facts)
+    else:
+        outcome = inconclusive(f"the base run does not serve: {why}")
+        result = StepResult(step="ab", outcome=outcome, summary=why, facts=facts)
+    return replace(result, attachments=tuple(kept), commands=tuple(commands))
+
+
+def _lengths(client: Client) -> tuple[int, ...]:
+    """LENGTHS, cut to what the server takes."""
+    document = client.get("/v1/models").json()
+    models = document.get("data") if isinstance(document, dict) else None
+    most = (
+        models[0].get("max_model_len") if isinstance(models, list) and models and isinstance(models[0], dict) else None
+    )
+    room = most - ANSWER - 1 if isinstance(most, int) else max(LENGTHS)
+    return tuple(max(1, min(n, room)) for n in LENGTHS)
+
+
+def _idle(variant: Variant, rose: float | None, in_base: float | None) -> str:
+    """Why the setting did nothing, as the server's own counter says; empty if it worked or has no counter."""
+    if not variant.counter:
+        return ""
+    if rose is None or (variant.above_base and in_base is None):
+        return f"the server does not count {variant.counter}: whether the setting worked is unknown"
+    if variant.above_base and rose <= (in_base or 0.0):
+        return f"{variant.counter} rose by {rose:g}, in the base run by {in_base:g}: the setting did nothing"
+    return "" if rose > 0 else f"{variant.counter} did not rise: the setting did nothing"
+
+
+def _narrowed(cell: Cell, look: Callable[[Variant], Cell]) -> Cell:
+    """The cell with the mildest setting of its kind that breaks too; the first that does ends the search."""
+    milder: list[Cell] = []
+    for variant in cell.variant.milder:
+        milder.append(look(variant))
+        if milder[-1].state == "breaks":
+            break
+    broken = [c.variant.name for c in milder if c.state == "breaks"]
+    return replace(cell, smallest=broken[0] if broken else cell.variant.name, milder=tuple(milder))
 
 
 def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) -> Cell:
@@ -134,6 +158,8 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
     if agreement.troubles:
         return Cell(variant=variant, state="not-run", reason="; ".join(agreement.troubles), agreement=agreement)
     wide = agreement.beyond_rounding()
+    if variant.lossy and (wide or agreement.divergences):
+        return _lossy(variant, agreement)
     if wide:
         d = wide[0]
         apart = f"{d.margin:.3f} nats apart" if d.margin is not None else "not among the best five"
@@ -143,24 +169,47 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
     if agreement.worst_logprob is not None and agreement.worst_logprob > 5 * ROUNDING:
         reason = f"a log-probability differs by {agreement.worst_logprob:.3f}"
         return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
-    state: Literal["agrees", "rounding"] = "rounding" if agreement.divergences else "agrees"
+    state: State = "rounding" if agreement.divergences else "agrees"
     return Cell(variant=variant, state=state, reason="", agreement=agreement)
+
+
+def _lossy(variant: Variant, agreement: Agreement) -> Cell:
+    """A setting that rounds by design differs; it breaks if its tokens are mostly not even among the base's best."""
+    foreign = [d for d in agreement.divergences if d.margin is None]
+    parted = f"{len(agreement.divergences)} of {agreement.prompts} prompts part"
+    if 2 * len(foreign) > agreement.prompts:
+        reason = f"{parted}, {len(foreign)} at a token that is not among the base's best five"
+        return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
+    most = max((d.margin for d in agreement.divergences if d.margin is not None), default=0.0)
+    reason = f"{parted}, up to {most:.3f} nats apart, as a setting that rounds may; scores of a data set decide"
+    return Cell(variant=variant, state="differs", reason=reason, agreement=agreement)
 
 
 def conclude(facts: MatrixFacts) -> StepResult:
     """A401 for each variant that breaks: alone it is the smallest setting that does."""
     broken = [c for c in facts.cells if c.state == "breaks"]
     missing = [c for c in facts.cells if c.state == "not-run"]
+    differing = [c for c in facts.cells if c.state == "differs"]
     ran = len(facts.cells) - len(missing)
     found = tuple(
         Finding(
             code="A401",
             severity=Severity.ERROR,
             place=c.variant.name,
-            message=f"{c.variant.says}: {c.reason} (class: {c.variant.cause})",
+            message=f"{c.variant.says}: {c.reason} (class: {c.variant.cause}){_smallest(c)}",
             next_step="This one switch alone breaks it: leave it off, and compare the layers with `accuracy locate`.",
         )
         for c in broken
+    )
+    found += tuple(
+        Finding(
+            code="A402",
+            severity=Severity.WARNING,
+            place=c.variant.name,
+            message=f"{c.variant.says}: {c.reason}",
+            next_step="Run the same data set with and without it, and compare: seatrial accuracy compare A B.",
+        )
+        for c in differing
     )
     summary = f"{ran} variants ran, {len(broken)} break, {len(missing)} could not run"
     if broken:
@@ -169,6 +218,16 @@ def conclude(facts: MatrixFacts) -> StepResult:
         outcome = inconclusive("no variant ran: " + "; ".join(f"{c.variant.name}: {c.reason}" for c in missing)[:400])
     elif missing:
         outcome = inconclusive("not run: " + "; ".join(f"{c.variant.name}: {c.reason}" for c in missing)[:400])
+    elif differing:
+        outcome = inconclusive("; ".join(f"{c.variant.name}: {c.reason}" for c in differing)[:400])
     else:
         outcome = passed()
     return StepResult(step="ab", outcome=outcome, summary=summary, facts=facts, findings=found)
+
+
+def _smallest(cell: Cell) -> str:
+    """The words for the mildest setting that breaks; empty where only one was tried."""
+    if not cell.milder:
+        return ""
+    tried = ", ".join(f"{c.variant.name} {c.state}" for c in cell.milder)
+    return f"; the smallest that breaks is {cell.smallest} (tried: {tried})"

@@ -145,6 +145,11 @@ def _served(client: Client, asked: Asked, max_tokens: int) -> Answered:
         reply = client.post(CHAT, body)
     else:
         reply = client.post(COMPLETIONS, body | {"prompt": asked.text, "logprobs": TOP})
+    if reply.how != "answered" or reply.status == 404:
+        raise EngineError(
+            f"the server did not answer: {reply.trouble()}",
+            mend="Is it up? Check --url, and --model (the name that /v1/models lists).",
+        )
     if reply.trouble():
         raise EngineError(
             f"the server refused a prompt with log-probabilities: {reply.trouble()}",

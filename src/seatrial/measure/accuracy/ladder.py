@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from seatrial.core.record import Record
 from seatrial.gates.client import Client
 from seatrial.gates.first_error import first_error
@@ -36,7 +38,7 @@ BIRTH = "process_start_time_seconds"
 
 
 class Setting(Record):
-    """What every rung needs to know. `chat`: the checkpoint has a chat template."""
+    """What every rung needs to know. `chat`: the checkpoint has a chat template. `run_id`: of the run it belongs to."""
 
     api_url: str
     model: str
@@ -47,6 +49,7 @@ class Setting(Record):
     top_k: int | None = None
     seed: int | None = None
     repeats: int = 1
+    run_id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
 def service(client: Client, setting: Setting, folder: Path, log: Path | None) -> Score:
@@ -102,7 +105,7 @@ def questions(
     say: Callable[[str], None] = lambda text: None,
 ) -> Score:
     """L3 to L5 on the user's own questions, every one `repeats` times."""
-    run_id = uuid.uuid4().hex[:12]
+    run_id = setting.run_id
     request = _request(setting)
     dataset = DatasetConfig(
         name=name,
@@ -250,7 +253,7 @@ def _smoke(level: Level, rows: Sequence[Prediction], setting: Setting, folder: P
     with RunWriter(folder, _request(setting), dataset) as writer:
         for row in rows:
             writer.add(row)
-        score = tally(uuid.uuid4().hex[:12], level, rows)
+        score = tally(setting.run_id, level, rows)
         writer.finish(score)
     return score
 

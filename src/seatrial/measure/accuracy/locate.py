@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seatrial.core.errors import EngineError
 from seatrial.core.finding import Finding, Severity
@@ -59,7 +59,10 @@ class ModuleRow(Record):
 
 
 class LocateFacts(Record):
-    """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round."""
+    """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round.
+
+    `cause`: the root-cause class of `first`, of the suspect that explains it best, else what its place points to.
+    """
 
     checkpoint: str
     prompt: str
@@ -71,6 +74,8 @@ class LocateFacts(Record):
     unmatched: tuple[str, ...]
     only_reference: tuple[str, ...]
     first: ModuleRow | None
+    cause: str = ""
+    cause_by: Literal["", "suspect", "place"] = ""
 
 
 def locate(
@@ -143,6 +148,8 @@ def against(
             mend=f"Transformers must know the architecture; its log is {reply.log}.",
         )
     rows = tuple(_row(row) for row in reply.answer["rows"])
+    first = next((r for r in rows if r.out and not r.excused), None)
+    suspects = first.suspects if first is not None else ()
     facts = LocateFacts(
         checkpoint=checkpoint,
         prompt=asked.text,
@@ -153,7 +160,9 @@ def against(
         rows=rows,
         unmatched=tuple(reply.answer["unmatched"]),
         only_reference=tuple(reply.answer["only_reference"]),
-        first=next((r for r in rows if r.out and not r.excused), None),
+        first=first,
+        cause=suspects[0].cause if suspects else (cause_of_place(first) if first is not None else ""),
+        cause_by="suspect" if suspects else ("place" if first is not None else ""),
     )
     return conclude(facts)
 
@@ -192,14 +201,32 @@ def conclude(facts: LocateFacts) -> StepResult:
         for s in first.suspects[:3]:
             says = f"{s.says} (class: {s.cause}; explains all but {100 * s.left:.1f} % of the error)"
             found.append(Finding(code="A202", severity=Severity.INFO, place=place, message=says))
+        by = "" if facts.cause_by == "suspect" else ", by its place: no suspect explains it"
         cause = f": {first.suspects[0].says}" if first.suspects else ""
-        outcome = failed(f"{first.key} is the first module that leaves the noise {step}{cause}")
+        kind = f" (class: {facts.cause}{by})"
+        outcome = failed(f"{first.key} is the first module that leaves the noise {step}{cause}{kind}")
     elif share < SHARE or not matched:
         outcome = inconclusive(f"only {matched} of {matched + len(facts.unmatched)} outputs have a counterpart")
     else:
         outcome = passed()
     summary = outcome.reason or f"all {matched} matched outputs are within the noise of {facts.serving_dtype}"
     return StepResult(step="locate", outcome=outcome, summary=summary, facts=facts, findings=tuple(found))
+
+
+def cause_of_place(first: ModuleRow) -> str:
+    """The root-cause class that a place points to, where no suspect explains the error.
+
+    What comes between modules has no weights: the rotation is about positions; the attention's core is about its
+    kernel, and about the KV cache if prefill was right. A module of its own has weights that were loaded.
+    """
+    if "#rope" in first.key:
+        return "position"
+    if "@in" in first.key or first.key.endswith(("attn", "mixer")):
+        core = first.key.endswith(("o_proj@in", "out_proj@in", "dense@in", "wo@in", "attn", "mixer"))
+        return "KV cache" if core and first.step else "kernel"
+    if first.key.endswith("act_fn") or first.bad:
+        return "kernel"
+    return "weight load"
 
 
 def _next(first: ModuleRow) -> str:

@@ -8,16 +8,15 @@ last lines are in the message). Refuses (FileFormatError): an output that is not
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
+from seatrial.measure import tool_process
 from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig, Level, Prediction, RequestConfig, Score
 from seatrial.measure.accuracy.run import RunWriter, tally
 
@@ -120,44 +119,10 @@ def evalscope_command(
 def run_tool(
     argv: Sequence[str], *, log: Path, cwd: Path, timeout_s: float, say: Callable[[str], None] = lambda text: None
 ) -> None:
-    """Run it to its end; raises EngineError with its last lines otherwise. Its group is killed on a time-out."""
+    """Run it to its end with the hub switched off; raises EngineError with its last lines otherwise."""
     say(f"running {Path(argv[2]).name if len(argv) > 2 else argv[0]}")
-    try:
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                cwd=cwd,
-                env={**os.environ, **OFFLINE},
-                start_new_session=True,
-            )
-    except OSError as exc:
-        raise EngineError(
-            f"the tool's interpreter {argv[0]} cannot be started: {exc.strerror or exc}",
-            mend="Give --tool-python of an environment with the tool (python -m venv …; pip install 'lm_eval[api]').",
-        ) from exc
-    try:
-        code = process.wait(timeout_s)
-    except subprocess.TimeoutExpired as exc:
-        raise EngineError(f"the tool did not end within {timeout_s:.0f} s", mend=f"See {log}.") from exc
-    finally:
-        if process.poll() is None:
-            _kill(process)
-    if code:
-        lines = [t for t in log.read_text(errors="replace").splitlines() if t.strip()]
-        last = lines[-1][:300] if lines else ""
-        raise EngineError(f"the tool ended with exit code {code}: {last}", mend=f"See {log}.")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    import contextlib
-    import signal
-
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    mend = "Give --tool-python of an environment with the tool (python -m venv …; pip install 'lm_eval[api]')."
+    tool_process.run_tool("the tool", argv, env=OFFLINE, cwd=cwd, log=log, timeout_s=timeout_s, mend=mend)
 
 
 def keep(
@@ -169,9 +134,10 @@ def keep(
     limit: int | None,
     source: str,
     partial: str = "",
+    run_id: str = "",
 ) -> Score:
     """The five files from what a reader found. Predictions without an answer make the result partial."""
-    run_id = uuid.uuid4().hex[:12]
+    run_id = run_id or uuid.uuid4().hex[:12]
     lost = [p for p in found.predictions if p.status == "no-answer"]
     if lost:
         reason = f"{len(lost)} of {len(found.predictions)} questions have no answer (first: {lost[0].id})"

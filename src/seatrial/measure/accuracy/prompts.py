@@ -48,3 +48,8 @@ def chosen(count: int, seed: int = 0) -> tuple[str, ...]:
             again = number // 2 // len(short)
             made.append(text if not again else f"{again}. {text}")
     return tuple(made)
+
+
+def watched(seed: int = 0) -> str:
+    """The prompt of `locate`: two sentences, so that its 20 odd tokens are kept whole and reach most experts."""
+    return " ".join(random.Random(seed).sample(SENTENCES, 2))  # noqa: S311 - repeatable, nothing secret

@@ -1,7 +1,10 @@
-"""What AISBench leaves (its layout is OpenCompass's): `results/MODEL/DATASET.json` and
-`predictions/MODEL/DATASET.json`.
+"""What AISBench leaves: `results/MODEL/DATASET.json` with the figures, and beside them every answer.
 
-In: the folder of one run (`outputs/default/TIME`). Out: a `ToolOutput`. Its accuracies are percentages; here they
+In: the folder of one run (`outputs/default/TIME`). Out: a `ToolOutput`. Since its rewrite of December 2025 (read in its
+source) answers are lines of `predictions/MODEL/DATASET.jsonl`, requests that failed lines of
+`DATASET_failed.jsonl`; before, as in OpenCompass, one object in `DATASET.json`. Which are right is kept only with
+`--dump-eval-details`; without it nobody can look behind the figure, and the result is partial. AISBench counts a failed
+request as a wrong answer: here it has no answer, and makes the result partial. Its figures are percentages; here they
 become fractions. A data set paired with the wrong model API gives zeros without an error (AISBench issue 125): a score
 of 0 with only empty answers is reported as no answer, never as 0. Refuses (FileFormatError): no `results` folder.
 """
@@ -13,8 +16,11 @@ from typing import Any
 
 from seatrial.core.errors import FileFormatError
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
-from seatrial.measure.accuracy.read_lm_eval import load, number
+from seatrial.measure.accuracy.read_lm_eval import lines, load, number
 from seatrial.measure.accuracy.records import Prediction, Status
+
+# Numbers beside the figures that are no percentage of right answers.
+NO_SCORES = ("extract_rate", "correct_bpb", "incorrect_bpb")
 
 
 def read_aisbench(folder: Path) -> ToolOutput:
@@ -27,18 +33,26 @@ def read_aisbench(folder: Path) -> ToolOutput:
     missing: list[str] = []
     for file in files:
         document = load(file)
-        asked = folder / "predictions" / file.parent.name / file.name
-        answers = load(asked) if asked.is_file() else {}
-        rows = _rows(file.stem, document.get("details"), answers)
+        answers = _answers(folder / "predictions" / file.parent.name, file.stem)
+        details = document.get("details")
+        judged = {k: v for k, v in details.items() if isinstance(v, dict)} if isinstance(details, dict) else {}
+        unjudged = [
+            k for k in {**answers, **judged} if _text(k, judged, answers).strip() and "correct" not in judged.get(k, {})
+        ]
+        rows = [_row(file.stem, k, judged, answers) for k in _ordered({**answers, **judged}) if k not in unjudged]
         predictions += rows
-        if not rows:
+        if not rows and not unjudged:
             missing.append(f"{file.stem}: no answer is kept beside the figures")
             continue
-        if all(r.status == "no-answer" for r in rows):
+        if unjudged:
+            why = "which of them are right is not (run AISBench with --dump-eval-details)"
+            missing.append(f"{file.stem}: {len(unjudged)} answers are kept, {why}")
+        elif all(r.status == "no-answer" for r in rows):
             continue
         for metric, value in document.items():
-            if number(value):
-                figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=len(rows)))
+            if number(value) and metric not in NO_SCORES:
+                count = len(rows) + len(unjudged)
+                figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=count))
     return ToolOutput(
         tool="aisbench",
         version="unknown",
@@ -49,33 +63,64 @@ def read_aisbench(folder: Path) -> ToolOutput:
     )
 
 
-def _rows(dataset: str, details: Any, answers: dict[str, Any]) -> list[Prediction]:
-    judged = details if isinstance(details, dict) else {}
-    rows = []
-    for key in sorted({*judged, *answers} - {"type"}, key=lambda k: (len(k), k)):
-        one = judged.get(key) if isinstance(judged.get(key), dict) else {}
-        raw = answers.get(key) if isinstance(answers.get(key), dict) else {}
-        one, raw = one or {}, raw or {}
-        text = str(raw.get("prediction", one.get("origin_prediction", "")) or "")
-        taken = str(one.get("predictions", one.get("pred", "")) or "")
-        status: Status = "correct" if _right(one.get("correct")) else "wrong"
-        if not text.strip():
-            status = "no-answer"
-        elif status == "wrong" and not taken.strip():
-            status = "not-extracted"
-        rows.append(
-            Prediction(
-                id=f"{dataset}/{key}",
-                prompt=str(raw.get("origin_prompt", one.get("prompt", ""))),
-                expected=str(raw.get("gold", one.get("references", ""))),
-                text=text,
-                extracted=taken if status in ("correct", "wrong") else None,
-                status=status,
-                subset=dataset,
-                trouble="the answer is empty" if status == "no-answer" else "",
-            )
-        )
-    return rows
+def _answers(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
+    """Answers by the key that `details` has for them: their place in the order of ids, failed requests among them."""
+    file = folder / f"{dataset}.jsonl"
+    if not file.is_file():
+        older = folder / f"{dataset}.json"
+        found = load(older) if older.is_file() else {}
+        return {k: v for k, v in found.items() if isinstance(v, dict)}
+    rows = lines(file)
+    known = {str(r.get("id")) for r in rows}
+    failed = folder / f"{dataset}_failed.jsonl"
+    lost: dict[str, dict[str, Any]] = {}
+    for row in lines(failed) if failed.is_file() else []:
+        if str(row.get("id")) not in known:
+            # A question that failed twice is one question.
+            lost[str(row.get("id"))] = {**row, "origin_prompt": row.get("input"), "prediction": ""}
+    ordered = sorted([*rows, *lost.values()], key=lambda r: r["id"] if isinstance(r.get("id"), int) else 0)
+    return {str(place): row for place, row in enumerate(ordered)}
+
+
+def _ordered(keys: dict[str, Any]) -> list[str]:
+    return sorted(keys, key=lambda k: (len(k), k))
+
+
+def _text(key: str, judged: dict[str, Any], answers: dict[str, Any]) -> str:
+    """The answer; for questions judged by perplexity, which have no text, the choice."""
+    one, raw = judged.get(key, {}), answers.get(key, {})
+    said = raw.get("prediction", one.get("origin_prediction", ""))
+    return str((one.get("predictions") if isinstance(said, dict) else said) or "")
+
+
+def _row(dataset: str, key: str, judged: dict[str, Any], answers: dict[str, Any]) -> Prediction:
+    one, raw = judged.get(key, {}), answers.get(key, {})
+    text = _text(key, judged, answers)
+    taken = str(one.get("predictions", one.get("pred", "")) or "")
+    status: Status = "correct" if _right(one.get("correct")) else "wrong"
+    trouble = ""
+    if not text.strip():
+        status, trouble = "no-answer", str(raw.get("error_info") or "the answer is empty")[:300]
+    elif status == "wrong" and not taken.strip():
+        status = "not-extracted"
+    return Prediction(
+        id=f"{dataset}/{raw.get('id', key)}",
+        prompt=_words(raw.get("origin_prompt", one.get("prompt", ""))),
+        expected=str(raw.get("gold", one.get("references", ""))),
+        text=text,
+        extracted=taken if status in ("correct", "wrong") else None,
+        status=status,
+        subset=dataset,
+        trouble=trouble,
+    )
+
+
+def _words(prompt: Any) -> str:
+    """The question as text; messages are `{"role", "prompt"}` one behind the other."""
+    if not isinstance(prompt, list):
+        return str(prompt if prompt is not None else "")
+    parts = [m.get("prompt", m.get("content", "")) if isinstance(m, dict) else m for m in prompt]
+    return "\n".join(str(p) for p in parts)
 
 
 def _right(value: Any) -> bool:

@@ -7,7 +7,7 @@ Refuses (FileFormatError): a missing file, a line that is no prediction, files t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -115,13 +115,18 @@ def read_run(folder: Path) -> AccuracyRun:
         raise FileFormatError(
             f"{folder} has no score.json: the run did not come to its end", mend="Run it again into a new folder."
         )
-    request = from_json(RequestConfig, _bytes(folder / "request_config.json"), where="request_config.json")
-    dataset = from_json(DatasetConfig, _bytes(folder / "dataset_config.json"), where="dataset_config.json")
-    score = from_json(Score, _bytes(folder / "score.json"), where="score.json")
-    predictions = read_predictions(folder / "raw_predictions.jsonl")
+    return read_files({name: folder / name for name in FILES}, where=str(folder))
+
+
+def read_files(files: Mapping[str, Path], *, where: str) -> AccuracyRun:
+    """The five files, wherever each lies (`files`: name to path), checked against each other."""
+    request = from_json(RequestConfig, _bytes(files["request_config.json"]), where="request_config.json")
+    dataset = from_json(DatasetConfig, _bytes(files["dataset_config.json"]), where="dataset_config.json")
+    score = from_json(Score, _bytes(files["score.json"]), where="score.json")
+    predictions = read_predictions(files["raw_predictions.jsonl"])
     if len(predictions) != score.num_total:
         raise FileFormatError(
-            f"{folder}: score.json counts {score.num_total} predictions, raw_predictions.jsonl holds {len(predictions)}"
+            f"{where}: score.json counts {score.num_total} predictions, raw_predictions.jsonl holds {len(predictions)}"
         )
     return AccuracyRun(request=request, dataset=dataset, predictions=predictions, score=score)
 
@@ -129,8 +134,9 @@ def read_run(folder: Path) -> AccuracyRun:
 def read_predictions(file: Path) -> tuple[Prediction, ...]:
     """One prediction a line; the message names the line that is none."""
     lines = _bytes(file).splitlines()
+    where = "raw_predictions.jsonl"  # an artifact's own name is a hash
     return tuple(
-        from_json(Prediction, line, where=f"{file.name} line {number}") for number, line in enumerate(lines, 1) if line
+        from_json(Prediction, line, where=f"{where} line {number}") for number, line in enumerate(lines, 1) if line
     )
 
 

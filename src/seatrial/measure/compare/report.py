@@ -16,7 +16,7 @@ from seatrial.core.record import Record
 from seatrial.measure.compare.chart import line_chart
 from seatrial.measure.compare.statistics import ALPHA, Comparison
 from seatrial.measure.compare.verdict import FIGURES, BenchRun, Judged, figure
-from seatrial.measure.compare.words import Language, figure_word, word
+from seatrial.measure.compare.words import Language, figure_word, reason_of, word
 
 STATISTICS = ("avg", "p50", "p90", "p99")
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
@@ -42,7 +42,7 @@ def report(loaded: Loaded, language: Language) -> str:
     """The report of one load, Markdown."""
     judged = loaded.judged
     lines = [f"# {word('title', language)}: {judged.label_a} / {judged.label_b}", ""]
-    lines += [f"**{word('verdict', language)}: {word(judged.answer, language)}**. {judged.reason}", ""]
+    lines += [f"**{word('verdict', language)}: {word(judged.answer, language)}**. {reason_of(judged, language)}", ""]
     lines += _histories(loaded, language)
     lines += _setup(judged, language)
     if judged.doubts:
@@ -68,7 +68,7 @@ def master(loads: Sequence[Loaded], language: Language) -> dict[str, str]:
     lines += [f"| {word(axis, language)} | {word('verdict', language)} | {word('reason', language)} |", "|---|---|---|"]
     for loaded in ordered:
         judged = loaded.judged
-        lines.append(f"| {loaded.at():g} | {word(judged.answer, language)} | {judged.reason} |")
+        lines.append(f"| {loaded.at():g} | {word(judged.answer, language)} | {_bar(reason_of(judged, language))} |")
     lines.append("")
     files: dict[str, str] = {}
     comparable = [loaded for loaded in ordered if loaded.judged.figures]
@@ -114,7 +114,10 @@ def _setup(judged: Judged, language: Language) -> list[str]:
         lines += ["| " + " | ".join(head) + " |", "|---|---|---|---|---|"]
         for d in fair.differences:
             kind = word("forbidden" if d.kind == "forbidden" else "allowed", language)
-            lines.append(f"| {d.field} | {_cell(d.a, language)} | {_cell(d.b, language)} | {kind} | {d.why} |")
+            # What one side does without is not set there; what nobody could see is unknown.
+            missing = "not_set" if d.kind == "allowed" else "unknown"
+            a, b = (_cell(v, language, missing) for v in (d.a, d.b))
+            lines.append(f"| {d.field} | {a} | {b} | {kind} | {_bar(d.why)} |")
         lines.append("")
     return lines
 
@@ -197,9 +200,14 @@ def _trend(loads: Sequence[Loaded], name: str, axis: str, language: Language, fi
     ]
 
 
-def _cell(value: object, language: Language) -> str:
-    text = word("unknown", language) if value is None else str(value)
-    return (text if len(text) <= 48 else text[:45] + "…").replace("|", "\\|")
+def _cell(value: object, language: Language, missing: str = "unknown") -> str:
+    text = word(missing, language) if value is None else str(value)
+    return _bar(text if len(text) <= 48 else text[:45] + "…")
+
+
+def _bar(text: str) -> str:
+    """Text in a table's cell."""
+    return text.replace("|", "\\|")
 
 
 def _number(value: float | None, language: Language) -> str:

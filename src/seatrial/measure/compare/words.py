@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from seatrial.measure.compare.statistics import ALPHA
+from seatrial.measure.compare.verdict import Judged
+
 Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 WORDS: dict[str, dict[Language, str]] = {
     "title": {"en": "Benchmark report", "zh": "性能对比报告"},
     "verdict": {"en": "Verdict", "zh": "结论"},
@@ -31,6 +35,10 @@ WORDS: dict[str, dict[Language, str]] = {
     "trend": {"en": "Trend", "zh": "趋势"},
     "history": {"en": "historical baseline, not measured here", "zh": "历史基线，非本次实测"},
     "source": {"en": "source", "zh": "来源"},
+    "not_set": {"en": "not set", "zh": "未设置"},
+    "load": {"en": "Load", "zh": "负载"},
+    "better": {"en": "better", "zh": "变好"},
+    "worse": {"en": "worse", "zh": "变差"},
     "unknown": {"en": "unknown", "zh": "未知"},
     "doubts": {"en": "Why no percentage may be quoted", "zh": "不得引用百分比的原因"},
     "evidence": {"en": "Evidence", "zh": "证据"},
@@ -58,6 +66,21 @@ WORDS: dict[str, dict[Language, str]] = {
 def word(name: str, language: Language) -> str:
     """The word in that language."""
     return WORDS[name][language]
+
+
+def reason_of(judged: Judged, language: Language) -> str:
+    """Why it was judged so. In Chinese where the figures say it; what a run or a tool told stays in its own words."""
+    found = judged.figures.get(judged.judged_by)
+    if language == "en" or found is None or found.p is None:
+        return judged.reason
+    seen = f"{figure_word(judged.judged_by, language)} {found.change:+.1%} (p = {found.p:.3f})"
+    if judged.answer in ("pass", "fail") and found.p < ALPHA:
+        return f"{word('better' if judged.answer == 'pass' else 'worse', language)}：{seen}"
+    if judged.judged_by in judged.tied:
+        return f"{word('tie', language)}：{seen}"
+    if judged.answer == "inconclusive" and found.p >= ALPHA and found.detectable is not None:
+        return f"{word('noise', language)}：{seen}；{word('detectable', language)} {found.detectable:.1%}"
+    return judged.reason
 
 
 def figure_word(name: str, language: Language) -> str:

@@ -35,10 +35,14 @@ CLOCK_STEP_S, CLOCK_SLEW = 0.05, 1e-3
 
 
 class Service(Record):
-    """Where to send: `url` of the server (http or https, no path), and the model's name there."""
+    """Where to send: `url` of the server (http or https, no path), and the model's name there.
+
+    `ca`: a file of certificates that alone are trusted behind https; without one the system's are.
+    """
 
     url: str
     model: str
+    ca: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -84,6 +88,18 @@ def address(url: str) -> Address:
     return Address(host=parts.hostname, port=port or (443 if is_tls else 80), is_tls=is_tls, prefix=prefix)
 
 
+def trusted(where: Address, ca: str) -> ssl.SSLContext | None:
+    """What a server behind https is trusted by; None for plain http. Raises UsageError for a file that is none."""
+    if not where.is_tls:
+        if ca:
+            raise UsageError("--ca is for a service behind https", mend="Leave it out, or give an https URL.")
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as exc:
+        raise UsageError(f"{ca} holds no certificate: {exc.strerror or exc}", mend="Give a PEM file to --ca.") from exc
+
+
 def drive(
     service: Service,
     plan: Plan,
@@ -120,7 +136,7 @@ class _Generator:
             f"POST {self.where.prefix}{plan.path} HTTP/1.1\r\nHost: {self.where.host}:{self.where.port}\r\n"
             f"Content-Type: application/json\r\nAccept: text/event-stream, application/json\r\n{extra}Content-Length: "
         ).encode()
-        self.tls = ssl.create_default_context() if self.where.is_tls else None
+        self.tls = trusted(self.where, service.ca)
         self.sink_file = sink
         self.sink: Sink | None = None
         self.idle: deque[Connection] = deque()

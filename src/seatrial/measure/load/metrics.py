@@ -1,15 +1,17 @@
 """The one vocabulary of performance figures, whatever tool they come from: `metrics.json`.
 
 Formulas are those of `vllm bench serve`: TTFT from the request's time to its first piece of text; TPOT = (end of the
-last piece - first) / (output tokens - 1); ITL the gaps between pieces; percentiles interpolate linearly. Throughput is
-over the time from the first due request to the last answer. A figure that is not known is absent, and `unknown` says
-why; it is never 0.
+last piece - first) / (output tokens - 1); ITL the gaps between pieces; percentiles interpolate linearly. Pieces that
+were read at one moment are one piece: there is no gap between them, and an answer that came in one piece shows no time
+between tokens (where most came so, TPOT and ITL are unknown). Throughput is over the time from the first due request to
+the last answer. A figure that is not known is absent, and `unknown` says why; it is never 0.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -132,13 +134,21 @@ def measure(
     ttft = tpot = itl = None
     if stream:
         ttft = spread_ms([r.first_s - r.intended_s for r in good if r.first_s is not None])
-        itl = spread_ms([b - a for r in good for a, b in zip(r.chunks_s, r.chunks_s[1:], strict=False)])
-        tpot = spread_ms(_tpots(good)) if counted else None
+        several = [r for r in good if r.asked_tokens > 1]
+        parted = [r for r in several if len(set(r.chunks_s)) > 1]
+        if len(parted) * 2 >= len(several):
+            itl = spread_ms([b - a for r in parted for a, b in pairwise(sorted(set(r.chunks_s)))])
+            tpot = spread_ms(_tpots(parted)) if counted else None
         notes += _about_pieces(good, output)
+        if len(parted) < len(several):
+            notes.append(
+                f"{len(several) - len(parted)} of {len(several)} answers came all at one moment: no TPOT of them"
+            )
+        why = "too few answers came in more than one piece" if several else "no answer had more than one token"
         if good and tpot is None and "tpot_ms" not in unknown:
-            unknown["tpot_ms"] = "no answer had more than one token and more than one piece"
+            unknown["tpot_ms"] = why
         if good and itl is None:
-            unknown["itl_ms"] = "no answer came in more than one piece"
+            unknown["itl_ms"] = why
     elif good:
         unknown.update(dict.fromkeys(("ttft_ms", "tpot_ms", "itl_ms"), "the answers were not streamed"))
     valid = span > 0 and bool(good)
@@ -173,16 +183,16 @@ def measure(
 
 
 def _tpots(good: list[RequestRecord]) -> list[float]:
-    """Seconds per token after the first. An answer in one piece shows no time between tokens."""
+    """Seconds per token after the first."""
     found = []
     for r in good:
-        if r.first_s is not None and r.output_tokens is not None and r.output_tokens > 1 and len(r.chunks_s) > 1:
+        if r.first_s is not None and r.output_tokens is not None and r.output_tokens > 1:
             found.append((r.chunks_s[-1] - r.first_s) / (r.output_tokens - 1))
     return found
 
 
 def _about_pieces(good: list[RequestRecord], output: int | None) -> list[str]:
-    pieces = sum(len(r.chunks_s) for r in good)
+    pieces = sum(len(set(r.chunks_s)) for r in good)
     if output and pieces and abs(output - pieces) > 0.01 * output:
         return [f"{output / pieces:.2f} tokens a piece: ITL is between pieces, TPOT between tokens"]
     return []

@@ -8,30 +8,33 @@ Command lines are those of vllm 0.32, evalscope 1.14.1, guidellm 0.8.1 and aiper
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, replace
+from seatrial.measure.load.generator import address
 from seatrial.measure.load.metrics import Metrics
 from seatrial.measure.load.readers import read_results
 from seatrial.measure.load.workload import Workload
+from seatrial.measure.tool_process import run_tool
 
 TOOLS = ("evalscope", "vllm", "guidellm", "aiperf")
+RAW, LARGEST_RAW, MOST_RAW = {".json", ".jsonl", ".csv"}, 64 << 20, 20
 
 
 class Outside(Record):
-    """What came of it: the figures of the file the tool wrote, its command and log."""
+    """What came of it: the figures of the file the tool wrote, its command and log.
+
+    `output` is the file that was read, `others` the documents beside it that the tool wrote too.
+    """
 
     metrics: Metrics
     command: Command
     output: str
     log: str
+    others: tuple[str, ...] = ()
 
 
 def outside_command(
@@ -48,7 +51,9 @@ def outside_command(
     if tool not in maker:
         raise UsageError(f"unknown tool {tool!r}", mend=f"Known: builtin, {', '.join(TOOLS)}.")
     argv = maker[tool](python, workload, url, model, tokenizer, out)
-    env = {"DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1,localhost"}
+    # Requests go straight to the service, whatever proxies the environment names; tools read either spelling.
+    direct = f"127.0.0.1,localhost,{address(url).host}"
+    env = {"DO_NOT_TRACK": "1", "NO_PROXY": direct, "no_proxy": direct}
     if tool != "aiperf":
         # aiperf 0.13 takes a tokenizer's folder for a repository's name when it is told to stay offline.
         env["HF_HUB_OFFLINE"] = "1"
@@ -58,29 +63,7 @@ def outside_command(
 def run_outside(tool: str, command: Command, workload: Workload, out: Path, log: Path, *, timeout_s: float) -> Outside:
     """Run it in a process group of its own; on a signal or time-out the whole group is ended."""
     out.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
-        try:
-            process = subprocess.Popen(
-                command.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                env={**os.environ, **command.env},
-                cwd=out,
-                start_new_session=True,
-            )
-        except OSError as exc:
-            raise EngineError(
-                f"{command.argv[0]} cannot be started: {exc.strerror}", mend="Check --tool-python."
-            ) from exc
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired as exc:
-            raise EngineError(f"{tool} did not end within {timeout_s:.0f} s", mend=f"Its log: {log}.") from exc
-        finally:
-            _end(process)
-    if code != 0:
-        raise EngineError(f"{tool} ended with exit code {code}: {_tail(log)}", mend=f"Its log: {log}.")
+    run_tool(tool, command.argv, env=command.env, cwd=out, log=log, timeout_s=timeout_s)
     found = read_results(out, tool)
     if len(found) != 1:
         raise EngineError(f"{tool} wrote {len(found)} results where one was expected", mend=f"Look in {out}.")
@@ -89,7 +72,23 @@ def run_outside(tool: str, command: Command, workload: Workload, out: Path, log:
         # The file does not say it, the command does.
         doubts = tuple(d for d in metrics.doubts if "warmed up is unknown" not in d)
         metrics = replace(metrics, warmup=workload.load.warmup, doubts=doubts)
-    return Outside(metrics=metrics, command=command, output=found[0].file, log=str(log))
+    asked = workload.load.requests
+    if metrics.total is not None and metrics.total != asked:
+        why = f"{tool} accounts for {metrics.total} requests where {asked} were asked for"
+        metrics = replace(metrics, doubts=(*metrics.doubts, why))
+    return Outside(
+        metrics=metrics, command=command, output=found[0].file, log=str(log), others=_others(out, found[0].file)
+    )
+
+
+def _others(out: Path, read: str) -> tuple[str, ...]:
+    """What else the tool wrote, as far as it is text of a bearable size: the raw output is evidence."""
+    found = [
+        str(f)
+        for f in sorted(out.rglob("*"))
+        if f.suffix in RAW and f.is_file() and not f.is_symlink() and f.stat().st_size <= LARGEST_RAW
+    ]
+    return tuple(f for f in found if f != read)[:MOST_RAW]
 
 
 def _demand_common(tool: str, workload: Workload) -> None:
@@ -111,6 +110,8 @@ def _sampling(workload: Workload) -> dict[str, object]:
 
 def _vllm(python: Path, workload: Workload, url: str, model: str, tokenizer: str, out: Path) -> list[str]:
     load, dataset = workload.load, workload.dataset
+    if not workload.sampling.stream:
+        raise UsageError("vllm bench serve always asks for a stream", mend="Use --tool builtin, or sampling.stream.")
     argv = [str(python.with_name("vllm")), "bench", "serve", "--base-url", url, "--model", model]
     argv += ["--backend", "openai-chat" if load.api == "chat" else "openai"]
     argv += ["--endpoint", "/v1/chat/completions" if load.api == "chat" else "/v1/completions"]
@@ -157,7 +158,11 @@ def _guidellm(python: Path, workload: Workload, url: str, model: str, tokenizer:
         raise UsageError("guidellm cannot be told a number of warm-up requests", mend="Set load.warmup = 0 for it.")
     path = "/v1/chat/completions" if load.api == "chat" else "/v1/completions"
     argv = [str(python.with_name("guidellm")), "run", "--disable-console"]
-    argv += ["--backend", f"kind=openai_http,target={url},model={model},request_format={path}"]
+    told = [f"target={url}", f"model={model}", f"request_format={path}"]
+    told += [f"stream={str(workload.sampling.stream).lower()}"]
+    # Without these it leaves everything but the length of the answer to the server.
+    told += [f"extras.body.{name}={json.dumps(value)}" for name, value in _sampling(workload).items()]
+    argv += ["--backend", ",".join(["kind=openai_http", *told]), "--seed", f"kind=static,value={load.seed}"]
     argv += [
         "--tokenizer",
         f"kind=hf_auto,model={tokenizer}",
@@ -183,24 +188,3 @@ def _aiperf(python: Path, workload: Workload, url: str, model: str, tokenizer: s
     for name, value in _sampling(workload).items():
         argv += ["--extra-inputs", f"{name}:{json.dumps(value)}"]
     return argv
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the group, if anything of it is left, and wait until nothing is."""
-    for number, grace_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + grace_s
-        try:
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.02)
-        except ProcessLookupError:
-            return
-
-
-def _tail(log: Path) -> str:
-    with log.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 4096))
-        lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
-    return " | ".join(lines[-2:])[:300]

@@ -24,7 +24,7 @@ from seatrial.gates.readiness import wait_ready
 from seatrial.gates.requests import has_chat_template, questions
 from seatrial.gates.server import Server
 from seatrial.measure.accuracy.records import Level
-from seatrial.measure.load.generator import address
+from seatrial.measure.load.generator import address, trusted
 from seatrial.targets import Target
 
 
@@ -44,9 +44,12 @@ class Smoke(Record):
 class Running:
     """A service that answers. `server` None: somebody else's. `facts` are those of its launch, for the comparison."""
 
-    def __init__(self, url: str, model: str, server: Server | None, command: Command | None, version: str) -> None:
+    def __init__(
+        self, url: str, model: str, server: Server | None, command: Command | None, version: str, ca: str = ""
+    ) -> None:
         self.url, self.model, self.server, self.command, self.version = url, model, server, command, version
-        self.where = address(url)
+        self.where, self.ca = address(url), ca
+        self.tls = trusted(self.where, ca)
 
     def alive(self) -> bool:
         if self.server is None:
@@ -58,8 +61,8 @@ class Running:
         return self.server.pids() if self.server is not None else []
 
     def get(self, path: str) -> Exchange:
-        """One request without a body; a service behind TLS is not asked (refused)."""
-        return exchange(self.where.host, self.where.port, "GET", self.where.prefix + path, timeout_s=10)
+        """One request without a body. The environment's proxies are not asked."""
+        return exchange(self.where.host, self.where.port, "GET", self.where.prefix + path, timeout_s=10, tls=self.tls)
 
     def text(self, path: str) -> str:
         """The page's text; empty if it is not there."""
@@ -122,14 +125,14 @@ def started(
         yield Running(f"http://{host}:{port}", model, server, plan.command, version)
 
 
-def attached(url: str, model: str | None) -> Running:
+def attached(url: str, model: str | None, ca: str = "") -> Running:
     """A service that runs already. The model is the one it lists, if it lists one only."""
-    running = Running(url, model or "", None, None, "")
-    if running.where.is_tls:
-        if not model:
-            raise UsageError("a service behind TLS is not asked for its models", mend="Name the model with --model.")
-        return running
+    running = Running(url, model or "", None, None, "", ca)
     reply = running.get("/v1/models")
+    if "CERTIFICATE_VERIFY_FAILED" in reply.error:
+        raise EngineError(
+            f"{url} is not trusted: {reply.error}", mend="Give the certificate it is to be trusted by with --ca FILE."
+        )
     document = reply.json() if reply.how == "answered" and reply.status == 200 else None
     data = document.get("data") if isinstance(document, dict) else None
     names = [str(m.get("id")) for m in data if isinstance(m, dict)] if isinstance(data, list) else []
@@ -156,6 +159,7 @@ def smoke(running: Running, checkpoint: Path | None, timeout_s: float) -> Smoke:
             running.where.prefix + question.path,
             question.body,
             timeout_s=timeout_s,
+            tls=running.tls,
             alive=running.alive,
         )
         answer = read_answer(reply.json()) if reply.how == "answered" and reply.status == 200 else None

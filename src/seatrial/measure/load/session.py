@@ -54,7 +54,7 @@ def measure_once(
     first = snapshot(target.platform, ours)
     sink = scratch / "requests.jsonl"
     run = drive(
-        Service(url=running.url, model=running.model),
+        Service(url=running.url, model=running.model, ca=running.ca),
         plan,
         concurrency=load.concurrency,
         timeout_s=load.timeout_s,

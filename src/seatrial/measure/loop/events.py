@@ -11,12 +11,16 @@ import msgspec
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record
+from seatrial.measure.accuracy.records import Level
 
 Phase = Literal["baseline", "evidence", "patch", "accuracy", "performance", "record", "stopped"]
 
 
 class Goal(Record, tag_field="kind", tag="goal"):
-    """What the loop is for. `reference` is the figure to reach (same unit as the judged one), with its source."""
+    """What the loop is for. `reference` is the figure to reach (same unit as the judged one), with its source.
+
+    `least_accuracy`: the level of `measure.accuracy` that a change's accuracy check must have.
+    """
 
     goal: str
     model: str
@@ -25,6 +29,7 @@ class Goal(Record, tag_field="kind", tag="goal"):
     reference: float | None = None
     reference_source: str = ""
     sla: str = ""
+    least_accuracy: Level = "L1"
 
 
 class Baseline(Record, tag_field="kind", tag="baseline"):
@@ -58,11 +63,14 @@ class Patch(Record, tag_field="kind", tag="patch"):
 
 
 class Accuracy(Record, tag_field="kind", tag="accuracy"):
+    """Are the answers still right? `against`: the run from before the change, where a score was held against one."""
+
     evidence: str
     passed: bool
     level: str
     reason: str = ""
     diff: str = ""
+    against: str = ""
 
 
 class Performance(Record, tag_field="kind", tag="performance"):

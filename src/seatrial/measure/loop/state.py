@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
+from seatrial.measure.accuracy.records import LEVELS
 from seatrial.measure.loop.events import (
     Accuracy,
     Baseline,
@@ -23,6 +24,8 @@ from seatrial.measure.loop.events import (
     Phase,
     Stop,
 )
+
+MORE = "`seatrial accuracy run --level …`, then `seatrial loop record accuracy RUN`."
 
 
 class Round(Record):
@@ -108,6 +111,9 @@ def after(state: State, event: Event) -> State:
     elif isinstance(event, Accuracy):
         current = _due(current, "accuracy")
         _same_change(current, event.diff)
+        least = state.goal.least_accuracy
+        if event.passed and (event.level not in LEVELS or event.level < least):
+            raise UsageError(f"the accuracy check is of level {event.level}, this loop asks for {least}", mend=MORE)
         rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=event)
         # A change that breaks the answers is not measured: the round ends with what was learnt.
         phase = "performance" if event.passed else "record"

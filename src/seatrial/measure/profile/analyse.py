@@ -8,6 +8,7 @@ from seatrial.core.finding import Finding
 from seatrial.core.record import replace
 from seatrial.measure.profile import codes
 from seatrial.measure.profile.bottleneck import bottleneck
+from seatrial.measure.profile.code import code_rows
 from seatrial.measure.profile.dispatch import dispatch
 from seatrial.measure.profile.events import DEVICE_WORK, EventTable, Kind, Trace
 from seatrial.measure.profile.fuse import fuse_rows
@@ -144,6 +145,7 @@ def _rank(
         operators=operators(table, top),
         pipeline=found,
         counts=trace.counts,
+        code=code_rows(table, top),
         vendor=_cut(vendor, top) if vendor is not None else None,
     )
 

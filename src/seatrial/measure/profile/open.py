@@ -86,10 +86,7 @@ def _totals_alone(source: Source) -> Trace:
     findings: list[Finding] = []
     tables = _totals(source, findings)
     if tables is None:
-        raise FileFormatError(
-            f"{source.path}: {findings[0].message if findings else 'no table of totals'}",
-            mend="Export it again with the profiler's own tool.",
-        )
+        raise FileFormatError("; ".join(f"{f.place} {f.message}" for f in findings) or f"{source.path}: no table")
     findings.append(codes.only_totals(str(source.path)))
     if source.unread:
         findings.append(codes.not_read(str(source.path), source.unread))

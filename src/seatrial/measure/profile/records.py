@@ -246,6 +246,22 @@ class Pipeline(Record):
     why: str = ""
 
 
+class CodeRow(Record):
+    """A line of Python and the time of the kernels launched (or operators called) from it, its callees' lines excluded.
+
+    `share` is of the time of all; `mostly` the kernel or operator that holds most of the line's time. `line` is that of
+    the function's definition, as the profiler records frames; None where no frame was recorded.
+    """
+
+    file: str
+    line: int | None
+    function: str
+    calls: int
+    total_ns: int
+    share: float
+    mostly: str
+
+
 class RankReport(Record):
     """Everything about one rank. `vendor`: the totals that the profiler itself wrote, at most `top` rows a table."""
 
@@ -261,6 +277,7 @@ class RankReport(Record):
     operators: tuple[NameRow, ...]
     pipeline: Pipeline
     counts: dict[str, int]
+    code: tuple[CodeRow, ...] = ()
     vendor: VendorTables | None = None
 
 

@@ -7,12 +7,12 @@ VLLM_ASCEND_ENABLE_FLASHCOMM1=0 vllm serve MODEL --served-model-name … --trust
 
 from __future__ import annotations
 
-from seatrial.platforms.base import Deviation, LaunchPlan, LaunchRequest, at_least, built
+from pathlib import Path
+
+from seatrial.platforms.ascend.flashcomm import VARIABLE, flashcomm
+from seatrial.platforms.base import Deviation, LaunchPlan, LaunchRequest, built
 
 CHECKLIST = "vllm-ascend model-adapter workflow checklist, section 7"
-FLASHCOMM = "VLLM_ASCEND_ENABLE_FLASHCOMM1"
-# vllm-ascend 92616f3a64 (2026-08-21) removed FlashComm; the releases up to v0.26.0rc still read the variable.
-FLASHCOMM_GONE = "0.27"
 
 
 def plan(request: LaunchRequest) -> LaunchPlan:
@@ -36,18 +36,21 @@ def plan(request: LaunchRequest) -> LaunchPlan:
                 source=CHECKLIST,
             )
         )
-    if FLASHCOMM in request.env:
-        gone = at_least(request.plugin_version, FLASHCOMM_GONE)
-        if gone:
-            without = (FLASHCOMM,)
+    if VARIABLE in request.env:
+        seen = flashcomm(Path(request.plugin_source) if request.plugin_source else None, request.plugin_version)
+        if seen.variable in ("warns", "ignores"):
+            without = (VARIABLE,)
+            does = "only warns about it" if seen.variable == "warns" else "does not know it"
             deviations.append(
                 Deviation(
-                    what=f"{FLASHCOMM}={request.env[FLASHCOMM]} is left out",
-                    why=f"vllm-ascend {request.plugin_version} has no FlashComm any more and only warns about the "
-                    "variable; its successor is vLLM's own sequence parallelism for MoE",
+                    what=f"{VARIABLE}={request.env[VARIABLE]} is left out",
+                    why=f"the plugin {does} ({seen.why})",
                     source=CHECKLIST,
                 )
             )
-        elif gone is None:
-            notes.append(f"the plugin's version is unknown: from {FLASHCOMM_GONE} on, {FLASHCOMM} has no effect")
+        elif seen.variable == "unknown":
+            notes.append(
+                f"whether {VARIABLE} has an effect is not known ({seen.why}): releases 0.11.0rc1 to 0.26 read it, main "
+                "of 2026-08-21 only warns, later builds may switch vLLM's own sequence parallelism by it"
+            )
     return built(request, without=without, deviations=tuple(deviations), notes=tuple(notes))

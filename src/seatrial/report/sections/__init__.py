@@ -7,7 +7,9 @@ from collections.abc import Callable
 from seatrial.report.blocks import Block
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.sections import (
+    against,
     agreement,
+    bench,
     capacity,
     checkpoint,
     dry,
@@ -15,6 +17,8 @@ from seatrial.report.sections import (
     features,
     gate,
     ladder,
+    profile,
+    rung,
     soak,
     support,
 )
@@ -34,6 +38,11 @@ SECTIONS: dict[str, Builder] = {
     "agreement": agreement.blocks,
     "soak": soak.blocks,
     "capacity": capacity.blocks,
+    "profile": profile.blocks,
+    "parity": against.parity,
+    "locate": against.locate,
+    "ab": rung.matrix,
+    **{f"accuracy-L{n}": rung.blocks for n in range(6)},
 }
 TITLES = {
     "inspect": "Checkpoint",
@@ -48,4 +57,17 @@ TITLES = {
     "agreement": "Agreement: the same greedy prompts under two settings",
     "soak": "Soak: many short requests",
     "capacity": "Capacity: the longest context and the most sequences",
+    "profile": "Profile: what a trace says of the bench run",
+    "parity": "Parity: the engine against the reference",
+    "locate": "Locate: where engine and reference part",
+    "ab": "One setting at a time",
+    **{f"accuracy-L{n}": f"Accuracy, level L{n}" for n in range(6)},
+    "verdict": "Comparison",
 }
+
+
+def builder_of(step: str) -> Builder | None:
+    """Who shows the facts of this step; None: `generic` does. A bench's steps bear the names of its sides."""
+    if step == "verdict":
+        return bench.verdict
+    return bench.measured if step.startswith("bench-") else SECTIONS.get(step)

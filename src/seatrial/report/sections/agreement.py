@@ -8,7 +8,7 @@ from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of
 from seatrial.report.sections.common import leftover, rest_note
 
-# As the step judges it; a margin above this is no rounding.
+# As the step judges it; a margin above this, and above two steps of the logits' format, is no rounding.
 ROUNDING = 0.1
 
 
@@ -32,10 +32,13 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
                 Cell(text="unknown", tone="unknown") if worst is None else Cell(text=f"{worst:.4f}"),
             )
         )
+        rounding = max(ROUNDING, 2 * (one.number("step") or 0.0))
         for divergence in one.objects("divergences")[:MAX_ROWS]:
             d = Facts(divergence)
-            margin = d.number("margin")
-            wide = margin is None or margin > ROUNDING
+            # Evidence from before both runs' margins were kept holds the first run's alone.
+            seen = [d.number(name) for name in ("margin", "other_margin") if name in divergence]
+            wide = any(margin is None or margin > rounding for margin in seen)
+            told = " and ".join("not among the best" if m is None else f"{m:.4f}" for m in seen)
             parted.append(
                 (
                     Cell(text=pair, note=rest_note(one)),
@@ -44,8 +47,8 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
                     Cell(text=repr(d.text("first")), note="the first setting", is_code=True),
                     Cell(text=repr(d.text("second")), note="the second", is_code=True),
                     Cell(
-                        text="not among the best" if margin is None else f"{margin:.4f}",
-                        note="a fault" if wide else "rounding",
+                        text=told,
+                        note=f"a fault: rounding is up to {rounding:g}" if wide else f"rounding, up to {rounding:g}",
                         tone="fail" if wide else "",
                     ),
                 )
@@ -53,7 +56,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     titles = ("compared", "equal answers", "largest difference of a log-probability")
     found.append(Table(columns=tuple(Column(title=t, is_number=t != "compared") for t in titles), rows=tuple(rows)))
     if parted:
-        names = ("compared", "prompt", "token", "one", "other", "margin")
+        names = ("compared", "prompt", "token", "one", "other", "apart, as either saw it")
         columns = tuple(Column(title=t, is_number=t in ("prompt", "token")) for t in names)
         found.append(Table(title="Where they part first", columns=columns, rows=tuple(parted[:MAX_ROWS])))
     return [*found, *leftover(facts)]

@@ -9,7 +9,8 @@ from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import MAX_ROWS, blocks_of, cell, table_of
 from seatrial.report.sections.common import leftover, pair
-from seatrial.report.sections.dry_tables import account_of, rank, shape_of, tone_of, troubles_of
+from seatrial.report.sections.dry_listing import tree_of
+from seatrial.report.sections.dry_tables import account_of, calls_of, rank, shape_of, tone_of, troubles_of
 from seatrial.report.words import count, label, plural, seconds, size
 
 NOT_COUNTED = "the step ended before it was counted"
@@ -37,6 +38,8 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         found.append(
             account_of(lines, "Every parameter of the model", "parameters", "filled by", "filled_by", "parameters")
         )
+    found += tree_of(step, run)
+    found += calls_of(facts)
     found += _ranks(facts)
     return [*found, *leftover(facts)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.report.blocks import TensorGroup, Tensors, Tone
+from seatrial.report.blocks import Block, Cell, Column, Fold, Table, TensorGroup, Tensors, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.generic import line_of
 from seatrial.report.patterns import join, runs, split
@@ -148,3 +148,34 @@ def shape_of(value: Any) -> str:
     if not isinstance(value, list):
         return ""
     return "[" + ", ".join(str(n) for n in value[:12]) + "]"
+
+
+CALL_TONES: dict[str, Tone] = {"present": "pass", "missing": "fail", "unknown": "unknown"}
+
+
+def calls_of(facts: Facts) -> list[Block]:
+    """The operators that the model's forward calls, those that are missing first; nothing where none were read."""
+    calls = facts.child("calls")
+    rows = []
+    for name in list(calls):
+        call = calls.child(name)
+        state, certain, at = call.text("state"), call.flag("certain"), call.child("at")
+        where = f"{at.text('file')}:{at.take('line')} in {at.text('function')}" if at else "place unknown"
+        how = {True: "always", False: "behind a condition"}.get(certain, "unknown")  # type: ignore[arg-type]
+        why = call.text("why")
+        order = (state != "missing", not certain, name)
+        cells = (
+            Cell(text=name, is_code=True),
+            Cell(text=state, note=why, tone=CALL_TONES.get(state, "inconclusive")),
+            Cell(text=how),
+            Cell(text=where, note=at.text("source") if at else "", is_code=True),
+            Cell(text=call.text("asker"), is_code=True),
+        )
+        rows.append((order, cells))
+    if not rows:
+        return []
+    missing = sum(cells[1].text == "missing" for _, cells in rows)
+    columns = tuple(Column(title=t) for t in ("operator", "state", "called", "at", "for"))
+    table = Table(columns=columns, rows=tuple(cells for _, cells in sorted(rows, key=lambda row: row[0])))
+    title = f"Operators that the forward calls ({count(len(rows))}" + (f", {missing} missing)" if missing else ")")
+    return [Fold(title=title, blocks=(table,), is_open=bool(missing))]

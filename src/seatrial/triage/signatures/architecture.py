@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, PLUGIN, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, PLUGIN, SHAPE, root
 
 ARCH = "architecture-not-registered"
 TF = "transformers-version"
@@ -37,7 +37,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("ValueError: No model architectures are specified",)),
     root("arch.xllm", ARCH, r"[Uu]nsupported model type|[Mm]odel type .{1,60} (?:is )?not (?:supported|registered)|No model registered|"
          r"[Cc]annot find model (?:creator|factory)|Unknown model type|"
-         r"(?:[Ff]ailed to find|[Cc]annot find|[Cc]ould not find|[Uu]nable to find|\b[Nn]o) (?:a |any )?(?:\w{1,20} ){0,3}(?:loader|factory|creator|builder|class|implementation|parser)s? (?:found )?for (?:the )?(?:model|arch\w{0,10})", LITERAL,
+         r"(?:[Ff]ailed to find|[Cc]annot find|[Cc]ould not find|[Uu]nable to find|\b[Nn]o) (?:a |any )?(?:\w{1,20} ){0,3}(?:loader|factory|creator|builder|class|implementation|parser)s? (?:found )?for (?:the )?(?:model|arch\w{0,10})|[Nn]ot found (?:\w{1,20} ){0,3}(?:creator|factory|loader|builder)s?\b", LITERAL,
          "The server has no builder for this model_type.", "Look for the model_type in the server's registry; upgrade it or port the model.",
          unless=r"does not recognize|quantiz",
          matches=("F20260826 15:04:04.118 master.cpp:30] Unsupported model type: glm9",
@@ -70,14 +70,20 @@ SIGNATURES: tuple[Signature, ...] = (
          "vLLM or a plugin registers a config that this transformers already has.", PIN,
          matches=("ValueError: 'aimv2' is already used by a Transformers config, pick another name.",)),
     root("tf.rope-parameters", TF, r"Config' object has no attribute '(?:rope_scaling|rope_theta|rope_parameters|max_position_embeddings_?)'$|"
-         r"rope_parameters.{0,40}(?:missing|must contain|has no)|Unrecognized keys in `rope_(?:scaling|parameters)`", SHAPE,
+         r"rope_parameters.{0,40}(?:missing|must contain|has no)|Missing required keys in `rope_\w{1,20}`|Unrecognized keys in `rope_(?:scaling|parameters)`", SHAPE,
          "transformers 5 moved rope fields into rope_parameters; one side expects the other spelling.", PIN,
          matches=("AttributeError: 'Qwen3Config' object has no attribute 'rope_theta'",)),
-    root("tf.shape", TF, r"(?:unexpected keyword argument|missing \d{1,2} required|has no attribute|takes \d{1,2} positional|cannot import name)", WEAK,
+    root("tf.auto-key", TF, r"KeyError: '[\w.-]{1,60}'", LITERAL, "The installed transformers does not know this model_type.", PIN, raised=r"KeyError", innermost=r"transformers/models/auto/", anchor="-",
+         matches=('  File "/x/site-packages/transformers/models/auto/configuration_auto.py", line 10, in __getitem__\n    raise KeyError(key)\nKeyError: \'foo_moe_lite\'',)),
+    root("tf.shape", TF, r"(?:unexpected keyword argument|missing \d{1,2} required|has no attribute|takes \d{1,2} positional|cannot import name)", SHAPE,
          "A call between the checkpoint's or engine's code and transformers does not fit.", PIN,
-         innermost=r"site-packages/transformers/", unless=rf"{PLUGIN}|Config' object has no attribute",
+         innermost=r"site-packages/transformers/", unless=rf"{PLUGIN}|Config' object has no attribute|NoneType|Processor|Tokenizer|Config\w{{0,10}}\.__init__|module '",
          matches=('  File "/opt/venv/lib/python3.11/site-packages/transformers/modeling_utils.py", line 10, in __call__\n'
                   "TypeError: convert() got an unexpected keyword argument 'skip'",)),
+    root("tf.config-is-dict", TF, r"'dict' object has no attribute '(?:model_type|to_dict|architectures)'", LITERAL,
+         "transformers hands on a plain dict where its other versions hand on a config object.", PIN, raised=r"AttributeError", anchor="-", sources=("vllm-ascend#4423",),
+         innermost=r"/transformers/|tokenization_auto|configuration_auto|transformers_utils",
+         matches=('  File "/x/site-packages/transformers/models/auto/tokenization_auto.py", line 10, in from_pretrained\n    x\nAttributeError: \'dict\' object has no attribute \'model_type\'',)),
     root("tf.skip-tensor-conversion", TF, r"unexpected keyword argument 'skip_tensor_conversion'", EXACT,
          "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",),
          matches=("TypeError: BatchFeature.convert_to_tensors() got an unexpected keyword argument 'skip_tensor_conversion'",)),

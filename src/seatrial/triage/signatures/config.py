@@ -10,7 +10,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("cli.argparse", "cli-flag", r"error: (?:unrecognized arguments|argument [-\w/,]{1,80}:|ambiguous option|the following arguments are required)|"
          r"No such option|unexpected keyword argument '\w{1,60}'(?=[^\n]{0,80}EngineArgs)|"
          r"EngineArgs\.__init__\(\) got an unexpected keyword argument|invalid choice: |"
-         r"ERROR: unknown command line flag|[Uu]nknown (?:command[- ]line )?(?:flag|option|argument)s?\b", LITERAL,
+         r"ERROR: unknown command line flag|[Uu]nknown (?:command[- ]line )?(?:flag|option|argument)s?\b|[Ii]nvalid (?:tool[ _-]call|reasoning|tool) parser|Error: --[\w-]{2,60} requires? --|zsh: no matches found: --", EXACT,
          "The installed version does not have this flag, or not with this value.", "`vllm serve --help=all` (or the server's --help) of the version that runs; rename or drop the flag.",
          matches=("api_server.py: error: unrecognized arguments: --enable-foo",
                   "vllm serve: error: argument --quantization/-q: invalid choice: 'w8a8' (choose from 'awq', 'gptq')",
@@ -25,7 +25,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A JSON file of the checkpoint does not parse.", "python -m json.tool config.json names line and column; restore the file.",
          matches=("OSError: It looks like the config file at '/models/x/config.json' is not a valid JSON file.",)),
     root("config.json-decode", "config-invalid-json", r"JSONDecodeError|Expecting (?:value|property name enclosed|',' delimiter|':' delimiter)|"
-         r"Extra data: line \d|Invalid control character at|Unterminated string starting at|parse_error\.\d{3}", SHAPE,
+         r"Extra data: line \d|Invalid control character at|Unterminated string starting at|parse_error\.\d{3}|nlohmann::\w{0,40}.{0,20}parse_error", SHAPE,
          "A JSON file of the checkpoint does not parse.", "python -m json.tool on each *.json of the checkpoint; restore the broken one.",
          raised=r"JSONDecodeError|JsonDecodeError|ValueError|OSError|", unless=r"argument|request body|tool",
          matches=("json.decoder.JSONDecodeError: Expecting ',' delimiter: line 12 column 3 (char 301)",)),
@@ -49,6 +49,16 @@ SIGNATURES: tuple[Signature, ...] = (
          r"capture sizes?.{0,80}multiples? of", LITERAL,
          "The graph capture sizes contradict another setting.", "Give capture sizes that are multiples of TP and of num_speculative_tokens+1, or leave them out.", sources=("V35", "V68"),
          matches=("ValueError: customized max_cudagraph_capture_size(=512) should be consistent with the max value of cudagraph_capture_sizes(=256)",)),
+    root("config.only-when", "config-validation", r"\b(?:only|can only) (?:be )?(?:supported|enabled|used|available|effective|valid|set|applied)\b.{0,12}\b(?:(?:when|if|together with)\b|in (?:the )?(?:\w{1,16} ){0,3}(?:scenario|node|mode)|with (?:--|\w{1,30}_\w{1,30}))", EXACT,
+         "One setting is asked for without the other one that it needs.", FIT, raised=r"ValueError|AssertionError|RuntimeError|NotImplementedError|TypeError|", unless=r"INFO|WARNING|[Ss]peculat|MTP|Eagle|LoRA|lora|[Qq]uant|head|dtype|[Pp]ipeline|[Ee]xpert|recogni|persistent param",
+         anchor="-", matches=("RuntimeError: enable_foo_nz is only supported in pd scenario and can only be used in D node.", "AssertionError: enable_bar can only be enabled when tp_size > 1")),
+    root("config.size-rule", "config-validation", r"\b\w{2,40}_size ?\(?=?\d{0,6}\)? (?:cannot|can not|must|should) (?:be |exceed|not )", LITERAL, "A parallel or block size is out of the range that another setting leaves.", FIT, raised=r"ValueError|AssertionError|",
+         unless=r"INFO|WARNING|device|local_world|vocab_size|head_size|page_size|ep_size|expert|pipeline|draft|kernel_size|hidden_size|KV cache|swap|group_size|cache_size", anchor="-",
+         matches=("AssertionError: oproj_tensor_parallel_size (8) cannot exceed global tensor parallel size (4)",)),
+    root("config.limit-rule", "config-validation", r"\b(?:max_model_len|max_num_\w{2,30}|max_num_seqs|block_size|gpu_memory_utilization|swap_space|cpu_offload_gb|\w{2,20}_token_threshold|chunked_prefill_size|max_\w{2,20}_tokens|\w{2,20}_capture_sizes?) ?(?:\([^)]{1,20}\))? ?must (?:not )?be (?:greater|less|at least|at most|positive|a multiple|divisible|between|>|<|set)|graph mode only works with", SHAPE, "A limit is out of the range that another setting leaves.", FIT, raised=r"ValueError|AssertionError|NotImplementedError|",
+         unless=r"INFO|WARNING|multimodal|mm_|[Ss]pecul|hash", anchor="-", matches=("ValueError: long_prefill_token_threshold (5000) must be less than max_model_len (4096)",)),
+    root("config.no-model-type", "config-field-mismatch", r"Unrecognized model in .{1,200} Should have a `model_type` key", LITERAL, "config.json has no model_type: another format (Mistral's own, an adapter, a part of a pipeline), or not a checkpoint's folder.", "Look at config.json; for Mistral's own format --config-format mistral --load-format mistral --tokenizer-mode mistral; for an adapter serve its base model with --lora-modules.", anchor="-",
+         unless=r"tokenizer\b.{0,20}$", matches=("ValueError: Unrecognized model in /models/foo. Should have a `model_type` key in its config.json, or contain one of the following strings in its name: albert",)),
     root("config.additional-config", "config-validation", r"(?:ascend|additional|torchair_graph|expert_map|eplb|xlite|weight_prefetch|finegrained_tp|ascend_scheduler)_config\w{0,30}"
          r".{0,120}(?:must|only|should|cannot|can not|invalid|not support|unexpected|has no)|recompute_scheduler_enable can only|enable_balance_scheduling only|fused mc2 op cannot be used|"
          r"Sequence parallelism (?:is only supported when|requires)|finegrained tp sizes can be enabled only|DYNAMIC_EPLB or EXPERT_MAP_RECORD", LITERAL,
@@ -97,9 +107,12 @@ SIGNATURES: tuple[Signature, ...] = (
     root("config.none-arith", "config-field-mismatch", r"unsupported operand type\(s\) for .{1,12}: '(?:NoneType|int|float|dict)' and '(?:NoneType|int|float|dict)'|"
          r"'NoneType' object is not (?:subscriptable|iterable)|argument of type 'NoneType'|'NoneType' object has no attribute|'dict' object has no attribute '\w{1,60}'", SHAPE,
          "A config field the model code needs is null, absent, or a plain dict.", "Compare config.json with the config class; set the field with --hf-overrides.",
-         innermost=r"config\w{0,30}\.py|/configs/|models/\w{1,60}\.py:__init__",
+         innermost=r"config\w{0,30}\.py|/configs/|models/\w{1,60}\.py:__init__|vllm/config/\w{1,20}\.py|transformers_utils/\w{1,40}\.py",
          matches=('  File "/opt/x/vllm/model_executor/models/step3.py", line 9, in __init__\n    n = config.hidden // config.heads\n'
                   "TypeError: unsupported operand type(s) for //: 'int' and 'NoneType'",)),
+    root("config.key-in-code", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", LITERAL, "The code reads a key that this checkpoint's config does not have (or has under another name).", "Compare config.json with the line of code in the frames; set the key with --hf-overrides, or use the versions the model card names.", raised=r"KeyError",
+         code=r"(?:[Cc]onfig|cfg|rope_parameters|rope_scaling|hf_overrides|model_args)\w{0,20}(?:\.\w{1,40}){0,3}\[['\"]", unless=r"layers\.|weight'|kv_|speculat", rung="support", sources=("sglang#22739",), anchor="-",
+         matches=('  File "/x/sglang/srt/models/foo.py", line 9, in __init__\n    theta = config.rope_parameters["rope_base"]\n' "KeyError: 'rope_base'",)),
     root("config.key", "config-field-mismatch", r"KeyError: '[\w.]{1,60}'", SHAPE, "A key is missing where the configuration is read.", "Compare config.json with what the code reads.",
          innermost=r"transformers_utils/config|/configs/|configuration_\w{1,60}\.py|config\.py|rotary_embedding",
          unless=r"layers\.|weight",

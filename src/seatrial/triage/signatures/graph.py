@@ -17,7 +17,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("graph.capture-call", G, r"[Aa]clmdlRI\w{0,40}(?:Capture|Execute|Debug|Destroy)\w{0,20}|\b1070(?:25|27|30)\b.{0,120}captur|captur.{0,160}\b1070\d\d\b|not joined to the original capture stream|"
          r"capture_begin|capture_end|(?:ACL ?[Gg]raph|cuda ?graph|CUDAGraph|NPUGraph|npugraph\w{0,4}).{0,80}(?:fail|error|not support|invalid|unsupported)|[Gg]raph capture (?:failed|error)|"
          r"Input addresses for (?:acl|cuda)graphs are different|(?:operation|op) not permitted when stream is capturing|cudaErrorStreamCapture\w{0,30}|[Cc]apture (?:cuda|npu|acl) graph failed|"
-         r"update_graph_params|graph replay (?:failed|error)|persistent param only supports decode", LITERAL,
+         r"update_graph_params|graph replay (?:failed|error)|persistent param only supports decode|VllmBackend can only be called once", LITERAL,
          "An operation that cannot be captured, or a replay with other addresses or shapes than captured.", EAGER, rung="real", sources=("A23", "A25", "A27"), unless=r"npugraph_ex is not supported",
          matches=("RuntimeError: AclmdlRICaptureEnd(model_ri) error code is 107025", "E20260826 15:04:11.773 acl_graph_executor.cpp:413] stream is not joined to the original capture stream (HCCL internal stream)")),
     root("graph.task-update", G, r"RuntimeError", EXACT, "Updating the parameters of an operator inside a captured graph failed: the operator refuses what the replay gives it.", EAGER, rung="real",
@@ -33,7 +33,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=('  File "/w/vllm_ascend/compilation/acl_graph.py", line 311, in update_graph_params\n'
                   "AttributeError: 'GDNAttentionMetadata' object has no attribute 'seq_lens_list'",)),
     root("graph.dynamo", G, r"torch\._dynamo\.exc\.|BackendCompilerFailed|InternalTorchDynamoError|TorchRuntimeError|Unsupported: |InductorError|LoweringException|GuardOnDataDependentSymNode|ConstraintViolationError|graph break|"
-         r"Ascend graph compil|GE_COMPILE|ge compile|E40010|EC0010|[Dd]ynamo failed", SHAPE,
+         r"Ascend graph compil|GE_COMPILE|ge compile|[Dd]ynamo failed", SHAPE,
          "torch.compile could not trace or lower the model.", "TORCHDYNAMO_DISABLE=1 or --enforce-eager to confirm; then exclude the function from compilation.",
          raised=r"\w{1,80}|", matches=("torch._dynamo.exc.Unsupported: Attempted to call function marked as skipped",)),
     root("graph.glm-spec", G, r"with speculative decoding currently do not support graph mode", EXACT, "A limit of this model's speculative decoding.", "enforce_eager in speculative_config.", sources=("A76",),

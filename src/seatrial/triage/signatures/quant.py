@@ -11,7 +11,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("quant.platform", Q, r"quantization is currently not supported in|no available ascend quantizer|[Qq]uantization (?:method|type|scheme|algo\w{0,8})?.{0,80}(?:is |are )?(?:currently )?not supported|"
          r"not support(?:ed)? .{0,40}quant(?:ization|_type)|Unknown quantization (?:method|type)|doesn't support quant_type|[Uu]nsupported (?:ModelSlim |compressed-tensors )?quant\w{0,10}|Invalid quantization|"
          r"No compressed-tensors compatible scheme|[Qq]uant(?:ization)? (?:config|algo).{0,80}not supported|fp8e4nv not supported|"
-         r"(?:FP8|fp8|AWQ|awq|GPTQ|gptq|MXFP4|mxfp4|MXFP\d?|NVFP4|GGUF|gguf|W4A8|W4A4|w4a8|bitsandbytes|Marlin|marlin|auto-round).{0,60}(?:not supported|unsupported|not implemented|only supported on|requires)", LITERAL,
+         r"(?:FP8|fp8|AWQ|awq|GPTQ|gptq|MXFP4|mxfp4|MXFP\d?|NVFP4|GGUF|gguf|W4A8|W4A4|w4a8|bitsandbytes|Marlin|marlin|auto-round).{0,60}(?:not supported|unsupported|not implemented|only supported on|requires)|Failed to find a kernel that can implement|weight quantization block_[nk]|(?:Marlin|Machete|Exllama|AllSpark)\w{0,20} (?:does not|doesn't|cannot) support|in features size is not multiple|not divisible by (?:min_thread|tile)_\w|weight_bits? ?= ?\S{1,20} .{0,40}support", LITERAL,
          "The platform has no implementation for this quantisation.", OTHER, rung="support", sources=("V21", "V22", "A34"),
          unless=r"kv[-_ ]cache[-_ ]dtype|compute capability|must be|does not match the quant",
          matches=("ValueError: fp8 quantization is currently not supported in npu.",
@@ -42,6 +42,14 @@ SIGNATURES: tuple[Signature, ...] = (
     root("quant.place", Q, r"(?:NotImplementedError|ValueError): ", SHAPE, "The quantisation code refused this layer, type or platform.", OTHER, raised=r"NotImplementedError|ValueError",
          innermost=r"layers/quantization/|_ascend/quantization/|_kunlun/quantization/|srt/layers/quantization|quant_config\.py", unless=r"broadcast|shape mismatch|load weight",
          matches=('  File "/x/vllm/model_executor/layers/quantization/awq.py", line 3, in __init__\n    raise ValueError(x)\n' "ValueError: Currently, only 4-bit weights are here",)),
+    root("quant.platform-table", Q, r"KeyError: <PlatformEnum\.\w{1,20}: \d{1,3}>", LITERAL, "The table of quantised kernels has no entry for this platform.", OTHER, raised=r"KeyError", innermost=r"quantization/|kernels/(?:linear|scaled_mm|mixed_precision)|scaled_mm|mixed_precision", sources=("vllm-gaudi#567",), anchor="-",
+         matches=('  File "/x/vllm/model_executor/layers/quantization/kernels/scaled_mm/__init__.py", line 3, in choose_kernel\n    for kernel in _POSSIBLE[current_platform._enum]:\nKeyError: <PlatformEnum.HPU: 4>',)),
+    root("quant.assert", Q, r"AssertionError", SHAPE, "The quantisation code's own check refused this layer's size, type or scheme.", OTHER, raised=r"AssertionError", innermost=r"layers/quantization/|_ascend/quantization/|_ascend/_310p/quantization|_kunlun/quantization/|srt/layers/quantization",
+         code=r"^assert\b", unless=r"[Ee]xpert|loaded_weight|shape mismatch|topk|router|flash_common|context is required",
+         matches=('  File "/x/vllm_ascend/quantization/methods/w4a16.py", line 3, in get_weight\n    assert size % self.pack_factor == 0, (\nAssertionError: Expecting `size` 100 can be divided by `pack_factor` 8',)),
+    root("quant.layer-weight", Q, r"'\w{0,60}(?:Linear|FusedMoE|Embedding|LMHead|MLP)\w{0,30}' object has no attribute '(?!\w{0,20}loader)\w{0,30}(?:weight|scale|zeros|offset)\w{0,20}'", SHAPE,
+         "A layer has no parameter of this name: its quantisation stores the weight under another one, and this code does not know that scheme.", OTHER, raised=r"AttributeError|RuntimeError|", sources=("vllm-ascend#4487",), anchor="-",
+         matches=("AttributeError: 'AscendQKVParallelLinear' object has no attribute 'weight'",)),
     root("quant.scheme", Q, r"(?:get_quant_method|get_scheme|create_scheme|process_weights_after_loading)", WEAK, "The quantisation layer refused this layer.", OTHER, raised=r"NotImplementedError|ValueError|AssertionError|AttributeError",
          innermost=r"quantization/", unless=r"'Parameter' object",
          matches=('  File "/x/vllm_ascend/quantization/utils.py", line 3, in get_quant_method\n    x.get_quant_method()\n' "AttributeError: x",)),

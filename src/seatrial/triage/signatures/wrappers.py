@@ -34,6 +34,8 @@ SIGNATURES: tuple[Signature, ...] = (
           "Importing the model's module failed in a subprocess; that traceback is the cause.",
           matches=("  Value error, Model architectures ['Qwen3NextForCausalLM'] failed to be inspected. Please check the "
                    "logs for more details. [type=value_error]",)),
+    other(W, "wrapper.state-dict-head", r"Error\(s\) in loading state_dict for ", "The lines below name the tensors.",
+          matches=("RuntimeError: Error(s) in loading state_dict for Foo:",)),
     other(W, "wrapper.pydantic-head", r"ValidationError: \d{1,3} validation errors? for ",
           "The head of a pydantic error; the next line says what is wrong.",
           matches=("pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",)),

@@ -16,8 +16,18 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
         isinstance(node.func, ast.Attribute)
         and node.func.attr == "is_cuda"
         and last(node.func.value) == "current_platform"
+        and not _or_else(node, file)
     ):
         yield Hit(node, "current_platform.is_cuda() is False on Kunlun (its enum is OOT), though device_type is 'cuda'")
+
+
+def _or_else(node: ast.Call, file: LintFile) -> bool:
+    """Whether another part of an `or` asks for this platform: the branch is not dead."""
+    parent = file.parent(node)
+    if not isinstance(parent, ast.BoolOp) or not isinstance(parent.op, ast.Or):
+        return False
+    ours = ("is_out_of_tree", "is_kunlun", "device_type")
+    return any(word in file.text(value) for value in parent.values if value is not node for word in ours)
 
 
 def _platform(enum: str) -> dict[str, str]:
@@ -48,11 +58,14 @@ RULE = Rule(
         _case("if current_platform.is_out_of_tree():\n    f()\n"),
         _case("if current_platform.is_cuda():\n    f()\n", enum="CUDA"),
         _case("if tensor.is_cuda():\n    f()\n"),
+        _case("if current_platform.is_kunlun() or current_platform.is_cuda() or current_platform.is_xpu():\n    f()\n"),
+        _case('fast = current_platform.device_type == "cuda" or current_platform.is_cuda()\n'),
     ),
     bad=(
         _case("if current_platform.is_cuda():\n    f()\n", (3,)),
         _case("aot = current_platform.is_cuda()\n", (3,)),
         _case("ok = current_platform.is_cuda() and not bias\n", (3,)),
         _case("if not current_platform.is_cuda():\n    g()\n", (3,)),
+        _case("if current_platform.is_cuda() or current_platform.is_rocm():\n    g()\n", (3,)),
     ),
 )

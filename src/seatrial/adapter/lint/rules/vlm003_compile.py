@@ -24,6 +24,8 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
         and not decorated
         and not _runs_layers_elsewhere(forward)
         and not _inside_compiled(node, file)
+        and b"torchair" not in file.source  # the runner compiles the whole model with it
+        and not _plain_upstream(node.name, file)
     ):
         yield Hit(
             node,
@@ -44,6 +46,15 @@ def _inside_compiled(node: ast.ClassDef, file: LintFile) -> bool:
             if built or node.name in bases(other):
                 return True
     return False
+
+
+def _plain_upstream(name: str, file: LintFile) -> bool:
+    """Whether this vLLM's own model of that name has no decorator either: it is captured in another way."""
+    return file.engine is not None and file.engine.decorated(name) is False
+
+
+def _upstream(decorator: str) -> dict[str, str]:
+    return {"vllm/model_executor/models/thing.py": f"{decorator}class ThingModel(nn.Module): ...\n"}
 
 
 def _model(decorator: str, *, base: str = "nn.Module", loop: str = "for layer in self.layers:", make: str = "") -> str:
@@ -70,7 +81,8 @@ RULE = Rule(
     name="uncompiled-model",
     summary="The class that runs the layers is not decorated with `support_torch_compile`.",
     why="vLLM compiles and splits only decorated classes; without it piecewise graphs silently cover nothing.",
-    mend="Decorate the class, and say why not in an ignore comment where the model cannot be traced.",
+    mend="Decorate the class, and say why not in an ignore comment where the model cannot be traced. With --engine a class "
+    "whose namesake in vLLM has no decorator either is left alone.",
     nodes=(ast.ClassDef,),
     check=check,
     needles=(b"make_layers",),
@@ -84,11 +96,15 @@ RULE = Rule(
             code=_model("") + "\n\n@support_torch_compile\nclass Outer(nn.Module):\n    def __init__(self, v):\n"
             "        self.decoder = ThingModel(vllm_config=v)\n"
         ),
+        Case(code=_model(""), engine=_upstream("")),
+        Case(code=_model("") + "\n# with torchair the runner compiles it\nimport torchair\n"),
     ),
     bad=(
         Case(code=_model(""), hits=(6,)),
         Case(code=_model("", loop="for layer in islice(self.layers, self.start_layer, self.end_layer):"), hits=(6,)),
         Case(code=_model("@default_pooling_type\n"), hits=(7,)),
         Case(code=_model("", base="nn.Module, SupportsLoRA"), hits=(6,)),
+        Case(code=_model(""), hits=(6,), engine=_upstream("@support_torch_compile\n")),
+        Case(code=_model(""), hits=(6,), engine={"vllm/model_executor/models/other.py": "class OtherModel: ...\n"}),
     ),
 )

@@ -41,11 +41,32 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
             yield Hit(node.args[1], f"{module} defines no {class_name}")
             return
     known = file.engine.architectures if file.engine is not None else frozenset()
+    astray = _astray(name, file, known)
+    if astray or name in file.plugin.architectures:
+        if astray:
+            yield Hit(
+                node.args[0], f"config.json's `architectures` says {astray!r}; {name!r} is what is registered here"
+            )
+        return
     likeness = difflib.SequenceMatcher(None, name, class_name).ratio()
     if name != class_name and name not in known and likeness >= ALIKE and not _differ_by_version(name, class_name):
         yield Hit(
             node.args[0], f"{name!r} is not quite {class_name!r}: it must be what `architectures` in config.json says"
         )
+
+
+def _astray(name: str, file: LintFile, known: frozenset[str]) -> str:
+    """The checkpoint's architecture that nobody registers, if this registration is the one most like it."""
+    names = sorted(file.plugin.registered_names)
+    for wanted in file.plugin.architectures:
+        if wanted in known or wanted in names:
+            continue
+        scores = {n: difflib.SequenceMatcher(None, n, wanted).ratio() for n in names}
+        nearest = max(scores, key=lambda n: scores[n], default="")
+        # Without vLLM's own list a name far from all of the plugin's may well be vLLM's.
+        if name == nearest and (known or scores[nearest] >= ALIKE):
+            return wanted
+    return ""
 
 
 def _registers(call: ast.AST) -> bool:
@@ -108,8 +129,22 @@ _MODELS = {
 }
 
 
-def _case(*calls: str, hits: tuple[int, ...] = ()) -> Case:
-    return Case(code=_registry(*calls), hits=hits, path="plug/models/registry.py", others=_MODELS)
+_REGISTRY = {
+    "vllm/model_executor/models/registry.py": '_MODELS = {"LlamaForCausalLM": ("llama", "LlamaForCausalLM")}\n'
+}
+
+
+def _case(
+    *calls: str, hits: tuple[int, ...] = (), says: tuple[str, ...] = (), engine: dict[str, str] | None = None
+) -> Case:
+    return Case(
+        code=_registry(*calls),
+        hits=hits,
+        path="plug/models/registry.py",
+        others=_MODELS,
+        architectures=says,
+        engine=engine or {},
+    )
 
 
 RULE = Rule(
@@ -118,7 +153,7 @@ RULE = Rule(
     summary="A model registration that is misspelt, names nothing, or stands twice.",
     why="vLLM finds the class by the string in the checkpoint's `architectures`, and imports it only then: a slip shows as "
     "an unsupported architecture, a wrong path as an ImportError in the engine's child process.",
-    mend='Register `("ARCHITECTURE", "package.module:Class")` once, with the name config.json has.',
+    mend='Register `("ARCHITECTURE", "package.module:Class")` once, with the name config.json has; `--checkpoint` compares.',
     nodes=(ast.Call,),
     check=check,
     needles=(b"register_model",),
@@ -127,6 +162,10 @@ RULE = Rule(
         _case('"DeepseekV32ForCausalLM", "plug.models.deepseek_v2:DeepseekV3ForCausalLM"'),
         _case('"GlmMoeDsaForCausalLM", "plug.models.deepseek_v2:DeepseekV2ForCausalLM"'),
         _case('"LlamaForCausalLM", "vllm.model_executor.models.llama:LlamaForCausalLM"'),
+        # What config.json says is right, however much it looks like a slip.
+        _case('"Qwen3ForCasualLM", "plug.models.qwen3:Qwen3ForCausalLM"', says=("Qwen3ForCasualLM",)),
+        _case('"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3ForCausalLM"', says=("LlamaForCausalLM",), engine=_REGISTRY),
+        _case('"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3ForCausalLM"', says=("WhisperModel",)),
         Case(
             code="from vllm import ModelRegistry\n\nif new:\n"
             '    ModelRegistry.register_model("A", "other.a:A")\nelse:\n'
@@ -138,6 +177,13 @@ RULE = Rule(
         _case('"Qwen3ForCausalLM", "plug.models.qwen3.Qwen3ForCausalLM"', hits=(5,)),
         _case('"Qwen3MoeForCausalLM", "plug.models.qwen3_moe:Qwen3MoeForCausalLM"', hits=(5,)),
         _case('"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3Model"', hits=(5,)),
+        _case('"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3ForCausalLM"', hits=(5,), says=("Qwen3ForCausalLm",)),
+        _case(
+            '"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3ForCausalLM"',
+            hits=(5,),
+            says=("ThingForCausalLM",),
+            engine=_REGISTRY,
+        ),
         _case(
             '"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3ForCausalLM"',
             '"Qwen3ForCausalLM", "plug.models.qwen3:Qwen3ForCausalLM"',

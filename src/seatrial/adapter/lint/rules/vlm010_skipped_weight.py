@@ -23,6 +23,8 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
         branch = node.orelse
     else:
         return
+    if _named(node, file):
+        return
     calls = [n for s in branch for n in (s, *inside(s)) if isinstance(n, ast.Call)]
     logs = [c for c in calls if last(c.func) in LOG_ONLY]
     acts = any(isinstance(n, ast.Raise) for s in branch for n in (s, *inside(s)))
@@ -40,7 +42,31 @@ def _present(test: ast.expr) -> bool:
 
 
 def _parameters(node: ast.expr) -> bool:
+    """`params_dict`, `self.params`, `params_dict.keys()`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "keys":
+        node = node.func.value
     return "param" in last(node)
+
+
+def _named(node: ast.If, file: LintFile) -> bool:
+    """Whether a test above names the exception: `if name.endswith("kv_scale"):`, `if "rotary_emb.inv_freq" in name:`."""
+    below: ast.AST = node
+    for above in file.ancestors(node):
+        if isinstance(above, (ast.For, ast.FunctionDef)):
+            return False
+        if isinstance(above, ast.If) and below in above.body and _says_which(above.test):
+            return True
+        below = above
+    return False
+
+
+def _says_which(test: ast.expr) -> bool:
+    for part in (test, *inside(test)):
+        if isinstance(part, ast.Call) and last(part.func) in ("endswith", "startswith"):
+            return bool(part.args) and any(isinstance(n, ast.Constant) for n in (part.args[0], *inside(part.args[0])))
+        if isinstance(part, ast.Compare) and isinstance(part.ops[0], ast.In) and isinstance(part.left, ast.Constant):
+            return True
+    return False
 
 
 def _is_log(node: ast.stmt) -> bool:
@@ -72,6 +98,15 @@ RULE = Rule(
             "            if name not in params_dict:\n                logger.warning('%s', name)\n"
             f"                missing.append(name)\n                continue\n{_LOAD}"
         ),
+        _case(
+            '            if name.endswith("kv_scale"):\n                remapped = name.replace(".kv_scale", ".attn.kv_scale")\n'
+            "                if remapped not in params_dict:\n                    logger.warning_once('%s is not loaded', name)\n"
+            f"                    continue\n                name = remapped\n{_LOAD}"
+        ),
+        _case(
+            '            if is_fp8 and "k_proj.kv_cache_scale" in name:\n                if name not in params_dict:\n'
+            f"                    logger.warning_once('no place for %s', name)\n                    continue\n{_LOAD}"
+        ),
     ),
     bad=(
         _case(
@@ -83,7 +118,7 @@ RULE = Rule(
             "            if name not in params_dict.keys():\n                print(name)\n                continue\n"
             "            if name not in params_dict:\n                print('skip', name)\n                continue\n"
             + _LOAD,
-            hits=(9,),
+            hits=(6, 9),
         ),
         _case(
             "            if name in params_dict:\n                self.load(params_dict[name], w)\n"
@@ -93,6 +128,11 @@ RULE = Rule(
         _case(
             f"            if name not in self.params:\n                logger.info('no %s', name)\n                continue\n{_LOAD}",
             hits=(6,),
+        ),
+        _case(
+            "            if weight_name in name:\n                if name not in params_dict:\n"
+            "                    logger.warning_once('%s, skip loading', name)\n                    continue\n" + _LOAD,
+            hits=(7,),
         ),
     ),
 )

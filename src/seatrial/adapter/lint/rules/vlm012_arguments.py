@@ -27,7 +27,7 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
     if taken is None:
         return
     wrong = [k.arg for k in node.keywords if k.arg is not None and k.arg not in taken]
-    if wrong and not file.caught(node) & {"TypeError", "Exception"}:
+    if wrong and not file.caught(node) & {"TypeError", "Exception"} and origin not in file.plugin.replaced:
         hint = next((f": {HINTS[name, w]}" for w in wrong if (name, w) in HINTS), "")
         yield Hit(node, f"{name}() of this vLLM takes no {', '.join(wrong)}{hint}")
 
@@ -38,8 +38,14 @@ _OLD = {_ROPE: "def get_rope(head_size, rotary_dim, max_position, base, is_neox_
 _HEAD = "from vllm.model_executor.layers.rotary_embedding import get_rope\n\n"
 
 
-def _case(call: str, hits: tuple[int, ...] = (), engine: dict[str, str] | None = None, head: str = _HEAD) -> Case:
-    return Case(code=f"{head}rope = {call}\n", hits=hits, engine=engine or _NEW)
+def _case(
+    call: str,
+    hits: tuple[int, ...] = (),
+    engine: dict[str, str] | None = None,
+    head: str = _HEAD,
+    others: dict[str, str] | None = None,
+) -> Case:
+    return Case(code=f"{head}rope = {call}\n", hits=hits, engine=engine or _NEW, others=others or {})
 
 
 RULE = Rule(
@@ -58,6 +64,14 @@ RULE = Rule(
         _case("get_rope(128, rotary_dim=128, max_position=4096, base=1e4)", engine=_OLD),
         _case("get_rope(128, **kwargs)"),
         _case("get_rope(128, rotary_dim=128)", head="from plug.ops.rope_ext import get_rope\n\n"),
+        _case(
+            "get_rope(128, rotary_dim=128)",
+            others={
+                "vllm_plugin/patch.py": "import vllm.model_executor.layers.rotary_embedding as r\n"
+                "from vllm_plugin.ops import get_rope\n\nr.get_rope = get_rope\n"
+            },
+        ),
+        _case("get_rope(1, n_splits=4)", engine={_ROPE: "@tilelang.jit(opts=o)\ndef get_rope(size): ...\n"}),
         Case(
             code=_HEAD + "try:\n    r = get_rope(1, rotary_dim=1)\nexcept TypeError:\n    r = get_rope(1)\n",
             engine=_NEW,
@@ -68,6 +82,11 @@ RULE = Rule(
         _case("get_rope(\n    128,\n    max_position=4096,\n    base=rope_theta,\n)", hits=(3,)),
         _case("get_rope(128, 4096, partial_rotary_factor=0.5)", hits=(3,)),
         _case("get_rope(128, max_position=4096, rope_parameters=p)", hits=(3,), engine=_OLD),
+        _case(
+            "get_rope(128, rotary_dim=128)",
+            hits=(3,),
+            others={"vllm_plugin/patch.py": "import vllm.config as c\n\nc.get_rope = None\n"},
+        ),
         _case(
             "r.get_rope(64, rope_scaling=s)",
             hits=(3,),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from seatrial.adapter.lint.file import LintFile, inside, last
 from seatrial.adapter.lint.rule import Case, Hit, Rule
 
+BUILD_SCRIPTS = ("setup.py", "build_utils.py")
 LOGS = {"warning", "warning_once", "error", "info", "info_once", "debug", "print", "critical", "exception"}
 
 
@@ -20,7 +21,15 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
     branches = [n for s in (*node.body, *node.orelse) for n in (s, *inside(s))]
     if any(isinstance(n, ast.Raise) or (isinstance(n, ast.Call) and last(n.func) in LOGS) for n in branches):
         return
+    if all(_sets_variable(s) for s in (*node.body, *node.orelse)) or file.path in BUILD_SCRIPTS:
+        return
     yield Hit(node, f"{name} switches this code, and no log line says which way it went")
+
+
+def _sets_variable(node: ast.stmt) -> bool:
+    """`os.environ["X"] = ...`: a default is set, no code is switched."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return bool(targets) and all(isinstance(t, ast.Subscript) and last(t.value) == "environ" for t in targets)
 
 
 def _variable(node: ast.AST) -> str:
@@ -50,6 +59,8 @@ RULE = Rule(
         Case(code='import os\n\nif os.environ.get("HOME_PATH") is None:\n    raise RuntimeError("HOME_PATH")\n'),
         Case(code='import os\n\nvalue = os.getenv("FAST")\n'),
         Case(code='import os\n\nif fast:\n    os.environ["FAST"] = "1"\n'),
+        Case(code='import os\n\nif os.environ.get("LAZY") is None:\n    os.environ["LAZY"] = "0"\n'),
+        Case(code='import os\n\nif os.getenv("PACKAGE_VERSION"):\n    version = 1\n', path="setup.py"),
     ),
     bad=(
         Case(code='import os\n\nif os.getenv("FAST") == "1":\n    f()\n', hits=(3,)),
@@ -58,6 +69,7 @@ RULE = Rule(
             hits=(3,),
         ),
         Case(code='import os\n\nif bool(int(os.environ["XPU_SORTED"])):\n    f()\n', hits=(3,)),
+        Case(code='import os\n\nif not os.environ.get("LAZY"):\n    os.environ["LAZY"] = "0"\n    f()\n', hits=(3,)),
         Case(code='from os import getenv\n\nif a and getenv("ROPE") != "0":\n    f()\n', hits=(3,)),
     ),
 )

@@ -44,6 +44,9 @@ def read(file: Path, data: Any) -> list[Metrics]:
     args, _ = _beside(file, "benchmark_args.json")
     table = {str(row.get("Percentiles")).rstrip("%"): row for row in rows or [] if isinstance(row, dict)}
     latencies: dict[str, Any] = {name: _latency(data, table, *keys) for name, keys in LATENCIES.items()}
+    if whole(data, "Stream Requests") == 0:
+        # Seen of 1.14.1: without a stream it writes the whole latency as TTFT, and 0 as TPOT and ITL.
+        latencies.update(ttft_ms=None, tpot_ms=None, itl_ms=None)
     total = whole(data, "Total Requests", "Total requests")
     success = whole(data, "Success Requests", "Succeed requests")
     duration = number(data, "Test Duration (s)", "Time taken for tests (s)", missing=MISSING)

@@ -1,0 +1,178 @@
+"""The answer's record, made from what the judge decided.
+
+In: judged events and the material they came from. Out: a `Diagnosis` for a known cause, for an engine that died after
+it was ready, for content that is wrong without a failure, or for "unknown" with what to collect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from seatrial.triage import cann, deaths
+from seatrial.triage.categories import UNKNOWN
+from seatrial.triage.quality import Impression
+from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention, SourceNote
+from seatrial.triage.signature import Kind, Signature, Tier
+
+# Expected hit rate of each tier, from seven sets scored before the rules were tuned to them (shape 31 of 36, literal
+# 122 of 128, exact 20 of 21; weak 1 of 5): set a little below that, because the sets are small.
+CONFIDENCE = {Tier.WEAK: 0.3, Tier.SHAPE: 0.8, Tier.LITERAL: 0.9, Tier.EXACT: 0.95}
+MENTIONS = 20
+COLLECT = (
+    "the whole log of every process from its first line (do not cut the head)",
+    "the exact command and environment (seatrial triage --bundle keeps both)",
+    "exit codes or signals of the processes, and `dmesg | tail -200`",
+    "VLLM_LOGGING_LEVEL=DEBUG; on Ascend also ~/ascend/log (plog) and ASCEND_SLOG_PRINT_TO_STDOUT=1",
+)
+
+
+class Judged(NamedTuple):
+    event: Event
+    kind: Kind | None  # None: a failure that no signature knows
+    signature: Signature | None
+
+
+class Material(NamedTuple):
+    """What the judge is given. `order` of the events is already global."""
+
+    events: Sequence[Event]
+    context: str
+    ready: bool
+    requests: int
+    exits: tuple[Death, ...]
+    several_files: bool
+    sources: tuple[SourceNote, ...] = ()
+    plain: Sequence[tuple[str, int, str]] = ()  # file, line, text of the lines without a level, of small logs
+
+
+def known(chosen: Judged, judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
+    signature = chosen.signature
+    if signature is None:
+        raise ValueError("a known answer has a signature")
+    confidence = CONFIDENCE[signature.tier]
+    if chosen.event.level == "WARNING":
+        confidence = min(confidence, 0.6)
+    rest = [j for j in judged if j.event is not chosen.event]
+    return _answer(
+        signature.category, confidence, chosen.event, signature.cause, signature.next_step, signature.id, rest,
+        material, fatal, rung=signature.rung,
+    )  # fmt: skip
+
+
+def crash(
+    event: Event, chosen: Judged | None, judged: list[Judged], material: Material, fatal: tuple[Death, ...]
+) -> Diagnosis:
+    died = "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) or "the engine died"
+    cause = chosen.event if chosen and not any(d.code < 0 for d in fatal) else event
+    return _answer(
+        "false-ready-first-request", 0.8, cause,
+        f"The server said it was ready and died on a request after {event.requests} answered POSTs: {died}.",
+        "Repeat with --enforce-eager and one request; then take away parallelism flags one by one. "
+        "Gate on a completion request, not on /health or /v1/models.",
+        "deaths.after-ready", [j for j in judged if j.event is not cause], material, fatal, rung="real",
+    )  # fmt: skip
+
+
+def quality(seen: Impression, judged: list[Judged], material: Material) -> Diagnosis:
+    file, line, text = material.plain[seen.line]
+    event = Event(text=text, file=file, line=line, order=0)
+    step = (
+        "Compare stage by stage with one fixed prompt: HF, eager, graph, TP1/TPn, with and without "
+        "MTP and prefix caching."
+        if seen.category == "accuracy-garbled"
+        else "Pin the request body (min_tokens, ignore_eos, temperature, template, few-shot); compare raw predictions, "
+        "then extraction, then score."
+    )
+    return _answer(
+        seen.category, CONFIDENCE[Tier.SHAPE], event, f"{seen.why} Nothing in the log failed.", step, "quality.content",
+        judged, material, (), rung="real",
+    )  # fmt: skip
+
+
+def unknown(judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
+    hints = [j for j in judged if j.kind is Kind.ROOT]
+    failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
+    first = failures[0].event if failures else None
+    wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
+    silent = first is None and not wrappers and not fatal
+    # A log of which nothing was read says nothing: it must not count as a clean one.
+    healthy = silent and any(source.lines for source in material.sources)
+    if hints and first is not None and hints[0].signature:
+        why = (
+            f"Not certain enough for an answer. The place of the failure hints at {hints[0].signature.category}: "
+            f"{hints[0].signature.cause}"
+        )
+    elif first is not None:
+        why = "The first failure in the log is one that no signature knows."
+    elif fatal:
+        why = (
+            "A process was ended without a word: "
+            + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
+            + "."
+        )
+    elif wrappers:
+        why = "Only wrappers and consequences are in the log; the line that caused them is not."
+    elif not healthy:
+        why = "There was nothing to read: " + ("; ".join(
+            f"{s.file}: {s.dropped or 'is empty'}" for s in material.sources[:MENTIONS]
+        ) or "no file was found") + "."  # fmt: skip
+    else:
+        why = "Nothing in the log looks like a failure."
+    if healthy:
+        step = (
+            "If the server misbehaves all the same, look at the content of its answers: "
+            "a log can be clean and the weights wrong. `seatrial dry CHECKPOINT` accounts for every weight."
+        )
+    else:
+        step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
+    return _answer(UNKNOWN, 0.0, first, why, step, "", [j for j in judged if j.event is not first], material, fatal,
+                   healthy=healthy)  # fmt: skip
+
+
+def _answer(
+    category: str, confidence: float, cause: Event | None, explanation: str, next_step: str, signature: str,
+    rest: list[Judged], material: Material, fatal: tuple[Death, ...], *, healthy: bool = False, rung: str = "",
+) -> Diagnosis:  # fmt: skip
+    def mentions(*kinds: Kind | None) -> tuple[Mention, ...]:
+        return tuple(mention(j) for j in rest if j.kind in kinds)[:MENTIONS]
+
+    after = [j for j in rest if j.kind is None and cause is not None and j.event.order > cause.order]
+    if cause is not None and (known := cann.explain(cause.text)):
+        explanation = f"{explanation} CANN's table: {known}"
+    consequences = mentions(Kind.CONSEQUENCE) + tuple(mention(j) for j in after)[:MENTIONS]
+    return Diagnosis(
+        schema_version=1,
+        category=category,
+        confidence=confidence,
+        first_cause=first_cause(cause) if cause else None,
+        explanation=explanation,
+        next_step=next_step,
+        signature=signature,
+        consequences=consequences,
+        noise=mentions(Kind.NOISE),
+        wrappers=mentions(Kind.WRAPPER),
+        evidence=mentions(Kind.EVIDENCE),
+        others=mentions(Kind.ROOT),
+        deaths=fatal,
+        collect=COLLECT if category == UNKNOWN and not healthy else (),
+        sources=material.sources,
+        ready=material.ready,
+        healthy=healthy,
+        rung=rung,
+    )
+
+
+def mention(judged: Judged) -> Mention:
+    event = judged.event
+    return Mention(
+        text=event.text[:400], file=event.file, line=event.line, process=event.process, count=event.count,
+        signature=judged.signature.id if judged.signature else "", kind=judged.kind.value if judged.kind else "",
+    )  # fmt: skip
+
+
+def first_cause(event: Event) -> FirstCause:
+    return FirstCause(
+        text=event.text[:2000], file=event.file, line=event.line, process=event.process, time=event.time,
+        exception=event.exception, frames=event.frames[-12:],
+    )  # fmt: skip

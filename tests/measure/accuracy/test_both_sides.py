@@ -1,0 +1,116 @@
+"""Engine and reference brought together: what each calls something else, and ties of a router in either."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import seatrial
+
+PROBES = Path(seatrial.__file__).parent / "engine" / "probes"
+TOKENS, WIDTH, TIED = 12, 16, 5
+CONFIG = SimpleNamespace(num_experts_per_tok=1)
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, PROBES / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+locate, both = module("accuracy_locate"), module("accuracy_rows")
+
+
+@pytest.fixture
+def side(tmp_path):
+    """Records of one side from arrays by key, as `accuracy_watch` writes them."""
+
+    def make(name, arrays):
+        records = []
+        for number, (key, rows) in enumerate(arrays.items()):
+            file = tmp_path / f"{name}-{number}.f32"
+            rows.astype("<f4").tofile(file)
+            records.append(
+                {"key": key, "module": key, "class": "M", "width": rows.shape[1], "step": 0, "rank": 0, "bad": 0}
+                | {"rows": list(range(len(rows))), "file": str(file)}
+            )
+        return records
+
+    return make
+
+
+@pytest.fixture
+def block():
+    """One layer of experts and the norm behind it; token TIED has two experts of the same weight."""
+    source = np.random.default_rng(1)
+    gate = source.normal(size=(TOKENS, 4)) * 5
+    gate[TIED, :2] = 9.0, 9.0001
+    gate[TIED, 2:] = 0.0
+    names = ("mlp.shared_expert", "mlp.experts", "mlp")
+    outputs = {f"layers.0.{n}": source.normal(size=(TOKENS, WIDTH)) for n in names}
+    return {"layers.0.mlp.gate": gate, **outputs, "layers.1.input_layernorm": source.normal(size=(TOKENS, WIDTH))}
+
+
+def rounded(arrays, seed):
+    source = np.random.default_rng(seed)
+    return {k: a * (1 + 0.003 * source.normal(size=a.shape)) for k, a in arrays.items()}
+
+
+def compared(side, block, engine, rough):
+    request = {"engine": side("engine", engine), "dtype": "bfloat16"}
+    rows, _, _ = locate.compare(request, side("truth", block), side("rough", rough), {}, CONFIG)
+    return {r["key"]: r for r in rows}
+
+
+def test_rounding_on_both_sides_leaves_nothing_outside(side, block):
+    rows = compared(side, block, rounded(block, 2), rounded(block, 3))
+    assert set(rows) == set(block)
+    assert not [k for k, r in rows.items() if r["out"]]
+
+
+def test_a_tie_that_fell_the_other_way_in_the_references_rounding_hides_no_fault_behind_it(side, block):
+    rough = rounded(block, 3)
+    for key in ("layers.0.mlp.experts", "layers.0.mlp", "layers.1.input_layernorm"):
+        rough[key][TIED] = np.random.default_rng(4).normal(size=WIDTH) * 3
+    engine = rounded(block, 2)
+    clean = compared(side, block, engine, rough)
+    assert not [k for k, r in clean.items() if r["out"]]
+    engine["layers.1.input_layernorm"] *= 1.2
+    rows = compared(side, block, engine, rough)
+    assert [k for k, r in rows.items() if r["out"]] == ["layers.1.input_layernorm"]
+
+
+def test_a_tie_that_fell_the_other_way_in_the_engine_is_no_fault(side, block):
+    engine = rounded(block, 2)
+    for key in ("layers.0.mlp.experts", "layers.0.mlp", "layers.1.input_layernorm"):
+        engine[key][TIED] = np.random.default_rng(4).normal(size=WIDTH) * 3
+    rows = compared(side, block, engine, rounded(block, 3))
+    assert not [k for k, r in rows.items() if r["out"]]
+
+
+def test_the_engines_gated_shared_expert_and_its_sum_with_the_experts_are_compared_as_such(side, block):
+    gate = np.random.default_rng(6).normal(size=(TOKENS, 1))
+    block = {"layers.0.mlp.shared_expert_gate": gate, **block}
+    shared = block["layers.0.mlp.shared_expert"] / (1 + np.exp(-gate))
+    engine = rounded(block, 2)
+    engine["layers.0.mlp.shared_expert"] = shared
+    engine["layers.0.mlp.experts"] = block["layers.0.mlp.experts"] + shared
+    assert not [k for k, r in compared(side, block, engine, rounded(block, 3)).items() if r["out"]]
+    # With a fault among the experts it is they that are named, not the shared one before them.
+    engine["layers.0.mlp.experts"] = block["layers.0.mlp.experts"] * 1.5 + shared
+    engine["layers.0.mlp"] = block["layers.0.mlp"] * 1.5
+    out = [k for k, r in compared(side, block, engine, rounded(block, 3)).items() if r["out"]]
+    assert out == ["layers.0.mlp.experts", "layers.0.mlp"]
+
+
+def test_the_router_of_an_output_is_the_one_beside_it():
+    known = {"layers.0.mlp.gate", "layers.1.block_sparse_moe.router"}
+    assert both.router_of("layers.0.mlp.experts", known) == "layers.0.mlp.gate"
+    assert both.router_of("layers.0.mlp", known) == "layers.0.mlp.gate"
+    assert both.router_of("layers.1.block_sparse_moe", known) == "layers.1.block_sparse_moe.router"
+    assert both.router_of("layers.2.mlp", known) == ""
