@@ -119,6 +119,21 @@ def sparse(layers: int = 2, dense_layers: int = 0) -> dict[str, list[int]]:
     return shapes
 
 
+def drafted(shapes: dict[str, list[int]], layers: int) -> dict[str, list[int]]:
+    """The same with a draft (MTP) layer after the last one, in the naming of GLM-4.5 and DeepSeek-V3."""
+    last, ours = f"model.layers.{layers - 1}.", f"model.layers.{layers}."
+    return {
+        **shapes,
+        **{ours + name.removeprefix(last): shape for name, shape in shapes.items() if name.startswith(last)},
+        f"{ours}enorm.weight": [64],
+        f"{ours}hnorm.weight": [64],
+        f"{ours}eh_proj.weight": [64, 128],
+        f"{ours}shared_head.norm.weight": [64],
+        f"{ours}shared_head.head.weight": [256, 64],
+        f"{ours}embed_tokens.weight": [256, 64],
+    }
+
+
 def checkpoint(folder: Path, config: dict, shapes: dict[str, list[int]]) -> Path:
     """Headers with zeroed weights."""
     folder.mkdir(parents=True)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from quantised import write_quantised
-from scaffold_sources import CONFIG, MOE, checkpoint, dense, sparse
+from scaffold_sources import CONFIG, MOE, checkpoint, dense, drafted, sparse
 
 from seatrial.adapter.scaffold.facts import decoder_facts
 from seatrial.adapter.scaffold.plugin import plugin_files
@@ -182,6 +182,87 @@ def test_weights_beyond_the_last_layer_belong_to_a_draft_and_are_left_out(tmp_pa
     shapes = {**dense(), "model.layers.2.eh_proj.weight": [64, 128], "model.layers.2.enorm.weight": [64]}
     table = weights(made(tmp_path, vllm, plugin, shapes=shapes).files[MODEL])
     assert table["model.layers.*.eh_proj.weight"] is None
+
+
+def function(text, name, **names):
+    """One function of a written file, run by itself: the file imports vLLM."""
+    tree = ast.parse(text)
+    kept = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AnnAssign, ast.Assign))]
+    exec(compile(ast.Module([n for n in kept if "PACKED" not in ast.unparse(n)], []), name, "exec"), names)
+    return names[name]
+
+
+DRAFT = "vllm_harbour/models/harbour_mtp.py"
+DECLARED = {"num_nextn_predict_layers": 1}
+
+
+def test_a_declared_draft_is_written_and_takes_its_own_layer_and_the_embedding(tmp_path, vllm, plugin):
+    result = made(tmp_path, vllm, plugin, DECLARED, drafted(dense(), 2))
+    assert questions(result) == []
+    place = function(result.files[DRAFT], "draft_name", re=re)
+    places = {name: place(name, 2) for name in drafted(dense(), 2)}
+    assert {n for n, to in places.items() if to is not None} == {n for n in places if n.startswith("model.layers.2.")}
+    assert places["model.layers.2.eh_proj.weight"] == "model.layers.2.eh_proj.weight"
+    assert places["model.layers.2.embed_tokens.weight"] == "model.embed_tokens.weight"
+    assert places["model.layers.2.mlp.up_proj.weight"] == "model.layers.2.mtp_block.mlp.up_proj.weight"
+    with pytest.raises(ValueError, match="does not know"):
+        place("model.layers.2.nothing_like_this.weight", 2)
+    assert "int(layer[1]) >= self.config.num_hidden_layers" in result.files[MODEL]
+    entry = result.files["vllm_harbour/__init__.py"]
+    assert '"HarbourMTPModel"' in entry
+    assert "harbour_mtp_config import install" in entry
+    assert '"architectures": ["HarbourMTPModel"]' in result.files["vllm_harbour/models/harbour_mtp_config.py"]
+    for call in ("ReplicatedLinear", "HarbourDecoderLayer", "ParallelLMHead", "VocabParallelEmbedding"):
+        assert all("prefix" in [k.arg for k in c.keywords] for c in calls(result.files[DRAFT], call)), call
+
+
+def test_the_tiny_checkpoint_has_the_draft_too(tmp_path, vllm, plugin):
+    result = made(tmp_path, vllm, plugin, {**DECLARED, "num_hidden_layers": 3}, drafted(dense(3), 3))
+    tiny = result.files["tests/tiny_harbour.py"]
+    assert '"model.layers.2.eh_proj.weight": (64, 128)' in tiny
+    assert '"model.layers.2.self_attn.q_proj.weight": (64, 64)' in tiny
+    assert "layers.3." not in tiny
+    assert not [f for f in result.findings if f.code == "F003"]
+
+
+def test_a_draft_without_an_embedding_takes_the_models(tmp_path, vllm, plugin):
+    shapes = {n: s for n, s in drafted(dense(), 2).items() if n != "model.layers.2.embed_tokens.weight"}
+    table = weights(made(tmp_path, vllm, plugin, DECLARED, shapes).files[DRAFT])
+    assert table["model.embed_tokens.weight"] == "model.embed_tokens.weight"
+    assert table["lm_head.weight"] is None
+
+
+def test_the_entry_point_gets_the_draft_only_once(tmp_path, vllm, plugin):
+    first = made(tmp_path, vllm, plugin, DECLARED, drafted(dense(), 2))
+    for path, text in first.files.items():
+        (plugin / path).parent.mkdir(exist_ok=True, parents=True)
+        (plugin / path).write_text(text)
+    again = scaffold(tmp_path / "checkpoint", vllm, plugin)
+    assert {path: again.files[path] for path in again.files} == {path: first.files[path] for path in again.files}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: {n: x for n, x in s.items() if not n.endswith("eh_proj.weight")}, "have no eh_proj.weight"),
+        (lambda s: {n: x for n, x in s.items() if ".2." not in n}, "no weights are numbered on from layer 2"),
+        (lambda s: {**s, "model.layers.3.enorm.weight": [64]}, "the weights have layers 2, 3"),
+    ],
+)
+def test_a_draft_of_another_layout_is_not_written_and_the_reason_is_said(tmp_path, vllm, plugin, change, said):
+    result = made(tmp_path, vllm, plugin, DECLARED, change(drafted(dense(), 2)))
+    assert DRAFT not in result.files
+    assert "HarbourMTPModel" not in result.files["vllm_harbour/__init__.py"]
+    assert [said in f.message for f in result.findings if f.code == "F014"] == [True]
+
+
+def test_a_draft_layer_that_is_not_as_the_models_is_a_question_in_its_file(tmp_path, vllm, plugin):
+    shapes = {**drafted(dense(), 2), "model.layers.2.self_attn.q_norm.weight": [32], "model.layers.2.odd.weight": [3]}
+    result = made(tmp_path, vllm, plugin, DECLARED, shapes)
+    asked = questions(result)
+    assert any("model.layers.*.odd.weight of the draft" in q for q in asked)
+    assert any("Only the draft: model.layers.*.self_attn.q_norm.weight" in q for q in asked)
+    assert len(calls(result.files[DRAFT], "undecided")) == len(asked)
 
 
 def test_a_tied_head_is_left_out(tmp_path, vllm, plugin):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from quantised import write_quantised
+from scaffold_sources import CONFIG, MOE, checkpoint, dense, drafted, sparse
 
 from seatrial.checkpoint import read_checkpoint
 from seatrial.cli.scaffold import command
@@ -25,6 +26,16 @@ from seatrial.targets import load_target
 pytestmark = pytest.mark.engine
 # Checkpoints whose quantisation the template must carry through: the folder's name, its method, whether it has experts.
 QUANTISED = {"fp8": ("fp8", False), "int8_moe": ("int8", True), "awq": ("awq", False)}
+# Checkpoints with a draft (MTP) layer of their own: config.json and tensors.
+DRAFTED = {
+    "drafted": ({"architectures": ["HarbourPairForCausalLM"], "model_type": "harbour_pair"}, drafted(dense(), 2)),
+    "drafted_moe": (
+        MOE
+        | {"architectures": ["HarbourMoePairForCausalLM"], "model_type": "harbour_moe_pair"}
+        | {"num_hidden_layers": 3, "first_k_dense_replace": 1},
+        drafted(sparse(3, 1), 3),
+    ),
+}
 HIDDEN = {"qwen3": "HarbourForCausalLM", "qwen3_moe": "HarbourMoeForCausalLM"}
 
 
@@ -49,6 +60,8 @@ def hidden(engine_python, tmp_path_factory):
             (folder / "config.json").write_text(json.dumps(config))
     for name, (method, moe) in QUANTISED.items():
         write_quantised(root / name, method, f"Harbour{method.capitalize()}ForCausalLM", moe=moe)
+    for name, (fields, shapes) in DRAFTED.items():
+        checkpoint(root / name, {**CONFIG, **fields, "num_nextn_predict_layers": 1}, shapes)
     return root
 
 
@@ -58,7 +71,7 @@ def installed(engine_python, hidden, tmp_path_factory):
     root = tmp_path_factory.mktemp("plugin") / "vllm-harbour"
     done = CliRunner().invoke(command, ["plugin", "vllm-harbour", "--into", str(root)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    for family in (*HIDDEN, *QUANTISED):
+    for family in (*HIDDEN, *QUANTISED, *DRAFTED):
         argv = [str(hidden / family), "--into", str(root), "--engine", str(engine_python)]
         done = CliRunner().invoke(command, argv, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -81,6 +94,16 @@ def test_the_scaffolds_pass_the_dry_run_and_the_dense_one_serves(engine_python, 
         for name in QUANTISED:
             result = dry(hidden / name, read_checkpoint(hidden / name).tensors, session=session, tp=2)
             assert result.outcome.verdict is Verdict.PASS, f"{name}: {result.outcome.reason}"
+        for name in DRAFTED:
+            folder = hidden / name
+            tensors = read_checkpoint(folder).tensors
+            for tp in (1, 2):
+                for more in ({}, {"target": folder}):
+                    result = dry(folder, tensors, session=session, tp=tp, **more)
+                    assert result.outcome.verdict is Verdict.PASS, f"{name}, TP {tp}, {more}: {result.outcome.reason}"
+                    # The model leaves the draft's own tensor, the draft takes it.
+                    states = {line.kind: line.state for line in result.facts.tensors}
+                    assert states["model.layers.*.eh_proj.weight"] == ("loaded" if more else "dropped")
     overrides = tmp_path / "seatrial.toml"
     overrides.write_text(
         f'[targets.harbour]\nextends = "cpu"\n[targets.harbour.launch.env]\nPYTHONPATH = "{installed}"\n'

@@ -1,4 +1,4 @@
-"""Adds `AutoConfig.register` to a plugin's entry point. Import this only where LibCST is known to be there."""
+"""Adds `AutoConfig.register`, or a call of a function, to a plugin's entry point. Import this only with LibCST."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import libcst as cst
 
 
-class AddConfig(cst.CSTTransformer):
-    """Appends the registration of a config class to a module-level function, unless its model type is there already."""
+class AddCall(cst.CSTTransformer):
+    """Appends an import and a call of it to a module-level function, unless the import is there already."""
 
-    def __init__(self, function: str, model_type: str, module: str, class_name: str) -> None:
+    def __init__(self, function: str, module: str, name: str) -> None:
         super().__init__()
-        self.function, self.model_type, self.module, self.class_name = function, model_type, module, class_name
+        self.function = function
+        self.lines = [f"from {module} import {name}\n", f"{name}()\n"]
+        self.known = self.lines[0].strip()
         self.done = False
         self._depth = 0
 
@@ -27,16 +29,22 @@ class AddConfig(cst.CSTTransformer):
         if not isinstance(body, cst.IndentedBlock):
             return updated_node
         self.done = True
-        text = cst.Module([]).code_for_node(updated_node)
-        if f"AutoConfig.register({json.dumps(self.model_type)}," in text:
+        if self.known in cst.Module([]).code_for_node(updated_node):
             return updated_node
         new = [
-            cst.parse_statement("from transformers import AutoConfig\n"),
-            cst.parse_statement(f"from {self.module} import {self.class_name}\n"),
-            cst.parse_statement(
-                f"AutoConfig.register({json.dumps(self.model_type)}, {self.class_name}, exist_ok=True)\n"
-            ),
+            cst.parse_statement(line).with_changes(leading_lines=[cst.EmptyLine(indent=False)]) for line in self.lines
         ]
-        for place in (0, 1, 2):
-            new[place] = new[place].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
         return updated_node.with_changes(body=body.with_changes(body=[*body.body, *new]))
+
+
+class AddConfig(AddCall):
+    """Appends the registration of a config class, unless its model type is there already."""
+
+    def __init__(self, function: str, model_type: str, module: str, class_name: str) -> None:
+        super().__init__(function, module, class_name)
+        self.known = f"AutoConfig.register({json.dumps(model_type)},"
+        self.lines = [
+            "from transformers import AutoConfig\n",
+            self.lines[0],
+            f"AutoConfig.register({json.dumps(model_type)}, {class_name}, exist_ok=True)\n",
+        ]

@@ -16,6 +16,7 @@ from typing import Any
 from seatrial.adapter.scaffold.roles import Kind, NamedTensor, kinds_of
 from seatrial.adapter.scaffold.undecided import Open
 from seatrial.checkpoint.fields import DROPPED
+from seatrial.checkpoint.mtp import COUNTS
 from seatrial.core.record import Record
 
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -300,7 +301,8 @@ def _weights(reader: _Reader, moe: bool) -> None:
 def _unread(reader: _Reader, moe: bool, windows: bool) -> tuple[str, ...]:
     """Fields that the written file does not read; those that are on are open."""
     read = {name for name in reader.of.values() if name} | ENGINE | NEUTRAL | (MOE_READ if moe else set())
-    read |= {"layer_types"}
+    # Layers of the draft come after the model's own and change none of its numbers; the draft's file reads these.
+    read |= {"layer_types", *COUNTS}
     off = []
     for name, value in sorted(reader.config.items()):
         if name in read or name.startswith("_"):

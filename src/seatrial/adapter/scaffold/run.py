@@ -12,13 +12,16 @@ from __future__ import annotations
 import json
 import keyword
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seatrial import __version__
 from seatrial.adapter.port.cst import cst
 from seatrial.adapter.port.register import PluginSource, register
 from seatrial.adapter.port.table import PLATFORMS
 from seatrial.adapter.scaffold.choose import Plan, choose
+from seatrial.adapter.scaffold.draft import ASSUMED, Draft, beyond, read_draft
 from seatrial.adapter.scaffold.facts import DecoderFacts, decoder_facts
 from seatrial.adapter.scaffold.overlay import overlay
 from seatrial.adapter.scaffold.render import render
@@ -29,12 +32,15 @@ from seatrial.checkpoint import Checkpoint, documents, read_checkpoint
 from seatrial.checkpoint.files import Folder
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, Severity
-from seatrial.core.record import Record
+from seatrial.core.record import Record, replace
 from seatrial.support.modules import Package
 from seatrial.support.registry_read import read_registry
 from seatrial.support.registry_records import RegistryTable
 from seatrial.support.relatives import ModelFiles, Relative, fields_of
 from seatrial.support.source import Trees, open_source
+
+if TYPE_CHECKING:
+    from seatrial.adapter.port.register_config import AddCall, AddConfig
 
 SCHEMA_VERSION = 1
 TEXT = ("text_config", "llm_config", "language_config")
@@ -86,7 +92,7 @@ def scaffold(
     symbols = Symbols(package)
     findings: list[Finding] = []
     if plan.kind == "template":
-        body = _decoder(arch, whole, facts, symbols, table.engine_version)
+        body = _decoder(arch, whole, facts, symbols, table.engine_version, text)
         questions: tuple[Open, ...] = (*facts.open, *facts.inline)
     else:
         made = overlay(arch, whole, plan, table, package)
@@ -97,15 +103,19 @@ def scaffold(
                 f"the relative's own files never say {', '.join(made.hints)}; the dry run shows whether it loads them"
             )
             findings.append(_note("F013", module, message))
-    if platform in PLATFORMS:
-        body = _swapped(body, engine, root, platform)
+    draft = read_draft(text, whole.tensors, facts)
+    if draft is not None and not draft.reason and plan.kind != "template":
+        draft = replace(draft, reason="its decoder layer is the relative's, which this file only subclasses")
     files = {plugin.path_of(module): body}
+    findings += _draft(files, plugin, module, arch, facts, draft, symbols, table.engine_version)
+    if platform in PLATFORMS:
+        files = {path: _swapped(body, engine, root, platform) for path, body in files.items()}
     findings += [_open(plugin.path_of(module), place) for place in questions]
     if plan.kind == "template":
         findings += [_note("F002", plugin.path_of(module), f"assumed: {line}") for line in facts.assumed]
-    findings += _tests(files, plugin, module, arch, config, facts, plan)
+    findings += _tests(files, plugin, module, arch, config, facts, plan, draft)
     _refuse_edited(root, files)
-    findings += _registration(files, plugin, module, arch, trees, config)
+    findings += _registration(files, plugin, module, arch, trees, config, draft)
     return Scaffold(
         schema_version=SCHEMA_VERSION,
         architecture=arch,
@@ -166,7 +176,9 @@ def _relatives(
     return ModelFiles(trees).nearest([arch], fields_of(config), leaves, paths)
 
 
-def _decoder(arch: str, whole: Checkpoint, facts: DecoderFacts, symbols: Symbols, version: str) -> str:
+def _decoder(
+    arch: str, whole: Checkpoint, facts: DecoderFacts, symbols: Symbols, version: str, text: Mapping[str, object]
+) -> str:
     dense = not facts.moe or bool(facts.dense_test)
     names = [
         "support_torch_compile", "CacheConfig", "VllmConfig", "get_pp_group", "get_tensor_model_parallel_world_size",
@@ -189,6 +201,7 @@ def _decoder(arch: str, whole: Checkpoint, facts: DecoderFacts, symbols: Symbols
         p=class_prefix(arch),
         f=facts,
         dense=dense,
+        beyond=beyond(whole.tensors, facts.of["layers"] and text.get(facts.of["layers"])),
         fused_moe=fused,
         imports=symbols.imports(names),
         seatrial=__version__,
@@ -196,6 +209,58 @@ def _decoder(arch: str, whole: Checkpoint, facts: DecoderFacts, symbols: Symbols
         tensors=len(whole.tensors),
         vllm=version,
     )
+
+
+def _draft(
+    files: dict[str, str],
+    plugin: PluginSource,
+    module: str,
+    arch: str,
+    facts: DecoderFacts,
+    draft: Draft | None,
+    symbols: Symbols,
+    version: str,
+) -> list[Finding]:
+    """The draft's file, and the one that makes vLLM choose it; F014 where it declares a draft and none is written."""
+    if draft is None:
+        return []
+    if draft.reason:
+        message = f"{draft.field} declares a draft of {draft.count} layers, and none is written: {draft.reason}"
+        return [_note("F014", "config.json", message, Severity.WARNING)]
+    names = [
+        "CacheConfig", "VllmConfig", "RMSNorm", "ReplicatedLinear", "LogitsProcessor", "QuantizationConfig",
+        "ParallelLMHead", "VocabParallelEmbedding", "default_weight_loader", "maybe_prefix", "IntermediateTensors",
+    ]  # fmt: skip
+    names += ["fused_moe_make_expert_params_mapping"] if facts.moe else []
+    place = plugin.path_of(f"{module}_mtp")
+    files[place] = render(
+        "draft.py.jinja",
+        arch=draft_architecture(arch),
+        model_arch=arch,
+        model_module=module,
+        p=class_prefix(arch),
+        f=facts,
+        d=draft,
+        dense=not facts.moe or bool(facts.dense_test),
+        assumed=ASSUMED,
+        imports=symbols.imports(names),
+        seatrial=__version__,
+        vllm=version,
+    )
+    files[plugin.path_of(f"{module}_mtp_config")] = render(
+        "draft_config.py.jinja",
+        arch=arch,
+        draft_arch=draft_architecture(arch),
+        d=draft,
+        imports=symbols.imports(["SpeculativeConfig"]),
+    )
+    assumed = [_note("F002", place, f"assumed: {line}") for line in ASSUMED]
+    return [*assumed, *(_open(place, question) for question in draft.open)]
+
+
+def draft_architecture(arch: str) -> str:
+    """The name that the draft of an architecture is registered by, in the form of vLLM's own."""
+    return f"{class_prefix(arch)}MTPModel"
 
 
 def _has(symbols: Symbols, name: str) -> bool:
@@ -210,13 +275,14 @@ def _tests(
     config: dict[str, object],
     facts: DecoderFacts,
     plan: Plan,
+    draft: Draft | None,
 ) -> list[Finding]:
     """The unit test, and the tiny checkpoint's maker for what the template writes."""
     name = module_name(arch)
     tiny_file = f"tests/tiny_{name}.py"
     findings = []
     if plan.kind == "template":
-        made = tiny(config, facts)
+        made = tiny(config, facts, draft)
         if made.shapes:
             files[tiny_file] = render(
                 "tiny.py.jinja",
@@ -241,41 +307,69 @@ def _tests(
         module=module,
         has_tiny=tiny_file in files,
         tiny_file=f"tiny_{name}.py",
+        draft=draft_architecture(arch) if draft is not None and not draft.reason else "",
+        draft_field=draft.field if draft is not None else "",
+        layers_field=facts.of["layers"],
     )
     return findings
 
 
 def _registration(
-    files: dict[str, str], plugin: PluginSource, module: str, arch: str, trees: Trees, config: dict[str, object]
+    files: dict[str, str],
+    plugin: PluginSource,
+    module: str,
+    arch: str,
+    trees: Trees,
+    config: dict[str, object],
+    draft: Draft | None,
 ) -> list[Finding]:
-    done = register(plugin, arch, module, arch)
-    if done.text is not None:
-        files[done.path] = done.text
+    classes = {arch: module}
+    if draft is not None and not draft.reason:
+        classes[draft_architecture(arch)] = f"{module}_mtp"
+    for name, where in classes.items():
+        done = register(plugin, name, where, name)
+        if done.text is not None:
+            files[done.path] = done.text
+    findings = []
     model_type = str(config.get("model_type") or "")
     known = knows_model_type(trees, model_type)
     if known is None:
         message = f"whether transformers knows model_type {model_type!r} was not seen: it is not in the sources named"
-        return [_note("F004", "config.json", message)]
-    if known:
-        return []
-    from seatrial.adapter.port.register_config import AddConfig
+        findings.append(_note("F004", "config.json", message))
+    from seatrial.adapter.port.register_config import AddCall, AddConfig
 
-    name = f"configuration_{module_name(arch)}"
-    parent = module.rpartition(".")[0]
-    class_name = f"{class_prefix(arch)}Config"
-    files[plugin.path_of(f"{parent}.{name}")] = render(
-        "configuration.py.jinja", model_type=model_type, p=class_prefix(arch)
-    )
+    if known is False:
+        name = f"configuration_{module_name(arch)}"
+        parent = module.rpartition(".")[0]
+        class_name = f"{class_prefix(arch)}Config"
+        files[plugin.path_of(f"{parent}.{name}")] = render(
+            "configuration.py.jinja", model_type=model_type, p=class_prefix(arch)
+        )
+        call = f"AutoConfig.register({model_type!r}, {class_name}, exist_ok=True)"
+        function = _entry(plugin)[1]
+        findings += _entered(files, plugin, AddConfig(function, model_type, f"{parent}.{name}", class_name), call)
+    if len(classes) > 1:
+        edit = AddCall(_entry(plugin)[1], f"{module}_mtp_config", "install")
+        findings += _entered(files, plugin, edit, f"{module}_mtp_config.install()")
+    return findings
+
+
+def _entry(plugin: PluginSource) -> tuple[str, str]:
+    """Module and function of the plugin's entry point."""
     point = next(p for p in plugin.distribution.entry_points if p.group == "vllm.general_plugins")
     where, _, function = (part.strip() for part in point.target.partition(":"))
+    return where, function
+
+
+def _entered(files: dict[str, str], plugin: PluginSource, edit: AddConfig | AddCall, call: str) -> list[Finding]:
+    """The edit of the entry point's function; F005 where it has none of the known forms."""
+    where, function = _entry(plugin)
     file = plugin.package.path(where)
     entry = plugin.below(file)
-    edit = AddConfig(function, model_type, f"{parent}.{name}", class_name)
-    files[entry] = cst().parse_module(plugin.source(file)).visit(edit).code
-    if not edit.done:
-        message = f"add by hand to {point.target}: AutoConfig.register({model_type!r}, {class_name}, exist_ok=True)"
-        return [_note("F005", entry, message, Severity.WARNING)]
-    return []
+    files[entry] = plugin.texts[file] = cst().parse_module(plugin.source(file)).visit(edit).code
+    if edit.done:
+        return []
+    return [_note("F005", entry, f"add by hand to {where}:{function}: {call}", Severity.WARNING)]
 
 
 def knows_model_type(trees: Trees, model_type: str) -> bool | None:

@@ -16,6 +16,7 @@ _LAYERS = "vllm.model_executor.layers"
 PLACES: dict[str, tuple[str, ...]] = {
     "support_torch_compile": ("vllm.compilation.decorators",),
     "CacheConfig": ("vllm.config",),
+    "SpeculativeConfig": ("vllm.config", "vllm.config.speculative"),
     "VllmConfig": ("vllm.config",),
     "get_pp_group": ("vllm.distributed",),
     "get_tensor_model_parallel_world_size": ("vllm.distributed",),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from seatrial.adapter.scaffold.draft import Draft
 from seatrial.adapter.scaffold.facts import DecoderFacts
 from seatrial.adapter.scaffold.roles import Kind
 from seatrial.core.record import Record, replace
@@ -33,8 +34,8 @@ class Tiny(Record):
     left_out: tuple[str, ...]
 
 
-def tiny(config: Mapping[str, Any], facts: DecoderFacts) -> Tiny:
-    """Shrink: a couple of layers (one more than the last dense one), small widths."""
+def tiny(config: Mapping[str, Any], facts: DecoderFacts, draft: Draft | None = None) -> Tiny:
+    """Shrink: a couple of layers (one more than the last dense one), small widths; one layer of the draft."""
     of = facts.of
     small = dict(config)
     heads, kv = config.get(of["heads"]), config.get(of["kv_heads"]) if of["kv_heads"] else None
@@ -63,7 +64,14 @@ def tiny(config: Mapping[str, Any], facts: DecoderFacts) -> Tiny:
     shared = EXPERT_WIDTH * (small.get("n_shared_experts") or 1)
     shapes: dict[str, tuple[int, ...]] = {}
     left_out: list[str] = []
-    for kind in map(_plain, facts.kinds):
+    kinds = [(kind, layers) for kind in facts.kinds]
+    if draft is not None and not draft.reason:
+        small[draft.field] = 1
+        kinds += [(replace(k, layers=(layers,)), layers + 1) for k in draft.kinds if k.layers and k.target is not None]
+    elif draft is not None:
+        small[draft.field] = 0
+    for given, end in kinds:
+        kind = _plain(given)
         if kind.target and kind.target.rpartition(".")[2] in SCALES:
             continue
         shape = _shape(kind.target or "", kv_heads, bool(of["head_dim"]), bool(of["moe_intermediate"]), shared)
@@ -71,12 +79,12 @@ def tiny(config: Mapping[str, Any], facts: DecoderFacts) -> Tiny:
             left_out.append(kind.pattern)
         if shape is None:
             continue
-        numbers = [n for n in kind.layers if n < layers] or ([0] if "layers" not in (kind.target or "") else [])
+        numbers = [n for n in kind.layers if n < end] or ([0] if "layers" not in (kind.target or "") else [])
         for number in numbers:
             for expert in range(EXPERTS) if "experts.*" in (kind.target or "") else (0,):
                 name = kind.pattern.replace("*", str(number), 1) if kind.layers else kind.pattern
                 shapes[name.replace("*", str(expert))] = shape
-    left_out += [k.pattern for k in facts.kinds if k.target == ""]
+    left_out += [k.pattern for k, _ in kinds if k.target == ""]
     return Tiny(config=small, shapes=shapes, left_out=tuple(left_out))
 
 
@@ -96,6 +104,8 @@ def _shape(target: str, kv_heads: int, own_dim: bool, own_width: bool, shared: i
     width = EXPERT_WIDTH if own_width else INTERMEDIATE
     table = (
         (r"(model\.embed_tokens|lm_head)", (VOCABULARY, HIDDEN)),
+        (r".*\.shared_head\.head", (VOCABULARY, HIDDEN)),
+        (r".*\.eh_proj", (HIDDEN, 2 * HIDDEN)),
         (r".*\.[qk]_norm", (head_dim,)),
         (r".*norm", (HIDDEN,)),
         (r".*\.q_proj", (HEADS * head_dim, HIDDEN)),
