@@ -1,9 +1,9 @@
 """FLOPs of the plan (not causal) against torch's FlopCounterMode over transformers' model on meta. Must hold: within
 1 %.
 
-    python bench/plan_flops.py --engine ENGINE_PYTHON CONFIG_FOLDER...
+    python bench/plan_flops.py --engine ENGINE_PYTHON [--patches 24x36] CONFIG_FOLDER...
 
-The causal figure, which fused kernels pay, is shown beside it.
+The causal figure, which fused kernels pay, is shown beside it. With --patches the image towers instead.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from math import prod
 from pathlib import Path
 
 from seatrial.engine.border import ProbeSession
 from seatrial.estimate import Layout, Serving, engine_rules, read_model
 from seatrial.estimate.compute import lay_out
+from seatrial.estimate.compute_towers import tower_parts
 
 
 def main() -> None:
@@ -23,6 +25,7 @@ def main() -> None:
     parser.add_argument("--engine", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--new", type=int, default=1024)
+    parser.add_argument("--patches", help="HIGHxWIDE: one image of so many patches through the tower")
     parser.add_argument("folders", nargs="+", type=Path)
     options = parser.parse_args()
     wrong = 0
@@ -31,10 +34,14 @@ def main() -> None:
         for folder in options.folders:
             model = read_model(folder)
             serving = Serving(max_model_len=options.new)
-            work = lay_out(model, Layout(), serving, engine_rules("cuda"))
-            full = sum(p.flops for p in work.step(options.batch, options.new, 0, causal=False, all_logits=True))
-            causal = sum(p.flops for p in work.step(options.batch, options.new, 0, all_logits=True))
             request = {"folder": str(folder.resolve()), "batch": options.batch, "new": options.new}
+            if options.patches:
+                request["image"] = [int(x) for x in options.patches.split("x")]
+                full = causal = sum(p.flops for p in tower_parts(model, Layout(), 1, prod(request["image"])))
+            else:
+                work = lay_out(model, Layout(), serving, engine_rules("cuda"))
+                full = sum(p.flops for p in work.step(options.batch, options.new, 0, causal=False, all_logits=True))
+                causal = sum(p.flops for p in work.step(options.batch, options.new, 0, all_logits=True))
             reply = session.call("estimate_flops", request, timeout_s=300)
             if reply.status != "answered":
                 print(f"{folder.name:<40} not counted: {reply.trouble()[:150]}", flush=True)

@@ -1,4 +1,4 @@
-"""Ports model files of a vLLM into a plugin: do they parse, import, register, stay the same, and change only imports and devices?
+"""Ports model files of a vLLM into a plugin: do they parse, import, register, stay the same, and change nothing else?
 
     python bench/port_files.py ENGINE_SRC PLUGIN_ROOT PLATFORM [--python PYTHON [--path FOLDER]] [--limit N]
 
@@ -172,9 +172,8 @@ def main() -> None:
     print(f"{given.platform}, vLLM {source.version}: {len(chosen)} of {len(there)} registered model files")
     for what, count in counts.items():
         print(f"  {what:<18} {count} of {len(chosen)}")
-    print(
-        f"  swaps {swaps}, devices {devices}, moved {moved}, not found {lost}; opening {ready:.1f} s, {took / len(chosen):.2f} s a file"
-    )
+    print(f"  swaps {swaps}, devices {devices}, moved {moved}, not found {lost}")
+    print(f"  opening {ready:.1f} s, {took / len(chosen):.2f} s a file")
     for line in refused:
         print(f"  refused: {line}")
     if given.python:

@@ -1,4 +1,4 @@
-"""docs/dry-zoo.md, dry-zoo-ascend.md and dry-zoo-kunlun.md: the tables of bench/dry_zoo.py, from the results it left beside them."""
+"""docs/dry-zoo.md, -ascend.md and -kunlun.md: the tables of bench/dry_zoo.py, from the results it left beside them."""
 
 from __future__ import annotations
 

@@ -171,3 +171,37 @@ def test_values_cannot_become_flags():
     )
     argv = argv_of(tool, {"checkpoint": "--help", "target": "--evil; rm -rf /", "full": True})
     assert argv[3:] == ["inspect", "--target=--evil; rm -rf /", "--full", "--json", "--", "--help"]
+
+
+def test_a_value_of_another_type_or_one_that_no_command_line_holds_is_told_in_words():
+    """Found by calling every tool with the client and wrong values: such calls ended in an internal server error."""
+
+    async def use(client):
+        wrong = (
+            ("inspect", {"checkpoint": "a\0b"}, "NUL"),
+            ("inspect", {"checkpoint": "x" * 200_000}, "128,000 bytes"),
+            ("inspect", {"checkpoint": ["a"]}, "must be of type string"),
+            ("inspect", {"checkpoint": {"a": 1}}, "must be of type string"),
+            ("inspect", {}, "needs the parameter 'checkpoint'"),
+            ("inspect", {"checkpoint": ""}, "needs the parameter 'checkpoint'"),
+            ("plan", {"checkpoint": "x", "tp": "two"}, "must be of type integer"),
+            ("plan", {"checkpoint": "x", "tp": True}, "must be of type integer"),
+            ("plan", {"checkpoint": "x", "eager": "yes"}, "must be of type boolean"),
+            ("triage_logs", {"logs": "one.log"}, "must be a list"),
+            ("verify", {}, "needs the parameter 'bundle'"),
+        )
+        return [(name, says, await client.call_tool(name, arguments)) for name, arguments, says in wrong]
+
+    for name, says, answer in over_stdio(use):
+        assert answer.is_error, name
+        assert says in answer.content[0].text
+
+
+def test_verify_takes_what_is_to_be_verified(tmp_path):
+    """An argument that is called like a writing option was taken for one, and the tool could not be used."""
+
+    async def use(client):
+        return await client.call_tool("verify", {"bundle": str(tmp_path)})
+
+    answer = over_stdio(use)
+    assert "no run is in" in str(answer.structured_content["messages"])

@@ -172,3 +172,11 @@ def test_an_archive_of_the_evidence_verifies_and_one_that_climbs_out_is_refused(
     with pytest.raises(FileFormatError, match="no plain file inside"):
         verify_bundle(climbing)
     assert not (tmp_path.parent / "escaped.txt").exists()
+
+
+def test_a_run_without_any_record_proves_nothing_and_is_told_so(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{")
+    report = verify_bundle(tmp_path / "run")
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "nothing is recorded" in report.runs[0].findings[0].message

@@ -190,6 +190,30 @@ def test_an_attribute_that_changes_after_loading_decides_nothing(read):
     assert found == {"lib::slow": False, "lib::fast": False}
 
 
+def test_what_is_kept_for_the_forward_while_weights_are_processed_may_be_called(read, probe):
+    source = """
+        class Kernel:
+            def __call__(self, x):
+                return torch.ops.lib.moe(x)
+
+        class Model(Module):
+            def process_weights_after_loading(self, layer):
+                layer.one = lambda x: torch.ops.lib.gemm(x)
+                layer.two = helper
+                layer.three = Kernel()
+
+            def forward(self, x):
+                return self.one(x)
+
+        class Root(Module):
+            def forward(self, x):
+                return self.inner.process_weights_after_loading(self)
+
+        model = Root(inner=Model())
+    """
+    assert read(source) == {"lib::gemm": False, "lib::helped": False, "lib::moe": False}
+
+
 def test_layers_are_gone_through_and_the_second_sees_what_the_first_gave(read):
     found = read("""
         from itertools import islice

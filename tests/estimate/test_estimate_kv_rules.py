@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +11,8 @@ from tests.estimate.test_estimate_engine_figures import RULES
 
 from seatrial.cli.main import program
 from seatrial.core.quantity import Quantity, Source
-from seatrial.estimate import Layout, Serving, make_plan
+from seatrial.estimate import Layout, Serving, engine_rules, make_plan, read_model
+from seatrial.estimate.compute import lay_out
 from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.kv_layers import kv_cache
 from seatrial.estimate.matrices_attention import mixer_matrices
@@ -31,7 +33,7 @@ def of(model, serving=SHORT):
 
 
 def test_a_model_that_looks_both_ways_keeps_nothing_and_no_tokens_are_invented(make):
-    model = make(architectures=["BertModel"], model_type="bert", max_position_embeddings=8192)
+    model = make(architectures=["BertModel"], model_type="bert", type_vocab_size=2, max_position_embeddings=8192)
     plan = make_plan(model, ONE, Serving(), RULES, DEVICE, requests=4)
     assert plan.cache is not None
     assert plan.cache.specs == ()
@@ -48,8 +50,14 @@ def test_is_causal_false_is_heeded_where_the_engines_class_asks_for_it(make):
     assert len(of(make(is_causal=False, model_type="olmo"))) == 4
 
 
+def test_a_model_that_generates_nothing_has_no_bounds(make):
+    model = make(architectures=["BertModel"], model_type="bert", type_vocab_size=2)
+    with pytest.raises(NotModelled, match="no KV cache"):
+        lay_out(model, ONE, SHORT, RULES)
+
+
 def test_the_command_says_that_none_is_kept(tmp_path, make):
-    model = make(architectures=["BertModel"], model_type="bert", tie_word_embeddings=True)
+    model = make(architectures=["BertModel"], model_type="bert", type_vocab_size=2)
     told = CliRunner().invoke(program, ["plan", model.card.folder, "--memory", "16", "--json"])
     assert told.exit_code == 0, told.output
     plan = json.loads(told.output)
@@ -124,3 +132,22 @@ def test_falcon_heeds_its_kv_heads_only_in_the_new_architecture(make):
     assert heads() == 1
     assert heads(multi_query=False) == 8
     assert heads(new_decoder_architecture=True) == 8
+
+
+def test_on_ascend_the_indexers_keys_lie_beside_the_latent_in_the_models_dtype(make):
+    model = make(**SPARSE, index_topk_freq=4)
+    specs = kv_cache(model, ONE, SHORT, engine_rules("ascend")).specs
+    assert [s.page // s.block for s in specs] == [2 * (512 + 64 + (128 if i in (0, 1, 5) else 0)) for i in range(8)]
+
+
+def test_a_checkpoint_that_says_c8_keeps_one_byte_per_element_on_ascend_alone(make):
+    folder = Path(make().card.folder)
+    said = {"model_quant_type": "W8A8", "kv_cache_type": "C8", "model.layers.0.self_attn.q_proj.weight": "W8A8"}
+    (folder / "quant_model_description.json").write_text(json.dumps(said))
+    model = read_model(folder)
+    cache = kv_cache(model, ONE, SHORT, engine_rules("ascend"))
+    assert {s.page // s.block for s in cache.specs} == {2 * 2 * 32}
+    assert any("kv_cache_type C8" in n for n in cache.notes)
+    assert {s.page // s.block for s in of(model)} == {2 * 2 * 32 * 2}
+    with pytest.raises(NotModelled, match='"kv_cache_type": "C8"'):
+        kv_cache(make(), ONE, Serving(max_model_len=4096, kv_dtype="int8"), engine_rules("ascend"))

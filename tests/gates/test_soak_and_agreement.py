@@ -6,7 +6,7 @@ import pytest
 
 from seatrial.core.verdict import Verdict
 from seatrial.gates.agree import Greedy, compare
-from seatrial.gates.agreement import agreement
+from seatrial.gates.agreement import AgreementFacts, agreement, judge
 from seatrial.gates.soak import soak
 
 
@@ -53,6 +53,10 @@ def test_a_server_that_never_comes_up_gives_no_soak(run):
 def test_a_hairs_breadth_is_rounding_and_a_wide_gap_is_not(run, fault, verdict, equal):
     result = run(agreement, fault)
     found, compiled = result.facts.comparisons
+    assert [c.purpose for c in result.commands] == [
+        "base: start the server, real weights",
+        "compiled: start the server, real weights",
+    ]
     assert (compiled.first, compiled.second) == ("eager", "compiled")
     assert result.outcome.verdict is verdict, result.outcome.reason
     # The first of a batch may be through before the second comes.
@@ -122,3 +126,13 @@ def test_what_rounding_is_follows_from_the_step_of_the_logits(step, offset, beyo
 def test_a_model_whose_places_are_all_ties_shows_no_step():
     tied = {"a": -1.0, "b": -1.0, "c": -1.0, "d": -1.0}
     assert parting(tied, tied, tied).step == 0.0
+
+
+def test_a_fault_is_a_fault_though_something_else_was_not_compared():
+    parted = parting({"b": -0.1, "x": -3.0}, {"x": -0.1, "b": -3.0})
+    facts = AgreementFacts(stage="real", comparisons=(parted,), not_compared=("TP 1 and TP 2: it died",))
+    assert judge(facts).verdict is Verdict.FAIL
+    alike = compare("x", "y", [], [])
+    assert (
+        judge(AgreementFacts(stage="real", comparisons=(alike,), not_compared=("z",))).verdict is Verdict.INCONCLUSIVE
+    )

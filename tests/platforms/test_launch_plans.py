@@ -127,7 +127,11 @@ def test_ascend_is_the_checklist_but_for_the_explained(plan, target, size, stage
     assert want.pop("trust-remote-code") is True
     assert flags.pop("host") == "127.0.0.1"
     assert flags == want
-    assert [d.what for d in made.deviations] == ["--trust-remote-code is left out", "--host 127.0.0.1 is added"]
+    assert [d.what for d in made.deviations] == [
+        "--trust-remote-code is left out",
+        "--host 127.0.0.1 is added",
+        "the module of `vllm serve` is run by its interpreter",
+    ]
     assert all(d.why and d.source for d in made.deviations)
 
 
@@ -195,7 +199,17 @@ def test_kunlun_is_the_manuals_template_but_for_the_explained(plan, config, temp
     for name in ("trust-remote-code", "host", "model"):
         want.pop(name)
     assert flags == {**want, **changed}
-    assert {d.what.split()[0] for d in made.deviations} == {"--trust-remote-code", "--host"}
+    told = {d.what.split()[0] for d in made.deviations}
+    assert told == {"--trust-remote-code", "--host", "--served-model-name", *(f"--{name}" for name in changed)}
+    assert all(d.why and d.source for d in made.deviations)
+
+
+def test_kunlun_says_what_of_a_template_was_not_asked_for(plan):
+    told = [d.what for d in plan("kunlun-p800", MOE).deviations]
+    assert "--tensor-parallel-size 1 instead of 8" in told
+    assert "--max-model-len 32768 is left out" in told
+    assert "--max-model-len 8192 is left out" in [d.what for d in plan("kunlun-p800", DENSE).deviations]
+    assert not any("parallel" in d.what for d in plan("kunlun-p800", DENSE).deviations)
 
 
 def test_kunlun_uses_vllm_serve_where_the_old_entry_is_deprecated(plan, tmp_path):

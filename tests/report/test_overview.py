@@ -241,3 +241,13 @@ def test_a_linked_folder_and_a_page_by_another_name_are_not_served(place, make, 
         assert get(port, f"/runs/{linked.run_id}/artifacts/key.txt")[0] == 404
         status, kind, _ = get(port, f"/runs/{run.run_id}/artifacts/page.xhtml")
         assert (status, kind) == (200, "application/octet-stream")
+
+
+def test_a_name_that_no_file_can_have_is_not_found_and_the_server_goes_on(place, make):
+    run = make("good")
+    run.close()
+    with serving(open_workspace(place.parent, write=False)) as port:
+        for name in ("%00", "a%00b", "x" * 5000, "%ff%fe", "..%2f..%2fmanifest.json", "%2e%2e", ""):
+            assert get(port, f"/runs/{run.run_id}/artifacts/{name}")[0] == 404
+            assert get(port, f"/runs/{name}/report.html")[0] == 404
+        assert get(port, "/")[0] == 200

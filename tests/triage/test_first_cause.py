@@ -270,7 +270,13 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["public_incidents.jsonl", "public_incidents_2.jsonl", "public_incidents_3.jsonl", "public_incidents_4.jsonl"],
+    [
+        "public_incidents.jsonl",
+        "public_incidents_2.jsonl",
+        "public_incidents_3.jsonl",
+        "public_incidents_4.jsonl",
+        "public_incidents_5.jsonl",
+    ],
 )
 def test_our_own_public_incidents_stay_answered(name):
     right = wrong = 0

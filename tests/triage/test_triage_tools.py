@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from seatrial.cli.triage import command
 from seatrial.core.errors import EngineError, UsageError
-from seatrial.triage import cann, diagnose, diagnose_text, library
+from seatrial.triage import Library, cann, diagnose, diagnose_text, library
 from seatrial.triage.anchors import anchors
 from seatrial.triage.learn import fingerprint, learn
 from seatrial.triage.liveness import check, roots_of_target
@@ -109,6 +110,38 @@ def test_learning_writes_a_candidate_and_a_test_that_fails_until_it_is_taken_ove
     assert diagnose([other], signatures=grown).category == "kernel-limit"
 
 
+def test_a_bare_assertion_is_learned_by_its_place_and_never_without_one(tmp_path):
+    frame = '  File "/x/site-packages/quux/ops/conv.py", line 88, in update\n    assert (batch,) == indices.shape\n'
+    log = tmp_path / "a.log"
+    log.write_text("Traceback (most recent call last):\n" + frame + "AssertionError\n")
+    made = learn(log, category="kernel-limit", cause="c", fix="f", into=tmp_path / "out")
+    scope: dict[str, object] = {}
+    exec(made.signature_file.read_text(), scope)
+    (candidate,) = scope["SIGNATURES"]
+    known = Library((candidate,))
+    assert diagnose([log], signatures=known).category == "kernel-limit"
+    log.write_text("Traceback (most recent call last):\n" + frame.replace("update", "forward") + "AssertionError\n")
+    assert diagnose([log], signatures=known).category == "unknown"
+    log.write_text("AssertionError\n")
+    with pytest.raises(UsageError, match="too little"):
+        learn(log, category="kernel-limit", cause="c", fix="f", into=tmp_path / "out")
+
+
+def test_the_versions_of_a_bundle_are_those_of_the_banner_and_the_engine(tmp_path):
+    from seatrial.triage.bundle import VERSION
+
+    found = b" ".join(
+        VERSION.findall(
+            b"(APIServer pid=1) INFO [api_utils.py:347]    version 0.32.0\n"
+            b"INFO [core.py:133] Initializing a V1 LLM engine (v0.32.1) with config\n"
+            b"vLLM API server version 0.11.0rc1\n"
+        )
+    )
+    assert b"0.32.0" in found
+    assert b"0.32.1" in found
+    assert b"0.11.0rc1" in found
+
+
 def test_nothing_is_learned_from_what_is_known_or_healthy(tmp_path):
     log = tmp_path / "a.log"
     log.write_text(KNOWN)
@@ -190,7 +223,9 @@ def test_the_literals_of_a_pattern(pattern, literals):
     assert anchors(pattern) == literals
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 5000], ids=["empty", "binary"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 5000, random.Random(3).randbytes(5000)], ids=["empty", "binary", "random"]
+)
 def test_a_log_of_which_nothing_was_read_is_inconclusive_not_clean(tmp_path, content):
     log = tmp_path / "a.log"
     log.write_bytes(content)

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 LARGEST_ANSWER = 64 << 20
+LONGEST_WORD = 128_000  # Linux takes 131,072 bytes for one word of a command line
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
 INSTRUCTIONS = (
     "seatrial takes a checkpoint to a running, proven model on vLLM. Every tool answers with exit_code (0 pass, "
     "1 fail, 2 usage, 3 inconclusive, 4 tool or environment error) and the command's JSON document. Only 0 is a pass."
@@ -51,11 +58,20 @@ class ToolSpec(Record):
 
 
 def argv_of(tool: ToolSpec, arguments: dict[str, Any]) -> list[str]:
-    """The command line for a call; raises ValueError for a parameter the tool does not have."""
+    """The command line for a call; raises ValueError for a parameter that the tool does not have, or lacks, and for a
+    value that is not of its schema's type or cannot be a word of a command line.
+    """
     known = {p.name: p for p in tool.parameters}
     unknown = sorted(set(arguments) - set(known))
     if unknown:
         raise ValueError(f"{tool.name} has no parameter {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    lacking = [n for n in tool.schema.get("required", ()) if arguments.get(n) in (None, "", [])]
+    if lacking:
+        raise ValueError(f"{tool.name} needs the parameter {lacking[0]!r}")
+    properties = tool.schema.get("properties", {})
+    for name, value in arguments.items():
+        if value is not None:
+            _check(name, value, properties.get(name, {}))
     options: list[str] = []
     plain: list[str] = []
     for parameter in tool.parameters:
@@ -73,6 +89,25 @@ def argv_of(tool: ToolSpec, arguments: dict[str, Any]) -> list[str]:
             else:
                 plain.append(text)
     return [sys.executable, "-m", "seatrial", *tool.words, *options, "--json", "--", *plain]
+
+
+def _check(name: str, value: Any, schema: dict[str, Any]) -> None:
+    """Raises ValueError with the parameter's name in it."""
+    kind = schema.get("type")
+    if kind == "array":
+        if not isinstance(value, list):
+            raise ValueError(f"{name} must be a list")
+        for one in value:
+            _check(name, one, schema.get("items", {}))
+        return
+    allowed = TYPES.get(str(kind), (str, int, float, bool))
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        raise ValueError(f"{name} must be of type {kind}, not {type(value).__name__}")
+    text = str(value)
+    if "\0" in text or len(text.encode("utf-8", "surrogatepass")) > LONGEST_WORD:
+        raise ValueError(
+            f"{name} has a NUL character, or more than {LONGEST_WORD:,} bytes: no command line can hold it"
+        )
 
 
 def make_server(tools: tuple[ToolSpec, ...]) -> Server[Any]:
@@ -104,7 +139,10 @@ def make_server(tools: tuple[ToolSpec, ...]) -> Server[Any]:
             argv = argv_of(tool, params.arguments or {})
         except ValueError as exc:
             return _told(str(exc))
-        answer = await run_command(argv, ctx.session.report_progress)
+        try:
+            answer = await run_command(argv, ctx.session.report_progress)
+        except OSError as exc:
+            return _told(f"the command cannot be started: {exc.strerror or exc}")
         is_error = answer["exit_code"] in (EXIT_USAGE, EXIT_TOOL) or answer["exit_code"] > EXIT_TOOL
         text = json.dumps(answer, ensure_ascii=False)
         return CallToolResult(

@@ -17,6 +17,9 @@ from seatrial.core.record import Record
 TIED_BY_DEFAULT = ("gemma", "cohere", "gpt2", "opt", "bloom", "falcon", "starcoder2", "gpt_bigcode", "t5gemma", "mpt")
 UNTIED_BY_DEFAULT = ("llama", "mistral", "mixtral", "qwen", "deepseek", "glm", "gpt_oss", "nemotron", "minimax", "phi3")
 
+# Classes whose feed-forward part is four times the hidden size where no field says otherwise.
+FOUR_TIMES = ("gpt2", "gpt_bigcode", "gptj", "bloom", "falcon")
+
 
 class RemoteCode(Record):
     """Code that comes with the checkpoint. `auto_map` names what it defines; `missing` the files that are not there."""
@@ -103,15 +106,13 @@ def _layers(text: View) -> int | None:
 
 
 def _intermediate(parts: Sections) -> int | None:
-    value = parts.text.whole_or_list(
-        "architecture.intermediate_size",
-        "intermediate_size",
-        "ffn_hidden_size",
-        "n_inner",
-        "ffn_dim",
-        "mlp_dim",
-        "decoder_ffn_dim",
-    )
+    fact = "architecture.intermediate_size"
+    names = ("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim", "mlp_dim", "decoder_ffn_dim")
+    value = parts.text.whole_or_list(fact, *names)
+    if value is None and parts.text.data.get("model_type") in FOUR_TIMES:
+        hidden = parts.text.whole("architecture.hidden_size", "hidden_size", "n_embd")
+        parts.text.ledger.derived(fact, "4 * hidden_size, the default of this model_type's class")
+        return 4 * hidden if hidden else None
     return max(value, default=None) if isinstance(value, tuple) else value
 
 

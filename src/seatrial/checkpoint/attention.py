@@ -307,6 +307,11 @@ QK_NORM_FAMILIES = {
     "olmo2": "whole",
     "olmo3": "whole",
     "olmoe": "whole",
+    "flex_olmo": "whole",
+    "exaone4": "per head",
+    "exaone_moe": "per head",
+    "mellum": "per head",
+    "laguna": "per head",
 }
 
 
@@ -327,6 +332,9 @@ def _qk_norm(text: View) -> str | None:
     return None
 
 
+SINKS = ("gpt_oss", "deepseek_v4", "mimo_v2_flash", "granite_swa", "granitemoe_swa", "openai_privacy_filter")
+
+
 def _sinks(text: View) -> bool | None:
     """Learned attention sinks: a field, or gpt-oss, whose class always has them."""
     written = text.flag(
@@ -336,7 +344,7 @@ def _sinks(text: View) -> bool | None:
         "add_swa_attention_sink_bias",
         "add_full_attention_sink_bias",
     )
-    if written is None and text.data.get("model_type") in ("gpt_oss", "deepseek_v4", "mimo_v2_flash"):
+    if written is None and text.data.get("model_type") in SINKS:
         text.ledger.derived("attention.sinks", "the class of this model_type always has them")
         return True
     return written

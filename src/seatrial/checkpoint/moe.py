@@ -16,6 +16,13 @@ FACT = "moe.pattern"
 # Activations that need no gate projection: two matrices instead of three (Nemotron, GPT-2, OPT, …).
 UNGATED = {"relu2", "relu", "gelu_new", "gelu_fast"}
 
+# Families whose class has two matrices whatever its activation is called, and those without any feed-forward part.
+UNGATED_FAMILIES = {
+    "bert", "bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "jais2", "mpt", "nemotron", "opt", "phi",
+    "roberta", "starcoder2", "whisper", "xlm-roberta",
+}  # fmt: skip
+WITHOUT = {"mamba", "mamba2", "falcon_mamba"}
+
 
 class Moe(Record):
     """Experts. `latent_size`: the width the experts work in, where it is not the hidden size (Nemotron 3 Super)."""
@@ -55,7 +62,7 @@ def read_feed_forward(text: View, layers: int | None, intermediate: int | None, 
     return FeedForward(
         pattern=pattern,
         sizes=_sizes(text, pattern, intermediate),
-        gated=activation not in UNGATED,
+        gated=activation not in UNGATED and str(text.data.get("model_type")) not in UNGATED_FAMILIES,
         moe=moe if any("moe" in kind for kind in pattern) or not pattern else None,
     )
 
@@ -141,6 +148,8 @@ def _check(text: View, moe: Moe) -> None:
 def _pattern(text: View, layers: int, moe: Moe | None) -> tuple[str, ...]:
     if (blocks := _from_blocks(text, layers, moe)) is not None:
         return blocks
+    if str(text.data.get("model_type")) in WITHOUT:
+        return ("none",) * layers
     if moe is None:
         return ("dense",) * layers
     if text.flag(FACT, "enable_moe_block"):

@@ -165,6 +165,7 @@ def _served(
 
 @click.command()
 @engine_options
+@click.option("--tp", default=1, show_default=True, type=click.IntRange(min=1), help="Tensor parallel size.")
 @click.option("--dtype", default="auto", show_default=True, help="Serving dtype; float32 shows formulas more sharply.")
 @click.option("--prompt", help="The prompt; default: one of our own.")
 @click.option("--patch", type=click.Path(path_type=Path), help="Python file with patch(model), to try a mend on.")
@@ -176,6 +177,7 @@ def locate(
     max_model_len: int | None,
     keep: Path | None,
     workspace: Path,
+    tp: int,
     dtype: str,
     prompt: str | None,
     patch: Path | None,
@@ -190,7 +192,7 @@ def locate(
     from seatrial.core.record import replace
     from seatrial.core.step import Attachment
     from seatrial.engine.border import ProbeSession
-    from seatrial.measure.accuracy import answers, reference_dtype
+    from seatrial.measure.accuracy import answers, reference_dtype, serving
     from seatrial.measure.accuracy.locate import against
     from seatrial.measure.accuracy.locate import locate as find
     from seatrial.measure.accuracy.msprobe import read_msprobe
@@ -205,7 +207,8 @@ def locate(
 
     def work(_: str, folder: Path) -> tuple[StepResult, ...]:
         log = folder / "probe.log"
-        with ProbeSession(python or Path(), log=log, env=located.target.launch.env) as session:
+        env = serving.rank_env(checkpoint, located.target, python=python or Path(), tp=tp)
+        with ProbeSession(python or Path(), log=log, env=env) as session:
             if there is not None:
                 result = against(
                     session,
@@ -221,6 +224,7 @@ def locate(
                 setting = answers.Engine(
                     checkpoint=str(checkpoint.absolute()),
                     dtype=dtype,
+                    tp=tp,
                     max_model_len=max_model_len,
                     patch=str(patch.absolute()) if patch else "",
                 )
@@ -234,7 +238,14 @@ def locate(
         located=located,
         python=python,
         workspace=workspace,
-        options={"dtype": dtype, "prompt": prompt, "patch": patch, "dump": dump, "max_model_len": max_model_len},
+        options={
+            "tp": tp,
+            "dtype": dtype,
+            "prompt": prompt,
+            "patch": patch,
+            "dump": dump,
+            "max_model_len": max_model_len,
+        },
         keep=keep,
         inputs={"patch": patch} if patch else None,
     )

@@ -10,10 +10,11 @@ from seatrial.agents.mcp_server import Parameter, ToolSpec
 
 # Commands that only look: they start no engine, write nothing and change nothing.
 READ_ONLY = {
-    "assess", "compat", "compat check", "compat matrix", "doctor", "engine list", "hardware list", "hardware show",
-    "inspect", "lint", "plan", "registry diff", "registry list", "registry show", "runs list", "runs show",
-    "runs verify", "serve status", "skills list", "targets list", "targets show", "triage logs", "triage signatures",
-    "verify",
+    "accuracy check", "accuracy compare", "assess", "bench compare", "bench read", "compat", "compat check",
+    "compat matrix", "diff", "doctor", "engine list", "hardware list", "hardware show", "history search",
+    "history show", "inspect", "lint", "loop status", "plan", "profile families", "registry diff", "registry list",
+    "registry show", "runs list", "runs show", "runs verify", "serve status", "skills list", "targets list",
+    "targets show", "triage logs", "triage signatures", "verify",
 }  # fmt: skip
 # Neither tools nor of use to an agent over this channel.
 NEVER = {"mcp", "skills install", "skills uninstall"}
@@ -27,6 +28,7 @@ WRITING = {
     "save",
     "serve",
     "learn",
+    "forget",
     "watch",
     "follow",
     "undo",
@@ -66,9 +68,9 @@ def _tool(path: tuple[str, ...], command: click.Command) -> ToolSpec:
     required = []
     for parameter in command.params:
         shown = parameter.name or ""
-        if shown in ("as_json", "help") or (
-            is_read_only and WRITING & {shown, *(o.lstrip("-") for o in parameter.opts)}
-        ):
+        # An argument names what is looked at: only options write.
+        writes = isinstance(parameter, click.Option) and WRITING & {shown, *(o.lstrip("-") for o in parameter.opts)}
+        if shown in ("as_json", "help") or (is_read_only and writes):
             continue
         is_switch = isinstance(parameter, click.Option) and parameter.is_flag
         is_repeated = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs != 1

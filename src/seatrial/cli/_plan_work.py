@@ -13,6 +13,7 @@ from seatrial.core.record import Record
 from seatrial.estimate import Layout, Plan, Serving, engine_rules, make_plan, read_model
 from seatrial.estimate.calibrate import Calibration, forget_calibration, keep_calibration, load_calibration
 from seatrial.estimate.changes import Change, changes
+from seatrial.estimate.compute import Part
 from seatrial.estimate.curves import Curves, curves
 from seatrial.estimate.engine_answer import EngineAnswer, read_answer, request
 from seatrial.estimate.engine_rules import EngineRules
@@ -214,9 +215,10 @@ def _speeds(
         return _Speeds()
     bounds = run = load = None
     if prompt is not None:
+        tower = _tower(model, layout, options["images"], options["patches"], unknown)
         bounds = speed(
             work, device.hardware, batch=plan.asked.requests, prompt=prompt, output=options["output"],
-            spec=options["spec_tokens"], accept=options["accept"],
+            spec=options["spec_tokens"], accept=options["accept"], tower=tower,
         )  # fmt: skip
         unknown += [f"bounds: hardware {device.hardware.name}: {x} is unknown" for x in bounds.decode.lacking]
     if options["measured"] is not None:
@@ -225,6 +227,26 @@ def _speeds(
     given = rates(device.hardware, work)
     roof = Roof(peak=max(given.peak.values()), bandwidth=given.memory) if given.peak and given.memory else None
     return _Speeds(bounds=bounds, run=run, load=load, roof=roof)
+
+
+def _tower(model: Model, layout: Layout, images: int, patches: int | None, unknown: list[str]) -> tuple[Part, ...]:
+    """What the prompt's images take; what is not in the bound is named."""
+    from seatrial.estimate.compute_towers import tower_parts
+
+    if not images:
+        return ()
+    if not patches:
+        raise UsageError("--images without --patches: how large they are is unknown", mend="Add --patches N.")
+    if not model.vision():
+        unknown.append("bounds: images are not in them, config.json describes no image tower")
+        return ()
+    try:
+        return tower_parts(model, layout, images, patches)
+    except Lacking as exc:
+        unknown.append(f"bounds: images are not in them, {exc.field}: {exc.why}")
+    except NotModelled as exc:
+        unknown.append(f"bounds: images are not in them, no formula for {exc}")
+    return ()
 
 
 def _text(file: Path) -> str:

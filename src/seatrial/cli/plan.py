@@ -45,6 +45,8 @@ MOST_GIB = 1 << 20
 @click.option("--dry", metavar="FACTS|RUN", help="Exact weights: a dry run's facts (or `dry --json`), or a run's id.")
 @click.option("--margin", default=0.03, show_default=True, type=FiniteRange(0, 0.5), help="Share of the device kept.")
 @click.option("--prompt", type=click.IntRange(1), help="Prompt tokens: gives bounds of TTFT, TPOT and throughput.")
+@click.option("--images", type=click.IntRange(0), default=0, show_default=True, help="Images in the prompt.")
+@click.option("--patches", type=click.IntRange(1), help="Patches of each image, before the tower merges them.")
 @click.option("--output", default=256, show_default=True, type=click.IntRange(1), help="Output tokens, for the bounds.")
 @click.option("--measured", type=click.Path(path_type=Path), help="metrics.json of a run: gives MFU and MBU.")
 @click.option(

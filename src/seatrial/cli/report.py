@@ -37,6 +37,8 @@ def command(
         raise UsageError("--all, --compare and --serve are three things", mend="Ask for one of them.")
     place = open_workspace(Path(workspace), write=False)
     if serve:
+        if run is not None:
+            raise UsageError("--serve shows every run of the workspace", mend="Leave out RUN or --serve.")
         _serve(place, port)
         return
     if compare is not None:

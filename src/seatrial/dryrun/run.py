@@ -293,6 +293,8 @@ def summary(account: DryAccount, found: Sequence[Finding]) -> str:
     for state in ("failed", "unexplained", "partly read", "not reached"):
         count = sum(t.state == state for t in account.tensor_troubles)
         parts += [f"{count} {state}"] if count else []
+    gone = sum(call.state == "missing" and call.certain for call in account.calls.values())
+    parts += [f"{gone} of the operators that it calls not there"] if gone else []
     other = sum(1 for f in found if rules().get(f.code).kind != "note") if not parts else 0
     parts += [f"{other} findings"] if other else []
     return f"{head}: {', '.join(parts) or 'all accounted for'} ({layout}, rank shapes {account.rank_shapes})"

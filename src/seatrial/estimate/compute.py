@@ -11,13 +11,23 @@ Longer than 250 lines: a part's record and its formula are read together.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from seatrial.checkpoint.attention import Mixer
 from seatrial.core.record import Record
+from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.indexers import without_indexer
-from seatrial.estimate.kv_layers import element_bytes, head_bytes, kv_cache, kv_heads_on_rank, latent_bytes, state_bytes
+from seatrial.estimate.kv_layers import (
+    as_cached,
+    element_bytes,
+    head_bytes,
+    kv_cache,
+    kv_heads_on_rank,
+    latent_bytes,
+    state_bytes,
+)
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.matrices import Matrix
 from seatrial.estimate.model import Model, NotModelled, need
@@ -216,13 +226,15 @@ def lay_out(model: Model, layout: Layout, serving: Serving, rules: EngineRules) 
     """Prepare. With pipeline parallelism the figures are those of all stages together. Raises Lacking, NotModelled,
     Uneven.
     """
+    if none := keeps_no_cache(model):
+        raise NotModelled(f"steps of a model that generates nothing ({none})")
     check_heads(model, layout.tp)
     schemes = Schemes(model)
     size = model.dtype_bytes()
     linears: dict[tuple[str, str], list[float]] = {}
     experts: dict[str, list[float]] = {}
     for matrix in matrices(model, layout.tp, language_only=True):
-        tied_head = matrix.part == "embedding" and bool(model.card.architecture.tied_embeddings)
+        tied_head = matrix.module == "embed_tokens" and bool(model.card.architecture.tied_embeddings)
         if matrix.tokens in ("none", "image") and not tied_head:
             continue
         for precision, count, scheme in _by_scheme(matrix, schemes):
@@ -281,8 +293,8 @@ def _mixings(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     attention = model.card.attention
     dtype = kv_cache(model, layout, serving, rules).dtype
     made = []
-    for i, mixer in enumerate(attention.mixers):
-        layers = attention.count(i)
+    for i, plain in enumerate(attention.mixers):
+        layers, mixer = attention.count(i), as_cached(model, plain)
         if mixer.kind == "none" or not layers:
             continue
         for part in mixer.parts():
@@ -317,13 +329,15 @@ def _latent(model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str,
     topk = mixer.index_topk or 0
     # Layers that use an earlier layer's choice have no indexer: what it costs is shared out over all.
     own = 1 - len(without_indexer(model)) / model.layers() if topk else 0.0
+    dim = index.index_head_dim or 0
+    key = dim * element_bytes(model, dtype) if rules.keys_in_latent else dim + dim // 128 * 4
     index_flops = own * 2.0 * (index.index_heads or 0) * (index.index_head_dim or 0) if topk else 0.0
     return Mixing(
         part="attention core", kind="pairs", layers=layers, pair_flops=2 * heads * (nope + rope + value),
         absorbed_pair_flops=2 * heads * (rank + rope + rank), kv_bytes=latent_bytes(model, dtype, mixer, rules),
         topk=topk,
         index_pair_flops=index_flops,
-        index_bytes=int(own * ((index.index_head_dim or 0) + (index.index_head_dim or 0) // 128 * 4)),
+        index_bytes=int(own * key),
     )  # fmt: skip
 
 
@@ -335,7 +349,7 @@ def _recurrent(model: Model, mixer: Mixer, layers: int, layout: Layout, serving:
         raise NotModelled(f"the FLOPs of a layer of kind {mixer.kind!r}")
     heads = state.recurrent[0] / layout.tp
     inner, outer = state.recurrent[1], state.recurrent[-1]
-    fixed = 6.0 * heads * inner * outer
+    fixed = 6.0 * prod(state.recurrent) / layout.tp
     chunked = fixed
     if mixer.kind == "gated-deltanet":
         chunked = fixed + heads * 2.0 * CHUNK * (3 * outer + 2 * inner)

@@ -17,7 +17,9 @@ class EngineRules(Record):
 
     `block_outermost`: all layers' pages of a block lie together, which allows pages of different sizes.
     `hybrid_manager`: layers with a window free what they no longer need. `ssm_dtype`: forced dtype of recurrent states.
-    `sparse_fp8`: bytes per token of sparse MLA's own fp8 layout. `in_flight`: batches scheduled at once per pipeline
+    `sparse_fp8`: bytes per token of sparse MLA's own fp8 layout. `keys_in_latent`: the sparse indexer's keys lie beside
+    the latent, in the model's dtype, not in a cache of their own. `c8`: a checkpoint's "C8" makes K and V int8.
+    `in_flight`: batches scheduled at once per pipeline
     stage. `kernel_proven`: the engine's own source states `kernel_block`, so that another block is refused.
     `proven`: "" or what the values were compared with.
     """
@@ -36,6 +38,8 @@ class EngineRules(Record):
     ssm_dtype: str = ""
     in_flight: int = 1
     sparse_fp8: int | None = None
+    keys_in_latent: bool = False
+    c8: bool = False
     kernel_proven: bool = False
     source: str = ""
     proven: str = ""
@@ -95,7 +99,10 @@ RULES = {
         batched_tokens=2048,
         max_seqs=256,
         in_flight=2,
-        source="vllm-ascend's default block size; scheduler defaults of vLLM 0.32 for other devices",
+        keys_in_latent=True,
+        c8=True,
+        source="vllm-ascend 0.23.0 (default block size, worker/model_runner_v1.py and quantization/methods/kv_c8.py); "
+        "scheduler defaults of vLLM 0.32 for other devices",
     ),
     "kunlun": EngineRules(
         platform="kunlun",

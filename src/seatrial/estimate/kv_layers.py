@@ -27,6 +27,7 @@ HEADS = ("GQA", "MQA", "MHA")
 # Bytes that each element, and each token's head in K or V, takes; the scales of int8 and fp8 "per token and head" are
 # float32 beside the data (vLLM 0.32, v1/attention/backends/triton_attn.py), those of nvfp4 fp8 per 16 elements.
 PER_HEAD = {"int8_per_token_head": (8, 4), "fp8_per_token_head": (8, 4), "int4_per_token_head": (4, 4)}
+C8 = "int8"
 DS_MLA = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 
 
@@ -98,7 +99,7 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     mixers = [as_cached(model, m) for m in attention.mixers]
     kinds = own_layers(model, mixers)
     crossed = crosses(model)
-    dtype = _cache_dtype(model, serving)
+    dtype = _cache_dtype(model, serving, rules)
     mla = any(m.kind == "MLA" for m in kinds)
     if any(m.compress_ratio is not None for m in kinds):
         raise NotModelled(
@@ -131,6 +132,8 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
         mixer = mixers[chosen or 0]
         found = _layer(model, len(kinds) + i, mixer, dtype, layout.tp, block, padded, serving, rules, aligned)
         specs += [replace(s, role=f"draft {s.role}") for s in found]
+    if dtype == C8:
+        notes += ("kv_cache_type C8: K and V of every layer are counted as int8; layers without scales would not be",)
     if serving.spec_tokens and (not drafting or chosen is None):
         notes += ("the cache of a separate draft model is not counted",)
     return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=(*told, *notes))
@@ -203,10 +206,15 @@ def check_block(serving: Serving, rules: EngineRules, mla: bool) -> tuple[str, .
     return (f"--block-size {given}: whether {rules.engine} takes it is unknown, its default is {rules.block}",)
 
 
-def _cache_dtype(model: Model, serving: Serving) -> str:
+def _cache_dtype(model: Model, serving: Serving, rules: EngineRules) -> str:
     """ "auto" is the checkpoint's own KV cache scheme if it has one, else the model's dtype."""
+    if serving.kv_dtype == C8:
+        hint = '; it takes int8 from a checkpoint that says "kv_cache_type": "C8"' if rules.c8 else ""
+        raise NotModelled(f"--kv-cache-dtype int8: {rules.engine} has no such choice{hint}")
     if serving.kv_dtype != "auto":
         return serving.kv_dtype
+    if rules.c8 and _is_c8(model):
+        return C8
     quantization = model.card.quantization
     if quantization is None or not model.quantized():
         return "auto"
@@ -214,6 +222,12 @@ def _cache_dtype(model: Model, serving: Serving) -> str:
         return "auto"
     scheme = (_kv_scheme(model) or "").lower()
     return {"fp8": "fp8", "float8": "fp8", "nvfp4": "nvfp4", "float4": "nvfp4"}.get(scheme, "auto")
+
+
+def _is_c8(model: Model) -> bool:
+    """msModelSlim's int8 K and V with scales from the checkpoint; vllm-ascend applies it to attention by heads."""
+    quantization = model.card.quantization
+    return quantization is not None and quantization.kv_cache == "C8" and model.card.attention.mixers[0].kind != "MLA"
 
 
 def _kv_scheme(model: Model) -> str | None:
@@ -233,7 +247,7 @@ def element_bytes(model: Model, dtype: str) -> int:
     named = {"bfloat16": 2, "float16": 2, "half": 2, "float32": 4}
     if dtype in named:
         return named[dtype]
-    if dtype.startswith("fp8"):
+    if dtype.startswith("fp8") or dtype == C8:
         return 1
     raise NotModelled(f"--kv-cache-dtype {dtype}: the layout of such a cache was not read from an engine")
 
@@ -400,6 +414,16 @@ def _layer(
 def _latent(model: Model, index: int, mixer: Mixer, dtype: str, block: int, rules: EngineRules) -> list[CacheSpec]:
     token = latent_bytes(model, dtype, mixer, rules)
     leads = mixer.index_topk is not None and index not in without_indexer(model)
+    if leads and rules.keys_in_latent:
+        dim = need(model.card.attention.index_head_dim, "index_head_dim")
+        token += dim * element_bytes(model, dtype)
+        page, sizes = block * token, f"{mixer.kv_lora_rank}+{mixer.rope_dim}+{dim}"
+        return [
+            CacheSpec(
+                layer=index, role="attention", kind="mla", block=block, page=page, content=page,
+                merge=f"mla {block} {token} {leads}", formula=f"{block} tokens * ({sizes}) = {page}",
+            )
+        ]  # fmt: skip
     specs = [
         CacheSpec(
             layer=index, role="attention", kind="mla", block=block, page=block * token, content=block * token,

@@ -5,17 +5,16 @@ layers.
 from __future__ import annotations
 
 from seatrial.checkpoint.attention import Mixer
+from seatrial.estimate.families import biased, family
 from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.matrices import Matrix, linear, vector
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, need
 
-# Families whose q, k and v projections always have a bias, or follow a field of their own (transformers' classes).
-QKV_BIAS = ("qwen2", "qwen2_moe", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text", "gpt_oss")
-OUT_BIAS = ("gpt_oss", "llama")  # attention_bias covers the output projection too
-
 
 def mixer_matrices(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int) -> list[Matrix]:
     """The weights of one kind of mixer in all its layers; norms before it belong to the frame."""
+    if mixer.beside:
+        return [m for part in mixer.parts() for m in mixer_matrices(model, part, layers, tp)]
     if mixer.kind == "none":
         return []
     if mixer.kind in ("GQA", "MQA", "MHA"):
@@ -26,6 +25,8 @@ def mixer_matrices(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int)
         return _delta_net(model, mixer, layers)
     if mixer.kind == "mamba2":
         return _mamba2(model, mixer, layers, tp)
+    if mixer.kind == "mamba":
+        return _mamba1(model, mixer, layers)
     if mixer.kind == "unknown" and not mixer.heads:
         raise Lacking("num_attention_heads", "is missing from config.json")
     raise NotModelled(f"the weights of a layer of kind {mixer.short()!r}")
@@ -37,8 +38,8 @@ def _heads(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]:
     heads, kv = need(mixer.heads, "num_attention_heads"), need(mixer.kv_heads, "num_key_value_heads")
     dim = need(mixer.head_dim, "head_dim")
     dim_v = mixer.value_head_dim or dim
-    stated = attention.bias
-    bias = kind in QKV_BIAS if stated is None else stated
+    form = family(model)
+    bias = biased(model, form.qkv)
     query = (
         heads * dim * (2 if attention.output_gate or kind in ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text") else 1)
     )
@@ -47,10 +48,17 @@ def _heads(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]:
             part="attention", module="self_attn.qkv_proj", rows=(query, kv * dim, kv * dim_v), cols=hidden,
             layers=layers, split="rows", kv_rows=(False, True, True), head=dim, quantizable=True, bias=bias,
         ),
-        linear("attention", "self_attn.o_proj", hidden, heads * dim_v, layers, "cols", bias=bias and kind in OUT_BIAS),
+        linear(
+            "attention", "self_attn.o_proj", hidden, heads * dim_v, layers, "cols", bias=biased(model, form.out)
+        ),
     ]  # fmt: skip
     if attention.qk_norm == "per head":
         made += [vector("norm", f"self_attn.{n}_norm", dim, layers) for n in "qk"]
+    elif attention.qk_norm == "whole" and form.whole_qk_norm:
+        made += [
+            vector("norm", "self_attn.q_norm", heads * dim, layers),
+            vector("norm", "self_attn.k_norm", kv * dim, layers),
+        ]
     elif attention.qk_norm == "whole":
         made += [
             vector("norm", "self_attn.q_norm", heads * dim, layers, "rows"),
@@ -59,6 +67,10 @@ def _heads(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]:
     elif attention.qk_norm == "yes" and kind not in ("llama4_text", "llama4"):
         # (Llama 4 normalises q and k without a weight.)
         raise Lacking("qk_norm_type", "config.json says that q and k are normalised, but not how")
+    if kind == "laguna" and model.text().get("gating"):
+        # A gate for each head, or (any other word than "per-head") for each element of the output.
+        each = 1 if model.text()["gating"] in (True, "per-head") else dim
+        made.append(linear("attention", "self_attn.g_proj", heads * each, hidden, layers, "rows"))
     if attention.sinks:
         made.append(vector("attention", "self_attn.sinks", heads, layers, "rows"))
     return made
@@ -151,9 +163,14 @@ def _mamba2(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int) -> lis
     if groups % tp:
         groups = tp
     gate = groups * size
-    bias = bool(model.flag("use_conv_bias"))
+    # Falcon H1 alone can be without the norm before its output.
+    normed = [vector("norm", "mixer.norm", inner, layers, "rows")]
+    if model.kind() == "falcon_h1" and not model.flag("mamba_rms_norm"):
+        normed = []
+    bias = bool(model.flag("use_conv_bias") or model.flag("mamba_conv_bias"))
+    plain = bool(model.flag("use_bias") or model.flag("mamba_proj_bias"))
     return [
-        linear("linear-attention", "mixer.in_proj", (inner, inner, gate, gate, heads), hidden, layers, "rows"),
+        linear("linear-attention", "mixer.in_proj", (inner, inner, gate, gate, heads), hidden, layers, "rows", plain),
         Matrix(
             part="linear-attention", module="mixer.conv1d", rows=(inner, gate, gate), cols=kernel, layers=layers,
             split="rows", bias=bias,
@@ -161,6 +178,34 @@ def _mamba2(model: Model, mixer: Mixer, layers: tuple[int, ...], tp: int) -> lis
         vector("linear-attention", "mixer.A", heads, layers, "rows", dtype="F32"),
         vector("linear-attention", "mixer.D", heads, layers, "rows"),
         vector("linear-attention", "mixer.dt_bias", heads, layers, "rows"),
-        vector("norm", "mixer.norm", inner, layers, "rows"),
-        linear("linear-attention", "mixer.out_proj", hidden, inner, layers, "cols"),
+        *normed,
+        linear("linear-attention", "mixer.out_proj", hidden, inner, layers, "cols", plain),
     ]  # fmt: skip
+
+
+def _mamba1(model: Model, mixer: Mixer, layers: tuple[int, ...]) -> list[Matrix]:
+    """Mamba: everything but the products that make the step, B and C is cut by channels (vLLM's MambaMixer)."""
+    state = mixer.state
+    if state is None or state.recurrent is None:
+        raise Lacking("state_size", "config.json does not state the sizes of its Mamba layers")
+    (inner, size), hidden = state.recurrent, model.hidden()
+    step = need(model.number("time_step_rank", "mamba_dt_rank"), "time_step_rank")
+    kernel = need(state.kernel, "conv_kernel")
+    bias = bool(model.flag("use_conv_bias") or model.flag("mamba_conv_bias"))
+    plain = bool(model.flag("use_bias") or model.flag("mamba_proj_bias"))
+    part = "linear-attention"
+    made = [
+        linear("linear-attention", "mixer.in_proj", (inner, inner), hidden, layers, "rows", plain),
+        Matrix(part=part, module="mixer.conv1d", rows=(inner,), cols=kernel, layers=layers, split="rows", bias=bias),  # type: ignore[arg-type]
+        Matrix(part=part, module="mixer.x_proj", rows=(step + 2 * size,), cols=inner, layers=layers, split="cols"),  # type: ignore[arg-type]
+        Matrix(part=part, module="mixer.dt_proj", rows=(inner,), cols=step, layers=layers, split="rows", bias=True),  # type: ignore[arg-type]
+        Matrix(
+            part=part, module="mixer.A", rows=(inner,), cols=size, layers=layers, split="rows", dtype="F32",  # type: ignore[arg-type]
+            tokens="none",
+        ),
+        vector("linear-attention", "mixer.D", inner, layers, "rows"),
+        linear("linear-attention", "mixer.out_proj", hidden, inner, layers, "cols", plain),
+    ]  # fmt: skip
+    if model.kind() == "jamba":
+        made += [vector("norm", f"mixer.{n}_layernorm", s, layers) for n, s in (("dt", step), ("b", size), ("c", size))]
+    return made

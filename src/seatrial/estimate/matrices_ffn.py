@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from seatrial.estimate.families import biased, family
 from seatrial.estimate.matrices import Matrix, linear, vector
 from seatrial.estimate.model import Model, need
 
-# Routers that the engine keeps in float32 (vLLM 0.32's model classes: params_dtype).
-FLOAT_ROUTER = ("minimax_m2", "nemotron_h")
-ROUTER_BIAS = ("gpt_oss",)
 # How the experts' module is called, for quantisation rules.
 EXPERTS = {"minimax_m2": "block_sparse_moe.experts", "mixtral": "block_sparse_moe.experts", "gemma4_text": "experts",
            "llama4_text": "feed_forward.experts", "nemotron_h": "mixer.experts"}  # fmt: skip
@@ -37,12 +35,13 @@ def _mlp_name(model: Model) -> str:
 
 def _dense(model: Model, size: int, layers: tuple[int, ...]) -> list[Matrix]:
     hidden, name = model.hidden(), _mlp_name(model)
-    bias = bool(model.flag("mlp_bias"))
+    form = family(model)
+    bias = biased(model, form.mlp)
     rows: tuple[int, ...] = (size, size) if model.card.feed_forward.gated else (size,)
     up = "gate_up_proj" if len(rows) == 2 else "up_proj"
     return [
-        linear("mlp", f"{name}.{up}", rows, hidden, layers, "rows", bias=bias),
-        linear("mlp", f"{name}.down_proj", hidden, size, layers, "cols", bias=bias),
+        linear("mlp", f"{name}.{up}", rows, hidden, layers, "none" if form.whole_mlp else "rows", bias=bias),
+        linear("mlp", f"{name}.down_proj", hidden, size, layers, "none" if form.whole_mlp else "cols", bias=bias),
     ]
 
 
@@ -56,7 +55,8 @@ def _experts(model: Model, layers: tuple[int, ...]) -> list[Matrix]:
     rows: tuple[int, ...] = (size, size) if gated else (size,)
     name = EXPERTS.get(kind, "mlp.experts")
     base = name.rsplit(".", 1)[0]
-    bias = kind in ROUTER_BIAS
+    form = family(model)
+    bias = form.router_bias
     made = [
         Matrix(
             part="experts", module=f"{name}.w13", rows=rows, cols=width, layers=layers, split="rows", experts=count,
@@ -67,8 +67,8 @@ def _experts(model: Model, layers: tuple[int, ...]) -> list[Matrix]:
             quantizable=True, bias=bias, tokens="experts",
         ),
         Matrix(
-            part="router", module=f"{base}.gate", rows=(count,), cols=hidden, layers=layers, bias=kind in ROUTER_BIAS,
-            dtype="F32" if kind in FLOAT_ROUTER else "",
+            part="router", module=f"{base}.gate", rows=(count,), cols=hidden, layers=layers, bias=bias,
+            dtype="F32" if form.float_router else "",
         ),
     ]  # fmt: skip
     if _has_correction(model):
@@ -90,7 +90,7 @@ def _has_correction(model: Model) -> bool:
     moe = model.card.feed_forward.moe
     if moe is not None and moe.topk_method == "noaux_tc":
         return True
-    return model.kind() == "nemotron_h" or bool(model.flag("use_routing_bias"))
+    return family(model).correction or bool(model.flag("use_routing_bias"))
 
 
 def _shared(model: Model, layers: tuple[int, ...], base: str) -> list[Matrix]:

@@ -27,7 +27,8 @@ def tower_matrices(model: Model) -> list[Matrix]:
     raise NotModelled(f"the weights of the image tower of model_type {top!r}")
 
 
-def _size(vision: dict[str, Any], *keys: str) -> int:
+def size_of(vision: dict[str, Any], *keys: str) -> int:
+    """The first of `keys` that is a positive whole number; raises Lacking."""
     for key in keys:
         value = vision.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -60,16 +61,16 @@ def _place(
 
 def _qwen(vision: dict[str, Any]) -> list[Matrix]:
     """Qwen3-VL's tower: attention and MLP are cut by tensor parallelism, the patch embedding is not."""
-    hidden, depth = _size(vision, "hidden_size"), _size(vision, "depth")
-    inner, out = _size(vision, "intermediate_size"), _size(vision, "out_hidden_size")
+    hidden, depth = size_of(vision, "hidden_size"), size_of(vision, "depth")
+    inner, out = size_of(vision, "intermediate_size"), size_of(vision, "out_hidden_size")
     patch = (
-        _size(vision, "in_channels", "in_chans")
-        * _size(vision, "temporal_patch_size")
-        * _size(vision, "patch_size") ** 2
+        size_of(vision, "in_channels", "in_chans")
+        * size_of(vision, "temporal_patch_size")
+        * size_of(vision, "patch_size") ** 2
     )
-    merged = hidden * _size(vision, "spatial_merge_size") ** 2
+    merged = hidden * size_of(vision, "spatial_merge_size") ** 2
     made = _place("patch_embed.proj", hidden, patch)
-    made += _place("pos_embed", _size(vision, "num_position_embeddings") * hidden, 1, bias=False)
+    made += _place("pos_embed", size_of(vision, "num_position_embeddings") * hidden, 1, bias=False)
     deep = vision.get("deepstack_visual_indexes") or []
     if not isinstance(deep, list):
         raise Lacking("vision_config.deepstack_visual_indexes", "is no list in config.json")
@@ -86,13 +87,16 @@ def _qwen(vision: dict[str, Any]) -> list[Matrix]:
 
 def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     """Gemma 4's tower is transformers' own class in the engine: whole on every rank."""
-    hidden, depth = _size(vision, "hidden_size"), _size(vision, "num_hidden_layers")
-    inner, dim = _size(vision, "intermediate_size"), _size(vision, "head_dim")
-    heads, kv = _size(vision, "num_attention_heads"), _size(vision, "num_key_value_heads")
+    hidden, depth = size_of(vision, "hidden_size"), size_of(vision, "num_hidden_layers")
+    inner, dim = size_of(vision, "intermediate_size"), size_of(vision, "head_dim")
+    heads, kv = size_of(vision, "num_attention_heads"), size_of(vision, "num_key_value_heads")
     made = _place(
-        "patch_embedder.position_embedding_table", 2 * _size(vision, "position_embedding_size") * hidden, 1, bias=False
+        "patch_embedder.position_embedding_table",
+        2 * size_of(vision, "position_embedding_size") * hidden,
+        1,
+        bias=False,
     )
-    made += _place("patch_embedder.input_proj", hidden, 3 * _size(vision, "patch_size") ** 2, bias=False)
+    made += _place("patch_embedder.input_proj", hidden, 3 * size_of(vision, "patch_size") ** 2, bias=False)
     for rows, cols in ((heads * dim, hidden), (kv * dim, hidden), (kv * dim, hidden), (hidden, heads * dim)):
         made += _place("encoder.layers.self_attn", rows, cols, layers=depth, bias=False)
     for rows, cols in ((inner, hidden), (inner, hidden), (hidden, inner)):
@@ -105,16 +109,16 @@ def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
 def _moonvit(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     """Kimi K2.5's MoonViT: blocks cut by tensor parallelism, the projector whole on every rank."""
     hidden, depth, inner = (
-        _size(vision, "vt_hidden_size"),
-        _size(vision, "vt_num_hidden_layers"),
-        _size(vision, "vt_intermediate_size"),
+        size_of(vision, "vt_hidden_size"),
+        size_of(vision, "vt_num_hidden_layers"),
+        size_of(vision, "vt_intermediate_size"),
     )
-    places = _size(vision, "init_pos_emb_height") * _size(vision, "init_pos_emb_width")
+    places = size_of(vision, "init_pos_emb_height") * size_of(vision, "init_pos_emb_width")
     kernel = vision.get("merge_kernel_size")
     if not isinstance(kernel, list) or not all(isinstance(k, int) for k in kernel):
         raise Lacking("vision_config.merge_kernel_size", "is missing from config.json")
     merged = hidden * prod(kernel)
-    made = _place("patch_embed.proj", hidden, 3 * _size(vision, "patch_size") ** 2)
+    made = _place("patch_embed.proj", hidden, 3 * size_of(vision, "patch_size") ** 2)
     made += _place("patch_embed.pos_emb", places * hidden, 1, bias=False)
     made += _place("norm", hidden, 1, layers=2 * depth + 2)
     made += _place("encoder.blocks.wqkv", 3 * hidden, hidden, "rows", depth)

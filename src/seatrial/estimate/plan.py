@@ -122,6 +122,7 @@ def make_plan(
         max_seqs=serving.max_num_seqs or rules.max_seqs,
     )
     notes += [n for n in (model.dtype_note(),) if n]
+    notes += [n for n in (keeps_no_cache(model),) if n]
     base = _Empty(str(model.card.folder), asked, rules)
     try:
         if engine is not None:
@@ -136,7 +137,7 @@ def make_plan(
         return base.without(f"{exc.field}: {exc.why}", notes)
     except NotModelled as exc:
         return base.without(f"no formula for {exc}", notes)
-    notes += [*weights.notes, *cache.notes]
+    notes += [n for n in (*weights.notes, *cache.notes) if n not in notes]
     if engine is not None:
         notes += [f"stand-in: {x}" for x in engine.placeholders]
     have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration())

@@ -145,12 +145,16 @@ class Speed(Record):
 
 
 def speed(
-    work: Work, hardware: Hardware, *, batch: int, prompt: int, output: int, spec: int = 0, accept: float = 0.0
-) -> Speed:
-    """Bounds of the load; with `spec` drafted tokens, each accepted with probability `accept`, a step yields
-    (1 - a^(d+1)) / (1 - a) tokens and verifies d + 1 (the draft model's own cost is not in the bound)."""
+    work: Work, hardware: Hardware, *, batch: int, prompt: int, output: int, spec: int = 0, accept: float = 0.0,
+    tower: tuple[Part, ...] = (),
+) -> Speed:  # fmt: skip
+    """Bounds of the load; `tower` is what a prompt's images take before the language model.
+
+    With `spec` drafted tokens, each accepted with probability `accept`, a step yields (1 - a^(d+1)) / (1 - a) tokens
+    and verifies d + 1 (the draft model's own cost is not in the bound).
+    """
     given = rates(hardware, work)
-    prefill = bound(work.step(1, prompt, 0), given)
+    prefill = bound((*tower, *work.step(1, prompt, 0)), given)
     decode = bound(work.step(batch, 1 + spec, prompt + output // 2, decode=True), given)
     stages = work.layout.pp
     per_step = spec + 1 if accept >= 1 else (1 - accept ** (spec + 1)) / (1 - accept)

@@ -6,11 +6,17 @@ In: a model, a layout. Out: `WeightBytes` per pipeline stage. Raises Lacking, No
 
 from __future__ import annotations
 
+import re
+
+from seatrial.checkpoint.config import AUDIO_SECTIONS
 from seatrial.core.record import Record
+from seatrial.estimate.compared import never_compared
+from seatrial.estimate.families import BERTS, UNLIKE, family
 from seatrial.estimate.layout import Layout
-from seatrial.estimate.matrices import Matrix, vector
+from seatrial.estimate.matrices import Matrix
 from seatrial.estimate.matrices_attention import mixer_matrices
 from seatrial.estimate.matrices_ffn import ffn_matrices
+from seatrial.estimate.matrices_frame import layer_norms, norm, per_layer_inputs, positions
 from seatrial.estimate.matrices_towers import tower_matrices
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven
 from seatrial.estimate.schemes import Schemes
@@ -53,17 +59,22 @@ ON_EVERY_STAGE: dict[str, tuple[str, ...]] = {
 COMPARED = {*ON_EVERY_STAGE, "llama", "qwen3", "qwen3_vl_text", "deepseek_v3", "kimi_k2", "minimax_m2", "glm_moe_dsa"}
 
 
-# RMSNorms in the frame of a layer, by family (transformers' and vLLM's model classes); two for all others.
-FRAME_NORMS = {"gemma4_text": 4, "gemma3_text": 4, "gemma2": 4, "nemotron_h": 1}
-EXPERT_NORMS = {"gemma4_text": 3}
+# Architectures with another head than a language model's, or with a tower described elsewhere.
+OTHER_HEAD = re.compile("Classification|Reward|Ranking|Retrieval|JointSchema|BertForMaskedLM|Splade|ColBERT|BgeM3")
 
 
 def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matrix]:
     """Every weight of the engine's model."""
     card = model.card
-    hidden, vocabulary, layers = model.hidden(), model.vocabulary(), model.layers()
-    kind = model.kind()
-    if card.architecture.tied_embeddings is None:
+    hidden, vocabulary = model.hidden(), model.vocabulary()
+    form = family(model)
+    if unlike := UNLIKE.get(model.kind()):
+        raise NotModelled(f"the weights of model_type {model.kind()!r}: {unlike}")
+    for name in card.architecture.architectures:
+        if OTHER_HEAD.search(name):
+            raise NotModelled(f"the head of {name}")
+    headless = model.kind() in BERTS
+    if card.architecture.tied_embeddings is None and not headless:
         raise Lacking(
             "tie_word_embeddings", "neither config.json nor the class's default says whether the head is the embedding"
         )
@@ -73,23 +84,29 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
             tokens="none",
         )
     ]  # fmt: skip
-    if not card.architecture.tied_embeddings:
-        made.append(Matrix(part="head", module="lm_head", rows=(vocabulary,), cols=hidden, split="vocab", stage="last"))
-    made.append(vector("norm", "norm", hidden, (), stage="last"))
+    if not card.architecture.tied_embeddings and not headless:
+        made.append(
+            Matrix(
+                part="head", module="lm_head", rows=(vocabulary,), cols=hidden, split="vocab", stage="last",
+                bias=form.head_bias,
+            )
+        )  # fmt: skip
+    made += positions(model) + per_layer_inputs(model)
+    made += [norm(model, "norm", ())]
     if not card.attention.pattern:
         raise Lacking("num_attention_heads", "config.json does not say what the layers' attention is")
     for i, mixer in enumerate(card.attention.mixers):
         where = tuple(n for n, m in enumerate(card.attention.pattern) if m == i)
         made += mixer_matrices(model, mixer, where, tp)
     made += ffn_matrices(model)
-    made += [vector("norm", "layernorm", hidden, tuple(range(layers)))] * FRAME_NORMS.get(kind, 2)
+    made += layer_norms(model)
     sparse = tuple(i for i, k in enumerate(card.feed_forward.pattern) if "moe" in k)
-    made += [vector("norm", "expert_layernorm", hidden, sparse)] * EXPERT_NORMS.get(kind, 0)
-    if kind == "nemotron-nas":
-        raise NotModelled("block_configs: the norms and blocks of DeciLM (nemotron-nas)")
+    made += [norm(model, "expert_layernorm", sparse)] * (form.expert_norms if sparse else 0)
     if not language_only:
+        if heard := next((k for k in AUDIO_SECTIONS if isinstance(model.config.get(k), dict)), None):
+            raise NotModelled(f"{heard}: the weights of the audio tower of {card.architecture.model_type!r}")
         if not model.vision() and any("ForConditionalGeneration" in a for a in card.architecture.architectures):
-            raise Lacking("vision_config", "the architecture has an image tower, but config.json does not describe it")
+            raise Lacking("vision_config", "the architecture has a tower, but config.json does not describe it")
         made += tower_matrices(model)
     return made
 
@@ -124,6 +141,7 @@ def weight_bytes(model: Model, layout: Layout, *, language_only: bool = False) -
         stage = where[layer]
         parts[stage]["kv-scales"] = parts[stage].get("kv-scales", 0) + 4 * size
     notes = list(schemes.notes)
+    notes += [n for n in (never_compared(model.kind()),) if n]
     if layout.pp > 1 and model.kind() not in COMPARED:
         notes.append(f"what stages of {model.kind() or 'this class'} hold twice was not compared with the engine")
     if model.ignored_quantization():

@@ -20,7 +20,7 @@ from seatrial.gates.agree import PROMPTS, Agreement, Greedy, compare, greedy
 from seatrial.gates.client import Client
 from seatrial.gates.first_error import lines_of
 from seatrial.gates.runner import gate
-from seatrial.gates.timeline import spans_of
+from seatrial.gates.timeline import commands_of, spans_of
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
 
@@ -105,7 +105,7 @@ def agreement(
         outcome=outcome,
         summary="; ".join(told) or outcome.reason,
         facts=facts,
-        commands=tuple(r.commands[0] for r in results.values()),
+        commands=commands_of(results),
         attachments=(
             *kept,
             *(
@@ -120,12 +120,10 @@ def agreement(
 
 
 def judge(facts: AgreementFacts) -> Outcome:
-    """The verdict of what was compared."""
+    """The verdict of what was compared; a fault that was seen is one, whatever else could not be compared."""
     left_out = facts.not_compared
     wide = [(a, d) for a in facts.comparisons for d in a.beyond_rounding()]
     troubles = [t for a in facts.comparisons for t in a.troubles]
-    if not facts.comparisons or left_out or troubles:
-        return inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
     if wide:
         a, d = wide[0]
         sure = d.margin is None or d.margin > a.rounding
@@ -135,6 +133,8 @@ def judge(facts: AgreementFacts) -> Outcome:
             f"{a.first} and {a.second} part at token {d.place} of prompt {d.prompt}: for {run} the two were {apart}, "
             f"and rounding is up to {a.rounding:g}"
         )
+    if not facts.comparisons or left_out or troubles:
+        return inconclusive("; ".join([*left_out, *troubles]) or "nothing was compared")
     return passed()
 
 

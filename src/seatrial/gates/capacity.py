@@ -21,7 +21,7 @@ from seatrial.gates.first_error import lines_of
 from seatrial.gates.load import LoadResult, load
 from seatrial.gates.plan import read_model
 from seatrial.gates.runner import gate
-from seatrial.gates.timeline import spans_of
+from seatrial.gates.timeline import commands_of, spans_of
 from seatrial.targets import Target
 
 BASELINE_CONTEXT, BASELINE_SEQUENCES = 131072, 16  # vllm-ascend's workflow checklist, section 11
@@ -124,7 +124,7 @@ def capacity(
         outcome=passed() if first.served else failed(f"the baseline of {want} tokens by {many} fails: {first.cause}"),
         summary=summary,
         facts=facts,
-        commands=tuple(one.result.commands[0] for one in new),
+        commands=commands_of({f"{one.trial.context}x{one.trial.sequences}": one.result for one in new}),
         attachments=tuple(
             Attachment(name=f"{one.trial.context}x{one.trial.sequences}-server.log", path=str(one.log)) for one in new
         ),

@@ -19,7 +19,7 @@ from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, failed, passed
 from seatrial.gates.facts import GateFacts
 from seatrial.gates.first_error import lines_of
-from seatrial.gates.timeline import spans_of
+from seatrial.gates.timeline import commands_of, spans_of
 
 TEXT_ONLY = '{"image": 0, "video": 0, "audio": 0}'
 SMALL_GRAPHS = '{"cudagraph_capture_sizes": [1]}'
@@ -125,7 +125,7 @@ def climb(
         outcome=failed(conclusion),
         summary=conclusion,
         facts=told,
-        commands=tuple(r.commands[0] for r in results),
+        commands=commands_of({c.rung.name: r for c, r in zip(climbed, results, strict=True)}),
         attachments=tuple(
             Attachment(name=f"{c.rung.name}-{a.name}", path=a.path)
             for c, r in zip(climbed, results, strict=True)

@@ -29,7 +29,7 @@ from seatrial.gates.liveness import living, source_roots
 from seatrial.gates.merged import merged
 from seatrial.gates.plan import PLUGINS, installed_version, plugin_source, read_model
 from seatrial.gates.runner import gate
-from seatrial.gates.timeline import spans_of
+from seatrial.gates.timeline import commands_of, spans_of
 from seatrial.gates.veil import Veil
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
@@ -101,7 +101,7 @@ def matrix(
         outcome=outcome,
         summary=summary,
         facts=facts,
-        commands=tuple(r.commands[0] for r in work.starts.values()),
+        commands=commands_of(work.starts),
         attachments=work.attachments(),
         timeline=spans_of(work.starts),
     )

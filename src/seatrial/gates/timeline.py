@@ -1,9 +1,11 @@
-"""The timelines of several starts as one, each start behind the one before, its spans summed up by what they are."""
+"""Several starts as one step: their timelines behind one another, summed up by what they are, and their commands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from seatrial.core.command import Command
+from seatrial.core.record import replace
 from seatrial.core.step import Span, StepResult
 
 OWN = "seatrial's own work, in all"
@@ -22,6 +24,12 @@ def spans_of(results: Mapping[str, StepResult]) -> tuple[Span, ...]:
                 spans.append(_sum(f"{name}: {kind}", part, offset))
         offset += max((s.start_s + s.duration_s for s in result.timeline), default=0.0)
     return tuple(spans)
+
+
+def commands_of(results: Mapping[str, StepResult]) -> tuple[Command, ...]:
+    """The command of each start, its purpose with the start's name before it."""
+    first = {name: result.commands[0] for name, result in results.items() if result.commands}
+    return tuple(replace(command, purpose=f"{name}: {command.purpose}") for name, command in first.items())
 
 
 def _kind(span: Span) -> str:

@@ -14,7 +14,7 @@ from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record, from_plain, to_plain
 from seatrial.evidence import Run, StoredStep
 from seatrial.report.gather import read_artifact
-from seatrial.report.words import scalar, seconds
+from seatrial.report.words import between, scalar, seconds
 
 MAX_FACTS = 2 << 20
 GROUPS = ("run", "verdicts", "features", "numbers", "versions", "arguments", "flags", "environment")
@@ -112,6 +112,8 @@ def _of(run: Run, values: dict[str, str], features: dict[str, str]) -> Facets:
     finished = body if isinstance(body, dict) else {}
     state = last.kind if last is not None and last.kind in ("finished", "interrupted", "error") else "unfinished"
     wall = finished.get("wall_s")
+    if wall is None and last is not None and state == "finished":
+        wall = between(manifest.created_at, last.at)
     versions = manifest.versions
     return Facets(
         run_id=run.run_id,

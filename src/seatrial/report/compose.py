@@ -31,7 +31,7 @@ from seatrial.report.provenance import commands_of, manifest_section, records_se
 from seatrial.report.sections import TITLES, builder_of
 from seatrial.report.sections.common import link, pair
 from seatrial.report.sections.loop import loop_sections
-from seatrial.report.words import count, moment, plural, scalar, seconds
+from seatrial.report.words import between, count, moment, plural, scalar, seconds
 
 MAX_FINDINGS = 300
 MAX_TOP_FINDINGS = 12
@@ -195,6 +195,10 @@ def _time(run: Gathered) -> Cell:
     if kind_of(run) and run.steps:
         took = sum(known.stored.duration_s for known in run.steps.values())
         return Cell(text=seconds(took), note="in its steps; starting services is not counted")
+    if numbers[0] is None and run.state == "finished" and run.entries:
+        whole = between(run.manifest.created_at, run.entries[-1].at)
+        if whole is not None:
+            return Cell(text=seconds(whole), note="from the run's beginning to its last record")
     if not all(isinstance(n, (int, float)) for n in numbers):
         return unknown("not recorded" if run.state == "finished" else "the run has not finished")
     wall, engine, overhead = (float(n) for n in numbers if n is not None)

@@ -53,8 +53,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(parts)
         except SeatrialError as exc:
             self._send(404, "text/plain; charset=utf-8", f"{exc.one_line()}\n".encode())
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+        except (ValueError, OSError):
+            # A name that no file can have (a NUL character, a thousand letters), or one that went away meanwhile.
+            self._send(404, "text/plain; charset=utf-8", b"there is no such file\n")
 
     def _answer(self, parts: list[str]) -> None:
         if parts in ([], ["overview.html"]):

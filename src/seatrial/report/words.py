@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import datetime
 from typing import Any
 
 # Control characters (but tab and newline), bidirectional overrides, zero-width characters, lone surrogates: a name must
@@ -78,6 +79,20 @@ def label(key: str) -> str:
 
 def plural(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def between(first: str, last: str) -> float | None:
+    """Seconds from one time of the records to another; None for what is no time, or the wrong way round."""
+    try:
+        took = (datetime.fromisoformat(_plain(last)) - datetime.fromisoformat(_plain(first))).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return took if took >= 0 else None
+
+
+def _plain(iso: str) -> str:
+    # Python 3.10 does not read the Z.
+    return re.sub(r"Z$", "+00:00", iso)
 
 
 def moment(iso: str) -> str:

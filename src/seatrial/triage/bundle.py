@@ -21,8 +21,9 @@ from seatrial.triage.record import Diagnosis
 from seatrial.triage.redact import redact
 
 VERSION = re.compile(
-    rb"\b((?:vllm|vllm[-_]ascend|vllm[-_]kunlun|torch|torch[-_]npu|transformers|triton(?:-ascend)?|sglang|CANN|cann)"
-    rb"(?: version)?[ =:(v]{1,4}\d{1,3}\.\d{1,3}[\w.+-]{0,40})"
+    rb"\b((?:vllm(?: api server| engine)?|llm engine|vllm[-_]ascend|vllm[-_]kunlun|torch|torch[-_]npu|transformers|"
+    rb"triton(?:-ascend)?|sglang|cann|version)(?: version)?[ =:(v]{1,4}\d{1,3}\.\d{1,3}[\w.+-]{0,40})",
+    re.IGNORECASE,
 )
 ENVIRONMENT = re.compile(r"^(?:VLLM|ASCEND|HCCL|CUDA|XPU|HF|TORCH|PYTORCH|NPU|LCCL|ATB|GLOO|OMP)_")
 MAX_VERSIONS = 50

@@ -18,6 +18,8 @@ from seatrial.triage.record import FirstCause
 from seatrial.triage.similar import VARIABLE
 
 MAX_PATTERN = 160
+# Letters a message needs to be known by; below it the place of the failure must say which one it is.
+MIN_LETTERS = 12
 
 
 class Learned(NamedTuple):
@@ -54,22 +56,32 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
         )
     first = answer.first_cause
     pattern = fingerprint(first.text)
-    identity = "learned." + hashlib.sha256(f"{category} {pattern}".encode()).hexdigest()[:10]
+    place = "" if _letters(first) >= MIN_LETTERS else _place(first)
+    if not place and _letters(first) < MIN_LETTERS:
+        raise UsageError(
+            f"{first.text[:80]!r} says too little to be known again, and {log} shows no frame of it",
+            mend="Give the log with the traceback.",
+        )
+    identity = "learned." + hashlib.sha256(f"{category} {pattern} {place}".encode()).hexdigest()[:10]
     case = _case(first)
     into.mkdir(parents=True, exist_ok=True)
     name = identity.replace(".", "_")
+    tier = "SHAPE" if place else "LITERAL"
+    raised = first.exception.rpartition(".")[2]
     signature = f'''"""Candidate from {log.name}: review, then move it into its family and delete this file."""
 
-from seatrial.triage.signatures._make import LITERAL, root
+from seatrial.triage.signatures._make import {tier}, root
 
 SIGNATURES = (
     root(
         {identity!r},
         {category!r},
         {pattern!r},
-        LITERAL,
+        {tier},
         {cause!r},
         {fix!r},
+        raised={raised!r},
+        innermost={place!r},
         matches=({case!r},),
     ),
 )
@@ -86,6 +98,21 @@ def test_the_learned_failure_gets_its_category():
     write_atomic(made.signature_file, signature.encode())
     write_atomic(made.test_file, test.encode())
     return made
+
+
+def _letters(first: FirstCause) -> int:
+    """How many letters of the message, without the class's name, are the same each time."""
+    message = first.text[first.text.find(":") + 1 :] if first.exception and ":" in first.text else ""
+    free = VARIABLE.sub("", message if first.exception else first.text)
+    return sum(c.isalpha() for c in free)
+
+
+def _place(first: FirstCause) -> str:
+    """A pattern for the module and function that failed, "" without frames."""
+    if not first.frames:
+        return ""
+    last = first.frames[-1]
+    return re.escape("/".join(last.path.split("/")[-2:]) + ":" + last.function)
 
 
 def _case(first: FirstCause) -> str:

@@ -46,6 +46,7 @@ NOT_LOGS = {
     ".sqlite",
     ".pyc",
 }
+CONTROL = bytes(set(range(1, 32)) - set(b"\b\t\n\r\f\x1b"))
 MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 MAGIC_BYTES = max(map(len, MAGIC))
 BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -129,7 +130,10 @@ class LogFile:
 
 def _looks_binary(head: bytes) -> bool:
     sample = head[:4096]
-    return sample.count(0) > len(sample) // 10 + 8 or head[:4] in {b"PK\x03\x04", b"\x7fELF"}
+    if sample.count(0) > len(sample) // 10 + 8 or head[:4] in {b"PK\x03\x04", b"\x7fELF"}:
+        return True
+    # Text has next to none of these in any encoding; compressed or random bytes have a tenth.
+    return len(sample) >= 64 and len(sample) - len(sample.translate(None, CONTROL)) > len(sample) // 30
 
 
 def _packing(head: bytes) -> str:

@@ -43,7 +43,8 @@ class Signature(Record):
     `pattern` is searched in the line's text (for an exception without a message also in the innermost source line);
     `raised` must match the whole class name without module; `frames` is searched in "path:function" of any frame,
     `innermost` in the last frame's, `code` in the last frame's source line (to tell an explicit `raise` or `assert`
-    from a failure inside an operator); `context` in the log's context lines; `unless` must not be found in the text.
+    from a failure inside an operator); `context` in the log's context lines; `unless` must not be found in the text,
+    `not_in` not in the innermost frame (wording that many parts share says less than the part that raised it).
     `yields`: this failure often follows from another one, so any firmer match goes first; "peer" also steps back when
     an unknown failure stands before it.
     `anchor` is the text to look for in the sources, where the pattern's own literals are not it ("" for those, "-" for
@@ -63,6 +64,7 @@ class Signature(Record):
     code: str = ""
     context: str = ""
     unless: str = ""
+    not_in: str = ""
     yields: Literal["", "peer", "any"] = ""
     rung: str = ""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
@@ -86,6 +88,7 @@ class Matcher:
         self.order = order
         self.pattern = re.compile(signature.pattern) if signature.pattern else None
         self.unless = re.compile(signature.unless) if signature.unless else None
+        self.not_in = re.compile(signature.not_in) if signature.not_in else None
         self.raised = re.compile(signature.raised) if signature.raised else None
         self.frames = re.compile(signature.frames) if signature.frames else None
         self.innermost = re.compile(signature.innermost) if signature.innermost else None
@@ -101,6 +104,8 @@ class Matcher:
         if self.pattern and not self.pattern.search(view.subject):
             return False
         if self.unless and self.unless.search(view.subject):
+            return False
+        if self.not_in and self.not_in.search(view.innermost):
             return False
         if self.frames and not self.frames.search(view.places):
             return False

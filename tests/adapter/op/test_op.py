@@ -128,6 +128,8 @@ def test_kunlun_gets_the_types_its_pytorch_infers(plugin, vllm):
         ({"signature": "x: Tensor): pass\ndef y( -> Tensor"}, "signature"),
         ({"mutates": ("y",)}, "--mutates y is no tensor"),
         ({"reference": "return x"}, "no Python expression"),
+        ({"signature": "x: torch.Tensor, x: int -> None"}, "x stands twice"),
+        ({"signature": "x: torch.Tensor, n: int = len(y) -> None"}, "no default 'len"),
     ],
 )
 def test_a_signature_that_is_none_is_refused_with_its_fault(plugin, vllm, more, said):
@@ -135,7 +137,7 @@ def test_a_signature_that_is_none_is_refused_with_its_fault(plugin, vllm, more, 
         made(plugin, vllm, **more)
 
 
-@pytest.mark.parametrize("name", ["", "Fused", "a-b", "_x", "1a", "a.b"])
+@pytest.mark.parametrize("name", ["", "Fused", "a-b", "_x", "1a", "a.b", "class", "x\n"])
 def test_a_name_that_is_no_ops_is_refused(plugin, vllm, name):
     with pytest.raises(UsageError, match="no name for an op"):
         new_op(name, root=plugin, engine=vllm, platform="cpu")

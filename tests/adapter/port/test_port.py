@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 import subprocess
 import sys
 
@@ -264,3 +265,34 @@ def test_a_dirty_tree_is_refused_and_nothing_is_written(vllm, plugin):
     assert not (plugin / TARGET).exists()
     done = CliRunner().invoke(command, [*argv, "--allow-dirty"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"def register_model(:\n", "does not parse"),
+        (b"x = 1\0\n", "does not parse"),
+        (b"# caf\xe9\n" + PLUGIN["vllm_kunlun/models/__init__.py"].encode(), "is not UTF-8"),
+    ],
+)
+def test_a_registration_that_cannot_be_read_is_named_and_nothing_is_written(vllm, plugin, content, said):
+    """It would be taken for a plugin that registers nothing, and the new line put where it never runs."""
+    (plugin / "vllm_kunlun/models/__init__.py").write_bytes(content)
+    before = {p: p.read_bytes() for p in plugin.rglob("*") if p.is_file()}
+    with pytest.raises(SeatrialError, match=rf"vllm_kunlun/models/__init__.py {said}"):
+        ported(vllm, plugin)
+    assert {p: p.read_bytes() for p in plugin.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into a folder without the permission")
+def test_a_root_that_cannot_be_written_is_an_error_and_leaves_nothing(vllm, plugin):
+    models = plugin / "vllm_kunlun/models"
+    models.chmod(0o555)
+    try:
+        done = CliRunner().invoke(
+            command, ["vllm:alpha", "--into", str(plugin), "--engine", str(vllm), "--platform", "kunlun", "--fork"]
+        )
+        assert isinstance(done.exception, SeatrialError)
+        assert not (models / "alpha.py").exists()
+    finally:
+        models.chmod(0o755)

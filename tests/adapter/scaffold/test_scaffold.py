@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from quantised import write_quantised
 from scaffold_sources import CONFIG, MOE, checkpoint, dense, sparse
 
 from seatrial.adapter.scaffold.facts import decoder_facts
@@ -218,6 +220,24 @@ def test_the_tiny_checkpoint_has_every_kind_of_the_real_one(tmp_path, vllm, plug
     assert facts.open == ()
     real = weights(result.files["vllm_harbour/models/harbour_moe.py"])
     assert {k.pattern for k in facts.kinds} == set(real)
+
+
+@pytest.mark.parametrize(("method", "moe"), [("fp8", False), ("fp8", True), ("int8", True), ("awq", False)])
+def test_a_quantised_checkpoint_keeps_every_scale_and_its_tiny_one_is_plain(tmp_path, vllm, plugin, method, moe):
+    folder = write_quantised(tmp_path / "checkpoint", method, "HarbourForCausalLM", moe=moe)
+    result = scaffold(folder, vllm, plugin)
+    assert (result.plan.kind, questions(result)) == ("template", [])
+    mapping = weights(result.files[MODEL])
+    assert all(target == name for name, target in mapping.items())
+    assert len(mapping) == len({re.sub(r"\.\d+(?=\.)", ".*", t.name) for t in read_checkpoint(folder).tensors})
+    assert not [f for f in result.findings if f.code == "F003"]
+    shapes = next(
+        ast.literal_eval(n.value)
+        for n in ast.parse(result.files["tests/tiny_harbour.py"]).body
+        if isinstance(n, (ast.Assign, ast.AnnAssign)) and "SHAPES" in ast.unparse(n).split("=")[0]
+    )
+    assert {name.rpartition(".")[2] for name in shapes} == {"weight"}
+    assert "model.layers.0.self_attn.q_proj.weight" in shapes
 
 
 def test_latent_attention_is_written_as_a_subclass_of_the_nearest_relative(tmp_path, vllm, plugin):

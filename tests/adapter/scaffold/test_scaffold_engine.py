@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from quantised import write_quantised
 
 from seatrial.checkpoint import read_checkpoint
 from seatrial.cli.scaffold import command
@@ -22,6 +23,8 @@ from seatrial.support.registry_read import read_registry
 from seatrial.targets import load_target
 
 pytestmark = pytest.mark.engine
+# Checkpoints whose quantisation the template must carry through: the folder's name, its method, whether it has experts.
+QUANTISED = {"fp8": ("fp8", False), "int8_moe": ("int8", True), "awq": ("awq", False)}
 HIDDEN = {"qwen3": "HarbourForCausalLM", "qwen3_moe": "HarbourMoeForCausalLM"}
 
 
@@ -44,6 +47,8 @@ def hidden(engine_python, tmp_path_factory):
             config = json.loads((folder / "config.json").read_text())
             config |= {"architectures": [architecture], "model_type": f"harbour_{family}"}
             (folder / "config.json").write_text(json.dumps(config))
+    for name, (method, moe) in QUANTISED.items():
+        write_quantised(root / name, method, f"Harbour{method.capitalize()}ForCausalLM", moe=moe)
     return root
 
 
@@ -53,7 +58,7 @@ def installed(engine_python, hidden, tmp_path_factory):
     root = tmp_path_factory.mktemp("plugin") / "vllm-harbour"
     done = CliRunner().invoke(command, ["plugin", "vllm-harbour", "--into", str(root)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    for family in HIDDEN:
+    for family in (*HIDDEN, *QUANTISED):
         argv = [str(hidden / family), "--into", str(root), "--engine", str(engine_python)]
         done = CliRunner().invoke(command, argv, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -73,6 +78,9 @@ def test_the_scaffolds_pass_the_dry_run_and_the_dense_one_serves(engine_python, 
             for tp in (1, 2):
                 result = dry(hidden / family, read_checkpoint(hidden / family).tensors, session=session, tp=tp)
                 assert result.outcome.verdict is Verdict.PASS, result.outcome.reason
+        for name in QUANTISED:
+            result = dry(hidden / name, read_checkpoint(hidden / name).tensors, session=session, tp=2)
+            assert result.outcome.verdict is Verdict.PASS, f"{name}: {result.outcome.reason}"
     overrides = tmp_path / "seatrial.toml"
     overrides.write_text(
         f'[targets.harbour]\nextends = "cpu"\n[targets.harbour.launch.env]\nPYTHONPATH = "{installed}"\n'

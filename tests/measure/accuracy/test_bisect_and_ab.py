@@ -132,7 +132,9 @@ def test_a_variant_that_agrees_rounds_breaks_or_does_not_run_is_told_apart():
     variant = VARIANTS[0]
     base = [greedy("abc")]
     assert judge(variant, base, base, "").state == "agrees"
-    assert judge(variant, [greedy("abc", 0.01)], [greedy(["a", "other", "c"])], "").state == "rounding"
+    near = ({"a": -0.1}, {"other": -0.1, "b": -0.11}, {"c": -0.1})
+    close = Greedy(tokens=("a", "other", "c"), logprobs=(-0.1,) * 3, top=near)
+    assert judge(variant, [greedy("abc", 0.01)], [close], "").state == "rounding"
     broken = judge(variant, base, [greedy(["a", "other", "c"])], "")
     assert broken.state == "breaks"
     missing = judge(variant, base, [], "the engine refused --x")

@@ -8,6 +8,7 @@ is no tensor of the signature, a vLLM without `direct_register_custom_op`.
 from __future__ import annotations
 
 import ast
+import keyword
 from pathlib import Path
 
 from seatrial.adapter.op.signature import read_signature
@@ -45,7 +46,7 @@ def new_op(
     reference: str = "",
 ) -> NewOp:
     """`reference` is a Python expression over the parameters: the op in plain torch."""
-    if not (name.isidentifier() and name.islower()) or name.startswith("_"):
+    if not (name.isidentifier() and name.islower()) or name.startswith("_") or keyword.iskeyword(name):
         raise UsageError(f"{name!r} is no name for an op", mend="Use small letters and underscores: fused_scale.")
     sign = read_signature(signature)
     wrong = [m for m in mutates if m not in sign.tensors()]

@@ -81,15 +81,32 @@ def read_signature(text: str) -> Signature:
     if _torch(returns) not in RETURNS:
         raise UsageError(f"a custom op returns one of {', '.join(sorted(RETURNS))}, not {returns}", mend=MEND)
     missing = len(arguments.args) - len(arguments.defaults)
+    names = [a.arg for a in arguments.args]
+    if twice := next((n for n in names if names.count(n) > 1), ""):
+        raise UsageError(f"the parameter {twice} stands twice", mend=MEND)
     parameters = []
     for number, argument in enumerate(arguments.args):
-        default = ast.unparse(arguments.defaults[number - missing]) if number >= missing else ""
+        default = ""
+        if number >= missing:
+            default = ast.unparse(value := arguments.defaults[number - missing])
+            if not _literal(value):
+                raise UsageError(
+                    f"{argument.arg}: a schema takes no default {default!r}", mend="Literals only: 1, None."
+                )
         parameters.append(_parameter(argument, default))
     return Signature(parameters=tuple(parameters), returns=_torch(returns))
 
 
 def _torch(text: str) -> str:
     return "torch.Tensor" if text == "Tensor" else text
+
+
+def _literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _parameter(argument: ast.arg, default: str) -> Parameter:

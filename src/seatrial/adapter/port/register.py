@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seatrial.adapter.port.cst import cst
-from seatrial.core.errors import UsageError
+from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.support.modules import Package
 from seatrial.support.registry_plugin import read_plugin
 from seatrial.support.registry_read import plugin_distribution, plugin_package
@@ -52,10 +52,23 @@ class PluginSource:
         self.label = trees.label
         self.distribution: Distribution = plugin_distribution(trees)
         self.package: Package = plugin_package(trees, self.distribution)
+        self._refuse_unreadable()
         self.registered: dict[str, Registered] = {
             m.architecture: m
             for m in read_plugin(self.package, self.distribution.name, self.distribution.plugins()).models
         }
+
+    def _refuse_unreadable(self) -> None:
+        """A file that registers models, or leads to one that does, must be readable: else what it says is unknown."""
+        for name, text in self.package.texts():
+            path = self.package.path(name)
+            if b"register_model" in text or path.endswith("/__init__.py"):
+                module = self.package.get(name)
+                if module is not None and module.error:
+                    raise FileFormatError(
+                        f"{self.label}: {path} does not parse: {module.error}",
+                        mend="Mend that file first: what it registers cannot be read.",
+                    )
 
     def below(self, path: str) -> str:
         """A path of the package as it is below the root: the package may lie under `src`."""
@@ -75,7 +88,7 @@ class PluginSource:
             if self.package.path(name) == file:
                 module = self.package.get(name)
                 if module is not None and module.source is not None:
-                    return module.source.decode("utf-8")
+                    return decoded(module.source, file)
         raise UsageError(f"{file} is not in {self.label}")
 
     def models_package(self) -> str:
@@ -87,6 +100,16 @@ class PluginSource:
                 counts[parent] = counts.get(parent, 0) + 1
         # The shortest of the commonest: a model that is a package of its own has a deeper one.
         return min(counts, key=lambda p: (-counts[p], len(p))) if counts else f"{self.package.name}.models"
+
+
+def decoded(data: bytes, file: str) -> str:
+    """The text of a source file; FileFormatError if it is not UTF-8, which is all that is written here."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise FileFormatError(
+            f"{file} is not UTF-8: {exc.reason} at byte {exc.start}", mend="Save it as UTF-8; seatrial writes no other."
+        ) from exc
 
 
 def register_all(plugin: PluginSource, classes: Mapping[str, str], module: str) -> list[Registration]:

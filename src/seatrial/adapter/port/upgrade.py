@@ -16,7 +16,7 @@ from seatrial.adapter.port.ground import Ground
 from seatrial.adapter.port.header import FIRST, Provenance, digest, find, put
 from seatrial.adapter.port.merge import merge
 from seatrial.adapter.port.propose import Proposal, all_hits, proposals
-from seatrial.adapter.port.register import PluginSource
+from seatrial.adapter.port.register import PluginSource, decoded
 from seatrial.adapter.port.run import Edited, Upstream
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, Severity
@@ -50,7 +50,7 @@ def upgrade(
     place = root / path
     if not place.is_file() or not place.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{path} is no file under {root}", mend="Name a ported file, relative to the plugin's root.")
-    ours = place.read_text(encoding="utf-8")
+    ours = decoded(place.read_bytes(), path)
     before = find(ours, path)
     old, new = Upstream(base), Upstream(engine)
     name = module or (before.path.removesuffix(".py").replace("/", ".") if before is not None else "")
@@ -67,8 +67,8 @@ def upgrade(
     chosen = before.platform if before is not None else platform
     ground = Ground(engine, root, chosen)
     base_ground = Ground(base, root, chosen)
-    base_text = rewrite((was.source or b"").decode(), was.name, was.is_package, base_ground).source
-    made = rewrite((now.source or b"").decode(), now.name, now.is_package, ground)
+    base_text = rewrite(decoded(was.source or b"", was.path), was.name, was.is_package, base_ground).source
+    made = rewrite(decoded(now.source or b"", now.path), now.name, now.is_package, ground)
     merged = merge(
         _without_header(ours),
         base_text,

@@ -12,9 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.adapter.scaffold.facts import DecoderFacts
-from seatrial.core.record import Record
+from seatrial.adapter.scaffold.roles import Kind
+from seatrial.core.record import Record, replace
 
 HIDDEN, HEADS, HEAD_DIM, INTERMEDIATE, EXPERTS, EXPERT_WIDTH, VOCABULARY = 64, 4, 16, 96, 4, 48, 256
+
+# The tiny checkpoint is not quantised: what is packed is written plain, and what scales it is not there.
+PACKED = ("qweight", "weight_packed")
+SCALES = (
+    "scales", "qzeros", "g_idx", "weight_scale", "weight_scale_inv", "weight_scale_2", "weight_zero_point",
+    "weight_shape", "weight_g_idx", "input_scale", "input_zero_point",
+)  # fmt: skip
 
 
 class Tiny(Record):
@@ -55,7 +63,9 @@ def tiny(config: Mapping[str, Any], facts: DecoderFacts) -> Tiny:
     shared = EXPERT_WIDTH * (small.get("n_shared_experts") or 1)
     shapes: dict[str, tuple[int, ...]] = {}
     left_out: list[str] = []
-    for kind in facts.kinds:
+    for kind in map(_plain, facts.kinds):
+        if kind.target and kind.target.rpartition(".")[2] in SCALES:
+            continue
         shape = _shape(kind.target or "", kv_heads, bool(of["head_dim"]), bool(of["moe_intermediate"]), shared)
         if kind.target and shape is None:
             left_out.append(kind.pattern)
@@ -68,6 +78,15 @@ def tiny(config: Mapping[str, Any], facts: DecoderFacts) -> Tiny:
                 shapes[name.replace("*", str(expert))] = shape
     left_out += [k.pattern for k in facts.kinds if k.target == ""]
     return Tiny(config=small, shapes=shapes, left_out=tuple(left_out))
+
+
+def _plain(kind: Kind) -> Kind:
+    """A packed weight as the one it was packed from."""
+    module, _, leaf = (kind.target or "").rpartition(".")
+    if leaf not in PACKED or not kind.pattern.endswith(f".{leaf}"):
+        return kind
+    pattern = f"{kind.pattern.removesuffix(leaf)}weight"
+    return replace(kind, pattern=pattern, target=f"{module}.weight")
 
 
 def _shape(target: str, kv_heads: int, own_dim: bool, own_width: bool, shared: int) -> tuple[int, ...] | None:

@@ -17,6 +17,7 @@ from seatrial.delivery.check.bundle_rules import readable_scores
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import numbers_of
 from seatrial.delivery.order import Delivered
+from seatrial.delivery.verify.common import note
 from seatrial.delivery.verify.rederive import rederive, run_folders
 from seatrial.evidence import Run, verify_run
 
@@ -80,6 +81,8 @@ def _one(folder: Path) -> Verified:
             found.append(
                 Finding(code="Y201", severity=Severity.ERROR, place=folder.name, message=why, next_step="Ask again.")
             )
+    if not derived and not found:
+        found.append(note(folder.name, "nothing is recorded in it, so nothing is proven"))
     failed = any(f.severity is Severity.ERROR for f in found)
     verdict = Verdict.FAIL if failed else Verdict.PASS if derived else Verdict.INCONCLUSIVE
     return Verified(

@@ -12,25 +12,12 @@ Answer: `{"answers": [{"prompt_ids", "tokens", "prompt_top", "top"}], "modules":
 
 import base64
 import contextlib
-import importlib.util
 import io
 import os
 import sys
 import time
 
 STASH = "seatrial_probe_accuracy_stash"  # a module name under which the loaded engine outlives one call
-
-
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
 
 
 def probe(request, progress):
@@ -121,14 +108,33 @@ def _forget_images(llm):
             forget()
 
 
+def _in_workers(llm, helper, name, *args):
+    """`name(model, *args)` of the helper beside this file, in every rank; the answers by rank.
+
+    The function goes to other processes by value, so it may use nothing of this module.
+    """
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), helper + ".py")
+
+    def call(worker):
+        import importlib.util as util
+        import sys as system
+
+        full = "seatrial_probe_" + helper
+        if full not in system.modules:
+            spec = util.spec_from_file_location(full, path)
+            module = util.module_from_spec(spec)
+            system.modules[full] = module
+            spec.loader.exec_module(module)
+        return getattr(system.modules[full], name)(worker.get_model(), *args)
+
+    return llm.collective_rpc(call)
+
+
 def _patched(llm, file):
     if not file:
         return None
-    spec = importlib.util.spec_from_file_location("seatrial_patch", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    undone = [u for u in llm.apply_model(module.patch) if callable(u)]
-    return (lambda: [u() for u in undone]) if undone else None
+    undoes = _in_workers(llm, "accuracy_worker", "patch", file)
+    return (lambda: _in_workers(llm, "accuracy_worker", "unpatch")) if any(undoes) else None
 
 
 def _inputs(prompt):
@@ -171,9 +177,7 @@ def _captured(llm, request):
     """Hooks on, one prompt of two answered tokens (one decode step), hooks off; what was seen, call by call."""
     from vllm import SamplingParams
 
-    watch = sibling("accuracy_watch")
-    folder = request["capture"]
-    llm.apply_model(lambda model: watch.begin(model, folder))  # each rank takes a folder of its own in it
+    _in_workers(llm, "accuracy_watch", "begin", request["capture"])  # each rank takes a folder of its own in it
     try:
         (output,) = llm.generate(
             [_inputs(request["prompts"][0])],
@@ -181,6 +185,6 @@ def _captured(llm, request):
             use_tqdm=False,
         )
     finally:
-        seen = llm.apply_model(watch.end)
+        seen = _in_workers(llm, "accuracy_watch", "end")
     watched = {"prompt_ids": list(output.prompt_token_ids), "tokens": list(output.outputs[0].token_ids)}
     return [dict(record, rank=rank) for rank, records in enumerate(seen) for record in records], watched

@@ -12,9 +12,11 @@ Suspects are tested (`accuracy_suspects.py`) only where the error leaves the ban
 import gc
 import importlib.util
 import os
+import re
 import sys
 
 BAND = 3.0  # times the noise
+FEW = 4  # tokens; with fewer nothing is judged by them alone
 # The engine's activation multiplies gate and up, the reference's is the bare function; `down_proj@in` covers both.
 OTHER_MEANING = ("act_fn",)
 EPS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-23}
@@ -113,7 +115,7 @@ def compare(request, truth, rough, weights, config):
     true, low = both.by_key(truth), both.by_key(rough)
     aliases = {"logits_processor": "lm_head"}
     rows, unmatched, done = [], [], set()
-    ties, strayed = set(), set()
+    ties, strayed, origin = set(), set(), {}  # `origin`: the layer in which a token strayed
     eps = EPS[request["dtype"]]
     for record in request["engine"]:
         if record["rank"]:
@@ -146,9 +148,18 @@ def compare(request, truth, rough, weights, config):
         band = float(numpy.linalg.norm((noise - theirs)[clear])) / size
         norms = float(numpy.linalg.norm(mine)) * float(numpy.linalg.norm(theirs))
         limit = max(BAND * band, 2 * eps)
-        if strayed:
-            # What strayed tokens say reaches the later ones through attention: only the middle token is judged.
+        reached = [t for t, where in origin.items() if where < layer_of(key)]
+        if reached:
+            # What strayed tokens say reaches the later ones through the attention of later layers. Those before the
+            # first of them are judged as ever, of all together only the middle one.
+            untouched = clear & numpy.array([t < min(reached) for t in at])
             relative, limit = float(numpy.median(each[clear])), 2 * max(float(numpy.median(limits[clear])), 2 * eps)
+            if untouched.sum() >= FEW:
+                own = float(numpy.linalg.norm(theirs[untouched])) or 1e-30
+                apart = float(numpy.linalg.norm((mine - theirs)[untouched])) / own
+                rough = max(BAND * float(numpy.linalg.norm((noise - theirs)[untouched])) / own, 2 * eps)
+                if not apart / rough <= relative / limit:
+                    relative, limit = apart, rough
         out = not relative <= limit or bool(head["bad"])
         wide = numpy.maximum(limits, 2 * limit)
         if not out and routed:
@@ -156,6 +167,8 @@ def compare(request, truth, rough, weights, config):
         if routed:
             # A tie that fell the other way in the reference's own rounding would make everything behind it noise.
             strayed |= {(step, t) for t, e in zip(at, rough_each, strict=True) if t in ties and not e <= 2 * limit}
+            for _, t in strayed:
+                origin.setdefault(t, layer_of(key))
         rows.append(
             {
                 "key": key,
@@ -189,6 +202,12 @@ def compare(request, truth, rough, weights, config):
             row["suspects"] = suspects.test(row, mine, theirs, at, ref, weights, config)
     seen = {key for key, _ in done}
     return rows, unmatched, [key for key in true if key not in seen]
+
+
+def layer_of(key):
+    """The layer's number; what has none comes before all (embeddings) or after them."""
+    found = re.match(r"layers\.(\d+)", key)
+    return int(found[1]) if found else (-1 if key.startswith(("embed", "vision", "projector")) else 1 << 30)
 
 
 def excuse(rows):

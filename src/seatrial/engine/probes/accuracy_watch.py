@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-ROWS = 24
+ROWS = 48
 WIDTH = 16384
 STASH = "seatrial_probe_accuracy_hooks"
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)(?:\.(.*))?$")

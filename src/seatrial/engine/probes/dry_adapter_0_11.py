@@ -3,7 +3,7 @@
 ADAPTER = {
     "name": "0.11",
     "first": (0, 11),
-    "proven": (),
+    "proven": ("0.11.0",),
     "kernels": {
         "vllm.model_executor.layers.quantization.kernels.mixed_precision": ["choose_mp_linear_kernel"],
         "vllm.model_executor.layers.quantization.kernels.scaled_mm": ["choose_scaled_mm_linear_kernel"],

@@ -226,7 +226,7 @@ class Expressions:
             return found
         if name == "isinstance" and len(args) == 2:
             kinds = args[1] if isinstance(args[1], tuple) else (args[1],)
-            if V.is_known(args[0]) and not isinstance(args[0], (V.Op, V.Bound, V.Closure, V.Context, V.Word)):
+            if V.is_known(args[0]) and not isinstance(args[0], (V.Op, V.Bound, V.Closure, V.Context, V.Made, V.Word)):
                 return isinstance(args[0], kinds) if all(isinstance(k, type) for k in kinds) else V.UNKNOWN
             return V.UNKNOWN
         if any(not V.is_known(a) for a in args):

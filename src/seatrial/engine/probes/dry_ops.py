@@ -67,9 +67,12 @@ def read(model, reader):
             reader.read(module, certain=False)
         for held in (getattr(module, "impl", None), getattr(module, "quant_method", None)):
             # Called by the engine around the module's forward: an attention kernel, a layer's method.
-            for method in ("forward", "apply"):
+            for method in ("forward", "apply", "process_weights_after_loading"):
                 if held is not None and callable(getattr(type(held), method, None)):
                     reader.read(held, method, certain=False)
+            for value in list(getattr(held, "__dict__", {}).values()):
+                if isinstance(value, type):  # a kernel's class that was chosen, to be made after loading
+                    reader.made(value, reader.name_of(held))
 
 
 class Registry:

@@ -78,7 +78,13 @@ class Reader(V.Values, E.Expressions):
             for value in [*args, *named.values()]:
                 if isinstance(value, V.Closure):
                     self.enter_closure(value, [], {}, False, asker)
-            return V.SOME if isinstance(target, type) else V.UNKNOWN
+            if not isinstance(target, type):
+                return V.UNKNOWN
+            return (
+                V.Made(target)
+                if self.ours(getattr(sys.modules.get(target.__module__), "__file__", "") or "")
+                else V.SOME
+            )
         if V.is_module(target):
             return self.call(self.attribute(target, "forward"), args, named, certain, at, asker)
         function = inspect.unwrap(getattr(target, "_torchdynamo_orig_callable", target))
@@ -105,6 +111,8 @@ class Reader(V.Values, E.Expressions):
             return V.UNKNOWN
         if code.co_name == "get_forward_context":
             return V.Context(self.layers)
+        if code.co_name in ("_encode_layer_name", "_resolve_layer_name") and args and isinstance(args[0], str):
+            return args[0]  # wrapped for the compiler; the name stays
         key = (code, owner, tuple(map(self.key, args)), tuple((k, self.key(v)) for k, v in sorted(named.items())))
         for seen in ((*key, True), (*key, certain)):
             if seen in self.seen:
@@ -257,7 +265,26 @@ class Reader(V.Values, E.Expressions):
         elif isinstance(target, ast.Starred):
             self.assign(target.value, V.UNKNOWN, frame)
         elif isinstance(target, ast.Attribute):
+            self.keep(value, frame)
             self.assigned.add((id(self.value(target.value, frame, False)), target.attr))
+
+    def keep(self, value, frame):
+        """What is put into an attribute while weights are processed may be called by a later forward."""
+        if isinstance(value, V.Closure):
+            self.enter_closure(value, [], {}, False, frame.asker)
+        elif isinstance(value, V.Made):
+            self.made(value.kind, frame.asker)
+        elif isinstance(value, (types.FunctionType, V.Bound, functools.partial)) or V.is_torch(
+            value, "OpOverloadPacket"
+        ):
+            self.call(value, [], {}, False, None, frame.asker, fill=True)
+
+    def made(self, kind, asker):
+        """What an object of this class, of which nothing else is known, would call: a kernel made after loading."""
+        for method in ("__call__", "forward", "apply"):
+            caller = self.of_class(kind.__mro__, method, kind)
+            if isinstance(caller, types.FunctionType):
+                self.follow(caller, [V.UNKNOWN], {}, False, None, asker, True)
 
     def do_Import(self, node, frame, certain):
         for alias in node.names:

@@ -55,6 +55,13 @@ class Closure:
         self.node, self.frame = node, frame
 
 
+class Made:
+    """An object of the engine's own class that would be made; of what it holds nothing is known."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+
 class Context:
     """vLLM's forward context: the layers by name are the real ones, the rest has no value here."""
 
@@ -97,7 +104,7 @@ def truth(value):
     """True, False or None for unknown."""
     if not is_known(value):
         return None
-    if isinstance(value, (Op, Bound, Closure, types.FunctionType, types.MethodType, type)) or is_module(value):
+    if isinstance(value, (Op, Bound, Closure, Made, types.FunctionType, types.MethodType, type)) or is_module(value):
         return True
     return bool(value) if is_plain(value) or isinstance(value, dict) else None
 
@@ -148,6 +155,8 @@ class Values:
             return UNKNOWN
         if isinstance(value, Context):
             return self.layers if name == "no_compile_layers" else SOME
+        if isinstance(value, Made):
+            return UNKNOWN
         if isinstance(value, Op):
             return value if "::" in value.name else Op(f"{value.name}.{name}")
         if is_torch(value, "_Ops"):

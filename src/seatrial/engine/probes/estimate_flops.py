@@ -5,6 +5,9 @@ language
 model runs, eagerly: full (not causal) attention over all pairs, logits of every token. Experts run as batched
 products of
 the chosen ones, so that routing needs no values. No weights are read, nothing is written.
+With `"image": [rows, columns]` (in patches) the image tower and its projector run instead, on the CPU with weights
+that are
+all zero: its positions need values.
 """
 
 import os
@@ -28,6 +31,8 @@ def probe(request, progress):
         place._experts_implementation = "batched_mm"
         if hasattr(place, "quantization_config"):
             del place.quantization_config
+    if request.get("image"):
+        return tower(config, request["image"], progress)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(text, dtype=torch.bfloat16)
     model.eval()
@@ -48,6 +53,42 @@ def probe(request, progress):
         "class": type(model).__name__,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "notes": notes,
+    }
+
+
+def tower(config, image, progress):
+    """One image through transformers' own tower."""
+    import torch
+    import transformers
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModel
+
+    high, wide = image
+    vision = config.vision_config
+    vision._attn_implementation = "eager"
+    with torch.device("meta"):
+        model = AutoModel.from_config(vision, dtype=torch.float32)
+    model = model.to_empty(device="cpu")
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.data.zero_()
+    model.eval()
+    width = 3 * vision.patch_size**2 * getattr(vision, "temporal_patch_size", 1)
+    pixels = torch.zeros((high * wide, width))
+    counter = FlopCounterMode(display=False)
+    progress("counting")
+    with torch.no_grad(), counter:
+        if hasattr(vision, "pooling_kernel_size"):
+            places = torch.stack(torch.meshgrid(torch.arange(wide), torch.arange(high), indexing="xy"), -1)
+            out = model(pixel_values=pixels[None], pixel_position_ids=places.reshape(1, -1, 2)).last_hidden_state
+            torch.nn.Linear(vision.hidden_size, config.get_text_config().hidden_size, bias=False)(out)
+        else:
+            model(pixels, grid_thw=torch.tensor([[1, high, wide]]))
+    return {
+        "total": int(counter.get_total_flops()),
+        "by_operation": {},
+        "class": type(model).__name__,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "notes": ["the image tower only"],
     }
 
 

@@ -15,7 +15,7 @@ from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, replace
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
-from seatrial.gates.agree import ANSWER, ROUNDING, Agreement, Greedy, compare, greedy
+from seatrial.gates.agree import ANSWER, Agreement, Greedy, compare, greedy
 from seatrial.gates.client import Client
 from seatrial.measure.accuracy.ab_variants import LENGTHS, State, Variant, chosen_variants
 from seatrial.measure.accuracy.serving import Address, during
@@ -166,7 +166,7 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
         count = f"{len(wide)} of {agreement.prompts} prompts part"
         reason = f"{count}, first at token {d.place} of prompt {d.prompt}: {apart}"
         return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
-    if agreement.worst_logprob is not None and agreement.worst_logprob > 5 * ROUNDING:
+    if agreement.worst_logprob is not None and agreement.worst_logprob > 5 * agreement.rounding:
         reason = f"a log-probability differs by {agreement.worst_logprob:.3f}"
         return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
     state: State = "rounding" if agreement.divergences else "agrees"

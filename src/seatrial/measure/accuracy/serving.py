@@ -16,6 +16,7 @@ from seatrial.core.record import Record, replace
 from seatrial.core.step import StepResult
 from seatrial.gates.client import Client
 from seatrial.gates.exchange import exchange
+from seatrial.gates.plan import gate_plan
 from seatrial.gates.ports import free_port
 from seatrial.gates.runner import gate
 from seatrial.targets import Target
@@ -118,3 +119,11 @@ def during(
     if raised:
         raise raised[0]
     return Started(gate=result, kept=kept)
+
+
+def rank_env(checkpoint: Path, target: Target, *, python: Path, tp: int) -> dict[str, str]:
+    """The variables under which the engine runs in a probe with `tp` ranks: those of a server of the target."""
+    if tp == 1:
+        return dict(target.launch.env)
+    plan = gate_plan(checkpoint, target, python=python, stage="real", tp=tp, check=False)
+    return dict(plan.command.env)

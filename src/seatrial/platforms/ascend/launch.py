@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seatrial.platforms.ascend.flashcomm import VARIABLE, flashcomm
-from seatrial.platforms.base import Deviation, LaunchPlan, LaunchRequest, built
+from seatrial.platforms.base import Deviation, LaunchPlan, LaunchRequest, built, serve_entry
 
 CHECKLIST = "vllm-ascend model-adapter workflow checklist, section 7"
 
@@ -33,6 +33,14 @@ def plan(request: LaunchRequest) -> LaunchPlan:
             Deviation(
                 what=f"--host {request.host} is added",
                 why="a gate's server is for this machine alone; vLLM itself would listen on every interface",
+                source=CHECKLIST,
+            )
+        )
+    if serve_entry(request.python)[0] == request.python:
+        deviations.append(
+            Deviation(
+                what="the module of `vllm serve` is run by its interpreter",
+                why=f"there is no script `vllm` beside {request.python}",
                 source=CHECKLIST,
             )
         )

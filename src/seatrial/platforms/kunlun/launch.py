@@ -21,6 +21,7 @@ MANUAL = "vLLM-Kunlun new model adaptation manual, appendix"
 MODULE = "vllm.entrypoints.openai.api_server"
 # The module entry point says itself that it is deprecated in vLLM 0.32; older ones were not looked at.
 SERVE_SINCE = "0.32"
+CARDS = 8  # templates B and C
 
 
 def plan(request: LaunchRequest) -> LaunchPlan:
@@ -48,7 +49,7 @@ def plan(request: LaunchRequest) -> LaunchPlan:
         }
     args = {name: value for name, value in args.items() if name not in request.args}
     env = {name: value for name, value in env.items() if name not in request.env}
-    deviations = [*_deviations(request)]
+    deviations = _deviations(request, size)
     notes = []
     if request.traits.moe is None or request.traits.mla is None:
         notes.append("the checkpoint was not looked at: settings for experts or latent attention may be missing")
@@ -72,12 +73,27 @@ def plan(request: LaunchRequest) -> LaunchPlan:
     )
 
 
-def _deviations(request: LaunchRequest) -> list[Deviation]:
+def _deviations(request: LaunchRequest, size: int) -> list[Deviation]:
+    """What differs from the template of this kind of model: A for one card, B and C for eight."""
     found = []
     if "trust-remote-code" not in request.args and "--trust-remote-code" not in request.extra_args:
         why = "code from a checkpoint runs only if you say so; add --trust-remote-code if the model needs it"
         found.append(Deviation(what="--trust-remote-code is left out", why=why, source=MANUAL))
+    why = "requests name the model by it; without it the checkpoint's whole path would be its name"
+    found.append(Deviation(what=f"--served-model-name {request.served_name} is added", why=why, source=MANUAL))
     if request.host != "0.0.0.0":  # noqa: S104 - the manual's value, compared with
         why = "a gate's server is for this machine alone"
         found.append(Deviation(what=f"--host {request.host} instead of 0.0.0.0", why=why, source=MANUAL))
+    port = 8806 if request.traits.mla else 8888
+    if request.port != port:
+        why = "it is the target's serve.port (0 stands for a free one), or was asked for"
+        found.append(Deviation(what=f"--port {request.port} instead of {port}", why=why, source=MANUAL))
+    many = bool(request.traits.mla or request.traits.moe)
+    if many and size != CARDS:
+        why = f"it is the target's or the command's; --tp {CARDS} is the template's"
+        found.append(Deviation(what=f"--tensor-parallel-size {size} instead of {CARDS}", why=why, source=MANUAL))
+    if request.max_model_len is None and "max-model-len" not in request.args:
+        length = 32768 if many else 8192
+        why = "the model's own length is tried; --max-model-len sets another"
+        found.append(Deviation(what=f"--max-model-len {length} is left out", why=why, source=MANUAL))
     return found

@@ -66,7 +66,7 @@ def _matrix(rows: list[dict[str, Any]], stored: StoredStep) -> Table:
         said = reason or (proofs.pop(0) if proofs else "")
         log = attached(stored, f"{start}-server.log") if start else None
         silent = one.texts("silent")
-        words = f"log lines this engine no longer has: {', '.join(silent)}" if silent and status != "supported" else ""
+        words = f"log lines this engine does not have: {', '.join(silent)}" if silent and status != "supported" else ""
         shown.append(
             (
                 Cell(text=one.text("title"), note=one.text("name")),

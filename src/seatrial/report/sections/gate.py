@@ -126,6 +126,22 @@ def _exchanges(requests: list[dict[str, Any]], stored: StoredStep, run: Gathered
     return [Fold(title="Requests and responses as sent and received", blocks=tuple(found))] if found else []
 
 
+# What seatrial saw become true, in words.
+MOMENTS = {
+    "started": "the process was started",
+    "port-open": "its port is open",
+    "healthy": "/health answers",
+    "model-listed": "/v1/models names the model",
+    "text": "the text request was answered",
+    "image": "the image request was answered",
+    "video": "the video request was answered",
+    "audio": "the audio request was answered",
+    "second": "the second request was answered",
+    "alive": "it is still alive",
+    "ended": "it has ended",
+}
+
+
 def _moments(facts: Facts) -> list[Block]:
     """Milestones (what became true) and phases (what the log said) on one time axis."""
     rows = [(m, "seatrial", "note") for m in facts.objects("milestones")]
@@ -137,6 +153,7 @@ def _moments(facts: Facts) -> list[Block]:
     for moment, who, detail in rows[:MAX_ROWS]:
         one = Facts(moment)
         at, name, text = _s(one.number("at_s")), one.text("name"), one.text(detail)[:500] or "–"
+        name = MOMENTS.get(name, name) if who == "seatrial" else name
         last = Cell(text=text, note=rest_note(one), is_code=detail == "line")
         shown.append((Cell(text=at), Cell(text=name), Cell(text=who), last))
     left = f"{len(rows) - MAX_ROWS} more are in the facts file" if len(rows) > MAX_ROWS else ""
@@ -159,6 +176,7 @@ def _resolved(resolved: Facts) -> list[Block]:
         pair("upstream class overwritten by", resolved.text("overwritten_by") or "nobody, as far as the log says"),
         pair("Transformers backend", resolved.flag("transformers_backend"), "the log does not say"),
         pair("plugins that failed", resolved.take("failed_plugins")),
+        pair("weights loaded by", resolved.text("load_format") or None, "the log does not say"),
     )
     return [Pairs(title="Model class, from the log", rows=rows)]
 

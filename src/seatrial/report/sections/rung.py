@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from seatrial.core.record import replace
 from seatrial.report.blocks import Block, Cell, Column, Notice, Pair, Pairs, Table, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
@@ -43,7 +42,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         pair("chat template", request.flag("chat_template"), "not recorded"),
     ]
     if links:
-        asked.append(Pair(label="files", value=replace(links[0], more=tuple(links[1:]))))
+        asked.append(Pair(label="files", value=Cell(text="", more=tuple(links))))
     for known in ("run_id", "level", "status", "schema_version"):
         score.take(known)
     request.take("schema_version")

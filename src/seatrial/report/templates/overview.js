@@ -73,10 +73,13 @@
       title.append(cell);
       for (const name of different) {
         const row = body.insertRow();
-        row.append(element("td", name.slice(group.length + 1)));
+        const cells = [element("td", name.slice(group.length + 1))];
         for (const side of [left, right]) {
-          row.append(side.has(name) ? element("td", side.get(name)) : element("td", "not there", "absent"));
+          cells.push(side.has(name) ? element("td", side.get(name)) : element("td", "not there", "absent"));
         }
+        // On a small screen the headings are gone: each cell says whose it is.
+        cells.forEach((made, n) => { made.dataset.label = ["value", "older", "newer"][n]; });
+        row.append(...cells);
         count += 1;
       }
     }

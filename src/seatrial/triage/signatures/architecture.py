@@ -48,7 +48,7 @@ SIGNATURES: tuple[Signature, ...] = (
          sources=("V15", "V16"),
          matches=("The model (<class 'X'>) is missing the `embed_input_ids` method.",)),
     root("tf.unknown-model-type", TF, r"does not recognize this architecture|Unrecognized configuration class|KeyError: '(?:qwen|glm|deepseek|llama|gemma|mistral|minimax|kimi|ernie|hunyuan|internlm|bailing|step|phi|mimo)\w{0,30}'$",
-         LITERAL, "The installed transformers does not know this model_type.", PIN, sources=("V36",),
+         LITERAL, "The installed transformers does not know this model_type.", PIN, sources=("V36",), anchor="-",
          matches=("ValueError: Unrecognized configuration class <class 'transformers_modules.x.XConfig'> for this kind of AutoModel: AutoModelForCausalLM.", "ValueError: The checkpoint you are trying to load has model type `qwen3_moe` but Transformers does not "
                   "recognize this architecture. This could be because of an issue with the checkpoint, or because your "
                   "version of Transformers is out of date.", "KeyError: 'qwen2_5_vl'")),
@@ -85,6 +85,6 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"/transformers/|tokenization_auto|configuration_auto|transformers_utils",
          matches=('  File "/x/site-packages/transformers/models/auto/tokenization_auto.py", line 10, in from_pretrained\n    x\nAttributeError: \'dict\' object has no attribute \'model_type\'',)),
     root("tf.skip-tensor-conversion", TF, r"unexpected keyword argument 'skip_tensor_conversion'", EXACT,
-         "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",),
+         "The checkpoint's remote processor code and transformers differ.", PIN, sources=("A83",), anchor="-",
          matches=("TypeError: BatchFeature.convert_to_tensors() got an unexpected keyword argument 'skip_tensor_conversion'",)),
 )  # fmt: skip

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, KV_PARTS, LITERAL, SHAPE, WEAK, root
 
 A = "attention-backend"
 M = "attention-backend-mla"
 SIGNATURES: tuple[Signature, ...] = (
     root("mla.heads", M, r"[Nn]o valid (?:\w{1,8} )?MLA prefill backend|MLA only supports? ?\{|only support \{32, ?64, ?128\}|numHeads ?/ ?numKvHeads|CheckMla\w{0,20}|(?:num_)?heads?.{0,60}(?:for|in) MLA|\bMLA\b.{0,80}(?:only supports?|not support|must be|should be|unsupported|failed|requires?)|(?:not (?:yet )?supported|unsupported) (?:with|for|by|in|on|under) (?:\w{1,20} ){0,2}MLA\b", LITERAL,
-         "The MLA kernel takes only certain head counts per rank; this TP leaves another.", "Choose TP so that heads per rank are 32, 64 or 128; or leave graph mode for this model.", rung="support", sources=("A70",),
+         "The MLA kernel takes only certain head counts per rank; this TP leaves another.", "Choose TP so that heads per rank are 32, 64 or 128; or leave graph mode for this model.", rung="support", sources=("A70",), anchor="-",
          raised=r"\w{1,80}|", unless=r"^\s{0,4}(?:INFO|Using)",
-         matches=('ValueError: No valid MLA prefill backend found with head size 576.', "EZ9999: [PID: 62938] 2025-05-27-06:52:12.455.807 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs][FILE:incre_flash_attention_tiling_check.cc][LINE:1218]",)),
+         not_in=KV_PARTS, matches=('ValueError: No valid MLA prefill backend found with head size 576.', "EZ9999: [PID: 62938] 2025-05-27-06:52:12.455.807 numHeads / numKvHeads = 8, MLA only support {32, 64, 128}.[FUNC:CheckMlaAttrs][FILE:incre_flash_attention_tiling_check.cc][LINE:1218]",)),
     root("mla.refused", M, r"(?:ValueError|NotImplementedError|AssertionError|RuntimeError): .{0,300}(?:not (?:yet )?support|unsupported|only supports?|must be|[Nn]o valid|requires?|should be)", EXACT,
          "The back end of multi-head latent attention refuses this head size, type, block size or feature.", "Leave the back end to the platform; compare kv_lora_rank + qk_rope_head_dim, heads per rank, block size and KV cache dtype with what the message lists.", rung="support",
          raised=r"ValueError|NotImplementedError|AssertionError|RuntimeError", innermost=r"/mla/|mla_v1|_mla\.py|/sfa_\w{1,20}\.py|/dsa_\w{1,20}\.py|flashmla", code=r"^(?:raise|assert)\b",

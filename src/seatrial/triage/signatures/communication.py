@@ -40,7 +40,7 @@ SIGNATURES: tuple[Signature, ...] = (
                   "RuntimeError: [enforce fail at gloo/transport/tcp/pair.cc:446] op.preamble.length <= op.nbytes. 8 vs 4")),
     root("collective.assert", "collective-mismatch", r"AssertionError", SHAPE, "A collective was called with sizes that do not fit the group.", "Print token counts and shapes per rank at that call.",
          raised=r"AssertionError", innermost=r"device_communicator|_communicator\.py|:(?:all_gather\w{0,3}|reduce_scatter\w{0,3}|all_to_all\w{0,10}|gather)$",
-         matches=('  File "/x/vllm/distributed/device_communicators/cuda_communicator.py", line 320, in all_gatherv\n    assert dist_group.world_size == len(sizes)\n' "AssertionError",)),
+         not_in=r"eplb", matches=('  File "/x/vllm/distributed/device_communicators/cuda_communicator.py", line 320, in all_gatherv\n    assert dist_group.world_size == len(sizes)\n' "AssertionError",)),
     root("collective.place", "collective-mismatch", r"AssertionError|RuntimeError|ValueError", WEAK, "A collective was called with tensors that do not fit.", "Print shapes per rank at that call.",
          innermost=r"device_communicator|:(?:all_gather|reduce_scatter|all_to_all|all_reduce|gather)\w{0,12}$|distributed_c10d|communication_op", unless=r"out of memory|HCCL|hccl|NCCL|connect|timeout|timed out",
          matches=('  File "x/base_device_communicator.py", line 234, in all_gather\n    x\n' "RuntimeError: shape mismatch",)),

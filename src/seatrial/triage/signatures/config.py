@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, SUBJECTS, root
 
 FIT = "Change the value named in the message; `seatrial support` checks it against config.json before the next start."
 SIGNATURES: tuple[Signature, ...] = (
@@ -51,12 +51,12 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=("ValueError: customized max_cudagraph_capture_size(=512) should be consistent with the max value of cudagraph_capture_sizes(=256)",)),
     root("config.only-when", "config-validation", r"\b(?:only|can only) (?:be )?(?:supported|enabled|used|available|effective|valid|set|applied)\b.{0,12}\b(?:(?:when|if|together with)\b|in (?:the )?(?:\w{1,16} ){0,3}(?:scenario|node|mode)|with (?:--|\w{1,30}_\w{1,30}))", EXACT,
          "One setting is asked for without the other one that it needs.", FIT, raised=r"ValueError|AssertionError|RuntimeError|NotImplementedError|TypeError|", unless=r"INFO|WARNING|[Ss]peculat|MTP|Eagle|LoRA|lora|[Qq]uant|head|dtype|[Pp]ipeline|[Ee]xpert|recogni|persistent param",
-         anchor="-", matches=("RuntimeError: enable_foo_nz is only supported in pd scenario and can only be used in D node.", "AssertionError: enable_bar can only be enabled when tp_size > 1")),
+         anchor="-", not_in=rf"{SUBJECTS}|/attention/|/mla|_mla|sfa_|/triton|/fla/|/kda/|quantization/|kernels/", matches=("RuntimeError: enable_foo_nz is only supported in pd scenario and can only be used in D node.", "AssertionError: enable_bar can only be enabled when tp_size > 1")),
     root("config.size-rule", "config-validation", r"\b\w{2,40}_size ?\(?=?\d{0,6}\)? (?:cannot|can not|must|should) (?:be |exceed|not )", LITERAL, "A parallel or block size is out of the range that another setting leaves.", FIT, raised=r"ValueError|AssertionError|",
          unless=r"INFO|WARNING|device|local_world|vocab_size|head_size|page_size|ep_size|expert|pipeline|draft|kernel_size|hidden_size|KV cache|swap|group_size|cache_size", anchor="-",
-         matches=("AssertionError: oproj_tensor_parallel_size (8) cannot exceed global tensor parallel size (4)",)),
+         not_in=rf"{SUBJECTS}|/attention/|/mla|_mla|sfa_|/triton|/fla/|/kda/|quantization/|kernels/", matches=("AssertionError: oproj_tensor_parallel_size (8) cannot exceed global tensor parallel size (4)",)),
     root("config.limit-rule", "config-validation", r"\b(?:max_model_len|max_num_\w{2,30}|max_num_seqs|block_size|gpu_memory_utilization|swap_space|cpu_offload_gb|\w{2,20}_token_threshold|chunked_prefill_size|max_\w{2,20}_tokens|\w{2,20}_capture_sizes?) ?(?:\([^)]{1,20}\))? ?must (?:not )?be (?:greater|less|at least|at most|positive|a multiple|divisible|between|>|<|set)|graph mode only works with", SHAPE, "A limit is out of the range that another setting leaves.", FIT, raised=r"ValueError|AssertionError|NotImplementedError|",
-         unless=r"INFO|WARNING|multimodal|mm_|[Ss]pecul|hash", anchor="-", matches=("ValueError: long_prefill_token_threshold (5000) must be less than max_model_len (4096)",)),
+         unless=r"INFO|WARNING|multimodal|mm_|[Ss]pecul|hash", anchor="-", not_in=rf"{SUBJECTS}|/attention/|/mla|_mla|sfa_|/triton|/fla/|/kda/|quantization/|kernels/", matches=("ValueError: long_prefill_token_threshold (5000) must be less than max_model_len (4096)",)),
     root("config.no-model-type", "config-field-mismatch", r"Unrecognized model in .{1,200} Should have a `model_type` key", LITERAL, "config.json has no model_type: another format (Mistral's own, an adapter, a part of a pipeline), or not a checkpoint's folder.", "Look at config.json; for Mistral's own format --config-format mistral --load-format mistral --tokenizer-mode mistral; for an adapter serve its base model with --lora-modules.", anchor="-",
          unless=r"tokenizer\b.{0,20}$", matches=("ValueError: Unrecognized model in /models/foo. Should have a `model_type` key in its config.json, or contain one of the following strings in its name: albert",)),
     root("config.additional-config", "config-validation", r"(?:ascend|additional|torchair_graph|expert_map|eplb|xlite|weight_prefetch|finegrained_tp|ascend_scheduler)_config\w{0,30}"
@@ -82,7 +82,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("config.world-size", "config-validation", r"data_parallel_size .{0,80}(?:must|should|is not)|(?:prefill|decode)_context_parallel_size|"
          r"nnodes.{0,60}(?:must|divis)|rope_scaling.{0,60}(?:must|should|invalid)|Unknown RoPE scaling type|`rope_scaling`'s", LITERAL,
          "A parallel or rope setting is out of range.", FIT,
-         matches=("AssertionError: tp_size 8 must be divisible by decode_context_parallel_size 3",)),
+         not_in=rf"{SUBJECTS}|/attention/|/mla|_mla|sfa_|/triton|/fla/|/kda/|quantization/|kernels/", matches=("AssertionError: tp_size 8 must be divisible by decode_context_parallel_size 3",)),
     root("config.verify", "config-validation", r"(?:ValueError|AssertionError): ", SHAPE,
          "The engine's configuration check refused a value.", FIT, raised=r"ValueError|AssertionError|TypeError",
          innermost=r"vllm/(?:config/(?!speculative)|config\.py|engine/arg_utils)|vllm_ascend/(?:ascend_config|platform)\.py|sglang/srt/server_args|sglang/srt/arg_groups",
@@ -94,7 +94,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "The code reads a field that this checkpoint's config does not have, or has inside text_config or under another name.",
          "Compare config.json with the config class; set it with --hf-overrides, or read it through get_text_config().", rung="support",
          unless=r"rope_theta'|rope_scaling'$|VllmConfig|Ascend\w{0,30}Config|QuantConfig|'ModelConfig'|SchedulerConfig|ParallelConfig|CacheConfig|AscendConfig|CompilationConfig|SpeculativeConfig|KVTransferConfig|LoRAConfig",
-         matches=("AttributeError: 'Glm4vMoeConfig' object has no attribute 'num_attention_heads'",)),
+         not_in=r"config/speculative|spec_decode", matches=("AttributeError: 'Glm4vMoeConfig' object has no attribute 'num_attention_heads'",)),
     root("config.engine-object", "version-mismatch-plugin", r"'(?:Vllm|Model|Scheduler|Parallel|Cache|Ascend\w{0,30}|\w{0,30}Quant\w{0,10}|Compilation|Speculative|KVTransfer|LoRA|Device|Load|Kernel|Attention|Multimodal|MultiModal)Config' object has no attribute", EXACT,
          "The plugin reads a field of the engine's own configuration that this version does not have.", "Use the vLLM version that the plugin's release names.",
          matches=("AttributeError: 'SchedulerConfig' object has no attribute 'chunked_prefill_enabled'",)),

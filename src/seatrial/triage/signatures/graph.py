@@ -25,7 +25,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=('  File "/x/torch_npu/npu/graphs.py", line 75, in graph_task_update_end\n    _graph_task_update_end(stream)\n'
                   "RuntimeError: The Inner error is reported as above, and the current working operator name is aclnnFusedInferAttentionScoreV3.",)),
     root("graph.capture-mode", G, r"current capture mode does not support this operation", SHAPE,
-         "A synchronous call was made during capture. Often it follows an earlier failure.", EAGER, yields="peer", sources=("A25",),
+         "A synchronous call was made during capture. Often it follows an earlier failure.", EAGER, yields="peer", sources=("A25",), anchor="-",
          matches=("RuntimeError: the current capture mode does not support this operation",)),
     root("graph.place", G, r"Error", SHAPE, "The failure was raised while a graph was captured or replayed.", EAGER, rung="real",
          innermost=r"(?:acl_?graph|cuda_?graph|npu_?graph)[^:]{0,40}\.py:|compilation/(?:piecewise|graph|acl|pass|npugraph|compiler)|torchair|:capture_model|:_capture|:update_\w{0,20}graph|graph_runner|xlite",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, SUBJECTS, WEAK, root
 
 O = "operator-unsupported"  # noqa: E741
 L = "kernel-limit"
@@ -16,7 +16,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"expected (?:scalar type|dtype|m1 and m2)|[Ee]xpected .{0,40}(?:dtype|type).{0,60}but (?:got|found)|must have the same dtype|[Ii]nput type .{1,60}and (?:weight|bias) type|Tensor \w{1,20} not implemented for|dtype mismatch|same dtype|dtypes match, got|Unknown dtype|does not have support for that dtype|[Kk]v[-_ ]cache[-_ ]dtype.{0,80}(?:not|unsupported|invalid|Unsupported)|Kunlun platform does not support dtype|[Bb]float16 is only supported", LITERAL,
          "The device or the operator has no kernel for this data type.", "--dtype float16 on chips without bf16 (310P, 910A); otherwise cast at the operator the message names.", rung="support", sources=("K16",), raised=r"\w{1,80}|",
          unless=r"[Qq]uantiz|quant_|Quant|attention backend|--kv-cache-dtype bfloat16|INFO|same device|device type|[Aa]ttention|Mla|MLA|hivm|ttir|\btt\.",
-         matches=("RuntimeError: \"addmm_impl_cpu_\" not implemented for 'Half'", "ValueError: Kunlun platform does not support dtype torch.float8",
+         not_in=r"/eplb/|eplb_", matches=("RuntimeError: \"addmm_impl_cpu_\" not implemented for 'Half'", "ValueError: Kunlun platform does not support dtype torch.float8",
                   "ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0.")),
     root("op.platform-table", O, r"KeyError: <PlatformEnum\.\w{1,20}: \d{1,3}>", SHAPE, "The table of kernels has no entry for this platform.", "Find the table in the frames; use the plugin's own operator, or a release that registers one.", raised=r"KeyError", anchor="-",
          matches=('  File "/x/vllm/model_executor/layers/foo.py", line 3, in choose_kernel\n    for kernel in _POSSIBLE[current_platform._enum]:\nKeyError: <PlatformEnum.OOT: 6>',)),
@@ -33,12 +33,12 @@ SIGNATURES: tuple[Signature, ...] = (
          r"Check \S{1,40} == ret failed|speculative_attention failed|cuapi.{0,40}status\s*=\s*700|batch[_ ](?:num|size).{0,60}(?:exceed|limit|not support|larger)|Out of L1 memory|expects? (?:width|head|dim|shape|hidden)\w{0,8} in \[|[Uu]nsupported (?:shape|hidden)", LITERAL,
          "A device kernel refuses this shape: the text after the code names the limit.", "Read the detail after the E-code (FUNC and FILE name the operator); reduce --max-num-seqs/--max-num-batched-tokens or change TP so that the dimension fits; isolate with --enforce-eager.", raised=r"\w{1,80}|", sources=("K14", "K15", "A71"),
          unless=r"Mla|MLA|[Aa]ttention(?!(?: failed|\b.{0,20}ret failed))|not in libopapi|out of memory|[Qq]uant|attention head|MoeDistribute|207\d{3}|aclrtSynchronize|captur|Capture|enough memory|HCCL|mooncake|version|[Pp]ipeline|tensor parallel|num_experts|ep_size|INFO|max_model_len|speculative_tokens|block_size.{0,30}hash|capture",
-         matches=("EZ9999: [PID: 1] the size of input dim exceeds 65535", "ValueError: Check 0 == ret failed, left operand=0, speculative_attention failed")),
+         not_in=SUBJECTS, matches=("EZ9999: [PID: 1] the size of input dim exceeds 65535", "ValueError: Check 0 == ret failed, left operand=0, speculative_attention failed")),
     # Only a frame around the reason: what stands below it (a dtype, a link, a limit) says more and goes first.
     root("op.aclnn-call", L, r"aclnn\w{1,60}.{0,80}(?:failed|error code)|\b(?:161002|161001|561002|561003|561000|561103)\b|MTE (?:out of range|DDR address)|(?:ddr|DDR|MPU|UB|ub) address.{0,60}(?:out of (?:range|bounds)|invalid)|ai(?:vec|cube|core) error exception|exception of (?:fftsplus )?ai(?:vec\w{0,4}|cube|core) error|VEC instruction error|[Aa]i ?[Cc]ore (?:error|exception|timeout|trap)|aicore (?:error|exception|timeout|execution)|AIC_ERROR|\b5070(?:15|11|35|57)\b|vector core|illegal memory access", SHAPE,
          "A device kernel refuses its input or crashed on it; no line names the limit.", "Read the detail after the E-code in plog (FUNC and FILE name the operator); reduce --max-num-seqs/--max-num-batched-tokens; isolate with --enforce-eager and ASCEND_LAUNCH_BLOCKING=1.", raised=r"\w{1,80}|", sources=("K14", "K15", "A71"),
          unless=r"Mla|MLA|[Aa]ttention(?!(?: failed|\b.{0,20}ret failed))|not in libopapi|out of memory|[Qq]uant|attention head|MoeDistribute|207\d{3}|aclrtSynchronize|captur|Capture|enough memory|HCCL|mooncake|version|[Pp]ipeline|tensor parallel|num_experts|ep_size|INFO|max_model_len|speculative_tokens|block_size.{0,30}hash|capture",
-         matches=('EZ9999: The error from device(chipId:6, dieId:0), there is an aivec error exception, core id is 15, error code = 0x800000', "RuntimeError: call aclnnAddRmsNorm failed, error code is 561002", "[ERROR] RUNTIME(1,python):2025-05-01-10:00:00.000.000 aicore exception, errcode=0x800000")),
+         not_in=SUBJECTS, matches=('EZ9999: The error from device(chipId:6, dieId:0), there is an aivec error exception, core id is 15, error code = 0x800000', "RuntimeError: call aclnnAddRmsNorm failed, error code is 561002", "[ERROR] RUNTIME(1,python):2025-05-01-10:00:00.000.000 aicore exception, errcode=0x800000")),
     root("op.moe-dispatch", "expert-parallel", r"RuntimeError", EXACT, "The operator that sends tokens to the experts' ranks failed.", "Raise HCCL_BUFFSIZE, lower --max-num-batched-tokens; without --enable-expert-parallel to confirm.", raised=r"RuntimeError", sources=("vllm-ascend#2674",), anchor="-",
          code=r"npu_moe_distribute_\w{1,30}|dispatch_(?:ffn|gmm)_combine|\bfused_deep_moe|npu_moe_(?:dispatch|combine)", unless=r"out of memory|has no attribute|HCCL_BUFFSIZE",
          matches=('  File "/w/vllm_ascend/ops/fused_moe.py", line 161, in fused_experts_with_mc2\n    output = torch_npu.npu_moe_distribute_dispatch_v2(\nRuntimeError: ACL stream synchronize failed, error code:507015',)),

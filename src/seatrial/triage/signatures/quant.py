@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, SUBJECTS, WEAK, root
 
 Q = "quant-unsupported"
 OTHER = "Use a checkpoint in a format this platform serves (Ascend A2/A3: BF16 or ModelSlim/compressed-tensors W8A8/W4A8; FP8 needs A5; Kunlun: INT8 compressed-tensors, AWQ)."
@@ -14,7 +14,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"(?:FP8|fp8|AWQ|awq|GPTQ|gptq|MXFP4|mxfp4|MXFP\d?|NVFP4|GGUF|gguf|W4A8|W4A4|w4a8|bitsandbytes|Marlin|marlin|auto-round).{0,60}(?:not supported|unsupported|not implemented|only supported on|requires)|Failed to find a kernel that can implement|weight quantization block_[nk]|(?:Marlin|Machete|Exllama|AllSpark)\w{0,20} (?:does not|doesn't|cannot) support|in features size is not multiple|not divisible by (?:min_thread|tile)_\w|weight_bits? ?= ?\S{1,20} .{0,40}support", LITERAL,
          "The platform has no implementation for this quantisation.", OTHER, rung="support", sources=("V21", "V22", "A34"),
          unless=r"kv[-_ ]cache[-_ ]dtype|compute capability|must be|does not match the quant",
-         matches=("ValueError: fp8 quantization is currently not supported in npu.",
+         not_in=rf"{SUBJECTS}|/attention/|/attn", matches=("ValueError: fp8 quantization is currently not supported in npu.",
                   "NotImplementedError: Currently, vLLM Ascend doesn't support quant_type=W4A16 for linear")),
     root("quant.not-described", Q, r"KeyError: '(?:model\.)?(?:language_model\.|visual\.)?(?:model\.)?(?:layers|blocks)\.0\.(?:self_attn\.(?:q_proj|qkv_proj)|attn\.qkv)\.weight'", EXACT,
          "The quantisation description knows not even the first layer: the checkpoint was not made by this quantiser (AWQ, GPTQ, FP8), or every name has another prefix.", OTHER, sources=("vllm-ascend#6800",), frames=r"is_layer_skipped|get_quant_method",
@@ -55,7 +55,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=('  File "/x/vllm_ascend/quantization/utils.py", line 3, in get_quant_method\n    x.get_quant_method()\n' "AttributeError: x",)),
     root("quant.group-size", Q, r"group_size.{0,80}(?:divisible|not support|must)|input size is not aligned with the quantized weight shape|not aligned with the quantized", LITERAL,
          "The group size does not divide the cut of the layer.", "Use a smaller TP, or a checkpoint with a smaller group size.",
-         matches=("ValueError: The input size is not aligned with the quantized weight shape. This can be caused by too large tensor parallel size.",)),
+         not_in=r"/attention/", matches=("ValueError: The input size is not aligned with the quantized weight shape. This can be caused by too large tensor parallel size.",)),
     root("quant.tensor-layout", Q, r"NotImplementedError|not implemented|not support", SHAPE, "The quantisation code has no path for this case.", OTHER, raised=r"NotImplementedError|ValueError|RuntimeError", innermost=r"quantization/|/quant",
          matches=('  File "/x/vllm_ascend/quantization/w8a8.py", line 3, in apply\n    raise NotImplementedError("not implemented")\n' "NotImplementedError: only per-channel, others not implemented",)),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
+from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, SUBJECTS, root
 
 F = "feature-flag-unsupported"
 SIGNATURES: tuple[Signature, ...] = (
@@ -13,7 +13,7 @@ SIGNATURES: tuple[Signature, ...] = (
          r"(?:is|are) not supported (?:on|by|in|for|with) (?:NPU|npu|Ascend|ascend|CPU|XPU|the current platform|current platform|this platform|V1|Kunlun|kunlun)|(?:NPU|Ascend|Kunlun|[Pp]latform) (?:does not|doesn't|do not) support|VLLM_USE_V1=\d is not supported|(?:vLLM|SGLang|sglang|V[01]|[Ee]ngine)(?: V\d)? (?:does not|doesn't|do not) (?:currently |yet )?support (?:per[- ]request|\w{1,20} requests?|user|custom|`)", LITERAL,
          "A feature was asked for that this platform or version does not have.", "Drop the flag; the matrix of the plugin's release says when it comes.", rung="support", sources=("A46",), raised=r"\w{1,80}|",
          unless=r"LoRA|lora|[Qq]uant|dtype|[Pp]ipeline|specul|MTP|[Ee]agle|[Gg]rammar|INFO|operator|WARNING|KV cache|[Aa]ttention backend|expert|[Ii]mage|npugraph_ex|aclnn|aten::|torch_npu\.npu_",
-         matches=("NotImplementedError: Prefix caching is not supported on NPU now.", "ValueError: PCP (Prefill Context Parallelism) is not supported for this model.")),
+         not_in=rf"{SUBJECTS}|quantization/", matches=("NotImplementedError: Prefix caching is not supported on NPU now.", "ValueError: PCP (Prefill Context Parallelism) is not supported for this model.")),
     root("feature.place", F, r"not support|unsupported|Unsupported", SHAPE, "The platform refuses a feature.", "Drop the flag that the message names.", raised=r"NotImplementedError|ValueError|AssertionError", innermost=r"platform\.py|platforms/|ascend_config|check_and_update_config",
          matches=('  File "/x/vllm_ascend/platform.py", line 1, in check_and_update_config\n    x\n' "NotImplementedError: foo mode is not supported",)),
     root("lora.any", "lora", r"[Tt]o be tested: .{0,40}LoRA|(?<![A-Za-z_])[Ll]o[Rr][Aa].{0,100}(?:not (?:support|found|implement|match|exist)|unsupported|fail|must|should|greater than|exceed|invalid|mismatch|cannot|only|Error|expected|missing|no attribute)|max_lora_rank|(?:bgmv|sgmv)_\w{1,20}|adapter_config\.json|lora_(?:a|b|A|B)\b.{0,60}(?:shape|size|not)|target_modules|punica|No adapter found|[Aa]dapter .{1,60}(?:does not exist|not found)|support DoRA|unsupported LoRA weight|/lora/", LITERAL,
@@ -24,7 +24,7 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=('  File "/x/vllm/lora/layers/base_linear.py", line 1, in apply\n    x\n  File "/x/torch/_ops.py", line 1, in __call__\n    x\n' "RuntimeError: hidden in should be smaller than hidden out.",)),
     root("struct.grammar", "structured-output", r"[Ss]tructured[-_ ]outputs?|[Gg]uided[-_ ](?:decoding|json|grammar)|[Gg]rammar.{0,80}(?:fail|error|invalid|not|reject|mismatch)|xgrammar|outlines|llguidance|apply_(?:token|grammar)_bitmask\w{0,10}|grammar_bitmask|[Bb]itmask|response_format|json_schema|Failed to advance FSM|(?:[Ff]ailed|[Ee]rror).{0,40}\bgrammar|lm-format-enforcer|[Rr]easoning[-_ ]?parser|[Tt]ool[-_ ]?(?:call )?parser", LITERAL,
          "Guided decoding failed: the grammar backend, its bitmask on this device, or the schema.", "Send the request without response_format/guided_json to confirm; choose another --structured-outputs-config.backend.", raised=r"\w{1,80}",
-         unless=r"No module named|unexpected keyword|out of memory", matches=('ValueError: Failed to compile grammar for request x', "ValueError: The provided JSON schema contains features not supported by xgrammar.",)),
+         unless=r"has no attribute|No module named|unexpected keyword|out of memory", matches=('ValueError: Failed to compile grammar for request x', "ValueError: The provided JSON schema contains features not supported by xgrammar.",)),
     root("struct.place", "structured-output", r"Error", SHAPE, "The failure was raised in the guided decoding code.", "Send the request without response_format to confirm.", innermost=r"structured_output|xgrammar|guided_decoding|outlines|llguidance|bitmask|grammar", unless=r"No module named|out of memory",
          matches=('  File "/x/vllm/v1/structured_output/utils.py", line 1, in apply_grammar_bitmask\n    x\n' "RuntimeError: x",)),
     root("struct.log", "structured-output", r"Failed to advance FSM|grammar rejected tokens|Grammar \S{1,80} rejected", LITERAL, "The grammar refused a generated token.", "Try another backend; turn speculation off.", matches=("ERROR 09-01 10:00:00 [backend_xgrammar.py:1] Failed to advance FSM for request x for tokens 1. Please file an issue.",)),

@@ -119,5 +119,5 @@ SIGNATURES: tuple[Signature, ...] = (
          matches=('  File "/x/site-packages/lm_eval/models/vllm_causallms.py", line 1, in <module>\n    x\n' "ImportError: cannot import name 'get_tokenizer' from 'vllm.transformers_utils.tokenizer' (/x)",)),
     root("tool.place", "version-mismatch-tool", r"(?:AttributeError|ImportError|TypeError|KeyError|ModuleNotFoundError|NotImplementedError|ValueError): ", SHAPE, "The tool does not fit the version of what it works on.", "Check out the tag that the guide names.",
          innermost=r"msmodelslim|msit/|lm_eval|llmcompressor|ais_bench|evalscope|opencompass|msprof|lmdeploy|/verl/|/swift/|llamafactory|/profiler/analysis", unless=r"out of memory", matches=('  File "/x/msmodelslim/a.py", line 1, in b\n    x\n' "AttributeError: x has no y",)),
-    root("tool.docker-tar", "version-mismatch-tool", r"archive/tar: invalid tar header", EXACT, "An old docker cannot unpack the image.", "Upgrade docker.", sources=("A87",), matches=("archive/tar: invalid tar header",)),
+    root("tool.docker-tar", "version-mismatch-tool", r"archive/tar: invalid tar header", EXACT, "An old docker cannot unpack the image.", "Upgrade docker.", sources=("A87",), anchor="-", matches=("archive/tar: invalid tar header",)),
 )  # fmt: skip

@@ -14,7 +14,7 @@ SIGNATURES: tuple[Signature, ...] = (
     root("weights.corrupt", "corrupt-weights", r"SafetensorError|Error while deserializing header|[Hh]eader ?[Tt]oo ?(?:Large|Small|large|small)|InvalidHeader|MetadataIncompleteBuffer|"
          r"incomplete metadata, file not fully covered|PytorchStreamReader failed|unpickling stack underflow|invalid load key|[Cc]hecksum mismatch|"
          r"(?:is|seems|may be) (?:corrupt|truncated)|unexpected EOF, expected \d|[Ii]nvalid magic number|EOFError: Ran out of input|invalid header or archive is corrupted|Consistency check failed: file should be|BadZipFile", LITERAL,
-         "A shard is cut short, is a git-LFS pointer, or is not what its name says.", "`ls -l` and sha256 of every shard against the hub; `git lfs pull` or download again.", rung="dryrun", sources=("V48",),
+         "A shard is cut short, is a git-LFS pointer, or is not what its name says.", "`ls -l` and sha256 of every shard against the hub; `git lfs pull` or download again.", rung="dryrun", unless=r"does not contain tensor", sources=("V48",), anchor="-",
          matches=('EOFError: Ran out of input', "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
                   "_pickle.UnpicklingError: invalid load key, 'v'.")),
     root("weights.none-found", "weights-missing", r"Cannot find any model weights with|no file named .{0,120}(?:safetensors|pytorch_model)|Error no file named|"
@@ -50,7 +50,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "A name in the checkpoint has no place in the model, or the other way round.", DRY, rung="dryrun", sources=("V41", "V42"),
          matches=("ValueError: There is no module or parameter named 'model' in Mamba2ForCausalLM",)),
     root("weights.key-tensor", KEYS, r"KeyError: ['\"](?:[\w/-]{1,80}[./]){0,12}\w{0,60}(?:(?<![a-z])(?:w\d|w\d\d|lm_head)|weight|bias|weight_scale|weight_offset|qweight|input_scale|scales|_proj|layernorm|embed_tokens|A_log|dt_bias)[\w.]{0,60}['\"]",
-         LITERAL, "A tensor name is looked up that the parameters, or the quantisation description, do not have: a prefix or packed-module mapping is missing.", DRY, rung="dryrun", sources=("V46", "A31"),
+         LITERAL, "A tensor name is looked up that the parameters, or the quantisation description, do not have: a prefix or packed-module mapping is missing.", DRY, rung="dryrun", sources=("V46", "A31"), anchor="-",
          unless=r"specul|self_attn\.attn'", matches=("KeyError: 'model.layers.5.self_attn.v_proj.weight'", "KeyError: 'lm_head.weight'", "KeyError: 'layers.0.mlp.experts.w2_weight'")),
     root("weights.key-layer", KEYS, r"KeyError: ['\"](?:[\w-]{1,40}\.){0,6}(?:layers|blocks|h|model|visual|vision_tower|language_model|transformer|backbone|mtp|decoder|encoder)\.[\w.]{1,160}['\"]", SHAPE,
          "A tensor name has no parameter: a prefix or packed-module mapping is missing.", DRY, frames=LOADER + r"|quant|models/", rung="dryrun",

@@ -9,9 +9,9 @@ from seatrial.triage.signature import Signature
 from seatrial.triage.signatures._make import PLUGIN, SHAPE, root
 
 SIGNATURES: tuple[Signature, ...] = (
-    root("where.speculative", "mtp-speculative", r"(?:ValueError|NotImplementedError|AssertionError): ", SHAPE,
+    root("where.speculative", "mtp-speculative", r"(?:ValueError|NotImplementedError|AssertionError|AttributeError|KeyError|TypeError): ", SHAPE,
          "The check of --speculative-config refused a value.", "Change the value the message names; serve without --speculative-config to confirm.",
-         raised=r"ValueError|NotImplementedError|AssertionError", innermost=r"vllm/config/speculative\.py", unless=r"out of memory",
+         raised=r"ValueError|NotImplementedError|AssertionError|AttributeError|KeyError|TypeError", innermost=r"vllm/config/speculative\.py", unless=r"out of memory",
          matches=('  File "/x/vllm/config/speculative.py", line 9, in verify\n    raise ValueError(\n'
                   "ValueError: prompt_lookup_min=7 must be <= prompt_lookup_max=3",)),
     root("where.config", "config-validation", r"(?:ValueError|TypeError|NotImplementedError|AssertionError|IndexError): ", SHAPE,
