@@ -4,6 +4,7 @@
 share of the error that remains once the suspect is allowed for (0: explains all of it). A suspect must leave under
 EXPLAINED. Arrays are [tokens, features] of float64: `mine` the engine's (all ranks' shares side by side), `theirs` the
 reference's, `common` their token numbers; `ref(key)` gives the reference's rows of another output, None without one.
+A little over 250 lines: one list of suspects that share their arrays.
 """
 
 import importlib.util
