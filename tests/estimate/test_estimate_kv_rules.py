@@ -93,6 +93,9 @@ def test_a_latent_that_the_engine_does_not_know_is_cached_by_heads(make):
     (other,) = {s.page // s.block for s in of(make(**{**latent, "model_type": "minicpm3"}))}
     assert known == (512 + 64) * 2
     assert other == 8 * (32 + 64) * 2 * 2
+    # What must be computed is not padded: K of 96 and V of 32 for 8 heads.
+    work = lay_out(make(**{**latent, "model_type": "minicpm3"}), ONE, SHORT, RULES)
+    assert {m.pair_flops for m in work.mixings} == {2 * 8 * (96 + 32)}
 
 
 def test_layers_with_sizes_of_their_own_have_caches_of_their_own(make):

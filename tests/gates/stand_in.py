@@ -76,6 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
             lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
+            if "long-blocks" in FAULTS or "cache-off" in FAULTS:
+                labels = (
+                    f'block_size="{FAULTS.get("long-blocks", 16)}",enable_prefix_caching="{"cache-off" not in FAULTS}"'
+                )
+                lines.append(f"vllm:cache_config_info{{{labels}}} 1.0\n")
             for engine in range(int(option("--data-parallel-size", 1))):
                 done = 0 if engine and "idle-replica" in FAULTS else 4
                 lines.append(f'vllm:request_success_total{{engine="{engine}",finished_reason="stop"}} {float(done)}\n')

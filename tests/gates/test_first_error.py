@@ -158,6 +158,7 @@ def test_a_death_after_readiness_is_told_by_the_workers_exception_not_by_the_eng
     ready = "(APIServer pid=1) INFO:     Application startup complete."
     lines = [
         *CHAIN[:1],
+        "(APIServer pid=1) WARNING 11-20 14:52:02 [vllm.py:1] max_num_scheduled_tokens is set to 2048, decrease it",
         ready,
         WORKER + "WorkerProc hit an exception.",
         WORKER + "Traceback (most recent call last):",

@@ -78,6 +78,22 @@ def test_an_answer_that_shows_the_contrary_is_unsupported(run, fault, name, word
     assert words in rows[name].reason
 
 
+def test_the_prompt_of_the_prefix_cache_is_longer_than_the_blocks_the_server_names(run):
+    _, rows = run("long-blocks=640", ("prefix-cache",))
+    assert rows["prefix-cache"].status == "supported"
+    _, rows = run("long-blocks=640,no-hits", ("prefix-cache",))
+    assert "two equal prompts of 1296 tokens" in rows["prefix-cache"].reason
+    _, rows = run("long-blocks=640", ("prefix-cache",), max_model_len=512)
+    assert rows["prefix-cache"].status == "inconclusive"
+    assert "blocks are of 640 tokens and the longest prompt of 496" in rows["prefix-cache"].reason
+
+
+def test_a_prefix_cache_that_the_server_says_is_off_is_not_unsupported(run):
+    _, rows = run("cache-off,no-hits", ("prefix-cache",))
+    assert rows["prefix-cache"].status == "inconclusive"
+    assert "--enable-prefix-caching" in rows["prefix-cache"].reason
+
+
 def test_an_adapter_is_made_for_the_checkpoints_own_projections(run, tmp_path):
     result, rows = run("", ("lora",))
     assert rows["lora"].status == "supported"

@@ -309,7 +309,8 @@ def _mixings(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
             dim_v = mixer.value_head_dim or dim
             heads = need(mixer.heads, "num_attention_heads") / layout.tp
             kv = kv_heads_on_rank(need(mixer.kv_heads, "num_key_value_heads"), layout.tp)
-            pair = 2 * heads * (dim + dim_v)
+            # (V that is padded in the cache is none the wider for what must be computed.)
+            pair = 2 * heads * (dim + (plain.value_head_dim or dim_v))
             made.append(
                 Mixing(
                     part="attention core", kind="pairs", layers=layers, pair_flops=pair, absorbed_pair_flops=pair,

@@ -32,6 +32,12 @@ class Client:
     def get(self, path: str) -> Exchange:
         return self._send("GET", path, None)
 
+    def labels(self, metric: str) -> dict[str, str]:
+        """The labels of the first line of a metric on /metrics; empty if it is not there."""
+        text = self.get("/metrics").body.decode(errors="replace")
+        found = re.search(rf"^{re.escape(metric)}\{{([^}}]*)\}} ", text, re.MULTILINE)
+        return dict(re.findall(r'(\w+)="([^"]*)"', found[1])) if found else {}
+
     def number(self, counter: str) -> float | None:
         """The value of a counter on /metrics; None if it is not there."""
         text = self.get("/metrics").body.decode(errors="replace")

@@ -67,7 +67,8 @@ def first_error(log: Path) -> LogError | None:
     told = diagnose([log])
     cause = told.first_cause
     # Where no signature fits, triage may name the first sign of the death; an exception of the log's says more.
-    passed_on = cause is not None and plain is not None and WRAPPER.search(cause.text)
+    died = told.signature == "deaths.after-ready" and plain is not None and plain.kind == "exception"
+    passed_on = cause is not None and plain is not None and (died or WRAPPER.search(cause.text))
     if cause is not None and not passed_on and (plain is None or plain.kind != "native-crash"):
         plain = LogError(line=cause.line, text=cause.text[:2000].strip(), process=cause.process, kind="exception")
     if plain is not None and BARE.match(plain.text):

@@ -1,4 +1,8 @@
-"""Prefix cache: the same long prompt twice, and the engine's own counter says the second one hit."""
+"""Prefix cache: the same long prompt twice, and the engine's own counter says the second one hit.
+
+Only whole blocks are kept, and a model with states has long ones (640 tokens and more), so the prompt must be longer
+than the block that the server says it uses. Where the server says that the cache is off, its silence proves nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from seatrial.gates.features.base import Asked, Feature, Proof, Situation
 from seatrial.gates.requests import COMPLETIONS
 
 COUNTER = "vllm:prefix_cache_hits_total"
-LONGEST = 300  # tokens: more than two blocks of 128, the largest default block size of the platforms here
+CONFIG = "vllm:cache_config_info"
+LEAST = 300  # tokens: more than two blocks of 128, the largest plain block of the platforms here
 
 
 class PrefixCache(Feature):
@@ -18,7 +23,19 @@ class PrefixCache(Feature):
         before = client.number(COUNTER)
         if before is None:
             return Asked()
-        length = min(LONGEST, (situation.max_model_len or LONGEST + 16) - 16)
+        said = client.labels(CONFIG)
+        if said.get("enable_prefix_caching") == "False":
+            return Asked(
+                unsure=f"{CONFIG} says enable_prefix_caching=False here: try with --arg=--enable-prefix-caching"
+            )
+        block = int(said["block_size"]) if said.get("block_size", "").isdigit() else 0
+        length = max(LEAST, 2 * block + 16)
+        if situation.max_model_len is not None:
+            length = min(length, situation.max_model_len - 16)
+        if length <= block:
+            return Asked(
+                unsure=f"blocks are of {block} tokens and the longest prompt of {length}: raise --max-model-len"
+            )
         # Token numbers, so that the length is known for any tokenizer; every vocabulary has these.
         body = {"prompt": [20 + i % 200 for i in range(length)], "max_tokens": 2, "temperature": 0}
         for _ in range(2):

@@ -162,7 +162,9 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
         return _lossy(variant, agreement)
     if wide:
         d = wide[0]
-        apart = f"{d.margin:.3f} nats apart" if d.margin is not None else "not among the best five"
+        seen = [m for m in (d.margin, d.other_margin) if m is not None]
+        # Either side may be the sure one.
+        apart = f"{max(seen):.3f} nats apart" if len(seen) == 2 else "not among the best five"
         count = f"{len(wide)} of {agreement.prompts} prompts part"
         reason = f"{count}, first at token {d.place} of prompt {d.prompt}: {apart}"
         return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
