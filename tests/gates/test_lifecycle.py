@@ -168,3 +168,24 @@ def test_a_wait_whose_report_another_thread_closes_ends_quietly(tmp_path, monkey
     watched.wait(1)
     os.close(other_end)
     assert watched._report == -1
+
+
+def test_a_wait_in_the_moment_in_which_another_thread_closes_the_report_ends_quietly(tmp_path, monkeypatch):
+    from seatrial.gates import server as module
+
+    real = module.os.close
+    watched = Server(["true"], env={}, cwd=None, log=tmp_path / "log", folder=tmp_path, grace_s=1)
+    watched._report, other_end = os.pipe()
+    os.close(other_end)
+    asked = []
+
+    def closing(handle):
+        real(handle)
+        if not asked:
+            asked.append(handle)
+            watched.wait(0)  # as a request's thread would, before this one goes on
+
+    monkeypatch.setattr(module.os, "close", closing)
+    watched.wait(1)
+    assert asked
+    assert watched._report == -1

@@ -148,8 +148,9 @@ class Server:
                 return
             if not data:
                 self._lost = self._end is None and self._failure is None
-                os.close(self._report)
-                self._report = -1
+                # Forgotten before it is closed: a thread that finds it closed must find it gone.
+                closed, self._report = self._report, -1
+                os.close(closed)
                 return
             *lines, self._pending = (self._pending + data).split(b"\n")
             for line in lines:
