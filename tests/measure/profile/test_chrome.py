@@ -215,3 +215,18 @@ def test_torch_npu_lanes_get_their_kinds_and_derived_ones_are_left_out(tmp_path,
     )
     assert t.span_ns == 65_000
     assert [c.name for c in device.communication] == ["hcom_allReduce__746_0_1"]
+
+
+def test_an_operator_that_only_calls_itself_is_one_call_as_torch_counts_it(write, answer):
+    path = write(
+        [
+            ("aten::div_", "cpu_op", 1, 1, 1000, 100),
+            ("aten::div_", "cpu_op", 1, 1, 1010, 80),
+            ("aten::div_", "cpu_op", 1, 1, 1020, 60),
+            ("aten::add", "cpu_op", 1, 1, 2000, 100),
+            ("aten::add", "cpu_op", 1, 1, 2010, 20),
+            ("aten::add", "cpu_op", 1, 1, 2050, 20),
+        ]
+    )
+    rows = {r.name: (r.calls, r.self_ns, r.total_ns) for r in answer(path).ranks[0].operators}
+    assert rows == {"aten::div_": (1, 100, 100), "aten::add": (3, 100, 140)}

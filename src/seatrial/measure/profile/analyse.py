@@ -180,12 +180,22 @@ def _device(work: Work, trace: Trace, top: int, limits: Thresholds) -> DeviceRep
 
 
 def operators(table: EventTable, top: int) -> tuple[NameRow, ...]:
-    """The host's operators by self time, as torch's `key_averages` counts it: children are taken off."""
+    """The host's operators by self time, as torch's `key_averages` counts it: children are taken off.
+
+    A call that is the only child of one of the same name is that call once more (`aten::div_` by a number), as there.
+    """
     rows = np.flatnonzero(table.of(Kind.CPU_OP, Kind.ANNOTATION, Kind.RUNTIME))
     if not len(rows):
         return ()
     chosen = table.take(rows)
-    own = nest(chosen.start, chosen.dur, chosen.track).self_ns
+    nested = nest(chosen.start, chosen.dur, chosen.track)
+    own, parent = nested.self_ns.copy(), nested.parent
+    children = np.bincount(parent[parent >= 0], minlength=len(chosen))
+    again = (parent >= 0) & (chosen.name[parent] == chosen.name) & (children[parent] == 1)
+    for depth in np.unique(nested.depth[again])[::-1]:
+        mine = np.flatnonzero(again & (nested.depth == depth))
+        own[parent[mine]] += own[mine]
+    chosen, own = chosen.take(~again), own[~again]
     from seatrial.measure.profile.intervals import union
 
     whole = union(chosen.start, chosen.start + chosen.dur).total()
