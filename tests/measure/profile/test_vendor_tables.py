@@ -199,7 +199,19 @@ def test_any_bytes_in_any_table_are_read_or_refused_in_words(tmp_path_factory, h
             assert name in said
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "1e30", "12x", "--"])
+def test_a_time_that_is_not_said_is_no_zero(folder, answer):
+    silent = json.loads(json.dumps(COMMUNICATION))
+    del silent["step1"]["collective"]["hcom_allReduce__303_0_1@15244899533746605158"]["Communication Time Info"][
+        "Wait Time(ms)"
+    ]
+    blank = OP_STATISTIC.replace("12000.125\t", "")
+    report = answer(folder(communication__json=json.dumps(silent), op_statistic__csv=blank))
+    said = " ".join(f.message for f in report.findings if f.code == "T013")
+    assert "Wait Time(ms)" in said
+    assert "op_statistic.csv, line 2" in said
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "1e30", "12x", "--"])
 def test_no_number_becomes_no_time(text):
     with pytest.raises(ValueError, match="no "):
         nanoseconds(text)

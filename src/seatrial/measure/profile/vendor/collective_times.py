@@ -33,13 +33,13 @@ def read(file: Path, tables: VendorTables) -> VendorTables:
     for operator, said in _operators(document):
         kind = operator.split("@")[0].split("__")[0]
         try:
-            spent = [nanoseconds(_of(said, "Communication Time Info").get(name, 0), 6) for name in TIMES]
+            spent = [nanoseconds(_of(said, "Communication Time Info")[name], 6) for name in TIMES]
             carried = {
                 transport: (nanoseconds(info["Transit Size(MB)"], 6), nanoseconds(info["Transit Time(ms)"], 6))
                 for transport, info in _of(said, "Communication Bandwidth Info").items()
                 if isinstance(info, dict) and "Transit Size(MB)" in info and "Transit Time(ms)" in info
             }
-        except ValueError as exc:
+        except (ValueError, KeyError) as exc:
             raise FileFormatError(f"{file.name}, {operator}: {exc}", mend="Export the profile again.") from exc
         calls[kind] = calls.get(kind, 0) + 1
         times[kind] = [a + b for a, b in zip(times.get(kind, [0] * len(TIMES)), spent, strict=True)]

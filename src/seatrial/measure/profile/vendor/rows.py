@@ -50,7 +50,7 @@ def nanoseconds(text: str | float | int, places: int = 3) -> int:
     Raises ValueError for what is no finite number or beyond any capture.
     """
     try:
-        value = Decimal(str(text).strip() or "0")
+        value = Decimal(str(text).strip())
     except InvalidOperation as exc:
         raise ValueError(f"{text!r} is no number") from exc
     if not value.is_finite() or abs(value) > FARTHEST_NS:
