@@ -153,7 +153,14 @@ def name_rows(
 
 def _shapes(table: EventTable, rows: np.ndarray) -> tuple[tuple[ShapeCalls, ...], int]:
     """The most frequent input shapes of these events, and how many there are; nothing if none is recorded."""
-    number, calls = np.unique(table.shape[rows], return_counts=True)
+    shape = table.shape[rows]
+    if len(table.shapes) < len(rows):
+        # Counting is a pass over the rows, where sorting them would cost more than all else of a large table.
+        many = np.bincount(shape + 1)
+        number = np.flatnonzero(many) - 1
+        calls = many[number + 1]
+    else:
+        number, calls = np.unique(shape, return_counts=True)
     if not len(number) or number[-1] < 0:
         return (), 0
     order = np.lexsort((number, -calls))[:MOST_SHAPES]
