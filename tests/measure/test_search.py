@@ -19,9 +19,9 @@ from seatrial.evidence import Run, open_workspace, verify_run
 from seatrial.measure.load.counters import speculative
 from seatrial.measure.load.service import attached
 from seatrial.measure.search import FRAMEWORKS, Candidate, Space, candidates, highest, launch, pareto, rank, read_space
+from seatrial.measure.search.rank import outcome_of
 from seatrial.measure.search.framework import Launching
 from seatrial.workflow.bench import bench_runs
-from seatrial.workflow.search import outcome_of
 
 SPACE = Space(
     schema_version=1,

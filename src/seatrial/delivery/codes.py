@@ -61,6 +61,12 @@ CODES = {
     "Y215": "The ladder's conclusion is not what its rungs say, or it climbed from another failure than the gate's.",
     "Y216": "The agreement is not what the kept answers and logs say.",
     "Y217": "An accuracy result does not follow from its answers.",
+    "Y218": "A bench's figure does not follow from its kept requests, or from the file of the tool that sent them.",
+    "Y219": "A bench did not measure what its manifest asks for: workload, side, command, checkpoint, repeats.",
+    "Y220": "A bench's level, doubts or verdict is not what its gate, its figures or its answers say.",
+    "Y221": "A comparison's verdict or percentage is not what its runs come to.",
+    "Y222": "A ledger's answer (highest load, search, loop) is not what its trials, events and their runs say.",
+    "Y223": "What a parity, a locate, a matrix of settings or a profile concludes is not what its facts say.",
     "Y290": "A step whose verdict no rule derives again (a note, not a fault).",
 }
 

@@ -23,6 +23,12 @@ NAMES = (
 )
 
 
+def counter_lines(text: str) -> tuple[str, ...]:
+    """The lines of a page that `speculative` reads."""
+    names = tuple(n for each in NAMES for n in each if n)
+    return tuple(line for line in text.splitlines() if line.startswith(names))
+
+
 def counter(text: str, name: str) -> float | None:
     """The sum of a counter over its labels; None if it is not there or no number."""
     if not name:

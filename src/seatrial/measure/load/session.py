@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seatrial.core.command import Command
-from seatrial.core.record import replace, to_json
+from seatrial.core.record import Record, replace, to_json
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.measure.compare.setup import Fact, Setup, workload_facts
 from seatrial.measure.compare.verdict import BenchRun
-from seatrial.measure.load.counters import speculative
+from seatrial.measure.load.counters import counter_lines, speculative
 from seatrial.measure.load.dataset import Plan
 from seatrial.measure.load.generator import LoadRun, Service, drive
 from seatrial.measure.load.metrics import Metrics, measure
@@ -26,6 +26,13 @@ from seatrial.targets import Target
 
 COUNTER_PAGES = ("/metrics", "/vars")
 PROFILER = "a profiler was attached: no measure of performance"
+
+
+class Counters(Record):
+    """The server's own lines about speculative decoding, before and after the requests."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
 
 
 def measure_once(
@@ -76,7 +83,8 @@ def measure_once(
         speculative=speculative(pages, after_pages),
     )
     gate = judge_gate(target, before, idle, (first, last), last)
-    return finish(run, metrics, gate, workload, plan, label, facts, step, sink)
+    counters = Counters(before=counter_lines(pages), after=counter_lines(after_pages))
+    return finish(run, metrics, gate, workload, plan, label, facts, step, sink, counters)
 
 
 def finish(
@@ -89,8 +97,9 @@ def finish(
     facts: dict[str, Fact],
     step: str,
     sink: Path,
+    counters: Counters | None = None,
 ) -> StepResult:
-    """Put together what was seen."""
+    """Put together what was seen. Beside the requests everything is kept that a figure or a doubt was made of."""
     # What was done is known here: nothing that somebody declares stands in its place.
     setup = Setup(label=label, facts={**facts, **workload_facts(workload, plan, "builtin")})
     doubts = [*gate.reasons, *metrics.doubts]
@@ -109,7 +118,11 @@ def finish(
     # After a full disk there may be less in the file than was measured, or nothing at all.
     if sink.is_file():
         attachments.append(Attachment(name="requests.jsonl", path=str(sink)))
-    for name, value in (("gate.json", gate), ("metrics.json", metrics), ("workload.json", workload)):
+    kept: dict[str, Record] = {"gate.json": gate, "metrics.json": metrics, "workload.json": workload}
+    kept["generator.json"] = replace(run, records=())
+    if counters is not None and (counters.before or counters.after):
+        kept["counters.json"] = counters
+    for name, value in kept.items():
         try:
             (sink.parent / name).write_bytes(to_json(value, indent=2))
         except OSError:
