@@ -89,10 +89,11 @@ def make_bench(
     sides: tuple[str, ...] = ("eager", "graph"),
     noisy: bool = False,
     inputs: dict[str, str] | None = None,
+    load: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Run:
     """The bench in a workspace, closed. `noisy`: others used the machine, so that no percentage may be made of it."""
-    made = workload()
+    made = workload(**(load or {}))
     target = load_target("cpu", None).target
     base = recorded()["manifest"]
     inputs = {"model": base["inputs"]["checkpoint"], "tokenizer": "t0"} if inputs is None else inputs
@@ -121,7 +122,18 @@ def make_bench(
         number = len(results[label]) + 1
         folder = scratch / f"{label}-{number}"
         folder.mkdir(parents=True)
-        argv = ("python", "-m", "vllm", "serve", "/models/Qwen3-tiny", "--port", "8000", "--dtype", "auto", *SIDES[label])
+        argv = (
+            "python",
+            "-m",
+            "vllm",
+            "serve",
+            "/models/Qwen3-tiny",
+            "--port",
+            "8000",
+            "--dtype",
+            "auto",
+            *SIDES[label],
+        )
         command = Command(purpose="serve", argv=argv, env={})
         known = {"model": inputs.get("model"), "tokenizer": inputs.get("tokenizer"), "dtype": "bfloat16"}
         known |= {"quantization": "none", **launch_facts(command, target, version, None)}

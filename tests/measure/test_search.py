@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 from tests.measure.made import bench_run
-from tests.measure.test_bench_command import ENV, document, seatrial
+from tests.measure.test_bench_command import ENV, document, seatrial, verified
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
@@ -19,8 +19,8 @@ from seatrial.evidence import Run, open_workspace, verify_run
 from seatrial.measure.load.counters import speculative
 from seatrial.measure.load.service import attached
 from seatrial.measure.search import FRAMEWORKS, Candidate, Space, candidates, highest, launch, pareto, rank, read_space
-from seatrial.measure.search.rank import outcome_of
 from seatrial.measure.search.framework import Launching
+from seatrial.measure.search.rank import outcome_of
 from seatrial.workflow.bench import bench_runs
 
 SPACE = Space(
@@ -178,6 +178,8 @@ def test_a_search_measures_ranks_keeps_the_failed_and_goes_on_where_it_was(bench
     assert any(e["on_front"] for e in done["entries"])
     again = document(seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], "--json", check=0))
     assert again["skipped"] == 3
+    found = verified(place)
+    assert {kind: run["verdict"] for kind, run in found.items()} == {"search": "pass", "bench": "pass"}
 
 
 def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(stand_in, bench_place):
@@ -203,6 +205,7 @@ def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(sta
     before = len(workspace.run_folders())
     again = document(seatrial(place, *words, "--resume", done["run_id"], check=0))
     assert (again["highest"], again["reused"]) == (done["highest"], len(kept))
+    assert (verified(place)["highest"]["verdict"], verified(place)["highest"]["findings"]) == ("pass", [])
     assert len(workspace.run_folders()) == before
     other = seatrial(place, *words, "--resume", done["run_id"], "--repeats", "2", check=2)
     assert "is another highest" in other.stderr

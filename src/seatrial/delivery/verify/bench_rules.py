@@ -109,13 +109,13 @@ def _asked(view: EvidenceView, stored: StoredStep, bench: BenchRun, workload: Wo
         yield note(step, "the requests are too many to be made again here: the hash of their order was not derived")
     else:
         plan = make_plan(workload, view.checkpoint_name)
-    if facts.get("tool") == "builtin":
-        made = workload_facts(workload, plan, "builtin") if plan is not None else None
-        for name in sorted(n for n in facts if n.startswith(DONE_HERE)) if made is not None else ():
+    if facts.get("tool") == "builtin" and plan is not None:
+        made = workload_facts(workload, plan, "builtin")
+        for name in sorted(n for n in facts if n.startswith(DONE_HERE)):
             if facts[name] != made.get(name):
                 why = f"{name} is {facts[name]!r}, the workload makes it {made.get(name)!r}"
                 yield error("Y219", step, why)
-        if made is not None and (lost := sorted(n for n in made if n not in facts)):
+        if lost := sorted(n for n in made if n not in facts):
             yield error("Y219", step, f"the setup does not say {', '.join(lost[:5])}")
     for name in ("model", "tokenizer"):
         known = view.manifest.inputs.get(name)
@@ -268,6 +268,6 @@ def _outside(view: EvidenceView, stored: StoredStep, bench: BenchRun, workload: 
     if len(found) != 1:
         yield error("Y218", step, f"{len(found)} results of {tool} are kept where one was read")
         return
-    for place, one, two in differing(to_plain(bench.metrics), to_plain(completed(found[0].metrics, tool, workload))):
-        yield error("Y218", step, f"{place} is {one}, the file of {tool} says {two}")
+    for figure, one, two in differing(to_plain(bench.metrics), to_plain(completed(found[0].metrics, tool, workload))):
+        yield error("Y218", step, f"{figure} is {one}, the file of {tool} says {two}")
     yield note(step, f"the requests are {tool}'s: its files were read again, its figures are its word")

@@ -22,6 +22,13 @@ def note(place: str, message: str) -> Finding:
     return Finding(code="Y290", severity=Severity.INFO, place=place, message=message, next_step="")
 
 
+def absent(place: str, message: str) -> Finding:
+    """A run is not there that this one rests on: what it says of it was only hash-checked."""
+    return Finding(
+        code="Y291", severity=Severity.WARNING, place=place, message=message, next_step="Verify both together."
+    )
+
+
 def loaded(text: str) -> Any:
     """The JSON value; None for what is none."""
     try:

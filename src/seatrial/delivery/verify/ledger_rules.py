@@ -18,7 +18,7 @@ from seatrial.core.verdict import Outcome, Verdict
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import RUN_ID
 from seatrial.delivery.verify.bench_run_rules import SMOKE, VERDICT, labels_of, runs_of
-from seatrial.delivery.verify.common import differing, error, note
+from seatrial.delivery.verify.common import absent, differing, error, note
 from seatrial.evidence import Run, StoredStep
 from seatrial.measure.compare import BenchRun, Judged
 from seatrial.measure.compare.verdict import figure
@@ -43,7 +43,7 @@ def beside(view: EvidenceView, name: str) -> EvidenceView | None:
 
 
 def _absent(view: EvidenceView, name: str, what: str) -> Finding:
-    return note(view.run_id, f"the run {name} is not beside it: {what} is only hash-checked")
+    return absent(view.run_id, f"the run {name} is not beside it: {what} is only hash-checked")
 
 
 def _bodies(view: EvidenceView, kind: str) -> list[dict[str, Any]]:

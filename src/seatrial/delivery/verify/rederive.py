@@ -51,25 +51,38 @@ def rederive(view: EvidenceView) -> Rederived:
             found.append(error("Y201", step, f"the facts cannot be read: {known.problem}"))
             continue
         rule = rules.rule(step) if rules is not None else None
-        checked.append(Checked(step=step, derived=rule.what if rule is not None else ""))
         if rule is None:
+            checked.append(Checked(step=step, derived=""))
             found.append(note(step, f"no rule derives the step {step!r} of a {kind} again: only its hash was checked"))
             continue
-        try:
-            found += rule.check(view, known.stored)
-        except FileFormatError as exc:
-            found.append(error("Y201", step, exc.message))
+        told = _told(step, rule.check(view, known.stored))
+        found += told
+        checked.append(Checked(step=step, derived="" if _rests_elsewhere(told) else rule.what))
     count = sum(bool(c.derived) for c in checked)
     if rules is not None:
-        try:
-            found += rules.whole(view)
-        except FileFormatError as exc:
-            found.append(error("Y201", view.run_id, exc.message))
+        told = _told(view.run_id, rules.whole(view))
+        found += told
         if view.gathered.finished or kind in LEDGERS:
-            checked.append(Checked(step=WHOLE, derived=rules.whole_what))
-        count += kind in LEDGERS and not any(f.code == "Y290" and "only hash-checked" in f.message for f in found)
+            checked.append(Checked(step=WHOLE, derived="" if _rests_elsewhere(told) else rules.whole_what))
+            count += kind in LEDGERS and bool(checked[-1].derived)
     found += _order(view)
     return Rederived(kind=kind, findings=tuple(found), checked=tuple(checked), count=count)
+
+
+def _told(place: str, rule: Iterator[Finding]) -> list[Finding]:
+    """What a rule finds; evidence that it cannot read is a finding."""
+    found = []
+    try:
+        for finding in rule:
+            found.append(finding)
+    except FileFormatError as exc:
+        found.append(error("Y201", place, exc.message))
+    return found
+
+
+def _rests_elsewhere(found: list[Finding]) -> bool:
+    """Whether it rests on a run that is not here, so that it was not derived."""
+    return any(f.code == "Y291" for f in found)
 
 
 def _order(view: EvidenceView) -> Iterator[Finding]:
