@@ -26,7 +26,7 @@ from seatrial.measure.load.precheck import Snapshot, judge_gate
 from seatrial.measure.load.records import RequestRecord
 from seatrial.measure.load.service import Smoke
 from seatrial.measure.load.session import finish
-from seatrial.measure.load.workload import Dataset, Load, Sla, Workload
+from seatrial.measure.load.workload import Dataset, Load, Sampling, Sla, Workload
 from seatrial.targets import load_target
 
 BENCH_ID = "20261121-040000-bench-small-b0b0"
@@ -90,10 +90,13 @@ def make_bench(
     noisy: bool = False,
     inputs: dict[str, str] | None = None,
     load: dict[str, Any] | None = None,
+    stream: bool = True,
     **changes: Any,
 ) -> Run:
     """The bench in a workspace, closed. `noisy`: others used the machine, so that no percentage may be made of it."""
     made = workload(**(load or {}))
+    if not stream:
+        made = replace(made, sampling=Sampling(stream=False), sla=())
     target = load_target("cpu", None).target
     base = recorded()["manifest"]
     inputs = {"model": base["inputs"]["checkpoint"], "tokenizer": "t0"} if inputs is None else inputs
@@ -148,7 +151,7 @@ def make_bench(
         (folder / "requests.jsonl").write_bytes(b"".join(to_json(r) + b"\n" for r in seen.records))
         (folder / "server.log").write_text("INFO serving\n")
         figures = measure(
-            seen, concurrency=made.load.concurrency, rate=0.0, stream=True, exact_length=True, speculative=None
+            seen, concurrency=made.load.concurrency, rate=0.0, stream=stream, exact_length=True, speculative=None
         )
         gate = judge_gate(target, look(0), (look(10), look(12)), (look(20), look(30, 15.0 if noisy else 0.0)), look(30))
         made_step = f"bench-{label}-{number}"

@@ -44,8 +44,8 @@ def keep(workspace, name, arguments, results, *, records=(), finished=None, logs
         for log in logs:
             (workspace.root / log).write_text(f"INFO of {log}\n")
             attached.append(Attachment(name=log, path=str(workspace.root / log)))
-        result = from_plain(StepResult, {**to_plain(result), "attachments": to_plain(attached)}, where="step")
-        run.store(result, inputs="i", started_at="t", duration_s=1.0)
+        step = from_plain(StepResult, {**to_plain(result), "attachments": to_plain(attached)}, where="step")
+        run.store(step, inputs="i", started_at="t", duration_s=1.0)
     if results or finished is not None:
         verdict = results[0].outcome.verdict.value if results else finished[0]
         reason = results[0].outcome.reason if results else finished[1]

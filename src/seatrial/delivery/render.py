@@ -30,6 +30,16 @@ def score(value: float) -> str:
     return f"{value:.4f}"
 
 
+def figure(value: float) -> str:
+    """A measured figure of a bench, to two decimals."""
+    return f"{value:,.2f}"
+
+
+def file_name(path: str) -> str:
+    """The last part of a path: folders of somebody's machine are nobody's business."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
 def inline(value: Any) -> str:
     """Text of the records in a line of Markdown, as it is read and not as markup."""
     text = " ".join(visible(str(value)).split())
@@ -60,6 +70,14 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        inline=inline, score=score, code=code, block=block, seconds=seconds, size=size, number=count
+        inline=inline,
+        score=score,
+        figure=figure,
+        file_name=file_name,
+        code=code,
+        block=block,
+        seconds=seconds,
+        size=size,
+        number=count,
     )
     return environment

@@ -14,7 +14,7 @@ from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_json
 from seatrial.core.verdict import Verdict, combine
 from seatrial.delivery.check.bundle_rules import bundle as bundle_rules
-from seatrial.delivery.check.bundle_rules import readable_scores
+from seatrial.delivery.check.bundle_rules import readable_benches, readable_scores
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import numbers_of
 from seatrial.delivery.order import Delivered
@@ -54,7 +54,7 @@ def verify_bundle(place: Path) -> Verification:
         delivered = _delivered(folder)
         folders = run_folders(folder)
         if not folders and delivered is not None:
-            names = [delivered.run_id, *(a.run_id for a in delivered.accuracy)]
+            names = [delivered.run_id, *(a.run_id for a in (*delivered.accuracy, *delivered.benches))]
             places = [folder.parent.parent / "runs" / name for name in names]
             folders = [f for f in places if (f / "manifest.json").is_file() and not f.is_symlink()]
         if not folders:
@@ -68,7 +68,8 @@ def verify_bundle(place: Path) -> Verification:
                     f"the run {delivered.run_id} of the bundle is not there", mend="Keep its folder beside the bundle."
                 )
             view = EvidenceView(Run.read(mine))
-            more = list(bundle_rules(folder, delivered, view, numbers_of(view, readable_scores(folder, delivered))))
+            numbers = numbers_of(view, readable_scores(folder, delivered), readable_benches(folder, delivered))
+            more = list(bundle_rules(folder, delivered, view, numbers))
     failed = any(f.severity is Severity.ERROR for f in more)
     verdict = combine([*(r.verdict for r in runs), *([Verdict.FAIL] if failed else [])])
     return Verification(verdict=verdict, runs=runs, findings=tuple(more))
