@@ -29,6 +29,10 @@ WORDS: dict[str, dict[Language, str]] = {
     "winner": {"en": "Better", "zh": "更优"},
     "tie": {"en": "tie (within 1 %)", "zh": "持平（1% 以内）"},
     "noise": {"en": "not beyond the noise", "zh": "未超出波动"},
+    "after": {
+        "en": "not claimed: comes after a figure that shows no difference",
+        "zh": "不下结论：排在前面的指标未显示差异",
+    },
     "detectable": {"en": "Least detectable", "zh": "最小可检出"},
     "concurrency": {"en": "Concurrency", "zh": "并发"},
     "rate": {"en": "Rate (req/s)", "zh": "请求速率 (req/s)"},
