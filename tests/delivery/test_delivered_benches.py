@@ -40,7 +40,7 @@ def test_a_recorded_bench_is_quoted_with_its_figures_in_every_text_and_the_linte
         row = next(line for line in texts[name].splitlines() if line.startswith("| graph"))
         assert f"| 4 | {mean} |" in row
         assert f"| {p99} |" in row
-    assert "变好：请求吞吐 (req/s) +28.6% (p = 0.029)" in texts["analysis.zh.md"].replace("\\", "")
+    assert "变好：请求吞吐量 (req/s) +28.6% (p = 0.029)" in texts["analysis.zh.md"].replace("\\", "")
     assert "better: request_throughput +28.6% (p = 0.029)" in texts["analysis.en.md"].replace("\\", "")
     assert f"seatrial replay {bench.run_id}" in texts["runbook.zh.md"]
     if shape in ("sphinx", "mkdocs"):
@@ -74,7 +74,7 @@ def test_a_debug_run_is_quoted_as_one_with_its_doubts_and_no_percentage(run, rep
     section = english[english.index("## 11") : english.index("## 12")]
     assert "| debug |" in section
     assert "graph is no base for a claim: other processes used 75 % of the cores under load, above 10 %" in section
-    assert "smoke-only" in section
+    assert "No comparison of graph with eager: eager: other processes" in section
     assert not re.search(r"[+-]\d+\.\d%", section)
     assert check_delivery(workspace.root.parent.parent / "generic", workspace).verdict is Verdict.PASS
 
@@ -101,8 +101,9 @@ def test_benches_of_something_else_are_refused_with_the_reason_in_the_text(run, 
     assert [w.partition(" is of ")[2].split(",")[0] for w in found.refused] == [
         "another checkpoint", "a checkpoint that is not known", "vllm 0.11.0",
     ]  # fmt: skip
-    done = hand_over(run, repo("generic"), "generic", benches=(other.run_id,))
-    assert "is of another checkpoint" in (Path(done.bundle) / "analysis.zh.md").read_text()
+    done = hand_over(run, repo("generic"), "generic", benches=(other.run_id, make_bench(workspace).run_id))
+    told = (Path(done.bundle) / "analysis.zh.md").read_text()
+    assert f"未引用的性能测试及原因：{other.run_id} 使用的是其他权重。" in told.replace("\\", "")
     with pytest.raises(UsageError, match="is no bench"):
         read_benches([run.run_id], workspace, here)
 

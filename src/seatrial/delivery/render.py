@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seatrial.delivery.chinese import reason
 from seatrial.report.words import count, seconds, size, visible
 
 if TYPE_CHECKING:
@@ -79,5 +80,6 @@ def _environment() -> Environment:
         seconds=seconds,
         size=size,
         number=count,
+        reason_zh=reason,
     )
     return environment

@@ -173,7 +173,9 @@ def _gate(step: str, facts: dict[str, Any], values: dict[str, str]) -> None:
 def _bench(step: str, facts: dict[str, Any], values: dict[str, str]) -> None:
     """The figures of a measured run; one that is not known says so."""
     metrics = facts.get("metrics")
-    for name in FIGURES if isinstance(metrics, dict) else ():
+    if not isinstance(metrics, dict):
+        return
+    for name in FIGURES:
         head, _, tail = name.partition(".")
         value = metrics.get(head)
         value = value.get(tail) if tail and isinstance(value, dict) else value
