@@ -292,7 +292,8 @@ def _most(
     def many(length: int) -> int:
         return usable // blocks_per_request(made, length, flight, cache, asked.serving)
 
-    lengths = [n for n in (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144) if n <= bound]
+    usual = (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
+    lengths = sorted({asked.length, *(n for n in usual if n <= bound)})
     return Most(
         tokens=held.tokens,
         requests=many(asked.length),
