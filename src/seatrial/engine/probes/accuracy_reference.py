@@ -50,7 +50,12 @@ def load(folder, dtype, keep=False):
     auto = transformers.AutoModelForCausalLM
     if getattr(config, "vision_config", None) is not None:
         auto = transformers.AutoModelForImageTextToText
-    model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+    try:
+        model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+    except ValueError as exc:
+        if "attention implementation" not in str(exc):
+            raise
+        model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="eager")  # gpt-oss: sinks
     model.eval()
     if dtype is torch.float64 and hasattr(model, "set_experts_implementation"):
         # The grouped matrix product of experts knows no float64.
