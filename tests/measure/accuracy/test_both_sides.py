@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from seatrial_probes import accuracy_locate as locate
+from seatrial_probes import accuracy_rows as both
 
-import seatrial
-
-PROBES = Path(seatrial.__file__).parent / "engine" / "probes"
 TOKENS, WIDTH, TIED = 12, 16, 5
 CONFIG = SimpleNamespace(num_experts_per_tok=1)
-
-
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, PROBES / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-locate, both = module("accuracy_locate"), module("accuracy_rows")
 
 
 @pytest.fixture
@@ -63,8 +50,8 @@ def rounded(arrays, seed):
 
 def compared(side, block, engine, rough):
     request = {"engine": side("engine", engine), "dtype": "bfloat16"}
-    rows, _, _ = locate.compare(request, side("truth", block), side("rough", rough), {}, CONFIG)
-    return {r["key"]: r for r in rows}
+    found = locate.compare(request, side("truth", block), side("rough", rough), {}, CONFIG)
+    return {r["key"]: r for r in found["rows"]}
 
 
 def test_rounding_on_both_sides_leaves_nothing_outside(side, block):
@@ -141,7 +128,8 @@ def test_the_shares_of_two_ranks_are_put_side_by_side_and_their_heads_looked_at_
         (record,) = side(f"rank{rank}", {key: moved[:, 8 * rank : 8 * rank + 8]})
         ranks.append({**record, "rank": rank})
     request = {"engine": ranks, "dtype": "bfloat16"}
-    rows, unmatched, _ = locate.compare(request, side("t", whole), side("r", rounded(whole, 3)), {}, config)
-    assert unmatched == []
+    found = locate.compare(request, side("t", whole), side("r", rounded(whole, 3)), {}, config)
+    rows = found["rows"]
+    assert found["unmatched"] == []
     assert [r["out"] for r in rows] == [True]
     assert {"head-order", "feature-order"} <= {s["name"] for s in rows[0]["suspects"]}
