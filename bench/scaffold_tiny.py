@@ -36,7 +36,8 @@ def one(making: ProbeSession, session: ProbeSession, name: str) -> dict[str, obj
         for file, content in made.answer["files"].items():
             (Path(folder) / file).write_text(json.dumps(content))
         generates = "ForCausalLM" in name or "ForConditionalGeneration" in name
-        result = dry(Path(folder), tensors, session=session, **({} if generates else {"runner": "pooling"}))
+        more = {} if generates else {"engine_args": {"runner": "pooling"}}
+        result = dry(Path(folder), tensors, session=session, **more)
     return {
         "architecture": name,
         "verdict": result.outcome.verdict.value,

@@ -8,10 +8,13 @@ from __future__ import annotations
 from seatrial import __version__
 from seatrial.adapter.scaffold.draft import Draft
 from seatrial.adapter.scaffold.facts import DecoderFacts
+from seatrial.adapter.scaffold.relative_draft import relative_draft
 from seatrial.adapter.scaffold.render import render
 from seatrial.adapter.scaffold.site import Site, note, open_place
 from seatrial.adapter.scaffold.undecided import class_prefix
 from seatrial.core.finding import Finding, Severity
+from seatrial.core.record import replace
+from seatrial.support.registry_records import Registered, RegistryTable
 
 NAMES = (
     "CacheConfig", "VllmConfig", "RMSNorm", "ReplicatedLinear", "LogitsProcessor", "QuantizationConfig",
@@ -43,12 +46,39 @@ def draft_files(site: Site, facts: DecoderFacts, draft: Draft | None) -> list[Fi
         vllm=site.version,
     )
     site.classes[site.draft_arch] = module
-    config_file(site, draft)
+    _config_file(site, draft, "")
     assumed = [note("F002", place, f"assumed: {line}") for line in draft.layout.assumed]
     return [*assumed, *(open_place(place, question) for question in draft.open)]
 
 
-def config_file(site: Site, draft: Draft) -> None:
+def overlay_draft(site: Site, draft: Draft, relative: Registered, model_type: str, table: RegistryTable) -> Draft:
+    """Write the draft of an overlay as a subclass of the draft that vLLM takes for its relative.
+
+    Gives the draft back, with the reason where none was written.
+    """
+    name = relative_draft(site.trees, relative.architecture, model_type)
+    entry = table.supported().get(name)
+    if entry is None:
+        return replace(draft, reason=f"vLLM's own rule names no draft for {relative.architecture} that it has")
+    module = f"{site.module}_mtp"
+    site.files[site.plugin.path_of(module)] = render(
+        "overlay_draft.py.jinja",
+        arch=site.draft_arch,
+        model_arch=site.arch,
+        model_module=site.module,
+        relative=name,
+        relative_class=entry.class_name,
+        module=entry.module,
+        of=relative.architecture,
+        seatrial=__version__,
+        vllm=site.version,
+    )
+    site.classes[site.draft_arch] = module
+    _config_file(site, draft, relative.architecture)
+    return replace(draft, reason="")
+
+
+def _config_file(site: Site, draft: Draft, relative: str) -> None:
     """What makes vLLM choose the draft; the entry point calls its `install`."""
     module = f"{site.module}_mtp_config"
     site.files[site.plugin.path_of(module)] = render(
@@ -56,6 +86,7 @@ def config_file(site: Site, draft: Draft) -> None:
         arch=site.arch,
         draft_arch=site.draft_arch,
         d=draft,
+        relative=relative,
         imports=site.symbols.imports(["SpeculativeConfig"]),
     )
     site.calls.append((module, "install"))

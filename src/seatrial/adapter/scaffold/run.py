@@ -14,13 +14,14 @@ from seatrial.adapter.port.cst import cst
 from seatrial.adapter.port.register import PluginSource
 from seatrial.adapter.port.table import PLATFORMS
 from seatrial.adapter.scaffold.choose import Plan, choose
-from seatrial.adapter.scaffold.config_class import by_name, config_base
+from seatrial.adapter.scaffold.config_class import ConfigBase, by_name, config_base
 from seatrial.adapter.scaffold.decoder import decoder
 from seatrial.adapter.scaffold.draft import Draft, read_draft
-from seatrial.adapter.scaffold.draft_files import draft_files, not_written
+from seatrial.adapter.scaffold.draft_files import draft_files, not_written, overlay_draft
 from seatrial.adapter.scaffold.entry import enter
 from seatrial.adapter.scaffold.facts import DecoderFacts, decoder_facts
 from seatrial.adapter.scaffold.overlay import entry_of, overlay
+from seatrial.adapter.scaffold.roles import DRAFT
 from seatrial.adapter.scaffold.shrink import shrink
 from seatrial.adapter.scaffold.site import Site, note, open_place
 from seatrial.adapter.scaffold.symbols import Symbols
@@ -31,7 +32,7 @@ from seatrial.checkpoint import Checkpoint, documents, read_checkpoint
 from seatrial.checkpoint.files import Folder
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, Severity
-from seatrial.core.record import Record, replace
+from seatrial.core.record import Record
 from seatrial.support.class_text import class_text
 from seatrial.support.modules import Package
 from seatrial.support.registry_read import read_registry
@@ -90,14 +91,14 @@ def scaffold(
     symbols = Symbols(package)
     site = Site(arch, module, plugin, config, text, trees, symbols, table.engine_version)
     draft = read_draft(text, whole.tensors, facts)
+    served_as = config_base(trees, plan.relative.architecture, entry_of(plan, table).module) if plan.relative else None
     if plan.kind == "template":
         findings = _template(site, whole, facts, draft)
     else:
-        findings = _overlay(site, whole, facts, plan, table, package, engine, draft)
+        findings = _overlay(site, whole, facts, plan, table, package, engine, draft, served_as)
     if platform in PLATFORMS:
         site.files = {path: _swapped(body, engine, root, platform) for path, body in site.files.items()}
     _refuse_edited(root, site.files)
-    served_as = config_base(trees, plan.relative.architecture, entry_of(plan, table).module) if plan.relative else None
     if plan.relative is not None:
         findings += by_name(trees, str(config.get("model_type") or ""), plan.relative.architecture, served_as)
     findings += enter(site, served_as)
@@ -133,6 +134,7 @@ def _overlay(
     package: Package,
     engine: Path,
     draft: Draft | None,
+    served_as: ConfigBase | None,
 ) -> list[Finding]:
     """The model as a subclass of a relative, its test and its tiny checkpoint."""
     made = overlay(site.arch, whole, plan, table, package)
@@ -141,12 +143,13 @@ def _overlay(
     if made.hints:
         message = f"the relative's own files never say {', '.join(made.hints)}; the dry run shows whether it loads them"
         findings.append(note("F013", site.module, message))
-    if draft is not None:
-        reason = draft.reason or "its decoder layer is the relative's, which this file only subclasses"
-        draft = replace(draft, reason=reason)
-        findings.append(not_written(draft))
-    small = shrink(site.config, whole.tensors)
     relative = entry_of(plan, table)
+    if draft is not None:
+        model_type = served_as.model_type if served_as is not None else str(site.config.get("model_type") or "")
+        draft = overlay_draft(site, draft, relative, model_type, table)
+        if draft.reason:
+            findings.append(not_written(draft))
+    small = shrink(site.config, whole.tensors, draft=draft is not None and not draft.reason)
     said = class_text(relative.class_path, relative.architecture, engine, ()).info
     interfaces = {key: has and site.symbols.has(INTERFACES, key) for key, has in said.items()}
     return findings + unit_test(site, small, interfaces=interfaces, layers_field=facts.of["layers"], draft=draft)
@@ -196,5 +199,6 @@ def _relatives(
     whole: Checkpoint, config: dict[str, object], trees: Trees, table: RegistryTable, arch: str
 ) -> tuple[Relative, ...]:
     paths = {name: e.class_path for name, e in table.supported().items() if name != arch}
-    leaves = [leaf.pattern for leaf in whole.card.weights.tree]
+    # A draft (MTP) has files of its own, whose words say nothing of the model's.
+    leaves = [leaf.pattern for leaf in whole.card.weights.tree if not DRAFT.match(leaf.pattern)]
     return ModelFiles(trees).nearest([arch], fields_of(config), leaves, paths)

@@ -13,37 +13,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from seatrial.adapter.scaffold.roles import NUMBER, NamedTensor
+from seatrial.adapter.scaffold.roles import DRAFT, NUMBER, NamedTensor
 from seatrial.adapter.scaffold.sizes import Section, Size, sections
 from seatrial.adapter.scaffold.tiny import PACKED, SCALES, Tiny
 from seatrial.checkpoint.mtp import COUNTS
 
-CONTAINER = re.compile(r"^((?:[^.]+\.)*?(?:layers|layer|h|blocks|block|resblocks))\.(\d+)\.(.+)$")
+CONTAINER = re.compile(r"^((?:[^.]+\.)*?(?:layers|layer|h|blocks|block|resblocks|mtp_layers))\.(\d+)\.(.+)$")
 EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.")
-DRAFT = re.compile(r"(^|\.)(mtp|mtp_layers|nextn)\.")
 # A tower's section by the words of its tensors' names.
 TOWERS = (("vi", r"vision|visual|vit\.|image"), ("au", r"audio|sound|speech|whisper"))
 MOST_LAYERS = 12
-ATTENTION = re.compile(r"attn|attention|mixer|mamba")
-RECURRENT = re.compile(r"linear_attn|mamba|mixer|ssm|kda|gated_delta")
+ATTENTION = re.compile(r"(^|\.)\w*(attn|attention|mixer|mamba|ssm)\.")
+RECURRENT = re.compile(r"(^|\.)(linear_attn|mamba\d?|mixer|ssm|kda|gated_delta\w*)\.")
+OUT = re.compile(r"\.(o_proj|out_proj|dense|wo|Wo|o|c_proj|proj)\.\w+$")
 Pairs = list[tuple[int, int]]
 
 
-def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor]) -> Tiny:
-    """The layout in small. Draft (MTP) layers are left out, and config.json then declares none."""
+def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor], draft: bool = False) -> Tiny:
+    """The layout in small. `draft`: with the first draft (MTP) layer; else there are none, and config.json says so."""
     small: dict[str, Any] = copy.deepcopy(dict(config))
     found = sections(config)
-    named = [t for t in tensors if not DRAFT.search(t.name)]
+    named = [t for t in tensors if draft or not DRAFT.match(t.name)]
     depths = _depths(config, found, named)
     for section in found:
-        _resize(small, config, section, {c: d for c, d in depths.items() if d.section is section})
+        _resize(small, config, section, {c: d for c, d in depths.items() if d.section is section}, draft)
     _plain(small)
     shapes: dict[str, tuple[int, ...]] = {}
     left_out: dict[str, None] = {}
     kept: dict[str, None] = {}
     for tensor in named:
         leaf = tensor.name.rpartition(".")[2]
-        if leaf in SCALES or not _within(tensor.name, depths, found):
+        name = _small_name(tensor.name, depths, found, draft)
+        if leaf in SCALES or not name:
             continue
         kind = NUMBER.sub("*", tensor.name)
         if leaf in PACKED or not all(tensor.shape):
@@ -51,12 +52,12 @@ def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor]) -> Tiny:
             continue
         order = _order(tensor.name, found)
         sides: list[int] = []
-        for side in tensor.shape:
-            size = _side(side, tensor, not sides, order)
+        for at, side in enumerate(tensor.shape):
+            size = _side(side, tensor, at, order)
             if size is None and side > 1 and not any(side in s.others for s in order):
                 kept[f"{kind} ({side})"] = None
             sides.append(side if size is None else size)
-        shapes[tensor.name] = tuple(sides)
+        shapes[name] = tuple(sides)
     return Tiny(config=small, shapes=shapes, left_out=tuple(left_out), kept=tuple(kept))
 
 
@@ -110,7 +111,9 @@ def _indexes(value: object, layers: int) -> bool:
     )
 
 
-def _resize(small: dict[str, Any], config: Mapping[str, Any], section: Section, depths: Mapping[str, _Depth]) -> None:
+def _resize(
+    small: dict[str, Any], config: Mapping[str, Any], section: Section, depths: Mapping[str, _Depth], draft: bool
+) -> None:
     """Write a section's smaller sizes, and cut its lists of layers."""
     fields, old = _at(small, section.path), _at(config, section.path)
     for size in section.sizes:
@@ -121,7 +124,9 @@ def _resize(small: dict[str, Any], config: Mapping[str, Any], section: Section, 
             continue
         fields[depth.size.field] = depth.kept
         for name, value in old.items():
-            if isinstance(value, (list, str)) and len(value) == depth.size.value > depth.kept:
+            if isinstance(value, dict) and value and all(key.isdigit() for key in value):
+                fields[name] = {key: inner for key, inner in value.items() if int(key) < depth.kept}
+            elif isinstance(value, (list, str)) and len(value) == depth.size.value > depth.kept:
                 fields[name] = value[: depth.kept]
             elif "index" in name and _indexes(value, depth.size.value):
                 fields[name] = list(range(len(value)))
@@ -130,7 +135,7 @@ def _resize(small: dict[str, Any], config: Mapping[str, Any], section: Section, 
             holder["mrope_section"] = _parted(holder["mrope_section"], section)
     for name in COUNTS:
         if fields.get(name):
-            fields[name] = 0
+            fields[name] = int(draft)
 
 
 def _parted(parts: list[int], section: Section) -> list[int]:
@@ -174,16 +179,23 @@ def _plain(small: dict[str, Any]) -> None:
     walk(small)
 
 
-def _within(name: str, depths: Mapping[str, _Depth], found: Sequence[Section]) -> bool:
-    """Whether a tensor is of a layer and an expert that the tiny checkpoint has."""
+def _small_name(name: str, depths: Mapping[str, _Depth], found: Sequence[Section], draft: bool) -> str:
+    """The tensor's name in the tiny checkpoint; "" if its layer or expert is not there.
+
+    The first draft layer that is numbered on from the model's follows the last one that is kept.
+    """
     match = CONTAINER.match(name)
-    if match and int(match[2]) >= depths[match[1]].kept:
-        return False
+    if match:
+        depth, number = depths[match[1]], int(match[2])
+        if draft and depth.size is not None and number == depth.size.value and depth.section is found[0]:
+            name = f"{match[1]}.{depth.kept}.{match[3]}"
+        elif number >= (1 if DRAFT.match(name) else depth.kept):
+            return ""
     expert = EXPERT.search(name)
     if expert is None:
-        return True
+        return name
     most = [size.small for section in _order(name, found) for size in section.of("experts")]
-    return not most or int(expert[1]) < most[0]
+    return name if not most or int(expert[1]) < most[0] else ""
 
 
 def _order(name: str, found: Sequence[Section]) -> list[Section]:
@@ -200,36 +212,49 @@ def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return fields
 
 
-def _side(side: int, tensor: NamedTensor, rows: bool, order: Sequence[Section]) -> int | None:
-    """The smaller side; None where no size of the config gives it. `rows`: it is the tensor's first side."""
-    if side == 1:
+def _side(side: int, tensor: NamedTensor, at: int, order: Sequence[Section]) -> int | None:
+    """The smaller side; None where no size of the config gives it, or it is a convolution's kernel."""
+    if side == 1 or (len(tensor.shape) > 3 and at > 1):
         return None
-    first = ""
+    first, rows = "", at == 0
     if rows and re.search(r"embed_tokens|lm_head|wte\b|word_embeddings|embed_out", tensor.name):
         first = "vocabulary"
     elif rows and re.search(r"\b(gate|router)\b|e_score|\bexperts\.\D", tensor.name):
         first = "experts"
+    recurrent = RECURRENT.search(tensor.name) is not None
     for section in order:
-        mine = section.part(bool(RECURRENT.search(tensor.name)))
-        for part in (mine, section):
-            for form in _forms(part, first, bool(ATTENTION.search(tensor.name))):
-                for value, small in form:
-                    if value == side:
-                        return small
+        if recurrent and (at or "norm" in tensor.name) and side in section.others:
+            return side
+        for form in _forms(_part(section, recurrent), first, tensor, at):
+            for value, small in form:
+                if value == side:
+                    return small
     return None
 
 
-def _forms(section: Section, first: str, attention: bool) -> Iterator[Pairs]:
+def _part(section: Section, recurrent: bool) -> Section:
+    """The sizes of a tensor's own sort of mixer. A model without plain attention has no prefix before its fields."""
+    if recurrent and not any(size.field == "num_attention_heads" for size in section.sizes):
+        return section
+    return section.part(recurrent)
+
+
+def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterator[Pairs]:
     """Sizes and what is made of them, as (value, smaller), the simplest first; in attention, products of heads."""
+    attention = ATTENTION.search(tensor.name) is not None
     yield _pairs(section, first)
     heads, dims, widths = _pairs(section, "heads"), _pairs(section, "head width"), _pairs(section, "width")
     if not dims:
         dims = [(w // h, v // g) for w, v in widths[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
     dims += _pairs(section, "special width")
     products = [(h * d, g * e) for h, g in heads for d, e in dims]
-    if attention:
+    if attention and len(tensor.shape) == 1:
+        yield [*dims, *heads] if "norm" in tensor.name else [*heads, *dims]
+    outside = len(tensor.shape) > 1 and (at == 0) == (OUT.search(tensor.name) is not None)
+    if attention and not outside:
         yield products
-    yield [*widths, *_pairs(section, "vocabulary"), *dims, *heads, *_pairs(section, "experts")]
+        yield [(k * v, k * s) for k in (2, 3) for v, s in products]
+    yield [*widths, *_pairs(section, "vocabulary"), *dims, *(heads if attention else []), *_pairs(section, first)]
     yield products
     sums = [(d + f, e + g) for d, e in dims for f, g in dims]
     yield sums
@@ -237,7 +262,14 @@ def _forms(section: Section, first: str, attention: bool) -> Iterator[Pairs]:
     yield [(k * v, k * s) for k in (2, 3, 4) for v, s in (*widths, *products, *heads, *dims)]
     yield [(p + k * q, r + k * s) for k in (1, 2) for p, r in (*products, *widths) for q, s in products]
     yield [(2 * (p + q), 2 * (r + s)) for p, r in products for q, s in products]
-    yield [(v * n**e, s * n**e) for n in section.others for e in (1, 2) for v, s in (*widths, *products)]
+    few = [n for n in section.others if n <= 64]
+    yield [(v * n**e, s * n**e) for n in few for e in (1, 2) for v, s in (*widths, *products)]
+    if RECURRENT.search(tensor.name):
+        # Beside the inner width: states of all groups, twice; heads; a rank.
+        states = [2 * n * m for n in (1, *section.others) for m in section.others]
+        inner = [*products, *((k * v, k * s) for k in (1, 2) for v, s in widths)]
+        more = [(0, 0), *heads]
+        yield [(k * v + n + h, k * s + n + g) for k in (1, 2) for v, s in inner for n in states for h, g in more]
 
 
 def _pairs(section: Section, role: str) -> Pairs:

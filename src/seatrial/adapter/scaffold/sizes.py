@@ -18,7 +18,7 @@ from seatrial.core.record import Record
 Role = Literal["layers", "heads", "head width", "special width", "width", "vocabulary", "experts", "chosen", "groups"]
 # First match wins; the whole name of a field.
 ROLES: tuple[tuple[Role, str], ...] = (
-    ("vocabulary", r"(padded_)?vocab_size|.*_vocab_size"),
+    ("vocabulary", r"\w*vocab_size\w*"),
     ("chosen", r"num_experts_per_tok(en)?|moe_top_?k|moe_k|top_k_experts|num_selected_experts|experts_per_token"),
     ("groups", r"n_group|topk_group|num_expert_group|num_expert_groups"),
     ("experts", r"(moe_)?num_(local_|routed_)?experts|n_routed_experts|moe_num_experts"),
@@ -28,7 +28,7 @@ ROLES: tuple[tuple[Role, str], ...] = (
     ("special width", r".*head_(dim|size)\w*|.*_d_head|kv_lora_rank"),
     ("width", r"(?!.*(patch|image|window|kernel|merge|chunk|block|conv|state|batch|pool|spatial|crop|tile|cache))"
               r"(.*(hidden|intermediate|ffn|embed|embedding|projection|expert|inner)_?(size|dim|width|hidden_size)?"
-              r"|d_model|d_ff|dim|n_embd|n_inner|width|.*_(lora_)?rank|.*_(ffn|hidden|inner|ff)_dim|.*_dim|lru_width"
+              r"|d_model|d_ff|dim|n_embd|n_inner|width|.*_(lora_)?rank|.*_(ffn|hidden|inner|ff)_dim|.*_dim|lru_width|mamba_d_ssm"
               r"|mlp_hidden_size|hidden_size_\w+|\w*channels?)"),
 )  # fmt: skip
 PLAIN = {"quantization_config", "compression_config", "rope_scaling", "rope_parameters"}
@@ -112,8 +112,14 @@ def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int
     latent = any(role == "special width" and not MIXER.match(n) for n, role in roles.items())
     if main and plain and main % max(plain) == 0 and not head_widths and not latent:
         head_widths = [main // max(plain)]
-    by_heads, by_width = _fewer(heads), _narrower(head_widths)
+    by_heads, by_width = _fewer(heads), 1 if latent else _narrower(head_widths)
     products = {h * w: h // by_heads * (w // by_width) for h in plain for w in head_widths}
+    mixers = [numbers[n] for n, role in roles.items() if role == "heads" and MIXER.match(n)]
+    wide = [numbers[n] for n, role in roles.items() if role == "special width" and MIXER.match(n)]
+    mixed = {h * w: h // by_heads * w for h in mixers for w in wide}
+    expand = next((numbers[n] for n in ("mamba_expand", "expand") if n in numbers), 0)
+    if expand and main * expand in mixed and mixed[main * expand] % expand == 0:
+        products[main] = mixed[main * expand] // expand
     step = max(1, (main or max(numbers.values(), default=1)) // WIDTH)
 
     def small(name: str, role: Role) -> int:
@@ -125,6 +131,8 @@ def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int
         if role == "width":
             if name not in MAIN and value in lent:
                 return lent[value]
+            if MIXER.match(name) and value in mixed:
+                return mixed[value]
             return products.get(value) or min(value, max(LEAST, -(-value // step // LEAST) * LEAST))
         if role in ("special width", "layers"):
             return value
@@ -132,7 +140,7 @@ def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int
         return min(value, fixed.get(role, value))
 
     sizes = [Size(field=n, role=role, value=numbers[n], small=small(n, role)) for n, role in roles.items()]
-    others = sorted({n for name, n in numbers.items() if name not in roles and 1 < n <= 64})
+    others = sorted({n for name, n in numbers.items() if name not in roles and 1 < n <= 1024})
     return Section(path=path, sizes=tuple(sizes), others=tuple(others))
 
 
