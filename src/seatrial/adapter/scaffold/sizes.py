@@ -93,7 +93,7 @@ def role_of(field: str) -> Role | None:
 def _walk(config: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Mapping[str, Any]]]:
     yield path, config
     for key, value in config.items():
-        if isinstance(value, dict) and key not in PLAIN and len(path) < 4:
+        if isinstance(value, dict) and key not in PLAIN and not key.isdigit() and len(path) < 4:
             yield from _walk(value, (*path, key))
 
 
