@@ -16,6 +16,18 @@ workspace_option = click.option(
 workload_option = click.option(
     "--workload", required=True, type=click.Path(path_type=Path), help="The workload's TOML file."
 )
+ca_option = click.option(
+    "--ca", type=click.Path(path_type=Path), help="Trust an https --service by this PEM file alone."
+)
+key_option = click.option(
+    "--key-env", default="", metavar="NAME", help="The variable that holds the key of --service; it is kept nowhere."
+)
+framework_option = click.option(
+    "--framework", type=click.Choice(["vllm", "sglang", "xllm"]), default="vllm", show_default=True, help="What serves."
+)
+program_option = click.option(
+    "--program", type=click.Path(path_type=Path), help="SGLang's interpreter or xLLM's binary; vLLM is the target's."
+)
 
 
 @click.command("search")
@@ -23,6 +35,7 @@ workload_option = click.option(
 @click.option("--space", "space_file", required=True, type=click.Path(path_type=Path), help="The space's TOML file.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The checkpoint that is served.")
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
+@program_option
 @click.option("--resume", metavar="RUN", help="Go on with this search.")
 @workspace_option
 @json_option
@@ -31,6 +44,7 @@ def search_command(
     space_file: Path,
     checkpoint: Path,
     target: str,
+    program: Path | None,
     resume: str | None,
     workspace: Path,
     as_json: bool,
@@ -50,6 +64,7 @@ def search_command(
         target=target,
         workspace=open_workspace(workspace, write=True),
         overrides=find_overrides(Path.cwd()),
+        program=str(program or ""),
         resume=resume,
         argv=tuple(sys.argv[1:]),
         say=lambda text: err().print(text, markup=False),
@@ -78,6 +93,10 @@ def search_command(
 )
 @click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
 @click.option("--model", default="", help="The model's name at --service, if it serves several.")
+@ca_option
+@key_option
+@framework_option
+@program_option
 @click.option("--resume", metavar="RUN", help="Go on with this search.")
 @workspace_option
 @json_option
@@ -92,6 +111,10 @@ def highest_command(
     repeats: int,
     extra: tuple[str, ...],
     model: str,
+    ca: Path | None,
+    key_env: str,
+    framework: str,
+    program: Path | None,
     resume: str | None,
     workspace: Path,
     as_json: bool,
@@ -109,15 +132,21 @@ def highest_command(
         raise UsageError("name what to measure", mend="Give either --service URL or --checkpoint FOLDER.")
     if checkpoint is not None and not checkpoint.is_dir():
         raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
-    job = BenchJob(
-        kind="bench",
-        sides=(Side(label="A", args=extra, service=service),),
-        workload=read_workload(workload),
-        target=target,
-        checkpoint=str(checkpoint or ""),
-        model=model,
-        smoke=False,
-    )
+    fields = {
+        "kind": "bench",
+        "sides": [to_plain(Side(label="A", args=extra, service=service))],
+        "workload": to_plain(read_workload(workload)),
+        "target": target,
+        "checkpoint": str(checkpoint or ""),
+        "model": model,
+        "ca": str(ca.absolute()) if ca is not None else "",
+        "key_env": key_env,
+        "framework": framework,
+        "program": str(program or ""),
+        "smoke": False,
+    }
+    # Read, not made, so that what contradicts itself is a mistake of the call.
+    job = from_plain(BenchJob, fields, where="highest")
     limits = {"by": by, "low": low, "high": high, "repeats": repeats}
     done = highest_load(
         job,

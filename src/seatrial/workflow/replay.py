@@ -21,7 +21,7 @@ from seatrial.engine.versions import installed_versions
 from seatrial.evidence import Run, Workspace
 from seatrial.evidence.manifest import hardware
 from seatrial.measure.compare import BenchRun, Judged, judge
-from seatrial.measure.load.facts import checkpoint_facts
+from seatrial.measure.load.facts import checkpoint_facts, program_fact
 from seatrial.targets import load_target
 from seatrial.workflow.bench import BenchEnded, BenchJob, bench_runs, commands_of, run_bench
 
@@ -129,7 +129,8 @@ def _drifts(run: Run, job: BenchJob, overrides: Path | None, workspace: Workspac
             found.append(Drift(what=f"hardware {name}", then=then, now=now, grave=name in ("cpu", "cores", "machine")))
     if job.checkpoint:
         folder = Path(job.checkpoint)
-        facts = checkpoint_facts(folder) if folder.is_dir() else {}
+        facts = dict(checkpoint_facts(folder)) if folder.is_dir() else {}
+        facts["program"] = program_fact(Path(job.program)) if job.program else None
         for name, then in manifest.inputs.items():
             now = str(facts.get(name) or "not there")
             if now != then:
