@@ -1,9 +1,9 @@
 """The built-in generator beside `vllm bench serve` on a real vLLM (CPU) and the same workload, in turn.
 
-`python bench/bench_vs_vllm.py CHECKPOINT [--repeats 5] [--loads light,heavy]`: starts the embedded engine with CHECKPOINT
-(such as `seatrial tiny qwen3 FOLDER` makes; no prefix cache, since every repeat sends the same texts), then runs A B A B:
-built-in, vllm. Both send random texts of an exact length, greedy, end of sequence ignored. Prints each run, both sides'
-spread from run to run, and whether their difference is within it (permutation test), for each load:
+`python bench/bench_vs_vllm.py CHECKPOINT [--repeats 5] [--loads light,heavy]`: starts the embedded engine with
+CHECKPOINT (such as `seatrial tiny qwen3 FOLDER` makes; no prefix cache, since every repeat sends the same texts), then
+runs A B A B: built-in, vllm. Both send random texts of an exact length, greedy, end of sequence ignored. Prints each
+run, both sides' spread from run to run, and whether their difference is within it (permutation test), for each load:
 
 * light: 64 requests of 32 tokens for 16, four at once. A token takes the tiny model about a millisecond, which is what
   a client costs too, and client and server share the cores: here the clients are what is compared.

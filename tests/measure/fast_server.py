@@ -7,7 +7,8 @@ each request's body, when it was read whole, when the first byte was handed to t
 `slots`: at most so many requests are worked on at once, the others wait.
 With a key, whatever is under /v1 answers 401 without it, and repeats what it was given, as a careless gateway does.
 Faults: die-after=N, close-after=N (each connection after N answers), error-in-stream, http-500, no-usage, no-done,
-empty, garbage, not-ready (never), silent-after=N, not-http, coarse (all in one piece).
+empty, garbage, not-ready (never), key-back (in an error), other-tokenizer, silent-after=N, not-http, coarse (all in
+one piece).
 """
 
 import asyncio
@@ -141,6 +142,8 @@ class Server(asyncio.Protocol):
             return self.plain(200, b"\x00\xff not json")
         prompt = asked.get("prompt")
         usage = {"prompt_tokens": len(prompt) if isinstance(prompt, list) else 7, "completion_tokens": tokens}
+        if "other-tokenizer" in FAULTS:
+            usage["prompt_tokens"] += 1
         if path.endswith("chat/completions"):
             text = json.dumps({"choices": [{"index": 0, "delta": {"content": " aye"}}]}).encode()
             one = piece(b"data: " + text + b"\n\n")

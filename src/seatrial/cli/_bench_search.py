@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seatrial.cli.common import FiniteRange, err, json_option, leave, out, print_json
 from seatrial.core.record import to_plain
+
+if TYPE_CHECKING:
+    from seatrial.workflow.bench import BenchJob
 
 workspace_option = click.option(
     "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
@@ -28,6 +32,18 @@ framework_option = click.option(
 program_option = click.option(
     "--program", type=click.Path(path_type=Path), help="SGLang's interpreter or xLLM's binary; vLLM is the target's."
 )
+
+
+def job_of(fields: dict[str, Any], where: str) -> BenchJob:
+    """The job of a command line; what contradicts itself there is a mistake of the call, not of a file."""
+    from seatrial.core.errors import FileFormatError, UsageError
+    from seatrial.core.record import from_plain
+    from seatrial.workflow.bench import BenchJob
+
+    try:
+        return from_plain(BenchJob, {"kind": "bench", **fields}, where=where)
+    except FileFormatError as exc:
+        raise UsageError(exc.message, mend=exc.mend or "Mend the options.") from exc
 
 
 @click.command("search")
@@ -125,7 +141,7 @@ def highest_command(
     from seatrial.evidence import open_workspace
     from seatrial.measure.load.workload import read_workload
     from seatrial.targets import find_overrides
-    from seatrial.workflow.bench import BenchJob, Side
+    from seatrial.workflow.bench import Side
     from seatrial.workflow.highest import Bounds, highest_load, told
 
     if bool(service) == bool(checkpoint):
@@ -133,7 +149,6 @@ def highest_command(
     if checkpoint is not None and not checkpoint.is_dir():
         raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
     fields = {
-        "kind": "bench",
         "sides": [to_plain(Side(label="A", args=extra, service=service))],
         "workload": to_plain(read_workload(workload)),
         "target": target,
@@ -145,8 +160,7 @@ def highest_command(
         "program": str(program or ""),
         "smoke": False,
     }
-    # Read, not made, so that what contradicts itself is a mistake of the call.
-    job = from_plain(BenchJob, fields, where="highest")
+    job = job_of(fields, "bench highest")
     limits = {"by": by, "low": low, "high": high, "repeats": repeats}
     done = highest_load(
         job,

@@ -16,6 +16,7 @@ from seatrial.cli._bench_search import (
     ca_option,
     framework_option,
     highest_command,
+    job_of,
     key_option,
     program_option,
     search_command,
@@ -276,12 +277,12 @@ def precheck_command(target: str, as_json: bool) -> None:
 
 
 def _go(fields: dict[str, Any], workspace: Path) -> BenchEnded:
-    from seatrial.core.record import from_plain, to_plain
+    from seatrial.core.record import to_plain
     from seatrial.evidence import open_workspace
     from seatrial.targets import find_overrides
-    from seatrial.workflow.bench import BenchJob, run_bench
+    from seatrial.workflow.bench import run_bench
 
-    job = from_plain(BenchJob, {"kind": "bench", **{k: to_plain(v) for k, v in fields.items()}}, where="bench")
+    job = job_of({k: to_plain(v) for k, v in fields.items()}, "bench")
     return run_bench(
         job,
         workspace=open_workspace(workspace, write=True),

@@ -188,6 +188,7 @@ class Exchange:
             finish_reason=self._finish,
             error=error,
             resent=self.resent,
+            sent_tokens=self.planned.prompt_tokens,
         )
         self._pending = b""
         self.done.set()

@@ -58,7 +58,8 @@ class ServerView(Record):
     """What the server's own counters say of the measured requests: means in milliseconds, counts.
 
     `ttft_ms` and `e2e_ms` run from when the server had read the request until it had made the token, so that what the
-    client and the way add is the difference to the client's mean. None where the server does not count it.
+    client and the way add is the difference to the client's mean. `cached` is the share of the prompts' tokens that the
+    prefix cache answered. None where the server does not count it.
     """
 
     requests: float | None = None
@@ -66,6 +67,7 @@ class ServerView(Record):
     e2e_ms: float | None = None
     tpot_ms: float | None = None
     queue_ms: float | None = None
+    cached: float | None = None
     note: str = ""
 
 
@@ -245,5 +247,12 @@ def _doubts(run: LoadRun, seen: list[RequestRecord], good: list[RequestRecord], 
         doubts.append(
             f"{len(short)} answers had another length than asked for (request {first.index}: {first.output_tokens} of "
             f"{first.asked_tokens} tokens), although ignore_eos was sent"
+        )
+    other = [r for r in good if r.sent_tokens is not None and r.prompt_tokens not in (None, r.sent_tokens)]
+    if other:
+        first = other[0]
+        doubts.append(
+            f"the server counted other prompts than were sent in {len(other)} requests (request {first.index}: "
+            f"{first.prompt_tokens} for {first.sent_tokens} tokens): another tokenizer, or tokens of its own"
         )
     return doubts

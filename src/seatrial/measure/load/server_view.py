@@ -23,6 +23,8 @@ class _Names(Record):
     e2e: str = ""
     tpot: str = ""
     queue: str = ""
+    cached: str = ""
+    looked_up: str = ""
 
 
 NAMES = (
@@ -32,12 +34,16 @@ NAMES = (
         e2e="vllm:e2e_request_latency_seconds",
         tpot="vllm:request_time_per_output_token_seconds",
         queue="vllm:request_queue_time_seconds",
+        cached="vllm:prefix_cache_hits_total",
+        looked_up="vllm:prefix_cache_queries_total",
     ),
     _Names(
         requests="sglang:num_requests_total",
         ttft="sglang:time_to_first_token_seconds",
         e2e="sglang:e2e_request_latency_seconds",
         queue="sglang:queue_time_seconds",
+        cached="sglang:cached_tokens_total",
+        looked_up="sglang:prompt_tokens_total",
     ),
     _Names(requests="server_request_total_ok"),
 )
@@ -57,6 +63,7 @@ def server_view(before: str, after: str) -> ServerView | None:
         e2e_ms=_mean_ms(before, after, names.e2e),
         tpot_ms=_mean_ms(before, after, names.tpot),
         queue_ms=_mean_ms(before, after, names.queue),
+        cached=_share(before, after, names),
     )
 
 
@@ -79,6 +86,16 @@ def _grown(before: str, after: str, name: str) -> float | None:
     if last is None or (first is None and not before):
         return None
     return last - (first or 0.0)
+
+
+def _share(before: str, after: str, names: _Names) -> float | None:
+    """Both count tokens. A counter of hits that never appeared stands at nothing."""
+    if not names.cached:
+        return None
+    looked_up, cached = _grown(before, after, names.looked_up), _grown(before, after, names.cached)
+    if not looked_up or looked_up < 0 or (cached or 0.0) < 0:
+        return None
+    return min(1.0, (cached or 0.0) / looked_up)
 
 
 def _mean_ms(before: str, after: str, name: str) -> float | None:

@@ -79,9 +79,20 @@ def measure_once(
         speculative=speculative(before_load, ended),
         server=server_view(before_load, ended),
     )
-    metrics = replace(metrics, doubts=(*metrics.doubts, *foreign_requests(begun, ended, run)))
+    doubts = (*metrics.doubts, *foreign_requests(begun, ended, run))
+    metrics = replace(metrics, doubts=doubts, notes=(*metrics.notes, *_about_repeats(plan)))
     gate = judge_gate(target, before, idle, (first, last), last)
     return finish(run, metrics, gate, workload, plan, label, facts, step, sink)
+
+
+def _about_repeats(plan: Plan) -> list[str]:
+    """A note where a measured request was sent before: a prefix cache answers it."""
+    sent = {r.body for r in plan.warmup}
+    again = 0
+    for request in plan.requests:
+        again += request.body in sent
+        sent.add(request.body)
+    return [f"{again} of {len(plan.requests)} requests were sent before: a prefix cache answers them"] if again else []
 
 
 def finish(

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from seatrial.core.errors import SeatrialError, Stopped, UsageError
 from seatrial.core.record import replace, to_json, to_plain
-from seatrial.core.secrets import REDACTED
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, combine
 from seatrial.engine.border import ProbeSession
@@ -105,10 +104,6 @@ class _Bench:
         )
         # The whole run is done again by a replay: a single step's inputs are those of the run. (Empty means "not run".)
         self.inputs = sha256(to_json([manifest.arguments, manifest.target, versions, inputs]))
-        if self.key:
-            # Whatever the variable is called.
-            hidden = {n: v.replace(self.key, REDACTED) for n, v in manifest.environment.items()}
-            manifest = replace(manifest, environment=hidden)
         run = Run.create(self.workspace.runs_folder / name, manifest)
         self.say(f"run {name}")
         try:
