@@ -20,6 +20,7 @@ from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.loop_accuracy import accuracy_from
 from seatrial.workflow.loop_evidence import baseline_from, demand_evidence, performance_from
+from seatrial.workflow.loop_fair import demand_fair
 
 __all__ = [
     "accuracy_from",
@@ -92,6 +93,7 @@ def add_event(workspace: Workspace, name: str, event: Event) -> State:
         state = after(before, event)
         _demand_newer(workspace, run, before, event)
         _demand_same_model(workspace, before, event)
+        demand_fair(workspace, before, event)
         _demand_rule(before, event)
         run.append(EVENT, event)
         if state.stopped is not None:
