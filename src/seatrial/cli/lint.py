@@ -143,7 +143,7 @@ def _print(report: LintReport, style: str, batch: Batch | None) -> None:
         for item in report.not_run:
             note.print(f"not run: {item.code}: {item.reason}", markup=False)
         for left in report.skipped[:SKIPPED]:
-            note.print(f"not looked at: {left.path}: {left.reason}", markup=False)
+            note.print(f"not looked at: {left.path}: {left.reason}", markup=False, soft_wrap=True)
         if len(report.skipped) > SKIPPED:
             note.print(f"not looked at: {len(report.skipped) - SKIPPED} more (--json names them)", markup=False)
 

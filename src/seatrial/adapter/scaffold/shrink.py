@@ -26,6 +26,8 @@ MOST_LAYERS = 12
 ATTENTION = re.compile(r"(^|\.)\w*(attn|attention|mixer|mamba|ssm)\.")
 RECURRENT = re.compile(r"(^|\.)(linear_attn|mamba\d?|mixer|ssm|kda|gated_delta\w*)\.")
 OUT = re.compile(r"\.(o_proj|out_proj|dense|wo|Wo|o|c_proj|proj)\.\w+$")
+# A router's rows are experts, and so is the first side of weights stacked over them.
+EXPERTS_IN_ROWS = {False: r"\b(gate|router)\b|e_score|\bexperts\.\D", True: r"expert|moe"}
 Pairs = list[tuple[int, int]]
 
 
@@ -219,7 +221,7 @@ def _side(side: int, tensor: NamedTensor, at: int, order: Sequence[Section]) -> 
     first, rows = "", at == 0
     if rows and re.search(r"embed_tokens|lm_head|wte\b|word_embeddings|embed_out", tensor.name):
         first = "vocabulary"
-    elif rows and re.search(r"\b(gate|router)\b|e_score|\bexperts\.\D", tensor.name):
+    elif rows and re.search(EXPERTS_IN_ROWS[len(tensor.shape) == 3], tensor.name):
         first = "experts"
     recurrent = RECURRENT.search(tensor.name) is not None
     for section in order:
@@ -244,9 +246,10 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     attention = ATTENTION.search(tensor.name) is not None
     yield _pairs(section, first)
     heads, dims, widths = _pairs(section, "heads"), _pairs(section, "head width"), _pairs(section, "width")
-    if not dims:
+    special = _pairs(section, "special width")
+    if not dims and not special:
         dims = [(w // h, v // g) for w, v in widths[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
-    dims += _pairs(section, "special width")
+    dims += special
     products = [(h * d, g * e) for h, g in heads for d, e in dims]
     if attention and len(tensor.shape) == 1:
         yield [*dims, *heads] if "norm" in tensor.name else [*heads, *dims]
@@ -254,7 +257,9 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     if attention and not outside:
         yield products
         yield [(k * v, k * s) for k in (2, 3) for v, s in products]
-    yield [*widths, *_pairs(section, "vocabulary"), *dims, *(heads if attention else []), *_pairs(section, first)]
+    yield [*widths, *_pairs(section, "vocabulary"), *([*dims, *heads] if attention else [])]
+    yield [(n, n) for n in section.others]
+    yield dims
     yield products
     sums = [(d + f, e + g) for d, e in dims for f, g in dims]
     yield sums
@@ -266,7 +271,8 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     yield [(v * n**e, s * n**e) for n in few for e in (1, 2) for v, s in (*widths, *products)]
     if RECURRENT.search(tensor.name):
         # Beside the inner width: states of all groups, twice; heads; a rank.
-        states = [2 * n * m for n in (1, *section.others) for m in section.others]
+        mine = [n for n in section.others if n <= 1024]
+        states = [2 * n * m for n in (1, *mine) for m in mine]
         inner = [*products, *((k * v, k * s) for k in (1, 2) for v, s in widths)]
         more = [(0, 0), *heads]
         yield [(k * v + n + h, k * s + n + g) for k in (1, 2) for v, s in inner for n in states for h, g in more]

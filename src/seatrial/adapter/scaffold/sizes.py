@@ -140,7 +140,7 @@ def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int
         return min(value, fixed.get(role, value))
 
     sizes = [Size(field=n, role=role, value=numbers[n], small=small(n, role)) for n, role in roles.items()]
-    others = sorted({n for name, n in numbers.items() if name not in roles and 1 < n <= 1024})
+    others = sorted({n for name, n in numbers.items() if name not in roles and n > 1})
     return Section(path=path, sizes=tuple(sizes), others=tuple(others))
 
 
