@@ -111,7 +111,7 @@ def questions(
     pattern: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Score:
-    """L3 to L5 on the user's own questions, every one `repeats` times. Once the server is gone nothing more is asked."""
+    """L3 to L5 on the user's own questions, each `repeats` times. Once the server is gone nothing more is asked."""
     run_id = setting.run_id
     request = _request(setting)
     dataset = DatasetConfig(
