@@ -180,9 +180,7 @@ def _gone(client: Client, row: Prediction) -> str:
     return f"not asked: since question {row.id} the server is gone ({row.trouble}; /health: {reply.trouble()})"
 
 
-def _unasked(
-    identity: str, prompt: str, why: str, expected: str = "", subset: str = "", repeat: int = 0
-) -> Prediction:
+def _unasked(identity: str, prompt: str, why: str, expected: str = "", subset: str = "", repeat: int = 0) -> Prediction:
     return Prediction(
         id=identity,
         prompt=prompt,
