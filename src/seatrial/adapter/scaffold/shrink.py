@@ -26,6 +26,8 @@ MOST_LAYERS = 12
 ATTENTION = re.compile(r"(^|\.)\w*(attn|attention|mixer|mamba|ssm)\.")
 RECURRENT = re.compile(r"(^|\.)(linear_attn|mamba\d?|mixer|ssm|kda|gated_delta\w*)\.")
 OUT = re.compile(r"\.(o_proj|out_proj|dense|wo|Wo|o|c_proj|proj)\.\w+$")
+# Tensors with a side that a field gives which is no size: positions, queries, channels.
+KEPT = re.compile(r"pos|query|conv|latent|token|patch")
 # A router's rows are experts, and so is the first side of weights stacked over them.
 EXPERTS_IN_ROWS = {False: r"\b(gate|router)\b|e_score|\bexperts\.\D", True: r"expert|moe"}
 Pairs = list[tuple[int, int]]
@@ -258,7 +260,8 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
         yield products
         yield [(k * v, k * s) for k in (2, 3) for v, s in products]
     yield [*widths, *_pairs(section, "vocabulary"), *([*dims, *heads] if attention else [])]
-    yield [(n, n) for n in section.others]
+    if KEPT.search(tensor.name):
+        yield [(n, n) for n in section.others]
     yield dims
     yield products
     sums = [(d + f, e + g) for d, e in dims for f, g in dims]
