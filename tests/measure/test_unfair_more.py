@@ -123,10 +123,10 @@ def test_a_ledger_or_a_fact_that_was_changed_carries_nothing(bench_place):
             file.write_text(file.read_text().replace('"success": 40', '"success": 41').replace(":40", ":41"))
     for words in (["loop", "record", "baseline", base], ["bench", "compare", base, base]):
         done = seatrial(place, *words, check=4)
-        assert "was changed" in done.stderr
+        assert "cannot be used" in done.stderr or "cannot be resumed" in done.stderr
         assert "Traceback" not in done.stderr
     ledger = runs / loop / "records.jsonl"
     ledger.write_text(ledger.read_text().replace('"hypothesis":"slow"', '"hypothesis":"fast"'))
     for words in (["loop", "status"], ["loop", "next"], ["loop", "record", "blocked", "x"]):
         done = seatrial(place, *words, check=4)
-        assert "was changed" in done.stderr
+        assert "cannot be used" in done.stderr or "cannot be resumed" in done.stderr
