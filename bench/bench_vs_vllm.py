@@ -169,7 +169,7 @@ def compared(
                 seen.append(replace(metrics, server=server_view(before[-1], service.counters())))
         print(f"round {number + 1}: load average {os.getloadavg()[0]:.1f}", flush=True)
         for side, seen in sides.items():
-            told = "  ".join(f"{n} {figure(seen[-1], n):.2f}" for n in NAMES)
+            told = "  ".join(f"{n} {shown(figure(seen[-1], n))}" for n in NAMES)
             print(
                 f"  {side:8} {seen[-1].success}/{seen[-1].total} of {seen[-1].input_tokens} tokens  {told}", flush=True
             )
@@ -182,6 +182,10 @@ def compared(
     for name in ("ttft_ms", "e2e_ms"):
         row(f"added {name}", *([added(m, name) for m in sides[s]] for s in sides))
     return all(agree)
+
+
+def shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def added(metrics: Metrics, name: str) -> float:

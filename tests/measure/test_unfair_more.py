@@ -96,3 +96,37 @@ def test_a_request_that_was_sent_before_is_noted(stand_in, bench_place):
     )
     (run,) = document(seatrial(place, "bench", "run", "--service", url, "--workload", "w.toml", "--json"))["runs"]
     assert any("39 of 40 requests were sent before" in n for n in run["metrics"]["notes"])
+
+
+@pytest.mark.parametrize("after", [60, 0], ids=["in the middle", "before the first answer"])
+def test_a_service_that_dies_has_neither_held_nor_broken_a_level(bench_place, after):
+    place = bench_place(f"die-after={after}")
+    text = (place / "w.toml").read_text()
+    (place / "w.toml").write_text(text.replace("requests = 40", "requests = 100"))
+    line = ["bench", "highest", "--checkpoint", "model", "--target", "stand-in", "--workload", "w.toml", "--json"]
+    found = document(seatrial(place, *line, "--high", "2", "--repeats", "1", check=3))
+    assert (found["highest"]["holds_at"], found["highest"]["breaks_at"]) == (None, None)
+    assert found["trials"][0]["outcome"]["verdict"] == "inconclusive"
+    assert "partial" in found["trials"][0]["outcome"]["reason"]
+
+
+def test_a_ledger_or_a_fact_that_was_changed_carries_nothing(bench_place):
+    place = bench_place()
+    line = ["--checkpoint", "model", "--target", "stand-in", "--workload", "w.toml", "--json"]
+    base = document(seatrial(place, "bench", "run", *line, check=0))["run_id"]
+    goal = ["--goal", "g", "--model", "model", "--target", "stand-in", "--json"]
+    loop = document(seatrial(place, "loop", "start", *goal, check=0))["loop"]
+    seatrial(place, "loop", "record", "evidence", base, "--hypothesis", "slow", check=0)
+    runs = place / ".seatrial" / "runs"
+    for file in (runs / base / "artifacts").glob("*.json"):
+        if b'"request_throughput"' in file.read_bytes() and b'"setup"' in file.read_bytes():
+            file.write_text(file.read_text().replace('"success": 40', '"success": 41').replace(":40", ":41"))
+    for words in (["loop", "record", "baseline", base], ["bench", "compare", base, base]):
+        done = seatrial(place, *words, check=4)
+        assert "cannot be used" in done.stderr or "cannot be resumed" in done.stderr
+        assert "Traceback" not in done.stderr
+    ledger = runs / loop / "records.jsonl"
+    ledger.write_text(ledger.read_text().replace('"hypothesis":"slow"', '"hypothesis":"fast"'))
+    for words in (["loop", "status"], ["loop", "next"], ["loop", "record", "blocked", "x"]):
+        done = seatrial(place, *words, check=4)
+        assert "cannot be used" in done.stderr or "cannot be resumed" in done.stderr

@@ -71,7 +71,8 @@ def loop_folder(workspace: Workspace, name: str) -> Path:
 
 
 def events_of(run: Run) -> list[Event]:
-    """The ledger's events; raises UsageError for a run that is no loop."""
+    """The ledger's events; raises UsageError for a run that is no loop, WorkspaceError for one that was changed."""
+    run.sound()
     found = [read_event(to_plain(e.body), f"{run.run_id} record {e.seq}") for e in run.log.entries if e.kind == EVENT]
     if not found:
         raise UsageError(f"run {run.run_id} is no loop", mend="See `seatrial loop status`.")

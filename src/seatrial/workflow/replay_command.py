@@ -13,8 +13,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
-import msgspec
-
 from seatrial.core.command import Command
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
@@ -102,7 +100,7 @@ def redo(workspace: Workspace, run: Run, say: Callable[[str], None]) -> Redone:
 def _steps(then: Run, now: Run) -> list[Turn]:
     turns = []
     later = now.steps()
-    for name, old in then.steps().items():
+    for name, old in then.sound().steps().items():
         new = later.get(name)
         if new is None:
             turns.append(Turn(step=name, then=_told(old), now="", differs="it was not done again"))
@@ -111,7 +109,7 @@ def _steps(then: Run, now: Run) -> list[Turn]:
         if old.outcome.verdict is not new.outcome.verdict:
             differs = f"{old.outcome.verdict.value} then, {new.outcome.verdict.value} now"
         elif name == HIGHEST:
-            differs = _apart(_facts(then, old), _facts(now, new))
+            differs = _apart(then.facts_of(old), now.facts_of(new))
         turns.append(Turn(step=name, then=_told(old), now=_told(new), differs=differs))
     return turns
 
@@ -143,10 +141,6 @@ def _tried(then: Run, now: Run) -> list[Turn]:
             Turn(step=name, then=old, now=new, differs="" if same else f"{old} then, {new or 'not tried'} now")
         )
     return turns
-
-
-def _facts(run: Run, stored: Any) -> Any:
-    return msgspec.json.decode(run.artifact(stored.facts).read_bytes())
 
 
 def _told(stored: Any) -> str:
