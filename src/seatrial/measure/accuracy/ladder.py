@@ -111,7 +111,7 @@ def questions(
     pattern: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Score:
-    """L3 to L5 on the user's own questions, every one `repeats` times. Once the server is gone nothing more is asked."""
+    """L3 to L5 on the user's own questions, each `repeats` times. Nothing more is asked of a server that is gone."""
     run_id = setting.run_id
     request = _request(setting)
     dataset = DatasetConfig(
@@ -180,9 +180,7 @@ def _gone(client: Client, row: Prediction) -> str:
     return f"not asked: since question {row.id} the server is gone ({row.trouble}; /health: {reply.trouble()})"
 
 
-def _unasked(
-    identity: str, prompt: str, why: str, expected: str = "", subset: str = "", repeat: int = 0
-) -> Prediction:
+def _unasked(identity: str, prompt: str, why: str, expected: str = "", subset: str = "", repeat: int = 0) -> Prediction:
     return Prediction(
         id=identity,
         prompt=prompt,
