@@ -93,6 +93,38 @@ def test_a_fault_of_some_tokens_is_seen_although_a_tie_fell_the_other_way(side, 
     assert [k for k, r in compared(side, block, later, rough).items() if r["out"]] == ["layers.1.input_layernorm"]
 
 
+def test_a_decoded_token_that_looks_back_at_a_strayed_one_is_judged_by_what_that_did_to_the_prompt(side, block):
+    key = "layers.1.self_attn.o_proj@in"
+    source = np.random.default_rng(9)
+    truth = {"layers.0.mlp.gate": block["layers.0.mlp.gate"], "layers.0.mlp": block["layers.0.mlp"]}
+    truth[key] = source.normal(size=(TOKENS, WIDTH))
+    rough, engine = rounded(truth, 3), rounded(truth, 2)
+    engine["layers.0.mlp"][TIED] = source.normal(size=WIDTH) * 3
+    engine[key][TIED + 2] += 0.3 * source.normal(size=WIDTH)  # one later token of the prompt looked at it
+
+    def decoded(shift):
+        one = source.normal(size=(1, WIDTH))
+        found = []
+        for name, rows in (("t", one), ("r", one), ("e", one + shift * source.normal(size=(1, WIDTH)))):
+            (record,) = side("decode-" + name, {key: rows})
+            found.append({**record, "step": 1, "rows": [TOKENS]})
+        return found
+
+    for shift, out in ((0.25, False), (3.0, True)):
+        sides = dict(zip("tre", decoded(shift), strict=True))
+        request = {"engine": [*side("engine", engine), sides["e"]], "dtype": "bfloat16"}
+        both_steps = []
+        for name, arrays in (("truth", truth), ("rough", rough)):
+            records = side(name, arrays)
+            last = next(r for r in records if r["key"] == key)
+            whole = np.concatenate([arrays[key], np.fromfile(sides[name[0]]["file"], dtype="<f4")[None]])
+            whole.astype("<f4").tofile(last["file"])
+            last["rows"] = list(range(TOKENS + 1))
+            both_steps.append(records)
+        rows = locate.compare(request, *both_steps, {}, CONFIG)["rows"]
+        assert [(r["step"], r["out"]) for r in rows if r["key"] == key] == [(0, False), (1, out)]
+
+
 def test_the_engines_gated_shared_expert_and_its_sum_with_the_experts_are_compared_as_such(side, block):
     gate = np.random.default_rng(6).normal(size=(TOKENS, 1))
     block = {"layers.0.mlp.shared_expert_gate": gate, **block}

@@ -18,6 +18,7 @@ import sys
 
 BAND = 3.0  # times the noise
 FEW = 4  # tokens; with fewer nothing is judged by them alone
+BEHIND = 2.0  # times what strayed tokens did to later ones of the prompt
 # The engine's activation multiplies gate and up, the reference's is the bare function; `down_proj@in` covers both.
 OTHER_MEANING = ("act_fn",)
 EPS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-23}
@@ -105,7 +106,8 @@ def compare(request, truth, rough, weights, config, owned=None):
     there = [record["module"] for record in truth]
     pairs = Pairs(request["account"], owned, here, there) if owned else None
     rows, unmatched, unjudged, done = [], [], [], {}
-    ties, strayed, origin = set(), set(), {}  # `origin`: the layer in which a token strayed
+    # `origin`: the layer in which a token strayed; `behind`: by key, what that did to the prompt's later tokens.
+    ties, strayed, origin, behind = set(), set(), {}, {}
     eps = EPS[request["dtype"]]
     for output in accuracy_outputs.outputs(request["engine"], pairs, true):
         key, step = output["key"], output["step"]
@@ -148,6 +150,12 @@ def compare(request, truth, rough, weights, config, owned=None):
                 rough = max(BAND * float(numpy.linalg.norm((noise - theirs)[untouched])) / own, 2 * eps)
                 if not apart / rough <= relative / limit:
                     relative, limit = apart, rough
+            late = [float(e) for t, e in zip(at, each, strict=True) if t > min(reached) and t not in origin]
+            if not step:
+                behind[key] = max(late, default=0.0)
+            elif not untouched.any():
+                # The decoded token looks back at strayed ones as the prompt's last tokens do.
+                limit = max(limit, BEHIND * behind.get(key, 0.0))
         out = not relative <= limit or bool(output["bad"])
         wide = numpy.maximum(limits, 2 * limit)
         if not out and routed:

@@ -111,7 +111,7 @@ def questions(
     pattern: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Score:
-    """L3 to L5 on the user's own questions, each `repeats` times. Once the server is gone nothing more is asked."""
+    """L3 to L5 on the user's own questions, each `repeats` times. Nothing more is asked of a server that is gone."""
     run_id = setting.run_id
     request = _request(setting)
     dataset = DatasetConfig(
