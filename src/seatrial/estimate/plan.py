@@ -22,7 +22,8 @@ from seatrial.estimate.engine_answer import EngineAnswer
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.header_weights import check, header_weights
 from seatrial.estimate.kv_groups import Capacity, Pool, blocks_per_request, capacity, longest, pool
-from seatrial.estimate.kv_layers import KvCache, kv_cache
+from seatrial.estimate.kv_layers import kv_cache
+from seatrial.estimate.kv_specs import KvCache
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.memory import Memory, memory
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, altered
