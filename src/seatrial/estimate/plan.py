@@ -27,6 +27,7 @@ from seatrial.estimate.kv_specs import KvCache
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.memory import Memory, memory
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, altered
+from seatrial.estimate.schedule import settle
 from seatrial.estimate.weights import WeightBytes, weight_bytes
 
 BASELINE_LENGTH, BASELINE_REQUESTS = 131072, 16
@@ -110,10 +111,9 @@ def make_plan(
     """
     length, notes = _length(model, serving)
     serving = altered(serving, max_model_len=length)
-    if serving.max_num_batched_tokens is None and keeps_no_cache(model) and length > rules.batched_tokens:
-        # Without a cache a request passes in one step: the engine raises its default to the longest (arg_utils.py).
-        serving = altered(serving, max_num_batched_tokens=length)
-        notes.append(f"--max-num-batched-tokens was left out: {length}, since a request passes in one step")
+    settled = settle(model, layout, serving, rules, device, length)
+    serving, rules = settled.serving, settled.rules
+    notes += settled.notes
     asked = Asked(
         length=length,
         requests=-(-(requests or 1) // layout.dp),
