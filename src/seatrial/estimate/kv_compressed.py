@@ -10,8 +10,9 @@ Refuses (NotModelled): platforms whose layout was not read, dtypes that this lay
 from __future__ import annotations
 
 from seatrial.core.errors import UsageError
+from seatrial.estimate.draft import draft_layers
 from seatrial.estimate.engine_rules import EngineRules
-from seatrial.estimate.kv_specs import CacheSpec, Kind, KvCache
+from seatrial.estimate.kv_specs import NOT_COUNTED, CacheSpec, Kind, KvCache
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.model import Lacking, Model, NotModelled, need
 
@@ -71,9 +72,9 @@ def compressed_cache(model: Model, layout: Layout, serving: Serving, rules: Engi
         specs += _layer(layer, ratio, window, dim, index_dim)
     if serving.spec_tokens:
         # The draft's attention compresses nothing (its layer numbers are beyond the list of ratios).
-        drafts = model.card.mtp.declared
+        drafts = draft_layers(model, serving)
         specs += [_window(model.layers() + i, window, "draft window") for i in range(drafts)]
-        told = told if drafts else (*told, "the cache of a separate draft model is not counted")
+        told = told if drafts else (*told, NOT_COUNTED)
     return KvCache(specs=tuple(specs), block=BLOCK, state_aligned=False, dtype="fp8_ds_mla", notes=told, packed=True)
 
 

@@ -19,7 +19,7 @@ from seatrial.estimate.kv_compressed import compressed_cache, is_compressed
 from seatrial.estimate.kv_latent import as_cached, latent_specs
 from seatrial.estimate.kv_sconv import sconv_cache
 from seatrial.estimate.kv_sizes import C8, cache_dtype, head_bytes, kv_heads_on_rank
-from seatrial.estimate.kv_specs import CacheSpec, Kind, KvCache
+from seatrial.estimate.kv_specs import NOT_COUNTED, CacheSpec, Kind, KvCache
 from seatrial.estimate.kv_states import HEADS, align, state_bytes, state_shapes
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.model import Lacking, Model, NotModelled, need
@@ -79,7 +79,7 @@ def kv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
     if dtype == C8:
         notes += ("kv_cache_type C8: K and V of every layer are counted as int8; layers without scales would not be",)
     if serving.spec_tokens and (not drafting or chosen is None):
-        notes += ("the cache of a separate draft model is not counted",)
+        notes += (NOT_COUNTED,)
     return KvCache(specs=tuple(specs), block=block, state_aligned=aligned, dtype=dtype, notes=(*told, *notes))
 
 

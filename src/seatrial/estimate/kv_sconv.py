@@ -20,7 +20,7 @@ KERNEL, WINDOW = 4, 512
 
 def sconv_cache(model: Model, layout: Layout, serving: Serving, rules: EngineRules) -> KvCache:
     """Two specs a layer, in the engine's order."""
-    if serving.spec_tokens:
+    if serving.spec_tokens and serving.own_draft:
         raise NotModelled("the draft layers of inkling_text")
     dtype = serving.kv_dtype
     block = serving.block_size or rules.block

@@ -6,6 +6,8 @@ from typing import Literal
 
 from seatrial.core.record import Record
 
+# Of a plan without the draft's checkpoint.
+NOT_COUNTED = "the cache of a separate draft model is not counted"
 Kind = Literal["full", "mla", "window", "window-mla", "chunk", "state", "cross", "ring"]
 
 

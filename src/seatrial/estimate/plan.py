@@ -17,6 +17,7 @@ from seatrial.core.quantity import Quantity
 from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.estimate.calibrate import Calibration
+from seatrial.estimate.draft_model import Draft, read_draft, with_draft
 from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_answer import EngineAnswer
 from seatrial.estimate.engine_rules import EngineRules
@@ -103,13 +104,20 @@ def make_plan(
     calibration: Calibration | None = None,
     engine: EngineAnswer | None = None,
     exact: WeightBytes | None = None,
+    draft: Model | None = None,
 ) -> Plan:
     """Plan one configuration. `requests` of the full length are to be held at once (default: one), shared by replicas.
 
     `engine`: the engine's own answer, which then takes the place of the formulas for weights and cache.
     `exact`: weights per rank from a dry run, which take the place of the formulas for weights alone.
+    `draft`: the checkpoint of a separate draft model, counted with its weights and its cache.
     """
     length, notes = _length(model, serving)
+    if draft is not None:
+        if not serving.spec_tokens:
+            raise UsageError("a draft without drafted tokens drafts nothing", mend="Name how many: --spec-tokens N.")
+        serving = altered(serving, own_draft=False)
+    drafting: Draft | None = None
     serving = altered(serving, max_model_len=length)
     settled = settle(model, layout, serving, rules, device, length)
     serving, rules = settled.serving, settled.rules
@@ -131,6 +139,9 @@ def make_plan(
         else:
             weights = exact if exact is not None else _weights(model, layout)
             cache = kv_cache(model, layout, serving, rules)
+        if draft is not None:
+            drafting = read_draft(draft, layout, serving, rules, cache)
+            cache = with_draft(cache, drafting, model.layers())
         made = pool(_stage_cache(cache, layout, model), serving, rules)
     except Uneven as exc:
         raise UsageError(f"{layout.words()} does not fit the model: {exc}", mend="Choose another size.") from exc
@@ -141,7 +152,7 @@ def make_plan(
     notes += [n for n in (*weights.notes, *cache.notes) if n not in notes]
     if engine is not None:
         notes += [f"stand-in: {x}" for x in engine.placeholders]
-    have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration())
+    have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration(), drafting)
     flight = in_flight(asked, rules, layout)
     room = have.for_kv
     answer = _answer(made, have, asked, cache, flight, asked.length, asked.requests)
