@@ -76,6 +76,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
     plan = make_plan(
         model, layout, serving, rules, device.memory, requests=options["max_num_seqs"],
         margin_share=options["margin"], calibration=learnt, engine=engine, exact=exact,
+        draft=read_model(options["draft"]) if options["draft"] else None,
     )  # fmt: skip
     most = options["devices"] or device.most_devices
     helps: tuple[Change, ...] = ()

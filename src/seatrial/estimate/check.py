@@ -16,7 +16,7 @@ from seatrial.dryrun.account import DryAccount
 from seatrial.estimate.facts import PlanFacts
 from seatrial.estimate.from_log import Comparison, Reading, Readings, compare
 from seatrial.estimate.kv_groups import Pool, capacity
-from seatrial.estimate.kv_layers import KvCache
+from seatrial.estimate.kv_specs import KvCache
 from seatrial.estimate.model import altered
 from seatrial.estimate.plan import Plan, in_flight
 

@@ -47,14 +47,14 @@ class PlanFacts(Record):
     schema_version: int = 1
 
 
-def plan_facts(model: Model, device: Device, launch: Launch) -> PlanFacts:
+def plan_facts(model: Model, device: Device, launch: Launch, draft: Model | None = None) -> PlanFacts:
     """The plan of one launch. One request of the full length must fit, as the engine demands at its start; how many of
     `--max-num-seqs` are held at once is in `plan.most`. The bounds are those of that many requests of `prompt` tokens.
     """
     rules = engine_rules(device.platform)
     serving = launch.serving
     model = altered(model, given=launch.dtype)
-    plan = make_plan(model, launch.layout, serving, rules, device.memory)
+    plan = make_plan(model, launch.layout, serving, rules, device.memory, draft=draft)
     plan = altered(plan, notes=(*plan.notes, *launch.notes))
     prompt = min(PROMPT, plan.asked.length)
     hardware = device.hardware

@@ -86,7 +86,7 @@ def read_launch(argv: Sequence[str], env: Mapping[str, str], platform: str) -> L
         max_num_batched_tokens=found.get("max_num_batched_tokens"), utilization=utilization,
         kv_bytes=found.get("kv_bytes"), kv_dtype=kv_dtype, block_size=found.get("block_size"),
         prefix_caching=bool(found.get("prefix", True)), eager=bool(found.get("eager")),
-        spec_tokens=found.get("spec", 0),
+        spec_tokens=found.get("spec", 0), own_draft=not draft,
     )  # fmt: skip
     return Launch(layout=layout, serving=serving, dtype=dtype, draft=draft, notes=tuple(notes))
 
@@ -141,5 +141,6 @@ def _speculative(text: str, notes: list[str]) -> _Speculation:
         return _Speculation()
     if str(told.get("method", "")).startswith(("ngram", "suffix")):
         return _Speculation()
-    model = told.get("model")
+    # With MTP a named model is the target's own checkpoint.
+    model = None if str(told.get("method", "")).endswith("mtp") else told.get("model")
     return _Speculation(tokens=tokens, draft=model if isinstance(model, str) else "")

@@ -40,7 +40,9 @@ def plan_step(folder: Path, target: Target, job: Job, python: Path) -> StepResul
             folder, target, python=python, stage=job.weights(), tp=job.tp, max_model_len=job.max_model_len, check=False
         ).command
         read = read_launch(launch.argv, launch.env, target.platform)
-        facts = plan_facts(read_model(folder), device_for(target), read)
+        # A draft by its hub's name is no folder here: the plan then says that it is not counted.
+        draft = read_model(Path(read.draft)) if read.draft and Path(read.draft).is_dir() else None
+        facts = plan_facts(read_model(folder), device_for(target), read, draft)
     except SeatrialError as exc:
         return StepResult(step=PLAN, outcome=inconclusive(exc.message), summary=exc.message, facts={})
     return StepResult(
