@@ -13,13 +13,13 @@ from delivery_runs import recorded
 from forgery import forge
 
 from seatrial.core.finding import Severity
-from seatrial.core.record import from_plain, to_plain
+from seatrial.core.record import from_plain, to_json, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Verdict, inconclusive, passed
 from seatrial.delivery.verify import verify_bundle
 from seatrial.evidence import Manifest, Run
 from seatrial.gates.agree import Agreement, Divergence
-from seatrial.measure.accuracy import ab, locate
+from seatrial.measure.accuracy import ab, bisect, locate
 from seatrial.measure.accuracy import parity as parity_of
 from seatrial.measure.accuracy.ab_variants import Variant
 from seatrial.measure.accuracy.distance import band
@@ -42,7 +42,7 @@ def keep(workspace, name, arguments, results, *, records=(), finished=None, logs
     for result in results:
         attached = []
         for log in logs:
-            (workspace.root / log).write_text(f"INFO of {log}\n")
+            (workspace.root / log).write_bytes(logs[log] if isinstance(logs, dict) else f"INFO of {log}\n".encode())
             attached.append(Attachment(name=log, path=str(workspace.root / log)))
         step = from_plain(StepResult, {**to_plain(result), "attachments": to_plain(attached)}, where="step")
         run.store(step, inputs="i", started_at="t", duration_s=1.0)
@@ -75,7 +75,7 @@ def kept_parity(workspace):
 def kept_locate(workspace):
     def row(key, out):
         return locate.ModuleRow(
-            key=key, step=0, engine_key=key, module="Linear", kind="linear", width=64, relative=0.2 if out else 0.001,
+            key=key, step=0, by="tensors", engine_key=key, module="Linear", kind="linear", width=64, relative=0.2 if out else 0.001,
             noise=0.001, limit=0.01, out=out, excused=False, cosine=0.99, ulps=1.0, bad=0, tokens=(), tokens_out=(),
             strayed=(), suspects=(),
         )  # fmt: skip
@@ -101,6 +101,13 @@ def kept_matrix(workspace):
     facts = ab.MatrixFacts(checkpoint="/models/Qwen3-tiny", cells=tuple(cells))
     logs = ("server-graph.log", "server-kv-fp8.log")
     return keep(workspace, "ab-1", {"kind": "accuracy", "what": "ab"}, (ab.conclude(facts),), logs=logs)
+
+
+def kept_bisect(workspace):
+    codes = {"v1": 0, "v2": 0, "v3": 1, "v4": 1}
+    result = bisect.bisect(tuple(codes), codes.get)
+    lines = b"".join(to_json(t) + b"\n" for t in result.facts.trials)
+    return keep(workspace, "bisect-1", {"kind": "accuracy", "what": "bisect"}, (result,), logs={"trials.jsonl": lines})
 
 
 def kept_profile(workspace):
@@ -163,6 +170,7 @@ KINDS = {
     "parity": (kept_parity, "only hash-checked: their logits"),
     "locate": (kept_locate, "only hash-checked: the outputs"),
     "ab": (kept_matrix, "only hash-checked: their answers"),
+    "bisect": (kept_bisect, "only hash-checked: its exit codes"),
     "profile": (kept_profile, "only hash-checked: the 1 trace file(s)"),
     "highest": (kept_highest, ""),
     "search": (kept_search, ""),
@@ -192,6 +200,10 @@ FORGED = {
     "ab: a broken setting called rounding": ("ab", lambda o, b, f, a: f("ab", lambda d: d["cells"][1].update(state="rounding", reason="")), "Y223"),
     "ab: the verdict flipped": ("ab", lambda o, b, f, a: (b["ab"]["outcome"].update(verdict="pass", reason=""), b["finished"].update(verdict="pass")), "Y223"),
     "ab: a server's log left out": ("ab", lambda o, b, f, a: b["ab"].update(artifacts=[]), "Y223"),
+    "bisect: a good candidate called bad": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d["trials"][0].update(judgement="bad")), "Y223"),
+    "bisect: other exit codes": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d["trials"][0].update(codes=[0, 0], reason="2 of 2 runs are good")), "Y223"),
+    "bisect: another first bad one": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d.update(first_bad="v2")), "Y223"),
+    "bisect: called inconclusive": ("bisect", lambda o, b, f, a: (b["bisect"]["outcome"].update(verdict="inconclusive", reason="x"), b["finished"].update(verdict="inconclusive")), "Y223"),
     "profile: nothing analysed called a pass": ("profile", lambda o, b, f, a: (b["profile"]["outcome"].update(verdict="pass", reason=""), b["finished"].update(verdict="pass")), "Y223"),
     "profile: it explains another bench": ("profile", lambda o, b, f, a: f("profile", lambda d: d.update(explains="other")), "Y223"),
     "profile: other traces": ("profile", lambda o, b, f, a: in_manifest(o, lambda m: m["inputs"].update({"/traces/rank0.json": "b" * 64})), "Y223"),

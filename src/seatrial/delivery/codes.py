@@ -68,6 +68,7 @@ CODES = {
     "Y221": "A comparison's verdict or percentage is not what its runs come to.",
     "Y222": "A ledger's answer (highest load, search, loop) is not what its trials, events and their runs say.",
     "Y223": "What a parity, a locate, a matrix of settings or a profile concludes is not what its facts say.",
+    "Y224": "The plan's verdict, or its check against the engine, is not what the records say.",
     "Y290": "What no rule derives again: a kind, a step, or a part of one (a note, not a fault).",
     "Y291": "A run that this one rests on is not beside it: what it says of that run was only hash-checked.",
 }

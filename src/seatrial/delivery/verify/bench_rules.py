@@ -19,7 +19,7 @@ from seatrial.delivery.verify.common import differing, error, note
 from seatrial.evidence import StoredStep
 from seatrial.measure.compare import BenchRun, workload_facts
 from seatrial.measure.load.counters import speculative
-from seatrial.measure.load.dataset import make_plan
+from seatrial.measure.load.dataset import Plan, make_plan
 from seatrial.measure.load.facts import DONE_HERE, declared_facts, launch_facts
 from seatrial.measure.load.generator import LoadRun, late_p99_of
 from seatrial.measure.load.metrics import Metrics, measure
@@ -27,7 +27,8 @@ from seatrial.measure.load.outside import completed
 from seatrial.measure.load.precheck import Gate, judge_gate
 from seatrial.measure.load.readers import read_results
 from seatrial.measure.load.records import read_requests
-from seatrial.measure.load.session import PROFILER, Counters, outcome_of, summary
+from seatrial.measure.load.server_view import foreign_requests, server_view
+from seatrial.measure.load.session import PROFILER, Counters, about_repeats, outcome_of, summary
 from seatrial.measure.load.sla import judge_sla
 from seatrial.measure.load.workload import Workload
 from seatrial.targets import Target
@@ -37,6 +38,7 @@ MEASURED = "bench-"
 # Of the launch's facts those that its command alone says; the devices are the machine's.
 BY_COMMAND = ("flag.", "env.", "tensor_parallel", "profiler_attached", "dtype", "quantization")
 OF_ITS_CORE = "of its core, so it was itself a bottleneck"
+USED_TOO, REPEATED = "others used it too", "a prefix cache answers them"
 MOST_TOKENS = 20_000_000  # of prompts made again: seconds of work, whatever a manifest asks for
 DISK_FULL = "the records cannot be written any more"
 
@@ -67,6 +69,15 @@ def measured(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
 def workload_of(view: EvidenceView) -> Workload:
     """What the bench was asked for, from the manifest; raises FileFormatError if that is none."""
     return from_plain(Workload, view.manifest.arguments.get("workload"), where="the manifest's workload")
+
+
+def plan_of(view: EvidenceView, workload: Workload) -> Plan | None:
+    """The requests made again, where nothing but the workload is needed for it and they are not too many."""
+    load, dataset = workload.load, workload.dataset
+    many = (load.requests + load.warmup) * dataset.input_tokens > MOST_TOKENS
+    if dataset.file or dataset.form == "text" or many:
+        return None
+    return make_plan(workload, view.checkpoint_name)
 
 
 def side_of(view: EvidenceView, label: str) -> dict[str, Any] | None:
@@ -100,15 +111,13 @@ def _asked(view: EvidenceView, stored: StoredStep, bench: BenchRun, workload: Wo
         return
     if bench.evidence != f"{view.run_id}/{step}":
         yield error("Y219", step, f"it calls itself {bench.evidence!r}")
-    load, plan = workload.load, None
+    plan = plan_of(view, workload)
     if workload.dataset.file:
         yield note(step, "the data set lies outside of the evidence: its hash and its order's were not derived again")
     elif workload.dataset.form == "text":
         yield note(step, "the texts need the model's tokenizer: the hash of their order was not derived again")
-    elif (load.requests + load.warmup) * workload.dataset.input_tokens > MOST_TOKENS:
+    elif plan is None:
         yield note(step, "the requests are too many to be made again here: the hash of their order was not derived")
-    else:
-        plan = make_plan(workload, view.checkpoint_name)
     if facts.get("tool") == "builtin" and plan is not None:
         made = workload_facts(workload, plan, "builtin")
         for name in sorted(n for n in facts if n.startswith(DONE_HERE)):
@@ -133,7 +142,7 @@ def _command(view: EvidenceView, stored: StoredStep, bench: BenchRun, side: dict
                 why = f"{name} was declared as {value!r}, the setup says {bench.setup.get(name)!r}"
                 yield error("Y219", stored.step, why)
         return
-    step, command = stored.step, next((c for c in stored.commands if "serve" in c.argv), None)
+    step, command = stored.step, stored.commands[0] if stored.commands else None
     if command is None:
         yield error("Y219", step, "the command that started the service is not recorded")
         return
@@ -145,7 +154,11 @@ def _command(view: EvidenceView, stored: StoredStep, bench: BenchRun, side: dict
         known = made.get(name)
         if mine.get(name) != known and not (known is None and name in ("dtype", "quantization")):
             yield error("Y219", step, f"{name} is {mine.get(name)!r}, the command says {known!r}")
-    version, installed = mine.get("engine.version"), view.manifest.versions.get("vllm")
+    is_program = view.manifest.arguments.get("framework") not in (None, "vllm")
+    version = mine.get("engine.version")
+    installed = view.manifest.inputs.get("program") if is_program else view.manifest.versions.get("vllm")
+    if is_program and not str(version).startswith("program "):
+        installed = None  # it said its version itself
     if version and installed and version != installed:
         yield error("Y219", step, f"the engine was {version!r}, the manifest lists {installed!r}")
     absent = [str(w) for w in side.get("args") or () if w not in command.argv]
@@ -195,12 +208,16 @@ def _builtin(view: EvidenceView, stored: StoredStep, bench: BenchRun, workload: 
         late_p99_s=late,
         cpu_share=generator.cpu_share if generator is not None else 0.0,
     )
+    said = bench.metrics
     counters = kept(view, stored, "counters.json", Counters)
-    counted = bench.metrics.speculative
+    counted, seen_by = said.speculative, said.server
+    others: tuple[str, ...] = tuple(d for d in said.doubts if d.endswith(USED_TOO))
     if counters is not None:
-        counted = speculative("\n".join(counters.before), "\n".join(counters.after))
-    elif counted is not None:
-        yield note(step, "the counters of speculative decoding were not kept by the version that ran: as recorded")
+        begun, before, after = ("\n".join(lines) for lines in (counters.begun, counters.before, counters.after))
+        counted, seen_by = speculative(before, after), server_view(before, after)
+        others = foreign_requests(begun, after, run)
+    elif counted is not None or seen_by is not None:
+        yield note(step, "the server's counters were not kept by the version that ran: taken as recorded")
     again = measure(
         run,
         concurrency=workload.load.concurrency,
@@ -208,8 +225,11 @@ def _builtin(view: EvidenceView, stored: StoredStep, bench: BenchRun, workload: 
         stream=workload.sampling.stream,
         exact_length=workload.sampling.ignore_eos,
         speculative=counted,
+        server=seen_by,
     )
-    said = bench.metrics
+    plan = plan_of(view, workload)
+    repeated = about_repeats(plan) if plan is not None else [n for n in said.notes if n.endswith(REPEATED)]
+    again = replace(again, doubts=(*again.doubts, *others), notes=(*again.notes, *repeated))
     if generator is None:
         core = tuple(d for d in said.doubts if d.endswith(OF_ITS_CORE))
         again = replace(again, doubts=tuple(d for d in said.doubts if d in (*again.doubts, *core)))

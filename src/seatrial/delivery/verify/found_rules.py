@@ -13,12 +13,14 @@ from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict
 from seatrial.delivery.evidence_view import EvidenceView
-from seatrial.delivery.verify.common import differing, error, note
+from seatrial.delivery.verify.common import differing, error, loaded, note
 from seatrial.delivery.verify.ledger_rules import beside
 from seatrial.evidence import StoredStep
-from seatrial.measure.accuracy import ab, locate
+from seatrial.measure.accuracy import ab, bisect, locate
 from seatrial.measure.accuracy import parity as parity_of
 from seatrial.measure.accuracy.distance import band
+
+TRIALS = "trials.jsonl"
 
 
 def parity(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
@@ -87,6 +89,30 @@ def _same(stored: StoredStep, again: StepResult) -> Iterator[Finding]:
     if [f.code for f in stored.findings] != [f.code for f in again.findings]:
         codes = ", ".join(f.code for f in again.findings) or "none"
         yield error("Y223", stored.step, f"its findings are not those of its facts ({codes})")
+
+
+def bisected(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
+    """Each trial from its exit codes; the first bad one and the last good one from the trials."""
+    step = stored.step
+    facts = from_plain(bisect.BisectFacts, view.facts(step), where=f"facts of {step}")
+    kept = [loaded(line) for line in view.text(step, TRIALS).splitlines()]
+    for trial in facts.trials:
+        place = f"{step}: {trial.candidate}"
+        again = bisect.judge(trial.candidate, trial.codes)
+        # Without any code the environment failed, and the reason is its own.
+        if again.judgement != trial.judgement or (trial.codes and again.reason != trial.reason):
+            yield error("Y223", place, f"it is called {trial.judgement}, its exit codes make it {again.judgement}")
+        if not any(isinstance(k, dict) and k.get("codes") == list(trial.codes) for k in kept):
+            yield error("Y223", place, f"{TRIALS} does not hold these exit codes")
+    tried = {t.candidate: t.judgement for t in facts.trials}
+    for name, wanted in ((facts.first_bad, "bad"), (facts.last_good, "good")):
+        if name and tried.get(name) != wanted:
+            yield error("Y223", step, f"{name} is called {wanted}, its trial says {tried.get(name)}")
+    wanted_verdict = Verdict.FAIL if facts.first_bad and not facts.suspects else Verdict.INCONCLUSIVE
+    if stored.outcome.verdict is not wanted_verdict:
+        said = stored.outcome.verdict.value
+        yield error("Y223", step, f"the verdict is {said}, its trials make it {wanted_verdict.value}")
+    yield note(step, "what the command did in a trial is only hash-checked: its exit codes are taken as recorded")
 
 
 def profile(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:

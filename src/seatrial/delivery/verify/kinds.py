@@ -15,9 +15,11 @@ from seatrial.delivery.verify.accuracy_rules import accuracy
 from seatrial.delivery.verify.bench_rules import MEASURED, measured
 from seatrial.delivery.verify.bench_run_rules import SMOKE, VERDICT, comparison, smoke, whole
 from seatrial.delivery.verify.compared_rules import agreement, ladder
-from seatrial.delivery.verify.found_rules import located, matrix, parity, profile
+from seatrial.delivery.verify.found_rules import bisected, located, matrix, parity, profile
 from seatrial.delivery.verify.gate_rules import gate_rule
 from seatrial.delivery.verify.ledger_rules import highest_load, loop, search
+from seatrial.delivery.verify.plan_rules import check as plan_check
+from seatrial.delivery.verify.plan_rules import plan
 from seatrial.delivery.verify.served_rules import capacity, features, soak
 from seatrial.delivery.verify.step_rules import dry, engine, finished, inspect
 from seatrial.evidence import StoredStep
@@ -53,6 +55,8 @@ SUMS = Rule(check=accuracy, what="figures and verdict from the kept answers")
 END = "the run's verdict from its steps"
 MAIN = {
     "inspect": Rule(check=inspect, what="verdict from the checkpoint's card"),
+    "plan": Rule(check=plan, what="verdict from the plan's own figures"),
+    "plan-check": Rule(check=plan_check, what="verdict from plan and gate"),
     "engine": Rule(check=engine, what="verdict from its findings and the manifest's versions"),
     "support": Rule(check=engine, what="verdict from its findings"),
     "dry": Rule(check=dry, what="verdict and sums from the account of every tensor"),
@@ -71,6 +75,7 @@ BENCH = {
 FOUND = {
     "parity": Rule(check=parity, what="bands and verdict from the distances of the positions"),
     "locate": Rule(check=located, what="first module and verdict from the modules' errors"),
+    "bisect": Rule(check=bisected, what="each trial from its exit codes, the verdict from the trials"),
     "ab": Rule(check=matrix, what="each cell's state and the verdict from the cells' divergences"),
 }
 KINDS: dict[str, KindRules] = {

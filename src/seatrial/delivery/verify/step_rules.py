@@ -9,13 +9,13 @@ from seatrial.checkpoint.step import judge as judge_card
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding, errors
 from seatrial.core.record import from_plain
-from seatrial.core.verdict import Verdict, combine
+from seatrial.core.verdict import Verdict
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.verify.common import error
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules import findings as dry_findings
 from seatrial.dryrun.run import judge as judge_account
-from seatrial.evidence import StoredStep
+from seatrial.evidence import StoredStep, verdict_of
 
 
 def dry(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
@@ -64,8 +64,7 @@ def finished(view: EvidenceView) -> Iterator[Finding]:
         return
     steps = {s: k.stored for s, k in view.gathered.steps.items()}
     asked = view.manifest.arguments.get("stages")
-    verdicts = [s.outcome.verdict for s in steps.values()]
-    wanted = combine(verdicts)
+    wanted = verdict_of(steps)
     said = finished.get("verdict")
     if said != wanted.value:
         yield error("Y212", "finished", f"the run's verdict is {said}, its steps come to {wanted.value}")
