@@ -42,7 +42,7 @@ def command(
         for template in () if as_json else TEMPLATES.values():
             out().print(f"{template.name} ({template.platform}): {template.summary}", markup=False)
         return
-    if name and name not in TEMPLATES:
+    if name and not take_back and name not in TEMPLATES:
         render(name, model_type)  # says which there are
     if into is None:
         raise UsageError("--into is missing", mend=f"seatrial quant-template {name or 'NAME'} --into PLUGIN_FOLDER")
