@@ -251,6 +251,20 @@ def test_secrets_do_not_reach_the_manifest(name, value, kept):
     assert redact(name, value) == kept
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("serve m --api-key k1 k2 --port 8", "serve m --api-key <redacted> <redacted> --port 8"),
+        ("b --arg=--api-key --arg=k1 --arg=--seed --arg=1", "b --arg=--api-key --arg=<redacted> --arg=--seed --arg=1"),
+        ("bench --arg --api-key --arg k1 --port 8", "bench --arg --api-key <redacted> <redacted> --port 8"),
+        ("ab --a-arg=--api-key --b-arg=--seed --a-arg=k1", "ab --a-arg=--api-key --b-arg=--seed --a-arg=<redacted>"),
+        ("b --arg=--api-key=k1 --arg=--dtype --arg=half", "b --arg=--api-key=<redacted> --arg=--dtype --arg=half"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_behind_its_flag_however_the_words_are_handed_on(given, kept):
+    assert " ".join(redact_arguments(tuple(given.split()))) == kept
+
+
 def test_a_command_line_loses_its_secrets_and_only_telling_variables_keep_values():
     given = ("run", "x", "--api-key", "s3", "--hf-token=s4", "--url=http://u:p@h/")
     assert redact_arguments(given) == (
