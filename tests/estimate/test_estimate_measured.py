@@ -134,7 +134,7 @@ def test_a_real_run_is_not_faster_than_the_bounds_of_its_machine(tmp_path):
         [sys.executable, BENCH, "--quick", "--seconds", "0.3", "--json", told],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    # 3: a bound was beaten, and other work was seen to hold the cores while the peaks under it were measured.
+    # 3: a bound was beaten or a figure was not measured, and other work was seen to hold the cores.
     assert done.returncode in (0, 3), done.stdout + done.stderr
     [row] = json.loads(told.read_text())
     if done.returncode == 3:
