@@ -21,9 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT}/src"}
 
 
-def seatrial(place, *words, check=None):
+def seatrial(place, *words, check=None, env=None):
     done = subprocess.run(
-        [sys.executable, "-m", "seatrial", *words], cwd=place, env=ENV, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "seatrial", *words],
+        cwd=place,
+        env={**ENV, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr

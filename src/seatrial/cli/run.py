@@ -59,8 +59,9 @@ def command(
 ) -> None:
     """Take CHECKPOINT (a local folder) to a proven verdict on a target.
 
-    Steps: inspect, engine, support, dry (the engine's own loader, no weights), dummy (served with random weights),
-    real (served with the checkpoint's weights). Without a passed real step a run is never signed off. A gate that
+    Steps: inspect, plan (an estimate, which stops nothing and decides nothing), engine, support, dry (the engine's own
+    loader, no weights), dummy (served with random weights), real (served with the checkpoint's weights), plan-check
+    (the plan against what the engine said). Without a passed real step a run is never signed off. A gate that
     fails is followed by the fallback ladder. Features, agreement, soak and capacity run if they are asked for, with
     the real weights unless --stages leaves only the dummy gate.
     """

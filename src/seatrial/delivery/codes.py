@@ -61,6 +61,7 @@ CODES = {
     "Y215": "The ladder's conclusion is not what its rungs say, or it climbed from another failure than the gate's.",
     "Y216": "The agreement is not what the kept answers and logs say.",
     "Y217": "An accuracy result does not follow from its answers.",
+    "Y218": "The plan's verdict, or its check against the engine, is not what the records say.",
     "Y290": "A step whose verdict no rule derives again (a note, not a fault).",
 }
 

@@ -20,6 +20,7 @@ from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figure_labels import QUOTED, kind_of, named
 from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import DEFAULT_PORT
+from seatrial.evidence import ADVICE
 
 FIGURE = re.compile(r"(?<![\w.,/:#+-])(-?\d[\d,]*(?:\.\d+)?)(?![\w/]|[.,:-]\d)")
 WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_](?:[^\W\d_]|[_-](?=[^\W\d_]))*|%")
@@ -137,6 +138,8 @@ def numbers_of(view: EvidenceView, scored: Scored | None = None) -> Numbers:
         _walk(entry.kind, to_plain(entry.body), numbers, texts, pairs)
         numbers.append(("record.seq", float(entry.seq)))
     for step, known in view.gathered.steps.items():
+        if step in ADVICE:
+            continue  # what was predicted is no source of a figure that a text gives as seen
         _walk(step, known.facts, numbers, texts, pairs)
         for ref in known.stored.artifacts:
             if ref.name.startswith("request-"):

@@ -19,15 +19,10 @@ from seatrial.core.record import Record
 from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.indexers import without_indexer
-from seatrial.estimate.kv_layers import (
-    as_cached,
-    element_bytes,
-    head_bytes,
-    kv_cache,
-    kv_heads_on_rank,
-    latent_bytes,
-    state_bytes,
-)
+from seatrial.estimate.kv_latent import as_cached
+from seatrial.estimate.kv_layers import kv_cache
+from seatrial.estimate.kv_sizes import element_bytes, head_bytes, kv_heads_on_rank, latent_bytes
+from seatrial.estimate.kv_states import state_bytes
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.matrices import Matrix
 from seatrial.estimate.model import Model, NotModelled, need

@@ -35,10 +35,11 @@ class StageWeights(Record):
 
 
 class WeightBytes(Record):
-    """`stages` by number; `notes` are what was assumed or left out, in words."""
+    """`stages` by number; `notes` are what was assumed or left out, in words. Not `exact`: split by tensors' names."""
 
     stages: tuple[StageWeights, ...]
     notes: tuple[str, ...] = ()
+    exact: bool = True
 
     def largest(self) -> StageWeights:
         return max(self.stages, key=lambda s: s.total())

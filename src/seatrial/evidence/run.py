@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from seatrial.core.atomic import write_atomic
 from seatrial.core.command import Command
 from seatrial.core.errors import WorkspaceError
@@ -189,6 +191,28 @@ class Run:
 
     def artifact(self, ref: ArtifactRef) -> Path:
         return self.artifacts_folder / ref.file
+
+    def facts_of(self, stored: StoredStep) -> Any:
+        """A step's facts as plain data; raises WorkspaceError where they are missing or not what was recorded."""
+        try:
+            data = self.artifact(stored.facts).read_bytes()
+        except OSError as exc:
+            data, why = b"", exc.strerror or str(exc)
+        else:
+            why = "it was changed"
+        if records.sha256(data) != stored.facts.sha256:
+            raise WorkspaceError(
+                f"run {self.run_id}: the facts of {stored.step} cannot be used: {why}",
+                mend="See `seatrial runs verify`.",
+            )
+        return msgspec.json.decode(data)
+
+    def sound(self) -> Run:
+        """Itself, if its records are what was written; raises WorkspaceError where one was changed or is gone."""
+        trouble = [*self.log.problems, records.head_error(self.folder, self.log)][0]
+        if trouble:
+            raise WorkspaceError(f"run {self.run_id} cannot be used: {trouble}", mend="See `seatrial runs verify`.")
+        return self
 
     def last(self, kind: str) -> records.Entry | None:
         """The newest record of a kind."""

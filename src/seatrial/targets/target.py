@@ -148,6 +148,7 @@ class Precheck(Record):
 class Target(Record):
     """A target, complete. `hardware` holds figures by name (units in each); unknown ones say so.
 
+    `device`: whose figures a plan takes (`seatrial hardware list`, or a .toml file of one's own); "" for none.
     `lineage`: its own name and those of the targets that it extends, nearest first; reading it sets this.
     """
 
@@ -158,6 +159,7 @@ class Target(Record):
     engine: EngineChoice
     devices: Devices
     limits: Limits
+    device: str = ""
     roots: Roots = msgspec.field(default_factory=Roots)
     launch: Launch = msgspec.field(default_factory=Launch)
     serve: Serve = msgspec.field(default_factory=Serve)

@@ -143,6 +143,9 @@ def _try(
     one = from_plain(BenchJob, {**to_plain(job), "workload": to_plain(workload), "runs": 1}, where="highest")
     ended = run_bench(one, workspace=workspace, overrides=overrides, argv=argv, say=say)
     outcome = ended.runs[-1].sla if ended.runs else inconclusive(ended.reason or "nothing was measured")
+    if ended.runs and ended.runs[-1].metrics.partial and outcome.verdict is not Verdict.INCONCLUSIVE:
+        # A service that died before its first answer has not broken a level either.
+        outcome = inconclusive(f"the run is partial: {ended.runs[-1].metrics.partial}")
     return Trial(level=level, run=ended.run_id, outcome=outcome)
 
 

@@ -20,6 +20,7 @@ from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, passed
 from seatrial.gates.agree import Greedy
 from seatrial.measure.accuracy import bisect as work
+from seatrial.measure.accuracy import bisect_candidates as candidates
 from seatrial.measure.accuracy.ab import MatrixFacts, conclude, judge, matrix
 from seatrial.measure.accuracy.ab_variants import VARIANTS
 from seatrial.measure.accuracy.serving import Started
@@ -99,6 +100,7 @@ def test_commits_are_bisected_in_work_trees_of_their_own(repository, tmp_path):
     )
     before = (repository / "state").read_text()
     words = ["bisect", "--repo", str(repository), "--good", "HEAD~7", "--bad", "HEAD", "--json"]
+    words += ["--workspace", str(tmp_path)]
     done = CliRunner().invoke(command, [*words, "--cmd", f"{sys.executable} {script}"], catch_exceptions=False)
     assert done.exit_code == 1, done.output
     facts = json.loads(done.stdout)["facts"]
@@ -111,13 +113,13 @@ def test_commits_are_bisected_in_work_trees_of_their_own(repository, tmp_path):
 
 def test_ends_that_git_does_not_know_or_in_the_wrong_order_are_refused(repository):
     with pytest.raises(UsageError, match="rev-parse"):
-        work.commits(repository, "nowhere", "HEAD")
+        candidates.commits(repository, "nowhere", "HEAD")
     with pytest.raises(UsageError, match="is not before"):
-        work.commits(repository, "HEAD", "HEAD~3")
+        candidates.commits(repository, "HEAD", "HEAD~3")
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path):
-    code = work.command(
+    code = candidates.command(
         f"{sys.executable} -c 'import time; time.sleep(60)'", candidate="x", cwd=None, log=tmp_path / "l", timeout_s=0.5
     )
     assert code is None

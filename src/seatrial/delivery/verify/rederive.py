@@ -14,17 +14,18 @@ from seatrial.checkpoint.step import judge as judge_card
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding, errors
 from seatrial.core.record import from_plain
-from seatrial.core.verdict import Verdict, combine
+from seatrial.core.verdict import Verdict
 from seatrial.delivery.evidence_view import GATES, EvidenceView
 from seatrial.delivery.verify.accuracy_rules import accuracy
 from seatrial.delivery.verify.common import error, note
 from seatrial.delivery.verify.compared_rules import agreement, ladder
 from seatrial.delivery.verify.gate_rules import gate_rule
+from seatrial.delivery.verify.plan_rules import check, plan
 from seatrial.delivery.verify.served_rules import capacity, features, soak
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules import findings as dry_findings
 from seatrial.dryrun.run import judge as judge_account
-from seatrial.evidence import StoredStep
+from seatrial.evidence import StoredStep, verdict_of
 from seatrial.measure.accuracy.records import LEVELS
 
 
@@ -98,8 +99,7 @@ def _finished(view: EvidenceView) -> Iterator[Finding]:
         return
     steps = {s: k.stored for s, k in view.gathered.steps.items()}
     asked = view.manifest.arguments.get("stages")
-    verdicts = [s.outcome.verdict for s in steps.values()]
-    wanted = combine(verdicts)
+    wanted = verdict_of(steps)
     said = finished.get("verdict")
     if said != wanted.value:
         yield error("Y212", "finished", f"the run's verdict is {said}, its steps come to {wanted.value}")
@@ -126,6 +126,8 @@ def _order(view: EvidenceView) -> Iterator[Finding]:
 
 RULES: dict[str, Callable[[EvidenceView, StoredStep], Iterator[Finding]]] = {
     "inspect": _inspect,
+    "plan": plan,
+    "plan-check": check,
     "engine": _engine,
     "support": _engine,
     "dry": _dry,
