@@ -14,6 +14,7 @@ import pytest
 from tests.shards import drop_tensor
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+STEPS = ["inspect", "plan", "engine", "support", "dry", "dummy", "real", "plan-check"]
 GONE = "model.layers.1.mlp.down_proj.weight"
 
 
@@ -43,9 +44,7 @@ def test_a_good_checkpoint_passes_every_step_and_is_signed_off(good):
     _, result = good
     assert result.returncode == 0, result.stderr + result.stdout
     ended = json.loads(result.stdout)
-    assert {s: r["outcome"]["verdict"] for s, r in ended["steps"].items()} == dict.fromkeys(
-        ("inspect", "engine", "support", "dry", "dummy", "real"), "pass"
-    )
+    assert {s: r["outcome"]["verdict"] for s, r in ended["steps"].items()} == dict.fromkeys(STEPS, "pass")
     assert ended["finished"]["signed_off"] is True
     overhead = ended["finished"]["overhead_s"]
     assert ended["finished"]["wall_s"] == pytest.approx(ended["finished"]["engine_s"] + overhead, abs=0.01)
@@ -64,11 +63,27 @@ def test_its_evidence_verifies_its_report_is_there_and_nothing_is_left_running(g
     assert not (place / ".seatrial" / "scratch" / folder.name).exists()
 
 
+def test_the_plan_of_the_run_is_what_its_engine_said(good):
+    _, result = good
+    ended = json.loads(result.stdout)
+    folder = Path(ended["folder"])
+    check = json.loads((folder / "artifacts" / ended["steps"]["plan-check"]["facts"]["file"]).read_bytes())
+    rows = {r["what"]: r for r in check["rows"] if r["judged"]}
+    assert set(rows) == {
+        "weights of the largest rank", "KV cache per token", "KV tokens of the memory that the engine found"
+    }  # fmt: skip
+    exact = rows["weights of the largest rank"]
+    assert exact["planned"]["low"] == exact["reported"]["low"] > 0
+    report = (folder / "report.html").read_text()
+    section = report[report.index('id="step-plan"') :]
+    assert "Capacity of one replica" in section[: section.index("</section>")]
+
+
 def test_resuming_a_finished_run_does_nothing_again(good):
     place, _ = good
     again = run("run", "--resume", "last", "--json", cwd=place)
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["finished"]["reused"] == ["inspect", "engine", "support", "dry", "dummy", "real"]
+    assert json.loads(again.stdout)["finished"]["reused"] == STEPS
 
 
 def test_a_removed_weight_is_named_by_the_dry_run_although_the_server_answers_200(tiny_qwen3, copy_of, tmp_path):
@@ -116,5 +131,5 @@ def test_sigterm_in_a_gate_leaves_no_process_and_a_run_that_resumes(tiny_qwen3, 
     assert descendants_left(str(tiny_qwen3)) == []
     resumed = run("run", "--resume", "last", "--json", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["finished"]["reused"] == ["inspect", "engine", "support"]
+    assert json.loads(resumed.stdout)["finished"]["reused"] == ["inspect", "plan", "engine", "support"]
     assert run("runs", "verify", cwd=tmp_path).returncode == 0

@@ -88,7 +88,7 @@ def test_without_peaks_nothing_is_drawn_and_each_reason_is_told(make):
     assert any("peak.bf16" in m and "memory_bandwidth" in m for m in drawn.missing)
 
 
-def test_the_page_holds_four_charts_and_no_script_and_fetches_nothing(make, tmp_path):
+def test_the_page_holds_five_charts_and_no_script_and_fetches_nothing(make, tmp_path):
     folder, page = make().card.folder, tmp_path / "plan.html"
     done = subprocess.run(
         [sys.executable, "-m", "seatrial", "plan", folder, "--hardware", "nvidia-h20", "--target", "cuda", "--html",
@@ -97,7 +97,7 @@ def test_the_page_holds_four_charts_and_no_script_and_fetches_nothing(make, tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = page.read_text()
-    assert text.count('role="img"') == 4
+    assert text.count('role="img"') == 5
     assert "<script" not in text
     assert not re.search(r"""(src|href)=["'](?!#)|https?://""", text)
     found = json.loads(done.stdout)

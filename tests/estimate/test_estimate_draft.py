@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from tests.estimate.estimate_base import BASE
+from tests.shards import write_shard
 
+from seatrial.core.errors import UsageError
 from seatrial.core.quantity import Quantity, Source
-from seatrial.estimate import Layout, Serving, engine_rules, read_model
+from seatrial.estimate import Layout, Serving, engine_rules, make_plan, read_model
 from seatrial.estimate.calibrate import Calibration
 from seatrial.estimate.draft import draft_bytes
 from seatrial.estimate.kv_layers import kv_cache
@@ -83,3 +85,69 @@ def test_a_draft_whose_form_nobody_read_is_unknown_and_never_nothing(tmp_path):
     assert "separate draft" in speculative(separate).note
     notes = kv_cache(separate, Layout(), DRAFTING, engine_rules("cpu")).notes
     assert "the cache of a separate draft model is not counted" in notes
+
+
+def planned(model, draft, layout=None, **serving):
+    device = Quantity(value=80 * 2**30, unit="bytes", source=Source.DECLARED)
+    asked = Serving(**{"spec_tokens": 3, **serving})
+    return make_plan(model, layout or Layout(), asked, engine_rules("cpu"), device, draft=draft)
+
+
+def bucket(plan):
+    return next(b for b in plan.memory.buckets if b.name == "speculative").amount
+
+
+def test_a_small_model_as_draft_is_counted_with_its_own_weights_and_all_its_layers(make):
+    model, draft = make(), make(num_hidden_layers=2, num_key_value_heads=1, hidden_size=128, head_dim=16)
+    found, alone = planned(model, draft, Layout(tp=2)), planned(draft, None, Layout(tp=2), spec_tokens=0)
+    assert bucket(found).value == alone.weights.largest().total()
+    mine = [s for s in found.cache.specs if s.role.startswith("draft")]
+    assert [(s.layer, s.page) for s in mine] == [(4, alone.cache.specs[0].page), (5, alone.cache.specs[0].page)]
+    assert len(found.cache.specs) == 4 + 2
+    assert not any("not counted" in n for n in found.notes)
+    without = planned(model, None, Layout(tp=2), spec_tokens=0)
+    assert found.most.tokens < without.most.tokens
+
+
+def test_a_draft_checkpoint_takes_the_place_of_the_models_own_draft_layers(make):
+    model = make(num_nextn_predict_layers=1, model_type="mimo", architectures=["MiMoForCausalLM"])
+    own = planned(model, None)
+    other = planned(model, make(num_hidden_layers=1))
+    assert [s.layer for s in own.cache.specs if s.role.startswith("draft")] == [4]
+    assert bucket(own).value != bucket(other).value
+    assert sum(s.role.startswith("draft") for s in other.cache.specs) == 1
+
+
+def test_an_eagle_head_is_what_its_shards_hold(make, tmp_path):
+    head = tmp_path / "eagle"
+    head.mkdir()
+    config = {**BASE, "architectures": ["LlamaForCausalLMEagle3"], "num_hidden_layers": 1, "draft_vocab_size": 100}
+    (head / "config.json").write_text(json.dumps(config))
+    shapes = {"fc.weight": [256, 768], "midlayer.mlp.down_proj.weight": [256, 512], "lm_head.weight": [100, 256]}
+    write_shard(head / "model.safetensors", {name: ("BF16", shape) for name, shape in shapes.items()})
+    found = planned(make(), read_model(head))
+    assert bucket(found).value == 2 * (256 * 768 + 256 * 512 + 100 * 256)
+    assert sum(s.role == "draft attention" for s in found.cache.specs) == 1
+    assert any("as its shards hold them" in n for n in found.notes)
+    bare = make(architectures=["LlamaForCausalLMEagle3"], num_hidden_layers=1)
+    assert bucket(planned(make(), bare)).value is None
+    assert "shards" in bucket(planned(make(), bare)).note
+
+
+def test_a_draft_of_unread_form_and_one_without_a_checkpoint_are_named(make):
+    found = planned(make(), make(architectures=["DFlashDraftModel"]))
+    assert bucket(found).value is None
+    assert any("dflash" in n for n in found.notes)
+    missing = planned(make(), None, own_draft=False)
+    assert any("not counted" in n for n in missing.notes)
+    assert "--draft" in bucket(missing).note
+
+
+def test_a_medusa_head_keeps_no_cache(make):
+    found = planned(make(), make(architectures=["MedusaModel"], model_type="medusa"))
+    assert len(found.cache.specs) == 4
+
+
+def test_a_draft_without_drafted_tokens_is_refused(make):
+    with pytest.raises(UsageError, match="drafts nothing"):
+        planned(make(), make(), spec_tokens=0)

@@ -48,7 +48,7 @@ def test_unknown_memory_ends_with_3(folder):
         ("--target", "nowhere"),
         ("--learn", "--hardware", "nvidia-h20"),
         ("--from-log", "absent.log", "--hardware", "nvidia-h20"),
-        ("--recommend", "most-throughput"),
+        ("--target", "cuda", "--recommend", "most-throughput"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_2(folder, argv):

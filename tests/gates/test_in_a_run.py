@@ -12,7 +12,7 @@ import pytest
 from seatrial.core.errors import Stopped
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, passed
-from seatrial.evidence import Run, open_workspace, verify_run
+from seatrial.evidence import ADVICE, Run, open_workspace, verify_run
 from seatrial.gates import capacity as capacity_module
 from seatrial.workflow import Job, run_job
 from seatrial.workflow.steps import STEPS
@@ -74,7 +74,8 @@ def facts_of(ended, step):
 
 def test_what_is_asked_for_runs_after_the_gates_and_is_kept(do):
     ended = do(stages=("dummy", "real"), features=True, agree=True, soak=60, capacity=True, context=512, sequences=2)
-    names = ["inspect", "engine", "support", "dummy", "real", "features", "agreement", "soak", "capacity"]
+    names = ["inspect", "plan", "engine", "support", "dummy", "real", "plan-check", "features", "agreement", "soak",
+             "capacity"]  # fmt: skip
     assert list(ended.steps) == names
     assert ended.finished.verdict is Verdict.PASS, ended.finished.reason
     assert facts_of(ended, "soak")["answered"] == 60
@@ -88,7 +89,8 @@ def test_what_is_asked_for_runs_after_the_gates_and_is_kept(do):
 
 def test_a_failed_gate_is_followed_by_the_ladder_and_nothing_else(do):
     ended = do("crash-on-request", stages=("dummy", "real"), soak=10)
-    assert list(ended.steps) == ["inspect", "engine", "support", "dummy", "dummy-ladder", "real", "soak"]
+    steps = ["inspect", "plan", "engine", "support", "dummy", "dummy-ladder", "real", "plan-check", "soak"]
+    assert list(ended.steps) == steps
     assert ended.finished.reason.startswith("dummy: false-ready")
     assert facts_of(ended, "dummy-ladder")["climbed"][0]["rung"]["name"] == "repeat"
     assert ended.steps["real"].summary.startswith("not run, because dummy failed")
@@ -122,7 +124,7 @@ def test_a_sweep_that_was_stopped_goes_on_with_the_trial_it_was_in(do, monkeypat
         do(observer=Silent("trying a context of 512 tokens, 64"), **words)
     watcher = Silent()
     ended = do(observer=watcher, resume="last")
-    assert watcher.begun_steps == ["capacity"]
+    assert [s for s in watcher.begun_steps if s not in ADVICE] == ["capacity"]
     assert len(facts_of(ended, "capacity")["trials"]) == 3
     run = Run.read(do.workspace.run_folder("last"))
     assert [e.body["body"]["sequences"] for e in run.log.entries if e.kind == "trial"] == [2, 32, 64]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.cli._plan_dry import dry_weights
-from seatrial.cli._plan_inputs import Device
 from seatrial.cli._plan_measured import measured_run
 from seatrial.core.errors import EngineError, FileFormatError, UsageError
 from seatrial.core.record import Record
@@ -14,9 +13,12 @@ from seatrial.estimate import Layout, Plan, Serving, engine_rules, make_plan, re
 from seatrial.estimate.calibrate import Calibration, forget_calibration, keep_calibration, load_calibration
 from seatrial.estimate.changes import Change, changes
 from seatrial.estimate.compute import Part
+from seatrial.estimate.compute_audio import clip_parts
 from seatrial.estimate.curves import Curves, curves
+from seatrial.estimate.device import Device
 from seatrial.estimate.engine_answer import EngineAnswer, read_answer, request
 from seatrial.estimate.engine_rules import EngineRules
+from seatrial.estimate.facts import Roof
 from seatrial.estimate.from_log import MOST_BYTES, Comparison, compare, learn, read_log
 from seatrial.estimate.measured import Reached, Run, reached
 from seatrial.estimate.model import Lacking, Model, NotModelled
@@ -28,13 +30,6 @@ from seatrial.estimate.whatif import Axes, Table, what_if
 MOST = 1_000_000_000
 # Prompt tokens of the charts' load where --prompt names none.
 CHART_PROMPT = 1024
-
-
-class Roof(Record):
-    """The highest peak among the model's precisions (operations per second) and the bandwidth (bytes per second)."""
-
-    peak: float
-    bandwidth: float
 
 
 class Found(Record):
@@ -82,6 +77,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
     plan = make_plan(
         model, layout, serving, rules, device.memory, requests=options["max_num_seqs"],
         margin_share=options["margin"], calibration=learnt, engine=engine, exact=exact,
+        draft=read_model(options["draft"]) if options["draft"] else None,
     )  # fmt: skip
     most = options["devices"] or device.most_devices
     helps: tuple[Change, ...] = ()
@@ -215,7 +211,7 @@ def _speeds(
         return _Speeds()
     bounds = run = load = None
     if prompt is not None:
-        tower = _tower(model, layout, options["images"], options["patches"], unknown)
+        tower = clip_parts(model, layout) + _tower(model, layout, options["images"], options["patches"], unknown)
         bounds = speed(
             work, device.hardware, batch=plan.asked.requests, prompt=prompt, output=options["output"],
             spec=options["spec_tokens"], accept=options["accept"], tower=tower,

@@ -40,6 +40,7 @@ MOST_GIB = 1 << 20
 @click.option("--no-prefix-caching", is_flag=True)
 @click.option("--enforce-eager", "eager", is_flag=True)
 @click.option("--spec-tokens", default=0, show_default=True, type=click.IntRange(0), help="Drafted tokens per step.")
+@click.option("--draft", type=click.Path(path_type=Path), help="The checkpoint of a separate draft model.")
 @click.option("--accept", default=0.0, show_default=True, type=FiniteRange(0, 1), help="Their acceptance rate.")
 @click.option("--ask-engine", is_flag=True, help="Let the target's engine build the model: exact for any it knows.")
 @click.option("--dry", metavar="FACTS|RUN", help="Exact weights: a dry run's facts (or `dry --json`), or a run's id.")

@@ -29,7 +29,7 @@ NORMS = 2 + 3
 
 def draft_layers(model: Model, serving: Serving) -> int:
     """How many draft layers the engine builds of this checkpoint; 0 where nothing is drafted or none are declared."""
-    return model.card.mtp.declared if serving.spec_tokens else 0
+    return model.card.mtp.declared if serving.spec_tokens and serving.own_draft else 0
 
 
 def draft_mixer(model: Model) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from seatrial.core.errors import EngineError
 from seatrial.core.record import Record
-from seatrial.estimate.kv_layers import CacheSpec, Kind, KvCache
+from seatrial.estimate.kv_specs import CacheSpec, Kind, KvCache
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.weights import StageWeights, WeightBytes
 

@@ -72,7 +72,7 @@ def header_weights(model: Model, layout: Layout, why: str) -> WeightBytes:
         parts[leaf.component] = parts.get(leaf.component, 0) + int(_loaded(model, leaf) * share)
     stage = StageWeights(stage=0, layers=-(-(model.card.architecture.layers or 0) // layout.pp), parts=parts)
     note = f"weights are split by the tensors' names, on the larger side, not exactly ({why})"
-    return WeightBytes(stages=(stage,), notes=(note,))
+    return WeightBytes(stages=(stage,), notes=(note,), exact=False)
 
 
 def _loaded(model: Model, leaf: Leaf) -> int:

@@ -12,11 +12,13 @@ from typing import Literal
 
 from seatrial.core.record import Record
 from seatrial.estimate.engine_rules import EngineRules
-from seatrial.estimate.kv_layers import CacheSpec, KvCache
+from seatrial.estimate.kv_packed import packed_groups
+from seatrial.estimate.kv_specs import CacheSpec, KvCache
 from seatrial.estimate.layout import Serving
 from seatrial.estimate.model import NotModelled, altered, need
 
 FULL = ("full", "mla")
+How = Literal["one kind", "one type", "pages made equal", "packed", "none"]
 
 
 class Group(Record):
@@ -32,7 +34,7 @@ class Pool(Record):
 
     groups: tuple[Group, ...]
     block_bytes: int
-    how: Literal["one kind", "one type", "pages made equal", "packed", "none"]
+    how: How
 
 
 class Capacity(Record):
@@ -60,12 +62,12 @@ def pool(cache: KvCache, serving: Serving, rules: EngineRules) -> Pool:
     if _one_type(specs):
         return _made([specs], "one type")
     pages = {s.page for s in specs}
-    if rules.block_outermost and len(pages) > 1:
-        raise NotModelled("layers with different pages in a block-outermost layout (packed groups)")
+    if (rules.block_outermost or cache.packed) and len(pages) > 1:
+        return _made(packed_groups(specs, _one_type), "packed")
     return _made(_split(_equal_pages(specs)), "pages made equal")
 
 
-def _made(groups: Sequence[Sequence[CacheSpec]], how: Literal["one kind", "one type", "pages made equal"]) -> Pool:
+def _made(groups: Sequence[Sequence[CacheSpec]], how: How) -> Pool:
     made = tuple(
         Group(layers=len(specs), spec=specs[0], bytes_per_block=sum(s.page for s in specs)) for specs in groups
     )
@@ -140,7 +142,9 @@ def blocks_of(spec: CacheSpec, length: int, in_flight: int, cache: KvCache, serv
     """Blocks one request of `length` tokens holds at most in this layer's group."""
     if spec.kind == "state":
         return spec.states + serving.spec_tokens
-    if spec.kind == "window":
+    if spec.kind == "ring":
+        return 1
+    if spec.kind in ("window", "window-mla"):
         return -(-min((spec.window or 1) - 1 + in_flight, length) // spec.block) + 1
     if spec.kind == "chunk":
         return -(-min((spec.chunk or 0) + in_flight, length) // spec.block)

@@ -47,8 +47,8 @@ class Serving(Record):
 
     `kv_dtype`: "auto" (the model's), "fp8", "int8_per_token_head", … as `--kv-cache-dtype`. `utilization` is the share
     of a device's memory the engine may use; `kv_bytes` (per device) sets the KV cache outright, as
-    `--kv-cache-memory-bytes`. `spec_tokens` are drafted per step. `encoder_tokens`: longest encoder input
-    (cross-attention).
+    `--kv-cache-memory-bytes`. `spec_tokens` are drafted per step, by the checkpoint's own layers where it has them,
+    unless another checkpoint drafts (`own_draft` false). `encoder_tokens`: longest encoder input (cross-attention).
     """
 
     max_model_len: int | None = None
@@ -61,4 +61,5 @@ class Serving(Record):
     prefix_caching: bool = True
     eager: bool = False
     spec_tokens: int = 0
+    own_draft: bool = True
     encoder_tokens: int | None = None

@@ -13,6 +13,7 @@ from seatrial.core.quantity import Quantity, Source, unknown
 from seatrial.core.record import Record
 from seatrial.estimate.calibrate import Calibration
 from seatrial.estimate.draft import draft_bytes, draft_layers
+from seatrial.estimate.draft_model import Draft
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.model import Model
@@ -52,8 +53,11 @@ def memory(
     device: Quantity,
     margin_share: float,
     calibration: Calibration,
+    draft: Draft | None = None,
 ) -> Memory:
-    """Fill the buckets. `margin_share` is the share of the device's memory kept free by choice."""
+    """Fill the buckets. `margin_share` is the share of the device's memory kept free by choice; `draft` another
+    checkpoint that drafts.
+    """
     stage = weights.largest()
     made = [
         Bucket(
@@ -66,7 +70,7 @@ def memory(
         _runtime(calibration),
     ]
     if serving.spec_tokens:
-        made.append(_speculative(model, layout, serving))
+        made.append(_separate(draft, serving) if draft is not None else _speculative(model, layout, serving))
     total = device.value
     budget = serving_budget(serving, total)
     known = sum(int(b.amount.value) for b in made if b.amount.value is not None)
@@ -132,13 +136,22 @@ def _speculative(model: Model, layout: Layout, serving: Serving) -> Bucket:
     layers = draft_layers(model, serving)
     found = draft_bytes(model, layout, serving)
     if found is None:
-        why = "config.json declares no draft layers: a separate draft's weights and cache are not counted"
+        why = "config.json declares no draft layers: a separate draft is not counted without its checkpoint (--draft)"
         if layers:
             why = f"the form of {model.kind()}'s draft layers was not read from an engine"
         amount = unknown("bytes", why)
     else:
         note = f"{layers} draft layer{'s' if layers > 1 else ''} like the last one; the head is the model's"
         amount = Quantity(value=found, unit="bytes", source=Source.DERIVED, note=note)
+    return Bucket(name="speculative", amount=amount, how=f"{serving.spec_tokens} drafted tokens")
+
+
+def _separate(draft: Draft, serving: Serving) -> Bucket:
+    """The weights of a draft of its own; its cache is among the KV layers."""
+    if draft.weights is None:
+        amount = unknown("bytes", f"the draft {draft.name}: {draft.why}")
+    else:
+        amount = Quantity(value=draft.weights, unit="bytes", source=Source.DERIVED, note=f"the draft {draft.name}")
     return Bucket(name="speculative", amount=amount, how=f"{serving.spec_tokens} drafted tokens")
 
 

@@ -46,10 +46,11 @@ def altered(record: R, **changes: Any) -> R:
 
 
 class Model(Record):
-    """`config` is config.json as it stands (empty where there is none)."""
+    """`config` is config.json as it stands (empty where there is none); `given` the dtype of --dtype, "" for auto."""
 
     card: Card
     config: dict[str, Any] = msgspec.field(default_factory=dict)
+    given: str = ""
 
     def text(self) -> dict[str, Any]:
         """The language model's section."""
@@ -95,6 +96,8 @@ class Model(Record):
 
         From vLLM 0.32 `_resolve_auto_dtype`; a config that states none counts as float32 there (`dtype_note` says so).
         """
+        if self.given:
+            return self.given
         stated = self.card.architecture.dtype
         if stated is None and self.card.weights.known == "headers":
             floats = [d for d in self.card.weights.dtypes if d.dtype in ("BF16", "F16", "F32")]
@@ -104,6 +107,8 @@ class Model(Record):
     def dtype_note(self) -> str:
         """What is to be said about `dtype`; "" where config.json states it and it is kept."""
         stated = self.card.architecture.dtype
+        if self.given:
+            return f"--dtype {self.given} in place of config.json's {stated}" if stated != self.given else ""
         if stated is None:
             return f"config.json states no dtype: the engine then takes {self.dtype()}"
         return "" if stated == self.dtype() else f"config.json states {stated}; the engine lowers it to {self.dtype()}"

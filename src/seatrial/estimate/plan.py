@@ -17,15 +17,18 @@ from seatrial.core.quantity import Quantity
 from seatrial.core.record import Record
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.estimate.calibrate import Calibration
+from seatrial.estimate.draft_model import Draft, read_draft, with_draft
 from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_answer import EngineAnswer
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.header_weights import check, header_weights
 from seatrial.estimate.kv_groups import Capacity, Pool, blocks_per_request, capacity, longest, pool
-from seatrial.estimate.kv_layers import KvCache, kv_cache
+from seatrial.estimate.kv_layers import kv_cache
+from seatrial.estimate.kv_specs import KvCache
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.memory import Memory, memory
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven, altered
+from seatrial.estimate.schedule import settle
 from seatrial.estimate.weights import WeightBytes, weight_bytes
 
 BASELINE_LENGTH, BASELINE_REQUESTS = 131072, 16
@@ -101,18 +104,24 @@ def make_plan(
     calibration: Calibration | None = None,
     engine: EngineAnswer | None = None,
     exact: WeightBytes | None = None,
+    draft: Model | None = None,
 ) -> Plan:
     """Plan one configuration. `requests` of the full length are to be held at once (default: one), shared by replicas.
 
     `engine`: the engine's own answer, which then takes the place of the formulas for weights and cache.
     `exact`: weights per rank from a dry run, which take the place of the formulas for weights alone.
+    `draft`: the checkpoint of a separate draft model, counted with its weights and its cache.
     """
     length, notes = _length(model, serving)
+    if draft is not None:
+        if not serving.spec_tokens:
+            raise UsageError("a draft without drafted tokens drafts nothing", mend="Name how many: --spec-tokens N.")
+        serving = altered(serving, own_draft=False)
+    drafting: Draft | None = None
     serving = altered(serving, max_model_len=length)
-    if serving.max_num_batched_tokens is None and keeps_no_cache(model) and length > rules.batched_tokens:
-        # Without a cache a request passes in one step: the engine raises its default to the longest (arg_utils.py).
-        serving = altered(serving, max_num_batched_tokens=length)
-        notes.append(f"--max-num-batched-tokens was left out: {length}, since a request passes in one step")
+    settled = settle(model, layout, serving, rules, device, length)
+    serving, rules = settled.serving, settled.rules
+    notes += settled.notes
     asked = Asked(
         length=length,
         requests=-(-(requests or 1) // layout.dp),
@@ -130,6 +139,9 @@ def make_plan(
         else:
             weights = exact if exact is not None else _weights(model, layout)
             cache = kv_cache(model, layout, serving, rules)
+        if draft is not None:
+            drafting = read_draft(draft, layout, serving, rules, cache)
+            cache = with_draft(cache, drafting, model.layers())
         made = pool(_stage_cache(cache, layout, model), serving, rules)
     except Uneven as exc:
         raise UsageError(f"{layout.words()} does not fit the model: {exc}", mend="Choose another size.") from exc
@@ -140,7 +152,7 @@ def make_plan(
     notes += [n for n in (*weights.notes, *cache.notes) if n not in notes]
     if engine is not None:
         notes += [f"stand-in: {x}" for x in engine.placeholders]
-    have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration())
+    have = memory(model, weights, layout, serving, rules, device, margin_share, calibration or Calibration(), drafting)
     flight = in_flight(asked, rules, layout)
     room = have.for_kv
     answer = _answer(made, have, asked, cache, flight, asked.length, asked.requests)
@@ -292,7 +304,8 @@ def _most(
     def many(length: int) -> int:
         return usable // blocks_per_request(made, length, flight, cache, asked.serving)
 
-    lengths = [n for n in (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144) if n <= bound]
+    usual = (1024, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
+    lengths = sorted({asked.length, *(n for n in usual if n <= bound)})
     return Most(
         tokens=held.tokens,
         requests=many(asked.length),

@@ -10,6 +10,7 @@ from typing import Literal
 from seatrial.core.record import Record
 from seatrial.core.step import Span
 from seatrial.report.charts import Curve, Lanes
+from seatrial.report.plots import Bar, Plot
 
 Tone = Literal["", "pass", "fail", "inconclusive", "not-applicable", "not-run", "unknown", "error", "warning", "info"]
 
@@ -171,7 +172,9 @@ class Fold(Record):
     kind: Literal["fold"] = "fold"
 
 
-Block = Paragraph | Notice | Pairs | Table | Code | Findings | Timeline | Tensors | Tree | Fold | Lanes | Curve
+Block = (
+    Paragraph | Notice | Pairs | Table | Code | Findings | Timeline | Tensors | Tree | Fold | Lanes | Curve | Plot | Bar
+)
 
 
 class Section(Record):

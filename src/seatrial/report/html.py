@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from seatrial.report.blocks import Block, Document, Fold, Tensors, Tree
+from seatrial.report.plots import FRAME, Bar, Plot
 from seatrial.report.words import count, seconds, size, visible
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def html_of(document: Document) -> str:
     trees = [t for s in document.sections for t in trees_in(s.blocks)]
     if trees:
         style, script = style + asset("tree.css"), script + asset("tree.js")
+    if any(has_plots(s.blocks) for s in document.sections):
+        style += asset("plan.css")
     return _template().render(
         document=document,
         style=style,
@@ -68,6 +71,13 @@ def trees_in(blocks: tuple[Block, ...]) -> list[Tree]:
         elif isinstance(block, Fold):
             found += trees_in(block.blocks)
     return found
+
+
+def has_plots(blocks: tuple[Block, ...]) -> bool:
+    """Whether one of `blocks` is a plot or a bar, those in folds too."""
+    return any(
+        isinstance(block, (Plot, Bar)) or (isinstance(block, Fold) and has_plots(block.blocks)) for block in blocks
+    )
 
 
 def branches(tree: Tree) -> list[list[Any]]:
@@ -127,7 +137,7 @@ def environment(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(breaks=breaks, seconds=seconds, size=size, number=count)
-    made.globals.update(STATIC_GROUPS=STATIC_GROUPS)
+    made.globals.update(STATIC_GROUPS=STATIC_GROUPS, FRAME=FRAME)
     return made
 
 

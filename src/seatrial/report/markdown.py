@@ -26,6 +26,7 @@ from seatrial.report.blocks import (
     Tree,
 )
 from seatrial.report.charts import Curve, Lanes
+from seatrial.report.plots import Bar, Plot
 from seatrial.report.words import count, seconds, size, visible
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
@@ -188,6 +189,17 @@ def _curve(block: Curve, level: int) -> list[str]:
     return [*_heading(block.title, level), text(block.summary), ""]
 
 
+def _plot(block: Plot, level: int) -> list[str]:
+    """What is drawn stands in a table beside it."""
+    return [*_heading(block.title, level), f"{text(block.summary)}.", ""]
+
+
+def _bar(block: Bar, level: int) -> list[str]:
+    pieces = (f"- {text(p.name)}: {text(p.words)}" for p in block.pieces)
+    unknown = (f"- {text(name)}: unknown, covered by the margin" for name in block.unknown)
+    return [*_heading(block.title, level), f"{text(block.summary)}.", "", *pieces, *unknown, ""]
+
+
 WRITERS: dict[str, Callable[[Any, int], list[str]]] = {
     "paragraph": _paragraph,
     "notice": _notice,
@@ -201,4 +213,6 @@ WRITERS: dict[str, Callable[[Any, int], list[str]]] = {
     "fold": _fold,
     "lanes": _lanes,
     "curve": _curve,
+    "plot": _plot,
+    "bar": _bar,
 }

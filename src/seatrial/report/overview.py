@@ -12,18 +12,20 @@ from seatrial.report.words import count, seconds
 
 # What the main job always does, then the stages that can be left out. The order of the report.
 STEPS = ("inspect", "engine", "support", "dry", "dummy", "real")
+# What may stand behind one of them. Runs of an older seatrial have no plan.
+BEHIND = {"inspect": ("plan",), "dummy": ("dummy-ladder",), "real": ("real-ladder", "plan-check")}
 STAGES = ("dry", "dummy", "real")
 
 
 def order(run: Gathered) -> list[str]:
-    """The steps that are always there, each followed by its ladder where there is one, then the others.
+    """The steps that are always there, each followed by what belongs behind it where there is that, then the others.
 
     Only the main job has steps that are always there; a run of another kind has those that it recorded.
     """
     if kind_of(run):
         # The comparison of a bench is what it was for; it comes last only in time.
         return sorted(run.steps, key=lambda step: step != "verdict")
-    named = [name for step in STEPS for name in (step, f"{step}-ladder") if name == step or name in run.steps]
+    named = [name for step in STEPS for name in (step, *(b for b in BEHIND.get(step, ()) if b in run.steps))]
     return [*named, *(s for s in run.steps if s not in named)]
 
 
@@ -41,7 +43,10 @@ def _asked(run: Gathered) -> Any:
 def overview(run: Gathered) -> Section:
     """The verdict table, then where the time went."""
     rows = []
-    for step in order(run):
+    steps = order(run)
+    # All of a step's files are in its own section; a bench of many runs would fill the first page with their names.
+    most = 8 if len(steps) <= len(STEPS) + 6 and not kind_of(run) else 3
+    for step in steps:
         known = run.steps.get(step)
         if known is None:
             word, why = absent(step, run)
@@ -50,8 +55,8 @@ def overview(run: Gathered) -> Section:
             continue
         stored = known.stored
         tone, word = step_tone(stored)
-        links = tuple(link(ref) for ref in (stored.facts, *stored.artifacts[:8]))
-        more = len(stored.artifacts) - 8
+        links = tuple(link(ref) for ref in (stored.facts, *stored.artifacts[:most]))
+        more = len(stored.artifacts) - most
         rows.append(
             (
                 Cell(text=step, href=f"#step-{anchor(step)}"),

@@ -14,7 +14,7 @@ from seatrial.estimate.curves import Curves
 from seatrial.estimate.plan import Plan
 from seatrial.estimate.roofline import Speed
 from seatrial.report.html import TEMPLATES, asset, environment, hashed
-from seatrial.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, short
+from seatrial.report.plots import short
 from seatrial.report.sections.plan import charts
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def plan_html(page: PlanPage) -> str:
         name=page.plan.checkpoint.rstrip("/").rsplit("/", 1)[-1],
         style=style,
         policy=f"default-src 'none'; style-src {hashed(style)}; base-uri 'none'; form-action 'none'",
-        frame={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP,
-               "bottom": HEIGHT - BOTTOM},
         version=__version__,
     )  # fmt: skip
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 from seatrial.core.record import Record
 
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 42
 STEPS = (1, 2, 5)
+# The view and the frame in it, for the template.
+FRAME = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM}
 
 
 class At(Record):
@@ -53,6 +56,7 @@ class Plot(Record):
     y_ticks: tuple[At, ...]
     rows: tuple[Row, ...]
     key: str = ""
+    kind: Literal["plot"] = "plot"
 
 
 class Piece(Record):
@@ -74,6 +78,7 @@ class Bar(Record):
     unknown: tuple[str, ...]
     rule: float | None
     rule_label: str
+    kind: Literal["bar"] = "bar"
 
 
 class Axis:

@@ -10,7 +10,7 @@ from seatrial.evidence import StoredStep
 
 Stage = Literal["dry", "dummy", "real"]
 STAGES: tuple[Stage, ...] = ("dry", "dummy", "real")
-ALWAYS = ("inspect", "engine", "support")
+ALWAYS = ("inspect", "plan", "engine", "support")
 GATES = ("dummy", "real")
 
 
@@ -47,7 +47,8 @@ class Job(Record):
     def steps(self) -> tuple[str, ...]:
         """Names in order: what breaks soonest and costs least comes first."""
         further = {"features": self.features, "agreement": self.agree, "soak": self.soak, "capacity": self.capacity}
-        return (*ALWAYS, *(s for s in STAGES if s in self.stages), *(s for s, asked in further.items() if asked))
+        stages = (s for s in STAGES if s in self.stages)
+        return (*ALWAYS, *stages, "plan-check", *(s for s, asked in further.items() if asked))
 
     def weights(self) -> Literal["dummy", "real"]:
         """Which weights the further steps serve: the real ones, unless only the dummy gate was asked for."""

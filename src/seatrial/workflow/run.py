@@ -18,11 +18,11 @@ from seatrial.checkpoint import fingerprint
 from seatrial.core.errors import SeatrialError, Stopped, UsageError
 from seatrial.core.record import from_plain, replace, to_json, to_plain
 from seatrial.core.step import StepResult
-from seatrial.core.verdict import Verdict, combine, inconclusive, not_applicable
+from seatrial.core.verdict import Verdict, inconclusive, not_applicable
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.choose import target_python
 from seatrial.engine.versions import installed_versions
-from seatrial.evidence import Run, StoredStep, Workspace
+from seatrial.evidence import ADVICE, Run, StoredStep, Workspace, deciding, verdict_of
 from seatrial.evidence.manifest import redact_target
 from seatrial.evidence.records import now
 from seatrial.report import write_report
@@ -31,6 +31,7 @@ from seatrial.workflow.begin import manifest_of, root_states
 from seatrial.workflow.book import Book
 from seatrial.workflow.job import GATES, Ended, Finished, Job, Observer, ladder_name
 from seatrial.workflow.leftovers import set_aside
+from seatrial.workflow.plan import CHECK, evidence_of
 from seatrial.workflow.steps import STEPS, Context, climb_from
 
 
@@ -98,25 +99,26 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
     blocked_by = ""
     try:
         for step in job.steps():
-            inputs = _hash({**common, "step": step, **job.options(step)})
+            rests = {"evidence": evidence_of(done)} if step == CHECK else {}
+            inputs = _hash({**common, "step": step, **job.options(step), **rests})
             before = kept.get(step)
             # Only what proved something is kept: a failure may have had a cause that no input shows (a driver, a port).
             is_reused = (
                 before is not None
                 and before.outcome.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE)
                 and before.inputs == inputs
-                and not blocked_by
+                and (not blocked_by or step == CHECK)
                 and run.is_whole(before)
             )
             if before is not None and is_reused:
                 stored = before
                 reused.append(step)
-            elif blocked_by:
+            elif blocked_by and not (step == CHECK and blocked_by != "inspect"):
                 # Its inputs are left open: once what blocks it is mended, the step is due.
                 stored = run.store(_not_run(step, blocked_by), inputs="", started_at=now(), duration_s=0.0)
             else:
                 context.observer.step_begun(step)
-                context.book = Book(run, step, inputs)
+                context.book, context.run, context.done = Book(run, step, inputs), run, done
                 started_at, start = now(), time.monotonic()
                 result = STEPS[step](context)
                 stored = run.store(result, inputs=inputs, started_at=started_at, duration_s=time.monotonic() - start)
@@ -124,7 +126,8 @@ def _all_steps(run: Run, context: Context, common: dict[str, Any], began: float)
             context.observer.step_ended(stored, is_reused)
             if step in GATES and not is_reused and not blocked_by:
                 _ladder(run, context, step, result, inputs, kept, done)
-            if stored.outcome.verdict is Verdict.FAIL and not job.keep_going and not blocked_by:
+            fails = stored.outcome.verdict is Verdict.FAIL and step not in ADVICE
+            if fails and not job.keep_going and not blocked_by:
                 blocked_by = step
     except (Stopped, KeyboardInterrupt) as exc:
         run.append("interrupted", {"reason": str(exc) or "interrupted"})
@@ -183,10 +186,10 @@ def _not_run(step: str, blocked_by: str) -> StepResult:
 
 
 def _finish(run: Run, job: Job, steps: dict[str, StoredStep], reused: tuple[str, ...], wall_s: float) -> Finished:
-    verdict = combine(s.outcome.verdict for s in steps.values())
+    verdict = verdict_of(steps)
     real = steps.get("real")
     if verdict is not Verdict.PASS:
-        worst = next(s for s in steps.values() if s.outcome.verdict is verdict)
+        worst = next(s for s in deciding(steps).values() if s.outcome.verdict is verdict)
         reason = f"{worst.step}: {worst.outcome.reason}"
     elif real is None:
         reason = "the real gate was not asked for"

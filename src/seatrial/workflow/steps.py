@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from seatrial.core.verdict import inconclusive
 from seatrial.dryrun import LISTING, dry, dry_names
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.check import NO_DEVICE, check_engine
+from seatrial.evidence import Run, StoredStep
 from seatrial.gates import gate
 from seatrial.gates.agreement import agreement
 from seatrial.gates.capacity import Trial, capacity
@@ -25,15 +26,18 @@ from seatrial.support import support
 from seatrial.targets import Target
 from seatrial.workflow.book import Book
 from seatrial.workflow.job import Job, Observer
+from seatrial.workflow.plan import check_step, plan_step
 
 # Steps that can be done on a machine without the device.
-WITHOUT_SERVER = {"inspect", "engine", "support", "dry"}
+WITHOUT_SERVER = {"inspect", "plan", "engine", "support", "dry", "plan-check"}
 
 
 class Context:
-    """What the steps share during one call. `book` is the running step's own."""
+    """What the steps share during one call. `book` is the running step's own, `done` what was recorded before it."""
 
     book: Book
+    run: Run
+    done: Mapping[str, StoredStep]
 
     def __init__(self, job: Job, target: Target, session: ProbeSession, scratch: Path, observer: Observer) -> None:
         self.job = job
@@ -72,6 +76,14 @@ class Context:
 
 def _inspect(context: Context) -> StepResult:
     return inspect(context.folder)
+
+
+def _plan(context: Context) -> StepResult:
+    return plan_step(context.folder, context.target, context.job, context.session.python)
+
+
+def _plan_check(context: Context) -> StepResult:
+    return check_step(context.run, context.done)
 
 
 def _engine(context: Context) -> StepResult:
@@ -224,11 +236,13 @@ def _capacity(context: Context) -> StepResult:
 
 STEPS: dict[str, Callable[[Context], StepResult]] = {
     "inspect": _inspect,
+    "plan": _plan,
     "engine": _engine,
     "support": _support,
     "dry": _dry,
     "dummy": _gate("dummy"),
     "real": _gate("real"),
+    "plan-check": _plan_check,
     "features": _features,
     "agreement": _agreement,
     "soak": _soak,

@@ -172,7 +172,11 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
     """One cell from the answers of both settings."""
     if not mine:
         return Cell(variant=variant, state="not-run", reason=why, agreement=None)
-    agreement = compare("base", variant.name, base, mine)
+    return cell_of(variant, compare("base", variant.name, base, mine))
+
+
+def cell_of(variant: Variant, agreement: Agreement) -> Cell:
+    """One cell from the comparison of its answers with the base's."""
     if agreement.troubles:
         return Cell(variant=variant, state="not-run", reason="; ".join(agreement.troubles), agreement=agreement)
     wide = agreement.beyond_rounding()

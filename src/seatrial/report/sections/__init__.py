@@ -17,6 +17,7 @@ from seatrial.report.sections import (
     features,
     gate,
     ladder,
+    planned,
     profile,
     rung,
     soak,
@@ -27,6 +28,8 @@ Builder = Callable[[StepFacts, Gathered], list[Block]]
 
 SECTIONS: dict[str, Builder] = {
     "inspect": checkpoint.blocks,
+    "plan": planned.blocks,
+    "plan-check": planned.check,
     "engine": engine.blocks,
     "support": support.blocks,
     "dry": dry.blocks,
@@ -46,6 +49,8 @@ SECTIONS: dict[str, Builder] = {
 }
 TITLES = {
     "inspect": "Checkpoint",
+    "plan": "Plan: will it fit, how fast can it be",
+    "plan-check": "The plan against what the engine said",
     "engine": "Engine",
     "support": "Support and case",
     "dry": "Dry run: the tensor account",

@@ -1,4 +1,4 @@
-"""The charts of a plan: memory buckets, roofline, TPOT against batch, latency against throughput per card.
+"""The charts of a plan: memory buckets, capacity, roofline, TPOT against batch, latency against throughput per card.
 
 In: what `seatrial plan` found. Out: plots as data. A chart whose figures are unknown is not drawn; `missing` says why.
 """
@@ -22,6 +22,7 @@ class Charts(Record):
     """None where there is nothing to draw; `missing` has the reasons in words."""
 
     memory: Bar | None
+    capacity: Plot | None
     roofline: Plot | None
     by_batch: Plot | None
     pareto: Plot | None
@@ -34,6 +35,9 @@ def charts(plan: Plan, speed: Speed | None, curves: Curves | None, peak: float |
     bar = memory_bar(plan)
     if bar is None:
         missing.append("memory: the device's memory or the model's weights are unknown")
+    held = capacity(plan)
+    if held is None:
+        missing.append("capacity: no request of any length is known to fit")
     roof = roofline(speed, peak, memory) if speed is not None and peak and memory else None
     if roof is None:
         missing.append("roofline: needs --hardware with a peak and a memory bandwidth")
@@ -44,7 +48,7 @@ def charts(plan: Plan, speed: Speed | None, curves: Curves | None, peak: float |
     if best is None:
         missing.append("latency and throughput: no layout both fits and has a bound")
     missing += [f"{layout}: {why}" for layout, why in (curves.refused.items() if curves else ())]
-    return Charts(memory=bar, roofline=roof, by_batch=lines, pareto=best, missing=tuple(missing))
+    return Charts(memory=bar, capacity=held, roofline=roof, by_batch=lines, pareto=best, missing=tuple(missing))
 
 
 def memory_bar(plan: Plan) -> Bar | None:
@@ -80,6 +84,35 @@ def memory_bar(plan: Plan) -> Bar | None:
         summary=f"{size(int(total))} in all, of which the engine may use {size(have.budget)}{over}",
         pieces=tuple(pieces), unknown=have.unknown, rule=round(have.budget * scale, 2),
         rule_label=f"utilization {plan.asked.serving.utilization:g}",
+    )  # fmt: skip
+
+
+def capacity(plan: Plan) -> Plot | None:
+    """Requests held at once against their length, with the margin kept; the ring or dot is what was asked."""
+    held = {n: many for n, many in plan.most.by_length.items() if many}
+    if not held:
+        return None
+    asked, answer = plan.asked, plan.answer
+    wide, high = across([*held, asked.length]), up([*held.values(), asked.requests])
+    dots = tuple(
+        Dot(x=wide.at(n), y=high.at(many), label=f"{count(many)} requests of {count(n)} tokens")
+        for n, many in sorted(held.items())
+    )
+    rows = [Row(name="held at once", tone=0, dots=dots, line=polyline((d.x, d.y) for d in dots))]
+    if answer is not None:
+        place = Dot(
+            x=wide.at(asked.length), y=high.at(asked.requests), name="asked", hollow=answer.level != "pass",
+            end=wide.at(asked.length) > WIDTH * 0.7,
+            label=f"asked: {count(asked.requests)} requests of {count(asked.length)} tokens, {answer.level}",
+        )  # fmt: skip
+        rows.append(Row(name=f"asked: {answer.level}", tone=1, dots=(place,)))
+    most = plan.most.tokens
+    return Plot(
+        title="Capacity of one replica",
+        summary="how many requests of a length the KV cache holds with the margin kept"
+        + (f"; {count(most)} tokens in all" if most is not None else ""),
+        across="tokens a request", up="requests at once", x_ticks=wide.ticks(), y_ticks=high.ticks(), rows=tuple(rows),
+        key="above the line nothing fits; a ring is a question that does not fit",
     )  # fmt: skip
 
 
