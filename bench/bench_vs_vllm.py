@@ -170,33 +170,19 @@ def compared(
     for number in range(repeats):
         for side, seen in sides.items():
             with tempfile.TemporaryDirectory() as folder:
-                before = [service.counters()]
+                to = Service(url=service.url, model=service.model)
+                # The warm-up is the same for both and outside of what the server's counters are asked about.
+                early = replace(plan, requests=plan.warmup, warmup=())
+                drive(to, early, concurrency=load.concurrency, timeout_s=120)
+                before = service.counters()
                 if side == "builtin":
-                    to = Service(url=service.url, model=service.model)
-                    run = drive(
-                        to,
-                        plan,
-                        concurrency=load.concurrency,
-                        timeout_s=120,
-                        warmed=lambda before=before: before.append(service.counters()),
-                    )
+                    run = drive(to, replace(plan, warmup=()), concurrency=load.concurrency, timeout_s=120)
                     metrics = measure(
                         run, concurrency=load.concurrency, rate=0, stream=True, exact_length=True, speculative=None
                     )
                 else:
-                    out = Path(folder) / "out"
-                    command = outside_command(
-                        "vllm",
-                        python,
-                        workload,
-                        url=service.url,
-                        model=service.model,
-                        tokenizer=str(checkpoint.absolute()),
-                        out=out,
-                    )
-                    metrics = run_outside("vllm", command, workload, out, Path(folder) / "log", timeout_s=400).metrics
-                # The other tool's counters hold its warm-up too: its requests are the same as those that count.
-                seen.append(replace(metrics, server=server_view(before[-1], service.counters())))
+                    metrics = by_tool(service, python, checkpoint, workload, Path(folder))
+                seen.append(replace(metrics, server=server_view(before, service.counters())))
         print(f"round {number + 1}: load average {os.getloadavg()[0]:.1f}", flush=True)
         for side, seen in sides.items():
             told = "  ".join(f"{n} {shown(figure(seen[-1], n))}" for n in NAMES)
@@ -212,6 +198,16 @@ def compared(
     for name in ("ttft_ms", "e2e_ms"):
         row(f"added {name}", *([added(m, name) for m in sides[s]] for s in sides))
     return all(agree)
+
+
+def by_tool(service: Running, python: Path, checkpoint: Path, workload: Workload, folder: Path) -> Metrics:
+    """`vllm bench serve`, without a request of its own before the measured ones."""
+    bare = replace(workload, load=replace(workload.load, warmup=0))
+    out = folder / "out"
+    to = {"url": service.url, "model": service.model, "tokenizer": str(checkpoint.absolute()), "out": out}
+    command = outside_command("vllm", python, bare, **to)
+    command = replace(command, argv=(*command.argv, "--ready-check-timeout-sec", "0"))
+    return run_outside("vllm", command, bare, out, folder / "log", timeout_s=400).metrics
 
 
 def shown(value: float | None) -> str:
@@ -233,7 +229,7 @@ def row(name: str, a: list[float], b: list[float]) -> bool:
         return True
     found = compare(a, b)
     within = found.p is not None and found.p >= 0.05
-    told = "unknown" if found.p is None else f"{found.p:.3f} {'within' if within else 'BEYOND'} the spread"
+    told = f"{found.p:.3f} {'within' if within else 'BEYOND'} the spread" if found.p is not None else "too few runs"
     print(f"{name:20} {cells[0]:>31} {cells[1]:>26}   {found.change:+.1%}   {told}")
     return within
 
@@ -279,7 +275,9 @@ def main() -> None:
                     verdicts[load] = compared(service, python, folder, LOADS[load], texts, asked.repeats)
                     stack.close()
     for load, agree in verdicts.items():
-        print(f"{load}: {'every figure within the spread' if agree else 'not every figure is within the spread'}")
+        print(
+            f"{load}: {'every figure is within the spread' if agree else 'not every figure was seen to be within it'}"
+        )
 
 
 if __name__ == "__main__":
