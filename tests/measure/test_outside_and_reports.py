@@ -188,7 +188,7 @@ def test_the_files_of_all_loads_are_there_in_both_languages_as_markdown_and_html
         assert "<script" not in master_page
         assert "http" not in re.sub(r"http-equiv|http://www.w3.org/2000/svg", "", master_page)
     assert "总报告" in files["master-zh.html"]
-    assert "变好：请求吞吐 (req/s) +20.0%" in files["report-c8-zh.md"]
+    assert "变好：请求吞吐量 (req/s) +20.0%" in files["report-c8-zh.md"]
     assert "&lt;b&gt;2026" in files["report-c8-en.html"]
     assert "<b>Verdict: pass</b>" in files["report-c8-en.html"]
     assert "![Output throughput (tok/s)](trend-output_throughput-en.svg)" in files["master-en.md"]

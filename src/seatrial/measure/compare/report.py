@@ -98,6 +98,14 @@ def better(judged: Judged) -> dict[str, str]:
     return found
 
 
+def unclaimed(judged: Judged, name: str) -> str:
+    """The word for why no side is called better in a figure that `better` leaves out: its own noise, or its place."""
+    result = judged.figures[name]
+    if name in judged.tied:
+        return "tie"
+    return "after" if result.p is not None and result.p < ALPHA else "noise"
+
+
 def _histories(loaded: Loaded, language: Language) -> list[str]:
     lines = [
         f"> {label}: {word('history', language)} ({word('source', language)}: {source})"
@@ -182,7 +190,7 @@ def _row(c: Comparison, judged: Judged, name: str, winners: dict[str, str], lang
     )
     p = f"{c.p:.3f}" if c.p is not None else word("unknown", language)
     least = f"{c.detectable:.1%}" if c.detectable is not None else word("unknown", language)
-    tied = word("tie", language) if name in judged.tied else word("noise", language)
+    tied = word(unclaimed(judged, name), language)
     who = winners.get(name, tied)
     return " | ".join((f"{c.mean_a:.4g}", f"{c.mean_b:.4g}", f"{c.change:+.1%}", interval, p, least, who))
 
