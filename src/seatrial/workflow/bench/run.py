@@ -138,7 +138,7 @@ class _Bench:
                         # In turns of its own, a side that is started here is not up beside the other's.
                         for other in [s for s in self.job.sides if s.service or self.job.serve == "together"]:
                             services[other.label] = stack.enter_context(
-                                self._start(other, scratch / f"server-{other.label}")
+                                self._start(other, scratch / f"server-{len(services)}")
                             )
                     others = tuple(p for s in services.values() for p in s.pids())
                     self._one(run, side, services[side.label], facts, before, scratch, others)
@@ -207,6 +207,8 @@ class _Bench:
         step = f"{MEASURED}{side.label}-{number}"
         started_at, began = now(), time.monotonic()
         self.say(f"{side.label}: run {number} of {self.job.runs}")
+        # A label may hold anything, a path too: the folder is told by number.
+        place = scratch / f"{MEASURED}{'AB'[self.job.sides.index(side)]}-{number}"
         if self.job.tool == "builtin":
             result = measure_once(
                 running,
@@ -216,13 +218,13 @@ class _Bench:
                 label=side.label,
                 facts=known,
                 before=before,
-                scratch=scratch / step,
+                scratch=place,
                 step=step,
                 also_ours=others,
                 say=self.say,
             )
         else:
-            result = outside_step(self.job, running, side.label, known, self.checkpoint, scratch / step, step)
+            result = outside_step(self.job, running, side.label, known, self.checkpoint, place, step)
         if running.command is not None:
             result = replace(result, commands=(running.command, *result.commands))
         if running.server is not None:
