@@ -136,6 +136,7 @@ def test_replay_says_what_differs_and_compares(bench_place):
     again = document(seatrial(place, "replay", "last", "--json"))
     assert again["agreement"] in ("agrees", "differs"), again["reason"]
     assert again["sides"]["A"]["figures"]["request_throughput"]["n_b"] == 4
+    assert not list((place / ".seatrial" / "scratch").glob("*-bench-*")), "what is kept is in the runs"
     (place / "model" / "tokenizer.json").write_text("[]")
     plan = document(seatrial(place, "replay", "last", "--plan", "--json", check=3))
     assert [d["what"] for d in plan["drifts"] if d["grave"]] == ["model", "tokenizer"]

@@ -192,6 +192,13 @@ def test_a_search_measures_ranks_keeps_the_failed_and_goes_on_where_it_was(bench
     assert again["skipped"] == 3
     found = verified(place)
     assert {kind: run["verdict"] for kind, run in found.items()} == {"search": "pass", "bench": "pass"}
+    file = place / "seatrial.toml"
+    before = file.read_text()
+    file.write_text(before.replace("request_s = ", "request_s = 1"))
+    seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], check=0)
+    file.write_text(before + "[targets.stand-in.serve.args]\nblock-size = 32\n")
+    told = seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], check=2)
+    assert "another target" in told.stderr
 
 
 def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(stand_in, bench_place):

@@ -138,8 +138,8 @@ def drafted(shapes: dict[str, list[int]], layers: int) -> dict[str, list[int]]:
         f"{ours}hnorm.weight": [64],
         f"{ours}eh_proj.weight": [64, 128],
         f"{ours}shared_head.norm.weight": [64],
-        f"{ours}shared_head.head.weight": [256, 64],
-        f"{ours}embed_tokens.weight": [256, 64],
+        f"{ours}shared_head.head.weight": shapes["lm_head.weight"],
+        f"{ours}embed_tokens.weight": shapes["model.embed_tokens.weight"],
     }
 
 

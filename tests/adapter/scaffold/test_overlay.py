@@ -9,13 +9,15 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scaffold_sources import CONFIG, LATENT_CONFIG, dense, latent
+from scaffold_sources import CONFIG, LATENT_CONFIG, REGISTRY, dense, drafted, engine, latent
 from scaffolded import EVIL, MODEL, calls, made, weights
 
+from seatrial.adapter.scaffold.relative_draft import relative_draft
 from seatrial.adapter.scaffold.shrink import shrink
 from seatrial.adapter.scaffold.sizes import sections
 from seatrial.checkpoint import read_checkpoint
 from seatrial.checkpoint.weights import Tensor
+from seatrial.support.source import open_source
 
 
 def tensors(shapes):
@@ -198,3 +200,81 @@ def test_no_config_and_no_names_make_the_shrinking_fail(shapes, config):
 @pytest.mark.parametrize("field", ["num_attention_heads", "head_dim", "hidden_size"])
 def test_a_size_that_is_no_number_is_no_size(field):
     assert not [s for sec in sections({field: True, "vocab_size": 9}) for s in sec.sizes if s.field == field]
+
+
+SPECULATIVE = """
+class SpeculativeConfig:
+    @staticmethod
+    def hf_config_override(hf_config):
+        initial_architecture = hf_config.architectures[0]
+        newer = hf_config.model_type in ("latent_v2", "latent_v3")
+        if hf_config.model_type in ("latent", "latent_v2"):
+            hf_config.model_type = "latent_mtp"
+        if hf_config.model_type == "latent_mtp":
+            hf_config.update({"architectures": ["LatentMTPTwo" if newer else "LatentMTP"]})
+        if initial_architecture == "OtherForCausalLM" and unknown(hf_config):
+            hf_config.update({"architectures": ["OtherMTP"]})
+        elif not initial_architecture != "ThirdForCausalLM":
+            hf_config.update({"architectures": ["ThirdMTP"]})
+        if (arch := hf_config.architectures[0]) in ("FourthForCausalLM",):
+            hf_config.update({"architectures": [TABLE[arch]]})
+        return hf_config
+"""
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type", "draft"),
+    [
+        ("LatentForCausalLM", "latent", "LatentMTP"),
+        ("LatentForCausalLM", "latent_v2", "LatentMTPTwo"),
+        ("LatentForCausalLM", "something", ""),
+        ("OtherForCausalLM", "other", ""),  # what it depends on is not in the text
+        ("ThirdForCausalLM", "third", "ThirdMTP"),
+        ("FourthForCausalLM", "fourth", ""),
+    ],
+)
+def test_the_draft_of_a_relative_is_read_from_vllms_own_rule(tmp_path, architecture, model_type, draft):
+    (tmp_path / "vllm/config").mkdir(parents=True)
+    (tmp_path / "vllm/config/speculative.py").write_text(SPECULATIVE)
+    assert relative_draft(open_source(tmp_path), architecture, model_type) == draft
+
+
+@pytest.fixture
+def drafting(tmp_path):
+    """The vLLM of these tests with a draft for the latent relative."""
+    root = engine(tmp_path / "drafting")
+    models = root / "vllm/model_executor/models"
+    row = '"LatentMTP": ("latent_mtp", "LatentMTP"),'
+    (models / "registry.py").write_text(REGISTRY.replace("_VLLM_MODELS = {", f"_VLLM_MODELS = {{{row}"))
+    (models / "latent_mtp.py").write_text("class LatentMTP: ...\n")
+    (root / "vllm/config").mkdir()
+    (root / "vllm/config.py").rename(root / "vllm/config/__init__.py")
+    (root / "vllm/config/speculative.py").write_text(SPECULATIVE)
+    return root
+
+
+def test_an_overlays_draft_is_a_subclass_of_the_relatives_and_its_tiny_checkpoint_has_it(tmp_path, drafting, plugin):
+    config = LATENT_CONFIG | {"num_nextn_predict_layers": 1}
+    result = made(tmp_path, drafting, plugin, config, drafted(latent(), 2))
+    assert not [f for f in result.findings if f.code == "F014"]
+    text = result.files["vllm_harbour/models/harbour_mtp.py"]
+    assert "class HarbourMTPModel(LatentMTP):" in text
+    assert "from vllm_harbour.models.harbour import model_name" in text
+    hook = result.files["vllm_harbour/models/harbour_mtp_config.py"]
+    assert 'hf_config.update({"architectures": ["LatentForCausalLM"]})\n    hf_config = _before(hf_config)' in hook
+    assert '"HarbourMTPModel"' in result.files["vllm_harbour/__init__.py"]
+    tiny = result.files["tests/tiny_harbour.py"]
+    assert '"model.layers.2.eh_proj.weight": (64, 128)' in tiny
+    assert '"num_nextn_predict_layers": 1' in tiny.replace("\\", "")
+
+
+def test_an_overlay_without_the_drafts_weights_gets_no_draft(tmp_path, drafting, plugin):
+    result = made(tmp_path, drafting, plugin, LATENT_CONFIG | {"num_nextn_predict_layers": 1}, latent())
+    assert "vllm_harbour/models/harbour_mtp.py" not in result.files
+    assert [f for f in result.findings if f.code == "F014" and "no weights are numbered on" in f.message]
+
+
+def test_a_relative_whose_draft_vllm_does_not_say_gets_none(tmp_path, vllm, plugin):
+    config = LATENT_CONFIG | {"num_nextn_predict_layers": 1}
+    result = made(tmp_path, vllm, plugin, config, drafted(latent(), 2))
+    assert [f for f in result.findings if f.code == "F014" and "names no draft for LatentForCausalLM" in f.message]

@@ -31,7 +31,7 @@ class Draft(Record):
     """`field` of config.json counts the layers ("": none does, the names say `count`).
 
     `kinds` map the checkpoint's names to the draft's. `own_head`: the checkpoint has a head of the draft's own; else
-    the model's is taken. `reason`: why none is written.
+    the model's is taken. `reason`: why none is written. `there`: whether the weights of as many layers are there.
     """
 
     field: str
@@ -41,6 +41,7 @@ class Draft(Record):
     open: tuple[Open, ...] = ()
     own_head: bool = True
     reason: str = ""
+    there: bool = True
 
     @property
     def number(self) -> str:
@@ -63,11 +64,13 @@ def read_draft(config: Mapping[str, Any], tensors: Iterable[NamedTensor], facts:
     none = Draft(field=field, count=count)
     late = [t for t in named if (layer_of(t.name) or 0) >= layers > 0]
     if not late:
-        return replace(none, reason=f"no weights are numbered on from layer {layers}: its layout is not known")
+        reason = f"no weights are numbered on from layer {layers}: its layout is not known"
+        return replace(none, reason=reason, there=False)
     found = sorted({layer_of(t.name) or 0 for t in late})
     if found != list(range(layers, layers + count)):
         said = ", ".join(map(str, found))
-        return replace(none, reason=f"{field} is {count} after {layers} layers, and the weights have layers {said}")
+        reason = f"{field} is {count} after {layers} layers, and the weights have layers {said}"
+        return replace(none, reason=reason, there=False)
     kinds = [_placed(kind) for kind in kinds_of(late, None, False)]
     return _written(none, kinds, [t for t in named if layer_of(t.name) is None], facts, layers)
 
@@ -93,7 +96,8 @@ def _numbered_itself(
         return replace(none, reason="its tensors are named in none of the known layouts")
     if numbers != list(range(count)):
         said = ", ".join(map(str, numbers))
-        return replace(none, reason=f"{field or 'the names'} say {count} layers, and the weights have layers {said}")
+        reason = f"{field or 'the names'} say {count} layers, and the weights have layers {said}"
+        return replace(none, reason=reason, there=False)
     shared = [end for end in layout.around if "*" not in end]
     if shared and count > 1:
         return replace(none, reason=f"{count} layers share {', '.join(shared)}; one layer is written")

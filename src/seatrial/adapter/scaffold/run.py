@@ -146,7 +146,8 @@ def _overlay(
     relative = entry_of(plan, table)
     if draft is not None:
         model_type = served_as.model_type if served_as is not None else str(site.config.get("model_type") or "")
-        draft = overlay_draft(site, draft, relative, model_type, table)
+        # The layout is the relative's business; that the weights are there is not.
+        draft = overlay_draft(site, draft, relative, model_type, table) if draft.there else draft
         if draft.reason:
             findings.append(not_written(draft))
     small = shrink(site.config, whole.tensors, draft=draft is not None and not draft.reason)

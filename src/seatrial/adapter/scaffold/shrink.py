@@ -223,7 +223,7 @@ def _side(side: int, tensor: NamedTensor, at: int, order: Sequence[Section]) -> 
     first, rows = "", at == 0
     if rows and re.search(r"embed_tokens|lm_head|wte\b|word_embeddings|embed_out", tensor.name):
         first = "vocabulary"
-    elif rows and re.search(EXPERTS_IN_ROWS[len(tensor.shape) == 3], tensor.name):
+    elif "e_score" in tensor.name or (rows and re.search(EXPERTS_IN_ROWS[len(tensor.shape) == 3], tensor.name)):
         first = "experts"
     recurrent = RECURRENT.search(tensor.name) is not None
     for section in order:

@@ -147,7 +147,23 @@ def _runs(loaded: Loaded, language: Language) -> list[str]:
                 values = [_number(figure(run.metrics, f"{latency}.{s}"), language) for s in STATISTICS]
                 lines.append(f"| {label} {number} | " + " | ".join(values) + " |")
         lines.append("")
-    return lines
+    return lines + _server(loaded, language)
+
+
+def _server(loaded: Loaded, language: Language) -> list[str]:
+    """Means on the server's own clock, where it counts them: the same clock whatever client is used."""
+    rows = []
+    for label, runs in ((loaded.judged.label_a, loaded.a), (loaded.judged.label_b, loaded.b)):
+        for number, run in enumerate(runs, 1):
+            seen = run.metrics.server
+            if seen is not None and seen.ttft_ms is not None:
+                values = (seen.ttft_ms, seen.e2e_ms, seen.queue_ms)
+                cached = word("unknown", language) if seen.cached is None else f"{seen.cached:.0%}"
+                rows.append(
+                    f"| {label} {number} | " + " | ".join(_number(v, language) for v in values) + f" | {cached} |"
+                )
+    heads = [word(w, language) for w in ("server_clock", "ttft_ms", "e2e_ms", "queue_ms", "cached")]
+    return ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", *rows, ""] if rows else []
 
 
 def _figures(judged: Judged, language: Language) -> list[str]:
