@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -103,6 +104,28 @@ def installed(engine_python, hidden, tmp_path_factory):
     return site
 
 
+def _run_written_tests(engine_python: Path, installed: Path, tmp_path: Path) -> None:
+    """The unit tests that were written for an overlay with a draft, and for MiMo's layout, in the engine's interpreter.
+
+    The engine has no pytest: this one's modules are linked beside it.
+    """
+    borrowed = tmp_path / "borrowed"
+    borrowed.mkdir()
+    for name in ("_pytest", "pytest", "py", "pluggy", "iniconfig", "pygments", "packaging"):
+        origin = Path(importlib.util.find_spec(name).origin)
+        source = origin.parent if origin.name == "__init__.py" else origin
+        (borrowed / source.name).symlink_to(source)
+    tests = [str(installed.parent / "vllm-harbour/tests" / f"test_harbour_{n}.py") for n in ("latent_pair", "mimo")]
+    done = subprocess.run(
+        [str(engine_python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), *tests],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(borrowed), str(installed)])},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
 def projection_of(states: dict[str, str]) -> str:
     """The draft's own tensor that no model has, whatever its layout calls it."""
     (name,) = {n for n in states if n.endswith((".eh_proj.weight", ".input_proj.weight", "mtp.fc.weight"))}
@@ -130,6 +153,7 @@ def test_the_scaffolds_pass_the_dry_run_and_the_dense_one_serves(engine_python, 
                     # The model leaves the draft's own tensor, the draft takes it.
                     states = {line.kind: line.state for line in result.facts.tensors}
                     assert states[projection_of(states)] == ("loaded" if more else "dropped")
+    _run_written_tests(engine_python, installed, tmp_path)
     overrides = tmp_path / "seatrial.toml"
     overrides.write_text(
         f'[targets.harbour]\nextends = "cpu"\n[targets.harbour.launch.env]\nPYTHONPATH = "{installed}"\n'
