@@ -291,3 +291,10 @@ def test_a_relative_whose_draft_vllm_does_not_say_gets_none(tmp_path, vllm, plug
     config = LATENT_CONFIG | {"num_nextn_predict_layers": 1}
     result = made(tmp_path, vllm, plugin, config, drafted(latent(), 2))
     assert [f for f in result.findings if f.code == "F014" and "names no draft for LatentForCausalLM" in f.message]
+
+
+def test_the_draft_of_an_overlay_that_gets_none_is_left_out_of_the_mapping(tmp_path, vllm, plugin):
+    shapes = latent() | {"mtp.fc.weight": [64, 128]}
+    table = weights(made(tmp_path, vllm, plugin, LATENT_CONFIG, shapes, base="LatentForCausalLM").files[MODEL])
+    assert table["mtp.fc.weight"] is None
+    assert [name for name, target in table.items() if target is None] == ["mtp.fc.weight"]
