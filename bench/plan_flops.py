@@ -17,6 +17,7 @@ from pathlib import Path
 from seatrial.engine.border import ProbeSession
 from seatrial.estimate import Layout, Serving, engine_rules, read_model
 from seatrial.estimate.compute import lay_out
+from seatrial.estimate.compute_audio import encoder_parts
 from seatrial.estimate.compute_towers import tower_parts
 
 
@@ -42,6 +43,9 @@ def main() -> None:
                 work = lay_out(model, Layout(), serving, engine_rules("cuda"))
                 full = sum(p.flops for p in work.step(options.batch, options.new, 0, causal=False, all_logits=True))
                 causal = sum(p.flops for p in work.step(options.batch, options.new, 0, all_logits=True))
+                if model.config.get("is_encoder_decoder"):
+                    heard = sum(p.flops for p in encoder_parts(model, Layout(), options.batch))
+                    full, causal = full + heard, causal + heard
             reply = session.call("estimate_flops", request, timeout_s=300)
             if reply.status != "answered":
                 print(f"{folder.name:<40} not counted: {reply.trouble()[:150]}", flush=True)

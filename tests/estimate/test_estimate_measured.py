@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from seatrial.cli._hardware_file import complete
+from seatrial.cli._hardware_file import UNDISTURBED, complete, least_held
 from seatrial.cli._plan_measured import as_run, measured_run
 from seatrial.core.errors import FileFormatError
 from seatrial.core.quantity import Source
 from seatrial.measure.load.metrics import Metrics, Spread
 from seatrial.targets.hardware import load_hardware
 
+BENCH = Path(__file__).resolve().parents[2] / "bench" / "plan_bounds.py"
 FULL = Metrics(
     schema_version=1, tool="builtin", tool_version="", is_complete=True, partial="", total=10, success=10, failed=0,
     warmup=2, concurrency=4, rate=None, duration_s=8.0, input_tokens=1280, output_tokens=320, request_throughput=1.25,
@@ -101,18 +103,43 @@ def test_what_could_not_be_measured_is_unknown_with_its_reason(tmp_path):
     assert (device.link_bandwidth.value, device.link_bandwidth.note) == (None, "one")
 
 
+def test_peaks_that_other_work_lowered_say_so(tmp_path):
+    assert least_held(FOUND) is None
+    busy = {**FOUND, "held": {"bfloat16": 0.97, "float32": 0.55, "copy": None}}
+    assert least_held(busy) == 0.55
+    file = tmp_path / "here.toml"
+    file.write_text(complete(busy, "cpu"))
+    assert "other work held 45% of the cores" in load_hardware(str(file)).memory_bandwidth.note
+    quiet = {**FOUND, "held": {"bfloat16": 0.97}}
+    file.write_text(complete(quiet, "cpu"))
+    assert "other work" not in load_hardware(str(file)).memory_bandwidth.note
+
+
+def test_of_two_measurements_each_figure_is_the_better_with_its_own_share(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    from plan_bounds import better
+
+    low = {**FOUND, "matmul": {"bfloat16": 1e10, "float32": "no kernel"}, "read": 1e9,
+           "held": {"bfloat16": 0.5, "copy": 1.0, "read": 0.4}}  # fmt: skip
+    high = {**FOUND, "copy": 1e9, "held": {"bfloat16": 0.9, "float32": 0.8, "copy": 0.3, "read": 1.0}}
+    for found in (better(low, high), better(high, low)):
+        assert (found["matmul"], found["copy"], found["read"]) == (FOUND["matmul"], FOUND["copy"], FOUND["read"])
+        assert found["held"] == {"bfloat16": 0.9, "float32": 0.8, "copy": 1.0, "read": 1.0}
+
+
 @pytest.mark.engine
 def test_a_real_run_is_not_faster_than_the_bounds_of_its_machine(tmp_path):
-    from pathlib import Path
-
-    bench = Path(__file__).resolve().parents[2] / "bench" / "plan_bounds.py"
     told = tmp_path / "rows.json"
     done = subprocess.run(
-        [sys.executable, bench, "--quick", "--seconds", "0.3", "--json", told],
+        [sys.executable, BENCH, "--quick", "--seconds", "0.3", "--json", told],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    # 3: a bound was beaten or a figure was not measured, and other work was seen to hold the cores.
+    assert done.returncode in (0, 3), done.stdout + done.stderr
     [row] = json.loads(told.read_text())
+    if done.returncode == 3:
+        assert row["held"] < UNDISTURBED
+        pytest.skip(f"other work held {1 - row['held']:.0%} of the cores while the peaks were measured")
     reached = row["reached"]
     assert reached["ratio_ttft"] >= 1
     assert reached["ratio_tpot"] >= 1

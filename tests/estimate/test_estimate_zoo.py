@@ -41,7 +41,7 @@ WITHOUT_WEIGHTS_NAMES = """
     OpenAIPrivacyFilterForTokenClassification PaddleOCRVLForConditionalGeneration
     PaliGemmaForConditionalGeneration Qwen2AudioForConditionalGeneration Qwen2VLForConditionalGeneration
     Qwen2_5OmniForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3ASRForConditionalGeneration
-    RobertaForSequenceClassification RobertaForTokenClassification SiglipModel WhisperForConditionalGeneration
+    RobertaForSequenceClassification RobertaForTokenClassification SiglipModel
     XLMRobertaForSequenceClassification XLMRobertaForTokenClassification Zamba2ForCausalLM
 """
 WITHOUT_WEIGHTS = set(WITHOUT_WEIGHTS_NAMES.split())

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seatrial.cli.runs import command
 from seatrial.core.command import Command
 from seatrial.core.errors import UsageError, WorkspaceError
 from seatrial.core.step import Attachment, StepResult
@@ -193,6 +195,29 @@ def test_the_index_is_rebuilt_when_it_is_gone_damaged_or_old(workspace, run):
     resumed = Run.resume(run.folder)
     resumed.close()
     assert list_runs(workspace)[0].state == "unfinished"
+
+
+def test_an_index_that_cannot_be_replaced_is_done_without(workspace, run):
+    run.append("finished", {"verdict": "pass", "signed_off": True, "reason": ""})
+    run.close()
+    workspace.index_file.mkdir()
+    assert [(r.state, r.signed_off) for r in list_runs(workspace)] == [("finished", True)]
+
+
+def test_no_seal_is_listed_of_records_that_do_not_join(workspace, run):
+    run.append("finished", {"verdict": "fail", "signed_off": False, "reason": "it is bad"})
+    run.close()
+    file = run.folder / "records.jsonl"
+    text = file.read_text()
+    sealed = text.replace('"verdict":"fail","signed_off":false', '"verdict":"pass","signed_off":true')
+    assert sealed != text
+    file.write_text(sealed)
+    row = list_runs(workspace)[0]
+    assert (row.state, row.verdict, row.signed_off) == ("unreadable", "", False)
+    assert "is not the one that was written" in row.summary
+    words = ["show", run.run_id, "--workspace", str(workspace.root)]
+    assert "damaged: records.jsonl line" in CliRunner().invoke(command, words).output
+    assert json.loads(CliRunner().invoke(command, [*words, "--json"]).output)["problems"]
 
 
 def test_an_unreadable_run_is_listed_as_such(workspace, run):

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 from tests.measure.made import bench_run
-from tests.measure.test_bench_command import ENV, document, seatrial
+from tests.measure.test_bench_command import ENV, document, seatrial, verified
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
@@ -31,8 +31,8 @@ from seatrial.measure.search import (
     words,
 )
 from seatrial.measure.search.framework import Launching
+from seatrial.measure.search.rank import outcome_of
 from seatrial.workflow.bench import bench_runs
-from seatrial.workflow.search import outcome_of
 
 SPACE = Space(
     schema_version=1,
@@ -190,6 +190,15 @@ def test_a_search_measures_ranks_keeps_the_failed_and_goes_on_where_it_was(bench
     assert any(e["on_front"] for e in done["entries"])
     again = document(seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], "--json", check=0))
     assert again["skipped"] == 3
+    found = verified(place)
+    assert {kind: run["verdict"] for kind, run in found.items()} == {"search": "pass", "bench": "pass"}
+    file = place / "seatrial.toml"
+    before = file.read_text()
+    file.write_text(before.replace("request_s = ", "request_s = 1"))
+    seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], check=0)
+    file.write_text(before + "[targets.stand-in.serve.args]\nblock-size = 32\n")
+    told = seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], check=2)
+    assert "another target" in told.stderr
 
 
 def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(stand_in, bench_place):
@@ -215,6 +224,7 @@ def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(sta
     before = len(workspace.run_folders())
     again = document(seatrial(place, *words, "--resume", done["run_id"], check=0))
     assert (again["highest"], again["reused"]) == (done["highest"], len(kept))
+    assert (verified(place)["highest"]["verdict"], verified(place)["highest"]["findings"]) == ("pass", [])
     assert len(workspace.run_folders()) == before
     other = seatrial(place, *words, "--resume", done["run_id"], "--repeats", "2", check=2)
     assert "is another highest" in other.stderr

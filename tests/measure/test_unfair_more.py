@@ -130,3 +130,28 @@ def test_a_ledger_or_a_fact_that_was_changed_carries_nothing(bench_place):
     for words in (["loop", "status"], ["loop", "next"], ["loop", "record", "blocked", "x"]):
         done = seatrial(place, *words, check=4)
         assert "cannot be used" in done.stderr or "cannot be resumed" in done.stderr
+
+
+@pytest.mark.parametrize("label", ["../../../evil", "a/b", "x" * 200, "--flag", "标签"])
+def test_a_label_that_looks_like_a_path_names_no_folder(stand_in, bench_place, label):
+    place = bench_place()
+    url, _ = stand_in()
+    line = ["bench", "run", "--service", url, "--workload", "w.toml", f"--label={label}", "--json"]
+    (run,) = document(seatrial(place, *line, check=0))["runs"]
+    assert run["setup"]["label"] == label
+    assert [f for f in place.parent.rglob("*evil*") if "label" not in f.parts[-2]] == []
+    assert {f.name for f in (place / ".seatrial").iterdir()} <= {"runs", "scratch", ".gitignore", "index.sqlite"}
+
+
+@pytest.mark.parametrize("label", ["", " ", "a\nb", "x" * 301])
+def test_a_label_that_cannot_be_shown_is_refused(bench_place, label):
+    line = ["bench", "run", "--service", "http://127.0.0.1:9", "--workload", "w.toml", f"--label={label}"]
+    assert "a label is" in seatrial(bench_place(), *line, check=2).stderr
+
+
+def test_more_than_a_machine_can_hold_is_refused_before_it_is_made(bench_place):
+    place = bench_place()
+    text = (place / "w.toml").read_text()
+    (place / "w.toml").write_text(text.replace("requests = 40", "requests = 1000000000"))
+    done = seatrial(place, "bench", "run", "--service", "http://127.0.0.1:9", "--workload", "w.toml", check=4)
+    assert "would not be held" in done.stderr

@@ -140,9 +140,10 @@ def highest_command(
     from seatrial.core.record import from_plain
     from seatrial.evidence import open_workspace
     from seatrial.measure.load.workload import read_workload
+    from seatrial.measure.search.highest import told
     from seatrial.targets import find_overrides
     from seatrial.workflow.bench import Side
-    from seatrial.workflow.highest import Bounds, highest_load, told
+    from seatrial.workflow.highest import Bounds, highest_load
 
     if bool(service) == bool(checkpoint):
         raise UsageError("name what to measure", mend="Give either --service URL or --checkpoint FOLDER.")

@@ -10,6 +10,8 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+# A round that had less of the cores shows what was left of the machine, not what it can do.
+UNDISTURBED = 0.9
 PEAKS = {"bf16": ("bfloat16", "float32"), "fp16": ("float16", "float32"), "fp32": ("float32",)}
 
 
@@ -65,9 +67,16 @@ def complete(found: dict[str, Any], platform: str) -> str:
     return "\n".join([*here, "", "[measured]", *lines(found), ""])
 
 
+def least_held(found: dict[str, Any]) -> float | None:
+    """The smallest share of the cores that a figure's best round had; None where nobody looked (a device)."""
+    return min((h for h in found.get("held", {}).values() if h is not None), default=None)
+
+
 def _note(found: dict[str, Any]) -> str:
     today = datetime.now(timezone.utc).date().isoformat()
-    return f"seatrial hardware measure on {found['device']}, torch {found['versions']['torch']}, {today}"
+    held = least_held(found)
+    beside = f", while other work held {1 - held:.0%} of the cores" if held is not None and held < UNDISTURBED else ""
+    return f"seatrial hardware measure on {found['device']}, torch {found['versions']['torch']}, {today}{beside}"
 
 
 def _quantity(value: float | str, unit: str, note: str) -> str:

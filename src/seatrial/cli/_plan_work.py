@@ -13,6 +13,7 @@ from seatrial.estimate import Layout, Plan, Serving, engine_rules, make_plan, re
 from seatrial.estimate.calibrate import Calibration, forget_calibration, keep_calibration, load_calibration
 from seatrial.estimate.changes import Change, changes
 from seatrial.estimate.compute import Part
+from seatrial.estimate.compute_audio import clip_parts
 from seatrial.estimate.curves import Curves, curves
 from seatrial.estimate.device import Device
 from seatrial.estimate.engine_answer import EngineAnswer, read_answer, request
@@ -210,7 +211,7 @@ def _speeds(
         return _Speeds()
     bounds = run = load = None
     if prompt is not None:
-        tower = _tower(model, layout, options["images"], options["patches"], unknown)
+        tower = clip_parts(model, layout) + _tower(model, layout, options["images"], options["patches"], unknown)
         bounds = speed(
             work, device.hardware, batch=plan.asked.requests, prompt=prompt, output=options["output"],
             spec=options["spec_tokens"], accept=options["accept"], tower=tower,

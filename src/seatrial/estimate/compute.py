@@ -20,12 +20,13 @@ from seatrial.estimate.encoders import keeps_no_cache
 from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.indexers import without_indexer
 from seatrial.estimate.kv_latent import as_cached
-from seatrial.estimate.kv_layers import kv_cache
+from seatrial.estimate.kv_layers import crosses, kv_cache
 from seatrial.estimate.kv_sizes import element_bytes, head_bytes, kv_heads_on_rank, latent_bytes
 from seatrial.estimate.kv_states import state_bytes
 from seatrial.estimate.layout import Layout, Serving
 from seatrial.estimate.matrices import Matrix
-from seatrial.estimate.model import Model, NotModelled, need
+from seatrial.estimate.matrices_whisper import encoder_tokens
+from seatrial.estimate.model import Model, NotModelled, altered, need
 from seatrial.estimate.schemes import Schemes
 from seatrial.estimate.storage import bytes_on_rank, cut
 from seatrial.estimate.weights import check_heads, matrices
@@ -61,6 +62,7 @@ class Experts(Record):
 class Mixing(Record):
     """The attention proper of `layers` equal layers on a rank, per query token and key it sees.
 
+    `encoder`: so many keys of an encoder are seen instead, by every query and without growing.
     `absorbed_*` where a decode step works on the latent itself. `kv_bytes` are read per key, once for all heads of a
     sequence; `topk` keys at most where a sparse indexer chooses; `fixed_*` per token for recurrent layers.
     """
@@ -74,6 +76,7 @@ class Mixing(Record):
     window: int = 0
     chunk: int = 0
     topk: int = 0
+    encoder: int = 0
     index_pair_flops: float = 0
     index_bytes: float = 0
     fixed_flops: float = 0
@@ -175,6 +178,12 @@ def _mixing(x: Mixing, batch: Number, new: Number, context: Number, causal: bool
             precision="bf16",
             cache_bytes=x.layers * 2 * x.state_bytes * batch,
         )
+    if x.encoder:
+        # The encoder's keys are written by the prefill's own part, and read by every step.
+        return Part(
+            part=x.part, flops=x.layers * x.pair_flops * batch * new * x.encoder, weight_bytes=0, moved_bytes=0,
+            wire_bytes=0, precision="bf16", cache_bytes=x.layers * batch * x.kv_bytes * x.encoder,
+        )  # fmt: skip
     every = _pairs(new, context, 0, 0, causal)
     pairs = _pairs(new, context, x.window, x.chunk, causal)
     keys = context + new
@@ -314,6 +323,12 @@ def _mixings(model: Model, layout: Layout, serving: Serving, rules: EngineRules)
             )  # fmt: skip
         else:
             raise NotModelled(f"the FLOPs of a layer of kind {mixer.short()!r}")
+    if crosses(model):
+        made += [
+            altered(m, part="cross-attention core", encoder=encoder_tokens(model), window=0, chunk=0)
+            for m in made
+            if m.kind == "pairs"
+        ]
     return tuple(made)
 
 

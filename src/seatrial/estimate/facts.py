@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from seatrial.core.record import Record
 from seatrial.estimate.compute import lay_out
+from seatrial.estimate.compute_audio import clip_parts
 from seatrial.estimate.curves import Curves, curves
 from seatrial.estimate.device import Device
 from seatrial.estimate.engine_rules import EngineRules, engine_rules
@@ -81,7 +82,9 @@ def _drawn(
     asked = plan.asked
     try:
         work = lay_out(model, asked.layout, asked.serving, rules)
-        bounds = speed(work, hardware, batch=asked.serving.max_num_seqs or 1, prompt=prompt, output=OUTPUT)
+        clip = clip_parts(model, asked.layout)
+        batch = asked.serving.max_num_seqs or 1
+        bounds = speed(work, hardware, batch=batch, prompt=prompt, output=OUTPUT, tower=clip)
     except Lacking as exc:
         unknown.append(f"bounds: {exc.field}: {exc.why}")
         return _Drawn()

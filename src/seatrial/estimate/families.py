@@ -97,11 +97,12 @@ UNLIKE: dict[str, str] = {
     "siglip_text_model": "the two towers of SigLIP",
     "embedding_gemma2_text": "EmbeddingGemma 2's per-layer inputs and projections",
     "openai_privacy_filter": "the classifier of OpenAI's privacy filter",
+    "deepseek_v4": "the compressors, output groups and hyper-connections of DeepSeek-V4",
+    "deepseek_v41": "the compressors, output groups and hyper-connections of DeepSeek-V4.1",
     "hrm_text": "the two stacks of HRM",
     "hy_v4": "the hyper-connections and output gates of HY-V4",
     "zamba2": "the shared blocks of Zamba 2 with their adapters",
     "inkling_text": "the convolutions and relative positions of Inkling",
-    "whisper": "the audio encoder and cross-attention of Whisper",
     "gemma3n_text": "the per-layer inputs and AltUp of Gemma 3n",
 }
 

@@ -18,6 +18,7 @@ from seatrial.estimate.matrices_attention import mixer_matrices
 from seatrial.estimate.matrices_ffn import ffn_matrices
 from seatrial.estimate.matrices_frame import layer_norms, norm, per_layer_inputs, positions
 from seatrial.estimate.matrices_towers import tower_matrices
+from seatrial.estimate.matrices_whisper import whisper_matrices
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven
 from seatrial.estimate.schemes import Schemes
 from seatrial.estimate.storage import bytes_on_rank
@@ -74,6 +75,8 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
     for name in card.architecture.architectures:
         if OTHER_HEAD.search(name):
             raise NotModelled(f"the head of {name}")
+    if model.kind() == "whisper":
+        return whisper_matrices(model)
     headless = model.kind() in BERTS
     if card.architecture.tied_embeddings is None and not headless:
         raise Lacking(

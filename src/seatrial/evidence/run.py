@@ -59,6 +59,15 @@ class Run:
         return self.folder.name
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the records and their head, in words: a chain alone does not hold its last line."""
+        trouble = records.head_error(self.folder, self.log)
+        if trouble and self._lock is None:
+            # A run that is being written may have gone on between two looks: then both have, and a third agrees.
+            trouble = records.head_error(self.folder, records.read_log(self.folder))
+        return (*self.log.problems, trouble) if trouble else self.log.problems
+
+    @property
     def artifacts_folder(self) -> Path:
         return self.folder / "artifacts"
 
@@ -92,10 +101,9 @@ class Run:
         try:
             run = cls.read(folder)
             # The head is looked at before anything is appended: a new head would hide what was lost or changed.
-            trouble = [*run.log.problems, records.head_error(folder, run.log)][0]
-            if trouble:
+            if run.problems:
                 raise WorkspaceError(
-                    f"run {run.run_id} cannot be resumed: {trouble}", mend="See `seatrial runs verify`."
+                    f"run {run.run_id} cannot be resumed: {run.problems[0]}", mend="See `seatrial runs verify`."
                 )
             run._lock = lock
             run._set_torn_aside()

@@ -85,9 +85,11 @@ def load_hardware(name: str) -> Hardware:
 
 
 def _quantity(value: Any, source: str, where: str) -> Any:
-    """A number without a note takes the file's source; one without either is refused."""
+    """A number without a note takes the file's source, one with `cite` that instead; one without any is refused."""
     if not isinstance(value, dict):
         return value
+    value = dict(value)
+    source = value.pop("cite", source)
     if value.get("source") == "unknown":
         return {"value": None, **value}
     note = value.get("note", "")

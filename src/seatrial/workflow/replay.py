@@ -6,7 +6,7 @@ a new run the comparison of old and new: of a bench side by side, of other runs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -101,7 +101,7 @@ def replay(
         now = [_as(r, f"{side.label} now") for r in ended.runs if r.setup.label == side.label]
         if then and now:
             sides[side.label] = judge(then, now, under_test=(), judged_by=plan.job.judged_by)
-    agreement, reason = _agreement(sides)
+    agreement, reason = _agreement(sides, [s.label for s in plan.job.sides])
     return Replayed(plan=plan, ended=ended, sides=sides, agreement=agreement, reason=reason)
 
 
@@ -109,18 +109,16 @@ def _as(run: BenchRun, label: str) -> BenchRun:
     return replace(run, setup=replace(run.setup, label=label))
 
 
-def _agreement(sides: dict[str, Judged]) -> tuple[Literal["agrees", "differs", "unknown"], str]:
-    if not sides:
-        return "unknown", "there is nothing to compare with"
+def _agreement(sides: dict[str, Judged], labels: Sequence[str]) -> tuple[Literal["agrees", "differs", "unknown"], str]:
+    """One side that differs is a difference; without one, every side must have been compared."""
+    unknown = [f"{label}: there is nothing to compare with" for label in labels if label not in sides]
     for label, judged in sides.items():
         found = judged.figures.get(judged.judged_by)
-        if found is None:
-            return "unknown", f"{label}: {judged.reason}"
-        if found.p is None:
-            return "unknown", f"{label}: {judged.reason}"
-        if found.p < 0.05:
+        if found is None or found.p is None:
+            unknown.append(f"{label}: {judged.reason}")
+        elif found.p < 0.05:
             return "differs", f"{label}: {judged.judged_by} {found.change:+.1%} (p = {found.p:.3f})"
-    return "agrees", "no side differs beyond the noise"
+    return ("unknown", "; ".join(unknown)) if unknown else ("agrees", "no side differs beyond the noise")
 
 
 def _drifts(run: Run, job: BenchJob | None, overrides: Path | None, workspace: Workspace) -> list[Drift]:

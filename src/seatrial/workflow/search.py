@@ -6,16 +6,17 @@ ledger, so a search that was stopped goes on where it was. A candidate that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, from_plain, to_plain
-from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
+from seatrial.core.verdict import Outcome
 from seatrial.evidence import Run, Workspace
 from seatrial.measure.compare import BenchRun
 from seatrial.measure.load.workload import Workload
 from seatrial.measure.search import FRAMEWORKS, Entry, Space, candidates, rank, words
+from seatrial.measure.search.rank import outcome_of
 from seatrial.workflow.bench import BenchJob, Side, bench_runs, run_bench
 from seatrial.workflow.ledger import open_ledger
 
@@ -112,19 +113,6 @@ def search(
         told = {"verdict": outcome.verdict, "signed_off": False, "reason": outcome.reason, "kind": "search"}
         run.append("finished", told)
         return Searched(run_id=run.run_id, entries=entries, skipped=skipped, outcome=outcome)
-
-
-def outcome_of(entries: Sequence[Entry]) -> Outcome:
-    """Passed if the best holds the service level (or there is none); it fails if even the best breaks it."""
-    best = next((e for e in entries if e.place == 1), None)
-    if best is None or best.run is None:
-        return failed("no candidate could be measured")
-    verdict = best.run.sla.verdict
-    if verdict is Verdict.FAIL:
-        return failed(f"even the best, {best.name}, breaks the service level: {best.run.sla.reason}")
-    if verdict is Verdict.INCONCLUSIVE:
-        return inconclusive(f"best: {best.name}; whether the service level holds is unknown: {best.run.sla.reason}")
-    return passed(f"best: {best.name}")
 
 
 def _tried(run: Run) -> dict[str, Tried]:

@@ -10,16 +10,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class StandIn:
     """`reply(prompt, number)` gives a text, None for HTTP 500; `born(number)` the process start time then.
 
-    From question `silent_from` on it keeps every connection and answers nothing, as an engine does that is stopping.
+    From question `silent_from` on it keeps every connection and answers nothing; if `closes`, it takes no new ones
+    either, as a server does that is stopping.
     """
 
-    def __init__(self, reply, born=lambda number: 1.0, silent_from=1 << 30):
+    def __init__(self, reply, born=lambda number: 1.0, silent_from=1 << 30, closes=False):
         stand_in = self
         self.asked = 0
         self.over = threading.Event()
 
         def silent():
-            return stand_in.asked >= silent_from and stand_in.over.wait(60)
+            if stand_in.asked < silent_from:
+                return False
+            if closes:
+                stand_in.server.socket.close()
+            return stand_in.over.wait(60)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):

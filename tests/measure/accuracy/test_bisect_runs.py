@@ -98,11 +98,10 @@ def test_a_search_that_was_stopped_half_way_goes_on_where_it_was(stopped, tmp_pa
         "5": False,
     }
     assert (tmp_path / "asked").read_text().split() == ["1", "8", "4", "4", "6", "5"]
-    run = Run.read(open_workspace(tmp_path, write=False).run_folder(document["run_id"]))
-    assert (
-        run.manifest.arguments["options"]["resumes"]
-        == Run.read(open_workspace(tmp_path, write=False).run_folders()[0]).run_id
+    before, after = sorted(
+        open_workspace(tmp_path, write=False).run_folders(), key=lambda f: f.name == document["run_id"]
     )
+    assert Run.read(after).manifest.arguments["options"]["resumes"] == before.name
 
 
 def test_what_cannot_be_taken_up_again_is_refused(tmp_path):

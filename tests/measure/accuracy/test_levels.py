@@ -128,6 +128,18 @@ def test_a_server_that_falls_silent_half_way_is_waited_for_once_and_nothing_more
     assert all(r.trouble.startswith("not asked: since question q3 the server is gone (") for r in rows[4:])
 
 
+def test_a_server_that_is_stopping_and_waits_for_the_answer_under_way_is_not_waited_for(sums, tmp_path):
+    with StandIn(adds, silent_from=4, closes=True) as stand_in:
+        place = address(stand_in.url, "tiny")
+        setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
+        client = client_at(place, 50.0, every_s=0.1)
+        score = questions(client, setting, tmp_path / "run", read_questions(sums), name="s", limit=None, level="L4")
+    assert (score.status, score.num_correct, score.num_no_answer) == ("partial", 3, 5)
+    rows = read_run(tmp_path / "run").predictions
+    assert rows[3].trouble == "the server died"
+    assert "/health: connection refused" in rows[4].trouble
+
+
 def test_a_smoke_level_does_not_go_on_asking_a_server_that_is_gone(tmp_path):
     with StandIn(lambda prompt, n: "42", silent_from=3) as stand_in:
         setting = Setting(api_url=stand_in.url, model="tiny", chat=True)

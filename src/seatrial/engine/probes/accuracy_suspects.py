@@ -229,8 +229,9 @@ def late(row, found):
     """Only later tokens are wrong: something carried over (state, cache, chunk) or only far positions."""
     good = [t for t in row["tokens"] if t not in row["tokens_out"]]
     if row["tokens_out"] and good and min(row["tokens_out"]) > max(good) and len(good) > 1:
-        says = f"tokens up to {max(good)} agree, from {min(row['tokens_out'])} on they do not: state, cache or chunk"
-        found.append({"name": "late-tokens", "class": "KV cache", "says": says, "left": 0.1})
+        kind, what = ("position", "far positions") if "#rope" in row["key"] else ("KV cache", "state, cache or chunk")
+        says = f"tokens up to {max(good)} agree, from {min(row['tokens_out'])} on they do not: {what}"
+        found.append({"name": "late-tokens", "class": kind, "says": says, "left": 0.1})
 
 
 def experts(row, common, ref, found):

@@ -31,6 +31,8 @@ def probe(request, progress):
         place._experts_implementation = "batched_mm"
         if hasattr(place, "quantization_config"):
             del place.quantization_config
+    if getattr(config, "is_encoder_decoder", False):
+        return heard(config, request, progress)
     if request.get("image"):
         return tower(config, request["image"], progress)
     with torch.device("meta"):
@@ -53,6 +55,33 @@ def probe(request, progress):
         "class": type(model).__name__,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "notes": notes,
+    }
+
+
+def heard(config, request, progress):
+    """An encoder-decoder of audio: each clip through the encoder, the written tokens through the decoder."""
+    import torch
+    import transformers
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForSpeechSeq2Seq
+
+    with torch.device("meta"):
+        model = AutoModelForSpeechSeq2Seq.from_config(config, dtype=torch.bfloat16)
+    model.eval()
+    batch, new = request["batch"], request["new"]
+    counter = FlopCounterMode(display=False)
+    progress("counting")
+    with torch.device("meta"), torch.no_grad(), counter:
+        mel = torch.zeros((batch, config.num_mel_bins, 2 * config.max_source_positions), dtype=torch.bfloat16)
+        ids = torch.zeros((batch, new), dtype=torch.long)
+        mask = torch.zeros((batch, 1, new, new), dtype=torch.bfloat16)
+        model(input_features=mel, decoder_input_ids=ids, decoder_attention_mask=mask, use_cache=False)
+    return {
+        "total": int(counter.get_total_flops()),
+        "by_operation": {},
+        "class": type(model).__name__,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "notes": ["encoder and decoder"],
     }
 
 

@@ -16,7 +16,7 @@ import signal
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -193,7 +193,7 @@ class _Generator:
             duration_s=ended - began,
             partial=self.partial,
             signal=self.signal,
-            late_p99_s=_late_p99(measured),
+            late_p99_s=late_p99_of(measured),
             cpu_share=cpu / (ended - began) if ended > began else 0.0,
             clock_step_s=step,
             timer_exact=self.timer_exact,
@@ -383,6 +383,7 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _late_p99(records: list[RequestRecord]) -> float | None:
+def late_p99_of(records: Sequence[RequestRecord]) -> float | None:
+    """How late the requests were handed over (p99, seconds); None if none was."""
     late = sorted(r.sent_s - r.intended_s for r in records if r.sent_s is not None)
     return late[min(len(late) - 1, int(len(late) * 0.99))] if late else None

@@ -101,7 +101,14 @@ def run_outside(
     found = read_results(out, tool)
     if len(found) != 1:
         raise EngineError(f"{tool} wrote {len(found)} results where one was expected", mend=f"Look in {out}.")
-    metrics = found[0].metrics
+    metrics = completed(found[0].metrics, tool, workload)
+    return Outside(
+        metrics=metrics, command=command, output=found[0].file, log=str(log), others=_others(out, found[0].file)
+    )
+
+
+def completed(metrics: Metrics, tool: str, workload: Workload) -> Metrics:
+    """What the tool's file does not say and its command does; and whether it did what it was told."""
     if metrics.warmup is None and workload.load.warmup and tool in ("vllm", "aiperf"):
         # The file does not say it, the command does.
         doubts = tuple(d for d in metrics.doubts if "warmed up is unknown" not in d)
@@ -110,9 +117,7 @@ def run_outside(
     if metrics.total is not None and metrics.total != asked:
         why = f"{tool} accounts for {metrics.total} requests where {asked} were asked for"
         metrics = replace(metrics, doubts=(*metrics.doubts, why))
-    return Outside(
-        metrics=metrics, command=command, output=found[0].file, log=str(log), others=_others(out, found[0].file)
-    )
+    return metrics
 
 
 def _others(out: Path, read: str) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ Names: vLLM 0.32 (v1/metrics/loggers.py), SGLang (srt/observability/metrics_coll
 
 from __future__ import annotations
 
-from seatrial.core.record import Record
-from seatrial.measure.load.counters import counter
+from seatrial.core.record import Record, to_plain
+from seatrial.measure.load.counters import GAUGE, counter
+from seatrial.measure.load.counters import NAMES as SPECULATIVE
 from seatrial.measure.load.generator import LoadRun
 from seatrial.measure.load.metrics import ServerView
 
@@ -47,6 +48,18 @@ NAMES = (
     ),
     _Names(requests="server_request_total_ok"),
 )
+
+
+def counter_lines(page: str) -> tuple[str, ...]:
+    """The lines of a page that any figure or doubt is made of, to be kept; not the buckets of histograms.
+
+    The first line says that there was a page: a counter that is not on it stood at nothing.
+    """
+    names = [*(n for each in SPECULATIVE for n in each), GAUGE]
+    names += [str(name) for each in NAMES for name in to_plain(each).values()]
+    wanted = tuple(n for n in names if n)
+    lines = [x for x in page.splitlines() if x.startswith(wanted) and "_bucket{" not in x]
+    return ("# a page of counters", *lines) if page.strip() else ()
 
 
 def server_view(before: str, after: str) -> ServerView | None:

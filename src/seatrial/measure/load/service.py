@@ -75,8 +75,10 @@ class Running:
         return text.replace(self.key, REDACTED) if self.key else text
 
     def counters(self) -> str:
-        """The text of its pages of counters; empty where it has none."""
-        return "\n".join(filter(None, map(self.text, self.pages)))
+        """The text of its pages of counters; empty where it has none. A page that is not there is asked for once."""
+        found = {page: self.text(page) for page in self.pages}
+        self.pages = tuple(page for page, text in found.items() if text)
+        return "\n".join(found[page] for page in self.pages)
 
     def alive(self) -> bool:
         if self.server is None:

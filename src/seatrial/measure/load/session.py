@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seatrial.core.command import Command
-from seatrial.core.record import replace, to_json
+from seatrial.core.record import Record, replace, to_json
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.measure.compare.setup import Fact, Setup, workload_facts
@@ -19,13 +19,21 @@ from seatrial.measure.load.dataset import Plan
 from seatrial.measure.load.generator import LoadRun, Service, drive
 from seatrial.measure.load.metrics import Metrics, measure
 from seatrial.measure.load.precheck import Gate, Snapshot, idle_samples, judge_gate, snapshot
-from seatrial.measure.load.server_view import foreign_requests, server_view
+from seatrial.measure.load.server_view import counter_lines, foreign_requests, server_view
 from seatrial.measure.load.service import Running
 from seatrial.measure.load.sla import judge_sla
 from seatrial.measure.load.workload import Workload
 from seatrial.targets import Target
 
 PROFILER = "a profiler was attached: no measure of performance"
+
+
+class Counters(Record):
+    """The lines of the server's own counters that were read: ahead of the warm-up, behind it, and at the end."""
+
+    begun: tuple[str, ...]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
 
 
 def measure_once(
@@ -80,12 +88,13 @@ def measure_once(
         server=server_view(before_load, ended),
     )
     doubts = (*metrics.doubts, *foreign_requests(begun, ended, run))
-    metrics = replace(metrics, doubts=doubts, notes=(*metrics.notes, *_about_repeats(plan)))
+    metrics = replace(metrics, doubts=doubts, notes=(*metrics.notes, *about_repeats(plan)))
     gate = judge_gate(target, before, idle, (first, last), last)
-    return finish(run, metrics, gate, workload, plan, label, facts, step, sink)
+    counters = Counters(begun=counter_lines(begun), before=counter_lines(before_load), after=counter_lines(ended))
+    return finish(run, metrics, gate, workload, plan, label, facts, step, sink, counters)
 
 
-def _about_repeats(plan: Plan) -> list[str]:
+def about_repeats(plan: Plan) -> list[str]:
     """A note where a measured request was sent before: a prefix cache answers it."""
     sent = {r.body for r in plan.warmup}
     again = 0
@@ -105,8 +114,9 @@ def finish(
     facts: dict[str, Fact],
     step: str,
     sink: Path,
+    counters: Counters | None = None,
 ) -> StepResult:
-    """Put together what was seen."""
+    """Put together what was seen. Beside the requests everything is kept that a figure or a doubt was made of."""
     # What was done is known here: nothing that somebody declares stands in its place.
     setup = Setup(label=label, facts={**facts, **workload_facts(workload, plan, "builtin")})
     doubts = [*gate.reasons, *metrics.doubts]
@@ -125,7 +135,11 @@ def finish(
     # After a full disk there may be less in the file than was measured, or nothing at all.
     if sink.is_file():
         attachments.append(Attachment(name="requests.jsonl", path=str(sink)))
-    for name, value in (("gate.json", gate), ("metrics.json", metrics), ("workload.json", workload)):
+    kept: dict[str, Record] = {"gate.json": gate, "metrics.json": metrics, "workload.json": workload}
+    kept["generator.json"] = replace(run, records=())
+    if counters is not None and (counters.before or counters.after):
+        kept["counters.json"] = counters
+    for name, value in kept.items():
         try:
             (sink.parent / name).write_bytes(to_json(value, indent=2))
         except OSError:

@@ -14,6 +14,8 @@ from seatrial.measure.load.facts import DONE_HERE, declared_facts
 from seatrial.measure.load.workload import Workload
 from seatrial.measure.search.framework import FrameworkName
 
+LONGEST_LABEL = 300  # a search's candidates are called by all their settings
+
 
 class Side(Record):
     """One side: its name, and what is laid over the target for it. `service` is the URL of one that runs already."""
@@ -58,6 +60,8 @@ class BenchJob(Record):
     def __post_init__(self) -> None:
         if not 1 <= len(self.sides) <= 2 or len({s.label for s in self.sides}) != len(self.sides):
             raise ValueError("a bench has one side, or two with different labels")
+        if any(not s.label.strip() or not s.label.isprintable() or len(s.label) > LONGEST_LABEL for s in self.sides):
+            raise ValueError(f"a label is 1 to {LONGEST_LABEL} printable characters")
         if self.runs < 1:
             raise ValueError("runs must be at least 1")
         if self.judged_by not in FIGURES:

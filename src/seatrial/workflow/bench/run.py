@@ -8,6 +8,7 @@ More than 250 lines: one bench is one story with one state (services, plans, res
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -107,7 +108,11 @@ class _Bench:
         run = Run.create(self.workspace.runs_folder / name, manifest)
         self.say(f"run {name}")
         try:
-            return self._measure(run, scratch, facts)
+            ended = self._measure(run, scratch, facts)
+            if not self.broken:
+                # What belongs to the evidence is in the run; of what broke, the rest may say why.
+                shutil.rmtree(scratch, ignore_errors=True)
+            return ended
         except (Stopped, KeyboardInterrupt) as exc:
             run.append("interrupted", {"reason": str(exc) or "interrupted"})
             raise
@@ -130,9 +135,10 @@ class _Bench:
                         self._one(run, side, running, facts, before, scratch, ())
                 else:
                     if not services:
-                        for other in self.job.sides:
+                        # In turns of its own, a side that is started here is not up beside the other's.
+                        for other in [s for s in self.job.sides if s.service or self.job.serve == "together"]:
                             services[other.label] = stack.enter_context(
-                                self._start(other, scratch / f"server-{other.label}")
+                                self._start(other, scratch / f"server-{len(services)}")
                             )
                     others = tuple(p for s in services.values() for p in s.pids())
                     self._one(run, side, services[side.label], facts, before, scratch, others)
@@ -201,6 +207,8 @@ class _Bench:
         step = f"{MEASURED}{side.label}-{number}"
         started_at, began = now(), time.monotonic()
         self.say(f"{side.label}: run {number} of {self.job.runs}")
+        # A label may hold anything, a path too: the folder is told by number.
+        place = scratch / f"{MEASURED}{'AB'[self.job.sides.index(side)]}-{number}"
         if self.job.tool == "builtin":
             result = measure_once(
                 running,
@@ -210,13 +218,13 @@ class _Bench:
                 label=side.label,
                 facts=known,
                 before=before,
-                scratch=scratch / step,
+                scratch=place,
                 step=step,
                 also_ours=others,
                 say=self.say,
             )
         else:
-            result = outside_step(self.job, running, side.label, known, self.checkpoint, scratch / step, step)
+            result = outside_step(self.job, running, side.label, known, self.checkpoint, place, step)
         if running.command is not None:
             result = replace(result, commands=(running.command, *result.commands))
         if running.server is not None:
