@@ -42,12 +42,9 @@ for _house, _fields, _shapes in (("mimo", {}, dense()), ("qwen", MOE, sparse()))
     _named = {"architectures": [f"Harbour{_house.title()}ForCausalLM"], "model_type": f"harbour_{_house}"}
     DRAFTED[_house] = (CONFIG | _fields | _named, drafted_itself(_shapes, 2, _house))
 HIDDEN = {"qwen3": "HarbourForCausalLM", "qwen3_moe": "HarbourMoeForCausalLM"}
-# What no template writes: latent attention, a hybrid, images. Each is written as a subclass of a relative.
-OVERLAID = {
-    "deepseek_v3": "HarbourLatentForCausalLM",
-    "qwen3_next": "HarbourHybridForCausalLM",
-    "llava": "HarbourSightForConditionalGeneration",
-}
+# What no template writes is written as a subclass of a relative: images; and latent attention (LATENT), with a draft.
+OVERLAID = {"llava": "HarbourSightForConditionalGeneration"}
+LATENT = {"deepseek_v3": "HarbourLatentForCausalLM"}
 
 
 def with_draft(folder: Path, base: Path) -> Path:
@@ -70,7 +67,7 @@ def hidden(engine_python, tmp_path_factory):
     """Tiny checkpoints whose architecture and model type neither vLLM nor transformers has."""
     root = tmp_path_factory.mktemp("hidden")
     with ProbeSession(engine_python, log=root / "probe.log") as session:
-        for family, architecture in (HIDDEN | OVERLAID).items():
+        for family, architecture in (HIDDEN | OVERLAID | LATENT).items():
             folder = root / family
             folder.mkdir()
             reply = session.call("tiny_checkpoint", {"family": family, "folder": str(folder)}, timeout_s=300)
