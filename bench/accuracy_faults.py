@@ -1,7 +1,8 @@
 """Parity and locate on seeded faults: how many are caught, how often the right module is named, how many false alarms.
 
-Run: `python bench/accuracy_faults.py [--python ENGINE_PYTHON] [--only FAMILY] [--repeats 4] [--json FILE]`. Needs the
-embedded engine. Six tiny families made by the probe `accuracy_tiny` (its text says how faults are made visible: norm
+Run: `python bench/accuracy_faults.py [--python ENGINE_PYTHON] [--only FAMILY] [--repeats 4] [--json FILE] [--names]
+[--only-locate]`. Needs the embedded engine. Modules are paired by the dry run's account, with `--names` by their names.
+ Six tiny families made by the probe `accuracy_tiny` (its text says how faults are made visible: norm
 weights away from 1, embeddings of 0.05, experts and biases of full size). Every fault is put either into a copy of the
 checkpoint (the engine loads the copy, the reference the original) or, through `patch`, into the engine's loaded
 modules. `llava` is asked with a picture too, and located on it. Clean runs with
@@ -18,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from seatrial.measure.accuracy.answers import Asked, Engine, in_process
 from seatrial.measure.accuracy.locate import locate
 from seatrial.measure.accuracy.parity import parity
 from seatrial.measure.accuracy.prompts import IMAGE, chosen, watched
+from seatrial.measure.accuracy.tensor_account import Account, tensor_account
 
 NATIVE_ROPE = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -59,6 +62,8 @@ def main() -> None:
     options.add_argument("--python", type=Path, default=None)
     options.add_argument("--only", action="append", default=[])
     options.add_argument("--fault", default="", help="only faults whose name matches this")
+    options.add_argument("--names", action="store_true", help="pair modules by name, without the dry run's account")
+    options.add_argument("--only-locate", action="store_true", help="parity is not asked")
     options.add_argument("--repeats", type=int, default=4, help="clean runs of each family")
     options.add_argument("--json", type=Path, default=None)
     given = options.parse_args()
@@ -90,10 +95,29 @@ def run(family: str, root: Path, engine: ProbeSession, reference: ProbeSession, 
 
     good = made(0)
     settings = FAMILIES[family]
+    account = Account(trouble="not asked for")
+    if not given.names:
+        account = tensor_account(reference, good)
+        reference.rest()
+        if account.trouble:
+            raise SystemExit(account.trouble)
+    more = {"account": account, "judged": not given.only_locate}
     for number in range(given.repeats):
         # Half of the clean runs on other weights, all on other prompts.
         folder = good if number % 2 == 0 else made(number)
-        one(family, Fault(f"clean {number}", ""), folder, folder, settings, number, engine, reference, rows, root)
+        one(
+            family,
+            Fault(f"clean {number}", ""),
+            folder,
+            folder,
+            settings,
+            number,
+            engine,
+            reference,
+            rows,
+            root,
+            **more,
+        )
         save(given.json, rows)
     for fault in faults(family):
         if not re.search(given.fault, fault.name):
@@ -111,7 +135,7 @@ def run(family: str, root: Path, engine: ProbeSession, reference: ProbeSession, 
                 config = json.loads((broken / "config.json").read_text())
                 fault.config(config)
                 (broken / "config.json").write_text(json.dumps(config))
-        one(family, fault, good, broken, {**settings, **fault.args}, 0, engine, reference, rows, root)
+        one(family, fault, good, broken, {**settings, **fault.args}, 0, engine, reference, rows, root, **more)
         save(given.json, rows)
 
 
@@ -126,6 +150,9 @@ def one(
     reference: ProbeSession,
     rows: list[dict[str, Any]],
     root: Path,
+    *,
+    account: Account,
+    judged: bool,
 ) -> None:
     # A folder name of its own for each fault: the engine is kept by name.
     if broken != good:
@@ -137,20 +164,21 @@ def one(
     row: dict[str, Any] = {"family": family, "fault": fault.name, "clean": fault.name.startswith("clean")}
     slices = root / "slices"
     try:
-        there = in_process(engine, setting, asked(family, 6, seed), max_tokens=16, keep=True)
-        result = parity(
-            reference, str(good), there.answers, dtype=there.dtype, how="in-process", engine=there.engine, keep=True
-        )
-        row |= {
-            "verdict": result.outcome.verdict.value,
-            "amplitudes": [b.worst for b in result.facts.bands],
-            "far": [(b.far, b.noise_far) for b in result.facts.bands],
-            "sigma": result.facts.sigma,
-            "agreement": result.facts.agreement,
-            "codes": [f.code for f in result.findings],
-            "reason": result.outcome.reason,
-        }
-        row["parity_s"] = time.monotonic() - began
+        if judged:
+            there = in_process(engine, setting, asked(family, 6, seed), max_tokens=16, keep=True)
+            result = parity(
+                reference, str(good), there.answers, dtype=there.dtype, how="in-process", engine=there.engine, keep=True
+            )
+            row |= {
+                "verdict": result.outcome.verdict.value,
+                "amplitudes": [b.worst for b in result.facts.bands],
+                "far": [(b.far, b.noise_far) for b in result.facts.bands],
+                "sigma": result.facts.sigma,
+                "agreement": result.facts.agreement,
+                "codes": [f.code for f in result.findings],
+                "reason": result.outcome.reason,
+            }
+            row["parity_s"] = time.monotonic() - began
         began = time.monotonic()
         shutil.rmtree(slices, ignore_errors=True)
         found = locate(
@@ -161,6 +189,7 @@ def one(
             reference=reference,
             keep=True,
             reference_checkpoint=str(good),
+            account=account,
         )
         first = found.facts.first
         row |= {
@@ -168,6 +197,9 @@ def one(
             "step": first.step if first else None,
             "right": bool(first and re.search(fault.where, first.key)) if fault.where else first is None,
             "suspect": first.suspects[0].name if first and first.suspects else "",
+            "cause": found.facts.cause,
+            "cause_by": found.facts.cause_by,
+            "by": first.by if first else "",
             "locate_s": time.monotonic() - began,
         }
     except (SeatrialError, OSError, KeyError) as exc:
@@ -190,29 +222,29 @@ def save(file: Path | None, rows: list[dict[str, Any]]) -> None:
 def show(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['family']:12} {row['fault']:48} ERROR {row['error']}"
-    amplitude = max(row["amplitudes"])
-    return (
-        f"{row['family']:12} {row['fault']:48} {row['verdict']:12} {amplitude:9.2f}x  "
-        f"{'right' if row['right'] else 'WRONG'} {row['located']} {row['suspect']}"
-    )
+    parity_ = f"{row['verdict']:12} {max(row['amplitudes']):9.2f}x  " if "verdict" in row else ""
+    place = f"{'right' if row['right'] else 'WRONG'} {row['located']} {row['suspect']}"
+    return f"{row['family']:12} {row['fault']:48} {parity_}{place} ({row['cause']}, {row['cause_by']}; {row['by']})"
 
 
 def table(rows: list[dict[str, Any]]) -> None:
     clean = [r for r in rows if r["clean"] and "error" not in r]
     bad = [r for r in rows if not r["clean"]]
     ran = [r for r in bad if "error" not in r]
-    caught = [r for r in ran if r["verdict"] == Verdict.FAIL.value]
+    caught = [r for r in ran if r.get("verdict") == Verdict.FAIL.value]
     right = [r for r in ran if r["right"]]
-    alarms = [r for r in clean if r["verdict"] != Verdict.PASS.value]
+    alarms = [r for r in clean if r.get("verdict", "pass") != Verdict.PASS.value]
     astray = [r for r in clean if not r["right"]]
     named = [r for r in ran if r["suspect"]]
-    worst = max((max(r["amplitudes"]) for r in clean), default=0.0)
+    worst = max((max(r["amplitudes"]) for r in clean if "amplitudes" in r), default=0.0)
     sys.stdout.write(
         f"\nfaults {len(ran)} (could not run: {len(bad) - len(ran)}), caught by parity {len(caught)}, "
         f"module right {len(right)}, a suspect named {len(named)}\n"
         f"clean runs {len(clean)}, false alarms of parity {len(alarms)}, of locate {len(astray)}; "
         f"largest amplitude of a clean run {worst:.2f}\n"
     )
+    classes = Counter((r["cause"], r["cause_by"]) for r in ran)
+    sys.stdout.writelines(f"class {c or 'none'} by {b or 'nothing'}: {n}\n" for (c, b), n in sorted(classes.items()))
 
 
 if __name__ == "__main__":

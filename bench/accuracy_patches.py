@@ -4,115 +4,74 @@ from __future__ import annotations
 
 from typing import Any
 
-# Patches: source of `patch(model)`; what it returns undoes it. Engines differ in how deep the modules lie: by suffix.
+# Every source defines `changes(model)`, which makes one change after another and yields what undoes each. HEAD makes a
+# `patch(model)` of it. Engines differ in how deep the modules lie: they are found by suffix.
 HEAD = """
+import torch
 def named(model, tail):
     return [m for n, m in model.named_modules() if n.endswith(tail) and "vision" not in n]
-def undoing(steps):
-    def undo():
-        for s in steps: s()
-    return undo
+def rotations(model):
+    found = {id(m): m for m in named(model, "rotary_emb")}.values()  # one instance may serve all layers
+    return [m for m in found if hasattr(m, "cos_sin_cache")]
+def put(owner, name, value):
+    old = getattr(owner, name)
+    setattr(owner, name, value)
+    return lambda: setattr(owner, name, old)
+def patch(model):
+    done = list(changes(model))
+    assert done
+    return lambda: [undo() for undo in done]
 """
 ROPE_STYLE = """
-def patch(model):
-    done = []
-    for m in {id(m): m for m in named(model, "rotary_emb")}.values():
-        if hasattr(m, "is_neox_style"):
-            m.is_neox_style = not m.is_neox_style
-            inner = getattr(m, "apply_rotary_emb", None)
-            if inner is not None: inner.is_neox_style = not inner.is_neox_style
-            def back(m=m, inner=inner):
-                m.is_neox_style = not m.is_neox_style
-                if inner is not None: inner.is_neox_style = not inner.is_neox_style
-            done.append(back)
-    assert done
-    return undoing(done)
+def changes(model):
+    for m in rotations(model):
+        for one in (m, getattr(m, "apply_rotary_emb", None)):
+            if one is not None:
+                yield put(one, "is_neox_style", not one.is_neox_style)
 """
 ROPE_CACHE = """
-import torch
-def patch(model):
-    done = []
-    for m in {id(m): m for m in named(model, "rotary_emb")}.values():
-        if hasattr(m, "cos_sin_cache"):
-            old = m.cos_sin_cache
-            m.cos_sin_cache = CHANGE(old)
-            done.append(lambda m=m, old=old: setattr(m, "cos_sin_cache", old))
-    assert done
-    return undoing(done)
+def changes(model):
+    for m in rotations(model):
+        yield put(m, "cos_sin_cache", CHANGE(m.cos_sin_cache))
 """
 SHIFT_QUERIES = """
-def patch(model):
-    done = []
-    for m in named(model, "LAYER.self_attn.o_proj"):
-        pass
-    for m in {id(m): m for m in named(model, "rotary_emb")}.values():
-        if not hasattr(m, "cos_sin_cache"): continue
-        old = m.forward
-        def forward(positions, query, key=None, *a, old=old, **k):
+def changes(model):
+    for m in rotations(model):
+        def forward(positions, query, key=None, *a, old=m.forward, **k):
             q, _ = old(positions + 1, query.clone(), None if key is None else key.clone(), *a, **k)
             _, k2 = old(positions, query.clone(), key, *a, **k)
             return q, k2
-        m.forward = forward
-        done.append(lambda m=m: m.__dict__.pop("forward"))
-    assert done
-    return undoing(done)
+        yield put(m, "forward", forward)
 """
 DECODE_POSITION = """
-def patch(model):
-    done = []
-    for m in {id(m): m for m in named(model, "rotary_emb")}.values():
-        if not hasattr(m, "cos_sin_cache"): continue
-        old = m.forward
-        def forward(positions, *a, old=old, **k):
+def changes(model):
+    for m in rotations(model):
+        def forward(positions, *a, old=m.forward, **k):
             return old(positions + 1 if positions.numel() <= 4 else positions, *a, **k)
-        m.forward = forward
-        done.append(lambda m=m: m.__dict__.pop("forward"))
-    assert done
-    return undoing(done)
+        yield put(m, "forward", forward)
 """
 EPSILON = """
-def patch(model):
-    done = []
+def changes(model):
     for m in named(model, "TAIL"):
-        old = m.variance_epsilon
-        m.variance_epsilon = VALUE
-        done.append(lambda m=m, old=old: setattr(m, "variance_epsilon", old))
-    assert done
-    return undoing(done)
+        yield put(m, "variance_epsilon", VALUE)
 """
 ATTENTION_SCALE = """
-def patch(model):
-    done = []
-    for m in model.modules():
-        impl = getattr(m, "impl", None)
-        if impl is not None and hasattr(impl, "scale"):
-            old = impl.scale
-            impl.scale = old * FACTOR
-            done.append(lambda impl=impl, old=old: setattr(impl, "scale", old))
-    assert done
-    return undoing(done)
+def changes(model):
+    for impl in (getattr(m, "impl", None) for m in model.modules()):
+        if hasattr(impl, "scale"):
+            yield put(impl, "scale", impl.scale * FACTOR)
 """
 INPUT = """
-import torch
-def patch(model):
-    done = []
+def changes(model):
     for m in named(model, "TAIL"):
-        h = m.register_forward_pre_hook(lambda mod, args: (CHANGE(args[0]), *args[1:]), prepend=True)
-        done.append(h.remove)
-    assert done
-    return undoing(done)
+        yield m.register_forward_pre_hook(lambda mod, args: (CHANGE(args[0]), *args[1:]), prepend=True).remove
 """
 OUTPUT = """
-import torch
-def patch(model):
-    done = []
+def changes(model):
     def change(mod, args, out):
         return (CHANGE(out[0]), *out[1:]) if isinstance(out, tuple) else CHANGE(out)
     for m in named(model, "TAIL"):
-        h = m.register_forward_hook(change, prepend=True)
-        done.append(h.remove)
-    assert done
-    return undoing(done)
+        yield m.register_forward_hook(change, prepend=True).remove
 """
 
 

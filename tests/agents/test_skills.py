@@ -57,6 +57,26 @@ def test_front_matter_is_what_agents_demand(skill):
     assert "Use " in found["description"]
 
 
+@pytest.mark.parametrize("skill", read_skills(), ids=lambda s: s.name)
+def test_front_matter_is_yaml_to_a_strict_reader_and_says_the_same(skill):
+    from ruamel.yaml import YAML
+
+    text = (Path(skill.folder) / "SKILL.md").read_text()
+    assert YAML(typ="safe").load(text.split("---\n", 2)[1]) == front_matter(text, skill.name)
+
+
+@pytest.mark.parametrize("file", [f for f in TEXTS if f.name == "SKILL.md"], ids=lambda f: f.parent.name)
+def test_a_command_in_a_skill_has_every_argument_that_it_demands(file):
+    for call in NAMED.findall(file.read_text()):
+        words = call.split()
+        command, path = command_of(words)
+        rest = words[len(path.split()) :]
+        if "--help" in rest or "--json" not in rest:
+            continue  # a mention, not a call
+        # Placeholders stand for texts; numbers and names of a choice are not given by one.
+        command.make_context(path, [re.sub(r"^N$", "1", w) for w in rest])
+
+
 @pytest.mark.parametrize("file", TEXTS, ids=lambda f: f"{f.parent.name}-{f.name}")
 def test_every_command_and_flag_named_in_a_skill_exists(file):
     text = file.read_text()

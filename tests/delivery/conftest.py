@@ -11,6 +11,8 @@ from checkouts import checkout, files_of, git
 from delivery_runs import make_run, score
 
 from seatrial.delivery import Order, deliver
+from seatrial.delivery.benches import read_benches
+from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.evidence import Run, open_workspace
 
 
@@ -60,10 +62,11 @@ def scores(tmp_path):
 def hand_over(workspace):
     """Deliver a run into a checkout, with the bundle where the command puts it."""
 
-    def maker(run, folder, kind="ascend", *, scores=(), commit=True, **order):
+    def maker(run, folder, kind="ascend", *, scores=(), benches=(), commit=True, **order):
         made = Order(kind=kind, model=order.pop("model", "Qwen3-tiny"), **order)
         bundle = workspace.root / "deliveries" / f"{run.run_id}-{kind}"
-        return deliver(run, folder, made, bundle=bundle, scores=scores, commit=commit)
+        benched = read_benches(benches, workspace, EvidenceView(run))
+        return deliver(run, folder, made, bundle=bundle, scores=scores, benched=benched, commit=commit)
 
     return maker
 

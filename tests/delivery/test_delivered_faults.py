@@ -189,7 +189,3 @@ def test_a_fault_in_the_report_beside_the_evidence_is_caught(name, whole):
     report = check_delivery(whole / "repo", open_workspace(whole / "w", write=False))
     assert code in {f.code for f in report.findings if f.severity is Severity.ERROR}
     assert verify_bundle(bundle_of(whole)).verdict is Verdict.FAIL
-
-
-def test_at_least_thirty_faults_are_seeded():
-    assert len(DELIVERED) + len(BUNDLE) >= 30

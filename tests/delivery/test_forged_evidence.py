@@ -67,6 +67,8 @@ FORGED = {
     "requests of a trial unanswered": (lambda b, f, a: f("capacity", lambda d: d["trials"][1]["whole_context"].update(answered=0)), "Y211"),
     "the run's verdict flipped": (lambda b, f, a: b["finished"].update(verdict="inconclusive"), "Y212"),
     "signed off with a failed step": (lambda b, f, a: (b["dry"]["outcome"].update(verdict="fail", reason="x"), b["finished"].update(signed_off=True)), "Y212"),
+    "facts that are none": (lambda b, f, a: f("real", lambda d: d.clear()), "Y201"),
+    "an account that is none": (lambda b, f, a: f("dry", lambda d: d.update(sums="all of it")), "Y201"),
     "a cut model signed off": (lambda b, f, a: f("real", lambda d: d.update(layers=1)), "Y212"),
 }  # fmt: skip
 
@@ -109,6 +111,14 @@ def test_forged_evidence_whose_hashes_all_join_is_caught_by_deriving_the_verdict
     assert not [f for f in report.runs[0].findings if f.code.startswith("V") and f.severity is Severity.ERROR]
     assert report.verdict is Verdict.FAIL
     assert code in {f.code for f in report.runs[0].findings if f.severity is Severity.ERROR}, report.runs[0].findings
+
+
+def test_a_record_that_is_older_than_what_it_follows_is_caught(run):
+    file = run.folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, "created_at": "2099-01-01T00:00:00.000+00:00"}))
+    forge(run.folder, lambda b, f, a: None)
+    assert "Y213" in {f.code for f in verify_bundle(run.folder).runs[0].findings if f.severity is Severity.ERROR}
 
 
 def _record(line, old, new):

@@ -8,7 +8,7 @@ from array import array
 from pathlib import Path
 
 from seatrial.dryrun import HeaderTensor
-from seatrial.dryrun.raw import RawDry, RawEngine, RawParameter, RawPlatform, RawRank, RawRegion
+from seatrial.dryrun.raw import IMAGE, RawDry, RawEngine, RawParameter, RawPlatform, RawRank, RawRegion
 from seatrial.dryrun.request import DryRequest, columns
 
 QWEN3 = {
@@ -106,8 +106,8 @@ class FakeRank:
         self.regions.append(RawRegion(offset, sizes, strides if strides is not None else dense(sizes)))
         return len(self.regions) - 1
 
-    def move(self, tensor: int, parameter: int, to: int, source: int) -> None:
-        self.moves.extend((tensor, parameter, to, source, 0))
+    def move(self, tensor: int, parameter: int, to: int, source: int, *, image: bool = False) -> None:
+        self.moves.extend((tensor, parameter, to, source, int(image)))
 
     def raw(self, **fields: object) -> RawRank:
         values = {
@@ -117,7 +117,7 @@ class FakeRank:
             "parameters": self.parameters,
             "classes": ["M"],
             "regions": self.regions,
-            "operations": ["copy_"],
+            "operations": ["copy_", "copy_" + IMAGE],
             "moves": base64.b64encode(self.moves.tobytes()).decode(),
         }
         return RawRank(**{**values, **fields})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from headers import FakeRank, answer, changed, request
 
+from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict
 from seatrial.dryrun import HeaderTensor, findings
 from seatrial.dryrun.build import AccountBuilder
 from seatrial.dryrun.names import PrefixNames
-from seatrial.dryrun.raw import RawDrop, RawFailure, SourcePlace
+from seatrial.dryrun.raw import RawConfig, RawDrop, RawFailure, RawImage, SourcePlace
 from seatrial.dryrun.run import choose_ranks, judge, summary
 
 GATE, UP = "layers.0.mlp.gate_proj.weight", "layers.0.mlp.up_proj.weight"
@@ -107,6 +108,50 @@ def test_ranks_together_read_the_whole_tensor():
     assert alone.sums.bytes_placed == 64
     assert alone.sums.bytes_unexplained == 64
     assert [t.state for t in alone.tensor_troubles] == ["partly read"]
+
+
+@pytest.mark.parametrize(("halves", "verdict"), [((0,), Verdict.FAIL), ((0, 1), Verdict.PASS)])
+def test_what_is_left_out_of_a_permuted_copy_is_left_out_of_the_tensor(halves, verdict):
+    given = tensors("a.weight", shape=(16, 4))
+    ranks = []
+    for number, half in enumerate(halves):
+        rank = FakeRank(number)
+        taken = rank.region(half * 32, (8, 4))
+        whole = rank.region(0, (16, 4))
+        rank.move(0, rank.parameter("a.weight", (8, 4)), rank.region(0, (8, 4)), whole, image=True)
+        ranks.append(rank.raw(images=[RawImage(tensor=0, pool=7, regions=(taken,))]))
+    account = account_of(given, *ranks, tp=len(halves))
+    outcome, found = judged(account)
+    assert outcome.verdict is verdict
+    assert [f.code for f in found] == ([] if verdict is Verdict.PASS else ["D005"])
+    assert account.sums.bytes_placed == 64 * len(halves)
+
+
+def test_parts_that_went_through_copies_and_parts_that_did_not_add_up():
+    given = tensors("a.weight", shape=(16, 4))
+    rank = FakeRank()
+    home = rank.parameter("a.weight", (16, 4))
+    rank.move(0, home, rank.region(0, (8, 4)), rank.region(0, (8, 4)))
+    rank.move(0, home, rank.region(32, (8, 4)), rank.region(0, (16, 4)), image=True)
+    image = RawImage(tensor=0, pool=7, regions=(rank.region(0, (8, 4)),))
+    assert judged(account_of(given, rank.raw(images=[image])))[0].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("second", "unlike"), [(1, ()), (2, (1,))])
+def test_the_ranks_between_take_their_part_of_a_permuted_copy(second, unlike):
+    given = tensors("a.weight", shape=(16, 4))
+
+    def rank(number: int, how: str, start: int):
+        made = FakeRank(number, how)
+        home = made.parameter("a.weight", (4, 4))
+        made.move(0, home, made.region(0, (4, 4)), made.region(0, (16, 4)), image=True)
+        image = RawImage(tensor=0, pool=7, regions=(made.region(start * 16, (4, 4)),))
+        return made.raw(images=[image], fed=[0] if how == "sample" else "all")
+
+    ranks = [rank(0, "full", 0), rank(1, "sample", second), rank(2, "sample", 2), rank(3, "full", 3)]
+    builder = AccountBuilder(request(given, tp=4, sample=(1, 2)), answer(*ranks))
+    assert builder.account().sums.bytes_placed == 128
+    assert builder.spread.unlike == unlike
 
 
 @pytest.mark.parametrize(("rule", "state"), [(PLACE, "dropped"), (None, "unexplained")])
@@ -223,6 +268,18 @@ def test_a_lone_tensor_of_another_float_dtype_is_unsure():
     outcome, found = judged(account_of(given, rank.raw()))
     assert outcome.verdict is Verdict.INCONCLUSIVE
     assert [(f.code, f.place) for f in found] == [("D009", "embed.weight")]
+
+
+def test_scales_in_float32_do_not_hide_a_lone_tensor_of_another_dtype():
+    given = [*tensors("embed.weight", dtype="F16"), *tensors(*"abcd"), *tensors(*"efghijkl", dtype="F32")]
+    rank = FakeRank()
+    for index, tensor in enumerate(given):
+        dtype = "float32" if tensor.dtype == "F32" else "bfloat16"
+        rank.move(index, rank.parameter(tensor.name, (8, 4), dtype), rank.region(0, (8, 4)), rank.region(0, (8, 4)))
+    config = RawConfig(architecture="M", dtype="bfloat16", quantization="fp8", quantization_class="Fp8Config")
+    raw = replace(answer(rank.raw()), config=config)
+    account = AccountBuilder(request(given), raw).account()
+    assert [(f.code, f.place) for f in judged(account)[1]] == [("D009", "embed.weight")]
 
 
 def test_a_drifted_prefix_is_proposed_by_vote_and_applied_to_names():

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seatrial.cli.runs import command
 from seatrial.core.command import Command
 from seatrial.core.errors import UsageError, WorkspaceError
 from seatrial.core.step import Attachment, StepResult
@@ -195,6 +197,29 @@ def test_the_index_is_rebuilt_when_it_is_gone_damaged_or_old(workspace, run):
     assert list_runs(workspace)[0].state == "unfinished"
 
 
+def test_an_index_that_cannot_be_replaced_is_done_without(workspace, run):
+    run.append("finished", {"verdict": "pass", "signed_off": True, "reason": ""})
+    run.close()
+    workspace.index_file.mkdir()
+    assert [(r.state, r.signed_off) for r in list_runs(workspace)] == [("finished", True)]
+
+
+def test_no_seal_is_listed_of_records_that_do_not_join(workspace, run):
+    run.append("finished", {"verdict": "fail", "signed_off": False, "reason": "it is bad"})
+    run.close()
+    file = run.folder / "records.jsonl"
+    text = file.read_text()
+    sealed = text.replace('"verdict":"fail","signed_off":false', '"verdict":"pass","signed_off":true')
+    assert sealed != text
+    file.write_text(sealed)
+    row = list_runs(workspace)[0]
+    assert (row.state, row.verdict, row.signed_off) == ("unreadable", "", False)
+    assert "is not the one that was written" in row.summary
+    words = ["show", run.run_id, "--workspace", str(workspace.root)]
+    assert "damaged: records.jsonl line" in CliRunner().invoke(command, words).output
+    assert json.loads(CliRunner().invoke(command, [*words, "--json"]).output)["problems"]
+
+
 def test_an_unreadable_run_is_listed_as_such(workspace, run):
     run.close()
     (run.folder / "manifest.json").write_text("{}")
@@ -249,6 +274,20 @@ def test_runs_are_found_by_a_beginning_and_by_last(workspace, run):
 )
 def test_secrets_do_not_reach_the_manifest(name, value, kept):
     assert redact(name, value) == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("serve m --api-key k1 k2 --port 8", "serve m --api-key <redacted> <redacted> --port 8"),
+        ("b --arg=--api-key --arg=k1 --arg=--seed --arg=1", "b --arg=--api-key --arg=<redacted> --arg=--seed --arg=1"),
+        ("bench --arg --api-key --arg k1 --port 8", "bench --arg --api-key <redacted> <redacted> --port 8"),
+        ("ab --a-arg=--api-key --b-arg=--seed --a-arg=k1", "ab --a-arg=--api-key --b-arg=--seed --a-arg=<redacted>"),
+        ("b --arg=--api-key=k1 --arg=--dtype --arg=half", "b --arg=--api-key=<redacted> --arg=--dtype --arg=half"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_behind_its_flag_however_the_words_are_handed_on(given, kept):
+    assert " ".join(redact_arguments(tuple(given.split()))) == kept
 
 
 def test_a_command_line_loses_its_secrets_and_only_telling_variables_keep_values():

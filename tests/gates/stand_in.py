@@ -11,7 +11,8 @@ deaf-to-adapter, idle-replica (the second of two never works), endless (a schema
 batch-drift and batch-fault (another token when requests overlap: by a hair, or by far), graph-fault (another token
 without --enforce-eager), never-compiles (says so in its configuration), secret (logs its command line), say=TEXT (logs
 it, ; for a comma),
-nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does).
+nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does),
+crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place).
 """
 
 import json
@@ -138,6 +139,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b"x" * (17 << 20))
         if "flood" in FAULTS:
             flood()
+        if body.get("stream") and "crash-stream" in FAULTS:
+            log("RuntimeError: the stream broke the engine")
+            os._exit(3)
         HITS[0] += body["max_tokens"] if "no-hits" not in FAULTS else 0
         if body.get("stream") and "no-stream" not in FAULTS:
             return self.stream()
@@ -180,6 +184,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.05)
             top = [{t: logprob, " other": logprob - 0.02} for t in tokens]
             choice["logprobs"]["top_logprobs"] = top
+            if "no-tokens" in FAULTS:
+                choice["logprobs"] = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
             if "batch-drift" in FAULTS and BUSY[1] > 1:
                 choice["logprobs"]["tokens"] = [*tokens[:2], " other", *tokens[3:]]
             graph_fault = "graph-fault" in FAULTS and "--enforce-eager" not in sys.argv

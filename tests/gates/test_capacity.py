@@ -7,7 +7,7 @@ import json
 import pytest
 
 from seatrial.core.verdict import Verdict
-from seatrial.gates.capacity import capacity
+from seatrial.gates.capacity import GRAIN, Trial, _search, capacity
 
 
 @pytest.fixture
@@ -71,3 +71,17 @@ def test_nothing_that_serves_is_no_context_and_no_zero(sweep):
     assert facts.longest is None
     assert facts.most_sequences is None
     assert "with exit code 7" in facts.root_cause
+
+
+@pytest.mark.parametrize(("want", "fits"), [(400, 150), (1300, 1025), (131072, 5000)])
+def test_the_search_ends_within_a_grain_though_no_whole_grain_lies_between(want, fits):
+    tried = []
+
+    def trial(length: int, count: int) -> Trial:
+        tried.append(length)
+        return Trial(context=length, sequences=count, served=length <= fits, cause="" if length <= fits else "x")
+
+    found = _search(trial, Trial(context=want, sequences=1, served=False, cause="x", estimate=fits - 20), want, 1, None)
+    assert found is not None
+    assert max(t for t in tried if t <= fits) == found
+    assert min([want, *(t for t in tried if t > fits)]) - found <= GRAIN or len(tried) == 8

@@ -167,3 +167,35 @@ def test_a_trial_that_cannot_be_written_down_ends_the_sweep_in_one_line(said, ch
     code, text = said("capacity", checkpoint, *words)
     assert code == 4
     assert "trials.jsonl: Is a directory. Free some space there" in text
+
+
+def test_a_sweeps_folder_answers_for_that_sweep_only(said, checkpoint, tmp_path, monkeypatch):
+    kept = tmp_path / "kept"
+    words = ("--target", "stand-in", "--context", "256", "--sequences", "64", "--out", kept)
+    code, text = said("capacity", checkpoint, *words)
+    assert code == 0, text
+    assert said("capacity", checkpoint, *words)[0] == 0
+    assert len((kept / "trials.jsonl").read_bytes().splitlines()) == 1
+    refused(said("capacity", checkpoint, *words, "--stage", "dummy"), "trials of another sweep", "stage")
+    refused(said("capacity", checkpoint, *words, "--tp", "2"), "trials of another sweep", "tp")
+    (checkpoint / "config.json").write_text('{"model_type": "qwen3", "hidden_size": 8}')
+    refused(said("capacity", checkpoint, *words), "trials of another sweep", "checkpoint")
+    (kept / "sweep.json").unlink()
+    refused(said("capacity", checkpoint, *words), "trials of another sweep")
+
+
+@pytest.mark.parametrize(("words", "tp"), [((), 4), (("--tp", "2"), 2)])
+def test_a_run_takes_the_targets_tensor_parallel_size_unless_one_is_given(
+    said, checkpoint, tmp_path, monkeypatch, words, tp
+):
+    asked = []
+
+    def run_job(job, **more):
+        asked.append(job)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("seatrial.workflow.run_job", run_job)
+    file = tmp_path / "seatrial.toml"
+    file.write_text(file.read_text() + "[targets.stand-in.serve.args]\ntensor-parallel-size = 4\n")
+    refused(said("run", checkpoint, "--target", "stand-in", *words), "enough")
+    assert asked[0].tp == tp

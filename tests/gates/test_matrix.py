@@ -11,6 +11,7 @@ from seatrial.checkpoint import read_checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict
+from seatrial.gates.exchange import Exchange
 from seatrial.gates.features import features
 from seatrial.gates.features.base import Model, Situation
 from seatrial.gates.liveness import living
@@ -24,6 +25,7 @@ SHARD = {
     for layer in range(3)
     for kind, height in (("q_proj", 16), ("v_proj", 4))
 }
+QUANTISED = ("--quantization", "fp8")
 SPEECH = '"[EP Rank %s/%s] Expert parallelism is enabled. Expert "'
 
 
@@ -129,6 +131,19 @@ def test_a_switch_that_kills_the_server_is_unsupported_and_the_base_run_goes_on(
     assert result.facts.starts["expert-parallel"].tp == 2
 
 
+def test_a_request_that_kills_the_server_leaves_the_other_features_their_starts(run):
+    result, rows = run("crash-stream", ("streaming", "structured-output", "expert-parallel"), MOE)
+    assert {name: row.status for name, row in rows.items()} == {
+        "expert-parallel": "supported",
+        "streaming": "unsupported",
+        "structured-output": "supported",
+    }
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "a request of a feature ends the server" in result.outcome.reason
+    required, _ = run("crash-stream", ("streaming", "structured-output"), required=("streaming",))
+    assert required.outcome.verdict is Verdict.FAIL
+
+
 def test_a_line_after_a_real_request_is_the_evidence(run):
     _, rows = run("", ("expert-parallel",), MOE)
     assert rows["expert-parallel"].status == "supported"
@@ -176,7 +191,7 @@ HERE = Situation(
         ("mtp", DENSE, "num_nextn_predict_layers"),
         ("mtp", {**DENSE, "num_nextn_predict_layers": 0}, "num_nextn_predict_layers is 0"),
         ("multimodal", DENSE, "vision_config"),
-        ("quantisation", DENSE, "quantization_config"),
+        ("quantisation", DENSE, "no quantization_config, and no quant_model_description.json"),
         ("pipeline-parallel", {**DENSE, "num_hidden_layers": 1}, "num_hidden_layers is 1"),
     ],
 )
@@ -220,6 +235,61 @@ def test_every_feature_has_a_name_a_title_and_patterns_that_compile():
         for line in (*feature.positive, *feature.negative):
             re.compile(line.pattern)
             assert len(line.source) > 8
+
+
+def test_modelslims_own_description_makes_quantisation_apply(tmp_path):
+    feature, here = features().get("quantisation"), replace(HERE, checkpoint=str(tmp_path))
+    assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here)
+    (tmp_path / "quant_model_description.json").write_text("{}")
+    assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here) == ""
+
+
+def test_a_method_that_was_given_is_neither_found_nor_missed(run):
+    _, rows = run(
+        "", ("quantisation",), {**DENSE, "quantization_config": {"quant_method": "fp8"}}, extra_args=QUANTISED
+    )
+    assert rows["quantisation"].status == "inconclusive"
+    assert "--quantization was given" in rows["quantisation"].reason
+
+
+class Answering:
+    """A server that gives every request the same answer."""
+
+    model = "m"
+
+    def __init__(self, body):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.reply = Exchange(method="POST", path="/", how="answered", duration_s=0.1, status=200, body=data)
+
+    def post(self, path, body):
+        return self.reply
+
+
+CALL = {"function": {"arguments": '{"side": "port"}'}}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("streaming", b'data: {"choices":[{"tex\n\ndata: [DONE]\n', "not those of a completion"),
+        ("streaming", b'data: {"choices":[{"delta":{}}]}\n\ndata: [DONE]\n', "not those of a completion"),
+        ("streaming", b'data: {"choices":[{"text":"a"}]}\ndata: {"error":{"message":"boom"}}\ndata: [DONE]\n', "boom"),
+        ("logprobs", {"choices": [{"logprobs": {"top_logprobs": [{"a": 1000.0}]}}]}, "logarithms of probabilities"),
+        ("tool-calls", {"choices": [{"finish_reason": "stop", "message": {"tool_calls": [CALL]}}]}, "no call"),
+        (
+            "structured-output",
+            {"choices": [{"finish_reason": "stop", "message": {"content": "[" * 100_000}}]},
+            "not of the schema",
+        ),
+    ],
+)
+def test_an_answer_of_another_shape_is_unsupported_and_no_fault_of_ours(name, body, words):
+    assert words in features().get(name).ask(Answering(body), HERE).against
+
+
+def test_spaces_between_the_words_of_an_event_change_nothing():
+    events = b'data: {"choices": [{"text": "a"}]}\n\ndata: {"choices": [{"text": "b"}]}\n\ndata: [DONE]\n'
+    assert features().get("streaming").ask(Answering(events), HERE).proofs
 
 
 def test_liveness_of_nothing_to_look_at_is_unknown(tmp_path):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import to_json
 from seatrial.core.secrets import secret_values
 from seatrial.core.verdict import Verdict
 from seatrial.gates import gate
+from seatrial.gates.facts import Milestone
 from seatrial.gates.matrix import matrix
+from seatrial.gates.veil import Veil
 
 KEY = "bosuns-whistle-7731"
 
@@ -58,3 +61,11 @@ def test_values_of_secret_flags_and_variables_are_known():
     assert secret_values(argv, {"MY_PASSWORD": "fourth-key", "HOME": "/root", "API_KEY": "1"}) == {
         "first-key", "second-key", "third-key", "fourth-key",
     }  # fmt: skip
+
+
+def test_a_password_spelled_like_one_of_our_own_words_spoils_no_record():
+    veil = Veil((), {"DB_PASSWORD": "second"})
+    seen = veil.record(Milestone(name="second", at_s=1.0, note="the second one"))
+    assert (seen.name, seen.note) == ("second", "the <redacted> one")
+    finding = Finding(code="G101", severity=Severity.ERROR, place="second", message="m", next_step="n")
+    assert (veil.record(finding).place, veil.record(finding).severity) == ("<redacted>", Severity.ERROR)

@@ -40,6 +40,20 @@ def test_a_decoder_that_dies_after_a_while_is_told_with_the_number(run):
     assert "died after" in result.outcome.reason
 
 
+def test_a_soak_of_a_server_whose_gate_fails_does_not_pass(run):
+    result = run(soak, "nan", requests=60)
+    assert (result.facts.answered, result.facts.died_at) == (60, None)
+    assert result.outcome.verdict is Verdict.FAIL
+    assert "not numbers" in result.outcome.reason
+
+
+def test_answers_without_a_token_are_no_agreement(run):
+    result = run(agreement, "no-tokens")
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "cannot be compared: 0 tokens" in result.outcome.reason
+    assert {c.equal for c in result.facts.comparisons} == {0}
+
+
 def test_a_server_that_never_comes_up_gives_no_soak(run):
     result = run(soak, "die-at-start", requests=10)
     assert result.outcome.verdict is Verdict.INCONCLUSIVE

@@ -1,11 +1,14 @@
 """A fast stand-in server of the OpenAI API that writes down its own times; asyncio and the standard library only.
 
-`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...] [--tls PEM]`
-prints its port on the first line. Every answer has `max_tokens` tokens. GET /times gives, by MD5 of each request's
-body, when it was read whole, when the first byte was handed to the kernel, and when the last (CLOCK_MONOTONIC).
+`python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...] [--tls PEM]
+[--api-key KEY]` prints its port on the first line. Every answer has `max_tokens` tokens. GET /times gives, by MD5 of
+each request's body, when it was read whole, when the first byte was handed to the kernel, and when the last
+(CLOCK_MONOTONIC).
 `slots`: at most so many requests are worked on at once, the others wait.
+With a key, whatever is under /v1 answers 401 without it, and repeats what it was given, as a careless gateway does.
 Faults: die-after=N, close-after=N (each connection after N answers), error-in-stream, http-500, no-usage, no-done,
-empty, garbage, silent-after=N, not-http, coarse (all in one piece).
+empty, garbage, not-ready (never), key-back (in an error), other-tokenizer, silent-after=N, not-http, coarse (all in
+one piece).
 """
 
 import asyncio
@@ -21,17 +24,20 @@ from typing import ClassVar
 def option(name, default):
     """The last value of a flag, as argparse has it."""
     words = [part for word in sys.argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    words = [word.replace("_", "-") if word.startswith("--") else word for word in words]
     places = [i for i, word in enumerate(words) if word == name]
     return type(default)(words[places[-1] + 1]) if places else default
 
 
 TTFT, GAP, SLOTS = option("--ttft", 0.0), option("--gap", 0.0), option("--slots", 10**9)
-KIND, MODEL = option("--kind", "vllm"), option("--served-model-name", "stand-in")
+KIND, MODEL = option("--kind", "vllm"), option("--served-model-name", option("--model-id", "stand-in"))
 # As a stand-in for `vllm serve` its faults come from the environment, and its slots from the real flag.
 FAULTS = dict(p.partition("=")[::2] for p in option("--fault", os.environ.get("STAND_IN", "")).split(",") if p)
 TTFT = TTFT or float(os.environ.get("STAND_IN_TTFT", "0"))
 SLOTS = option("--max-num-seqs", SLOTS)
+KEY = option("--api-key", "")
 TIMES = {}
+SUMS = [0, 0.0, 0.0]  # answered, seconds to the first token, seconds in all
 ANSWERED = [0, 0, 0, 0]  # requests, drafts, draft tokens, accepted tokens
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -66,6 +72,11 @@ class Server(asyncio.Protocol):
         at = time.monotonic()
         self.buffer = rest[length:]
         method, path = head.split(b" ", 2)[:2]
+        given = next((line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"authorization: ")), b"")
+        if KEY and path.startswith(b"/v1") and given != b"Bearer " + KEY.encode():
+            return self.plain(401, {"error": {"message": f"wrong key: {given.decode()}"}})
+        if "key-back" in FAULTS and method == b"POST":
+            return self.plain(403, {"error": {"message": f"no right to this: {given.decode()}"}})
         if method == b"GET":
             return self.get(path.decode())
         if method != b"POST":
@@ -82,7 +93,9 @@ class Server(asyncio.Protocol):
         if path == "/times":
             return self.plain(200, TIMES)
         if path in ("/health", "/health_generate"):
-            return self.plain(200, b"")
+            return self.plain(503 if "not-ready" in FAULTS else 200, b"")
+        if path == "/server_info" and KIND == "sglang":
+            return self.plain(200, {"version": "0.5.4"})
         if path == "/v1/models":
             return self.plain(200, {"data": [{"id": MODEL}]})
         if path == "/metrics" and KIND == "vllm":
@@ -90,14 +103,23 @@ class Server(asyncio.Protocol):
             text = "".join(
                 f'vllm:{n}_total{{engine="0"}} {float(v)}\n' for n, v in zip(names, ANSWERED[1:], strict=True)
             )
-            return self.plain(200, text.encode())
+            return self.plain(200, (text + self.seen("vllm", 'engine="0"', "request_success_total")).encode())
         if path == "/metrics" and KIND == "sglang":
-            return self.plain(200, b'sglang:spec_accept_length{model_name="m"} 2.5\nsglang:num_running_reqs 0.0\n')
+            text = 'sglang:spec_accept_length{model_name="m"} 2.5\nsglang:num_running_reqs{model_name="m"} 0.0\n'
+            return self.plain(200, (text + self.seen("sglang", 'model_name="m"', "num_requests_total")).encode())
         if path == "/vars" and KIND == "xllm":
             pairs = {"accepted": ANSWERED[3], "draft": ANSWERED[2]}
             text = "".join(f"speculative_num_{name}_tokens_total : {value}\n" for name, value in pairs.items())
+            text += f"server_request_total_ok : {SUMS[0]}\n"
             return self.plain(200, text.encode())
         self.plain(404, {"detail": "Not Found"})
+
+    def seen(self, who, labels, count):
+        """What the server saw of its own latencies, as histograms' sums and counts."""
+        text = f"{who}:{count}{{{labels}}} {float(SUMS[0])}\n"
+        for name, total in (("time_to_first_token_seconds", SUMS[1]), ("e2e_request_latency_seconds", SUMS[2])):
+            text += f"{who}:{name}_sum{{{labels}}} {total}\n{who}:{name}_count{{{labels}}} {float(SUMS[0])}\n"
+        return text
 
     def post(self, body, at, path):
         ANSWERED[0] += 1
@@ -120,13 +142,15 @@ class Server(asyncio.Protocol):
             return self.plain(200, b"\x00\xff not json")
         prompt = asked.get("prompt")
         usage = {"prompt_tokens": len(prompt) if isinstance(prompt, list) else 7, "completion_tokens": tokens}
+        if "other-tokenizer" in FAULTS:
+            usage["prompt_tokens"] += 1
         if path.endswith("chat/completions"):
             text = json.dumps({"choices": [{"index": 0, "delta": {"content": " aye"}}]}).encode()
             one = piece(b"data: " + text + b"\n\n")
         else:
             one = PIECE
         if not asked.get("stream"):
-            TIMES[hashlib.md5(body).hexdigest()] = [at, time.monotonic(), time.monotonic()]
+            self.noted(hashlib.md5(body).hexdigest(), at, time.monotonic())
             return self.plain(200, {"choices": [{"text": " aye" * tokens, "finish_reason": "length"}], "usage": usage})
         job = (self, hashlib.md5(body).hexdigest(), at, tokens, one, usage)
         if Server.busy >= SLOTS:
@@ -181,8 +205,14 @@ class Server(asyncio.Protocol):
             events += piece(b"data: [DONE]\n\n")
         return events + b"0\r\n\r\n"
 
-    def end(self, key, at, first):
+    def noted(self, key, at, first):
         TIMES[key] = [at, first, time.monotonic()]
+        SUMS[0] += 1
+        SUMS[1] += first - at
+        SUMS[2] += time.monotonic() - at
+
+    def end(self, key, at, first):
+        self.noted(key, at, first)
         Server.busy -= 1
         self.answered += 1
         if self.answered >= int(FAULTS.get("close-after", 10**9)):

@@ -21,9 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT}/src"}
 
 
-def seatrial(place, *words, check=None):
+def seatrial(place, *words, check=None, env=None):
     done = subprocess.run(
-        [sys.executable, "-m", "seatrial", *words], cwd=place, env=ENV, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "seatrial", *words],
+        cwd=place,
+        env={**ENV, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
@@ -32,6 +37,15 @@ def seatrial(place, *words, check=None):
 
 def document(done):
     return json.loads(done.stdout)
+
+
+def verified(place):
+    """Every run of the workspace derived again by `seatrial verify`: kind to what was found of it, without errors."""
+    report = document(seatrial(place, "verify", ".", "--json"))
+    wrong = [f for run in report["runs"] for f in run["findings"] if f["severity"] == "error"]
+    assert wrong == []
+    assert all(one["derived"] for run in report["runs"] for one in run["checked"])
+    return {run["kind"]: run for run in report["runs"]}
 
 
 AB = ["bench", "ab", "--workload", "w.toml", "--checkpoint", "model", "--target", "stand-in", "--json"]
@@ -104,6 +118,9 @@ def test_the_whole_loop_from_baseline_to_report(bench_place):
     assert ">not run<" not in page
     workspace = open_workspace(place, write=False)
     assert all(verify_run(folder).verdict.value == "pass" for folder in workspace.run_folders())
+    found = verified(place)
+    assert (found["bench"]["verdict"], found["bench"]["derived"], found["bench"]["findings"]) == ("pass", 11, [])
+    assert (found["loop"]["verdict"], found["loop"]["findings"]) == ("pass", [])
     assert processes_left(place) == []
 
 
@@ -119,6 +136,7 @@ def test_replay_says_what_differs_and_compares(bench_place):
     again = document(seatrial(place, "replay", "last", "--json"))
     assert again["agreement"] in ("agrees", "differs"), again["reason"]
     assert again["sides"]["A"]["figures"]["request_throughput"]["n_b"] == 4
+    assert not list((place / ".seatrial" / "scratch").glob("*-bench-*")), "what is kept is in the runs"
     (place / "model" / "tokenizer.json").write_text("[]")
     plan = document(seatrial(place, "replay", "last", "--plan", "--json", check=3))
     assert [d["what"] for d in plan["drifts"] if d["grave"]] == ["model", "tokenizer"]
@@ -164,6 +182,7 @@ def test_ctrl_c_keeps_the_part_and_stops_the_servers(bench_place):
     assert run.log.entries[-1].kind == "interrupted"
     (kept,) = bench_runs(run)
     assert kept.metrics.partial == "stopped by SIGINT"
+    assert "did not finish" in verified(place)["bench"]["findings"][-1]["message"]
     assert processes_left(place) == []
 
 
@@ -176,6 +195,8 @@ def test_a_run_against_a_service_nobody_prepared_is_debug(stand_in, bench_place)
     assert "nobody looked before the service started" in run["doubts"]
     # The stand-in has counters of speculative decoding: two of three drafts are taken.
     assert run["metrics"]["speculative"]["accept_rate"] == pytest.approx(2 / 3)
+    told = {f["message"] for f in verified(place)["bench"]["findings"]}
+    assert told == {f"the service at {url} was not started by seatrial: its setup is declared"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from seatrial.core.record import replace
 from seatrial.measure.compare.files import report_files
 from seatrial.measure.compare.report import Loaded, better, master, report
 from seatrial.measure.compare.verdict import judge
+from seatrial.measure.load.metrics import ServerView
 from seatrial.measure.load.outside import TOOLS, outside_command, run_outside
 
 DATA = Path(__file__).parent / "data"
@@ -187,7 +188,7 @@ def test_the_files_of_all_loads_are_there_in_both_languages_as_markdown_and_html
         assert "<script" not in master_page
         assert "http" not in re.sub(r"http-equiv|http://www.w3.org/2000/svg", "", master_page)
     assert "总报告" in files["master-zh.html"]
-    assert "变好：请求吞吐 (req/s) +20.0%" in files["report-c8-zh.md"]
+    assert "变好：请求吞吐量 (req/s) +20.0%" in files["report-c8-zh.md"]
     assert "&lt;b&gt;2026" in files["report-c8-en.html"]
     assert "<b>Verdict: pass</b>" in files["report-c8-en.html"]
     assert "![Output throughput (tok/s)](trend-output_throughput-en.svg)" in files["master-en.md"]
@@ -208,3 +209,12 @@ def test_a_setting_that_one_side_does_without_is_not_set_and_one_nobody_saw_is_u
     b = side(B, label="graph", dtype=None)
     unfair = Loaded(judged=judge(a, b, under_test=["flag.enforce-eager"]), a=tuple(a), b=tuple(b))
     assert "| dtype | bfloat16 | unknown | forbidden |" in report(unfair, "en")
+
+
+def test_the_servers_own_clock_has_its_table_where_it_was_read():
+    one = loaded(A, B, 8)
+    assert "own clock" not in report_files([one])["report-c8-en.md"]
+    seen = ServerView(requests=20, ttft_ms=5.25, e2e_ms=20.5, cached=0.125)
+    told = replace(one, a=tuple(replace(r, metrics=replace(r.metrics, server=seen)) for r in one.a))
+    assert f"| {one.judged.label_a} 1 | 5.25 | 20.5 | unknown | 12% |" in report_files([told])["report-c8-en.md"]
+    assert "服务端自身计时" in report_files([told])["report-c8-zh.md"]

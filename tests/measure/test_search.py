@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 from tests.measure.made import bench_run
-from tests.measure.test_bench_command import ENV, document, seatrial
+from tests.measure.test_bench_command import ENV, document, seatrial, verified
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
@@ -18,10 +18,21 @@ from seatrial.core.verdict import Verdict, failed, inconclusive, not_applicable,
 from seatrial.evidence import Run, open_workspace, verify_run
 from seatrial.measure.load.counters import speculative
 from seatrial.measure.load.service import attached
-from seatrial.measure.search import FRAMEWORKS, Candidate, Space, candidates, highest, launch, pareto, rank, read_space
+from seatrial.measure.search import (
+    FRAMEWORKS,
+    Candidate,
+    Space,
+    candidates,
+    highest,
+    launch,
+    pareto,
+    rank,
+    read_space,
+    words,
+)
 from seatrial.measure.search.framework import Launching
+from seatrial.measure.search.rank import outcome_of
 from seatrial.workflow.bench import bench_runs
-from seatrial.workflow.search import outcome_of
 
 SPACE = Space(
     schema_version=1,
@@ -141,7 +152,7 @@ def test_an_adapter_fits_a_server_that_speaks_its_endpoints(stand_in, name):
     found = speculative(before, attached(url, None).text(framework.counters[0]))
     if name == "sglang":
         # It has a gauge of accepted length only: no true rate is made of that.
-        assert found is None
+        assert (found.accept_rate, found.tokens_per_iteration) == (None, 2.5)
     else:
         assert found.accept_rate == pytest.approx(2 / 3)
 
@@ -149,13 +160,14 @@ def test_an_adapter_fits_a_server_that_speaks_its_endpoints(stand_in, name):
 def test_each_framework_has_its_own_command_line():
     to = Launching(program="/x/python", checkpoint="/m", model="m", host="127.0.0.1", port=80)
     made = Candidate(name="x", flags={"block-size": 16, "enable-graph": True}, env={})
-    vllm = launch(FRAMEWORKS.get("vllm"), to, made).argv
+    line = {name: launch(FRAMEWORKS.get(name), to, words(FRAMEWORKS.get(name), made)).argv for name in FRAMEWORKS}
+    vllm = line["vllm"]
     assert vllm[:3] == ("/x/vllm", "serve", "/m")
     assert vllm[-3:] == ("--block-size", "16", "--enable-graph")
-    sglang = launch(FRAMEWORKS.get("sglang"), to, made).argv
+    sglang = line["sglang"]
     assert sglang[:5] == ("/x/python", "-m", "sglang.launch_server", "--model-path", "/m")
     assert "--enable-metrics" in sglang
-    xllm = launch(FRAMEWORKS.get("xllm"), to, made).argv
+    xllm = line["xllm"]
     assert "--block_size=16" in xllm
     assert "--enable_graph=true" in xllm
 
@@ -178,6 +190,15 @@ def test_a_search_measures_ranks_keeps_the_failed_and_goes_on_where_it_was(bench
     assert any(e["on_front"] for e in done["entries"])
     again = document(seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], "--json", check=0))
     assert again["skipped"] == 3
+    found = verified(place)
+    assert {kind: run["verdict"] for kind, run in found.items()} == {"search": "pass", "bench": "pass"}
+    file = place / "seatrial.toml"
+    before = file.read_text()
+    file.write_text(before.replace("request_s = ", "request_s = 1"))
+    seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], check=0)
+    file.write_text(before + "[targets.stand-in.serve.args]\nblock-size = 32\n")
+    told = seatrial(place, *words, "--target", "stand-in", "--resume", done["run_id"], check=2)
+    assert "another target" in told.stderr
 
 
 def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(stand_in, bench_place):
@@ -203,6 +224,7 @@ def test_the_highest_concurrency_under_a_service_level_is_found_on_a_service(sta
     before = len(workspace.run_folders())
     again = document(seatrial(place, *words, "--resume", done["run_id"], check=0))
     assert (again["highest"], again["reused"]) == (done["highest"], len(kept))
+    assert (verified(place)["highest"]["verdict"], verified(place)["highest"]["findings"]) == ("pass", [])
     assert len(workspace.run_folders()) == before
     other = seatrial(place, *words, "--resume", done["run_id"], "--repeats", "2", check=2)
     assert "is another highest" in other.stderr

@@ -83,6 +83,19 @@ def test_the_command_writes_where_the_service_wants_it_and_exits_with_the_verdic
     assert ("::error" in done.stdout) == bool(code)
 
 
+def test_a_run_whose_records_were_changed_is_not_green(make, place):
+    run = make("broken")
+    run.close()
+    file = run.folder / "records.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace('"verdict":"fail"', '"verdict":"pass"')
+    file.write_text("".join(lines))
+    words = [sys.executable, "-m", "seatrial", "ci", "last", "--workspace", str(place.parent)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert "are damaged" in done.stderr
+
+
 def test_a_run_without_an_end_or_whose_verdict_no_step_tells_is_no_green_suite(make):
     killed = Xml.fromstring(junit_of(gather(make("good", finish=False))))
     assert killed.get("errors") == "1"

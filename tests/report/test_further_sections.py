@@ -147,3 +147,30 @@ def test_a_log_scale_keeps_order_and_stays_on_the_axis(numbers):
 
 def test_a_curve_of_nothing_is_no_division_by_zero():
     assert curve_points([(0.0, 0.0)])[0].y == 0.0
+
+
+EACH = "one for every filter of the tool or repeat"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "label", "text", "note"),
+    [
+        ({"asked": 20, "total": 1319, "limit": 20}, "asked", "20", "of 1,319, limited to the first 20"),
+        ({"asked": 24, "total": 24}, "asked", "24", "of 24"),
+        ({"asked": 48, "total": 24}, "results", "48", f"of 24 questions, 2 each: {EACH}"),
+        (
+            {"asked": 40, "total": 99, "limit": 20},
+            "results",
+            "40",
+            f"of 20 questions, 2 each: {EACH}; the whole has 99",
+        ),
+        ({"asked": 50, "total": 24}, "results", "50", f"of 24 questions: {EACH}"),
+        ({"asked": 7}, "asked", "7", "the size of the whole is unknown"),
+    ],
+)
+def test_more_results_than_questions_are_results_and_not_questions_that_were_asked(dataset, label, text, note):
+    from seatrial.report.facts import Facts
+    from seatrial.report.sections.rung import _asked
+
+    shown = _asked(Facts(dataset))
+    assert (shown.label, shown.value.text, shown.value.note) == (label, text, note)

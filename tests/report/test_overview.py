@@ -156,6 +156,9 @@ def test_filters_ticks_and_the_address_work_and_nothing_complains(three, browser
     browser.value(TYPE.format("verdict", "pass"))
     assert len(browser.value(SHOWN)) == 2
     browser.value(TYPE.format("verdict", ""))
+    browser.value(TYPE.format("kind", "run"))
+    assert len(browser.value(SHOWN)) == 3  # the unreadable one is of no kind that is known
+    browser.value(TYPE.format("kind", ""))
     for name in ("0001", "0002"):
         browser.value(f"document.querySelector('tr[data-run$=\"{name}\"] input').click()")
     said = browser.value("document.querySelector('#compare').innerText")
@@ -251,3 +254,28 @@ def test_a_name_that_no_file_can_have_is_not_found_and_the_server_goes_on(place,
             assert get(port, f"/runs/{run.run_id}/artifacts/{name}")[0] == 404
             assert get(port, f"/runs/{name}/report.html")[0] == 404
         assert get(port, "/")[0] == 200
+
+
+def test_what_ended_a_run_is_told_and_runs_of_a_kind_can_be_chosen(place, make):
+    broken = make("good", name="20260205-120000-bench-0006", finish=False, arguments={"kind": "bench", "sides": []})
+    broken.append("error", {"reason": "the service is not ready: CUDA out of memory"})
+    broken.close()
+    html = write_overview(open_workspace(place.parent, write=True)).read_text()
+    page = Page(html)
+    assert "the service is not ready: CUDA out of memory" in page.text
+    assert '<option value="">all kinds</option><option>bench</option>' in html
+    assert 'data-run="20260205-120000-bench-0006" data-kind="bench"' in html
+
+
+def test_two_benches_are_compared_by_their_figures(place, make):
+    steps = {
+        "bench-a-1": {
+            **recorded("good")["inspect"],
+            "facts": {"metrics": {"request_throughput": 12.345, "ttft_ms": None}},
+        }
+    }
+    one = make(steps, name="20260205-120000-bench-0007", arguments={"kind": "bench"})
+    one.close()
+    values = facets(Run.read(one.folder)).values
+    assert values["numbers/bench-a-1: request throughput"] == "12.35"
+    assert values["numbers/bench-a-1: ttft ms p99"] == "unknown"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -170,6 +172,9 @@ def test_the_api_port_is_found_taken_by_a_real_listener(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
         found = api_port_check(target(tmp_path, port=port), look())
+        chosen = target(tmp_path, port=port)
+        local = msgspec.structs.replace(chosen, serve=msgspec.structs.replace(chosen.serve, host="localhost"))
+        assert codes(api_port_check(local, look())) == ["H020"]
     assert codes(found) == ["H020"]
     assert api_port_check(target(tmp_path, port=port), host()).outcome.verdict.value == "pass"
     blind = api_port_check(target(tmp_path, port=port), host(listeners=None))
@@ -246,6 +251,13 @@ def test_who_holds_a_device_is_named_and_a_shared_npu_port_warned_of(tmp_path):
     assert codes(devices_check(target(tmp_path, args={"tensor-parallel-size": 4}), tool, free, 0.9)) == []
 
 
+def test_a_gpu_may_be_chosen_by_the_beginning_of_its_uuid(tmp_path):
+    gpus = [msgspec.structs.replace(npu(i), uuid=f"GPU-{i}a-beef") for i in range(2)]
+    chosen = target(tmp_path, args={"tensor-parallel-size": 1})
+    for text, expected in (("GPU-1a", []), ("GPU-", ["H044", "H042"]), ("GPU-7", ["H044", "H042"])):
+        assert codes(devices_check(chosen, reading(*gpus), {"ASCEND_RT_VISIBLE_DEVICES": text}, 0.9)) == expected
+
+
 def test_an_unknown_default_utilization_is_no_pass(tmp_path):
     assert devices_check(target(tmp_path), EIGHT, {}, None).outcome.verdict.value == "inconclusive"
     told = target(tmp_path, args={"gpu-memory-utilization": 0.9, "tensor-parallel-size": 8})
@@ -271,6 +283,22 @@ def test_left_over_engine_processes_are_named_apart_from_running_ones():
         ("H051", "process 12 (u)"),
         ("H051", "process 13 (u)"),
     ]
+
+
+def test_the_engine_of_a_server_that_is_process_1_is_not_left_over():
+    server = Process(pid=1, parent=0, user="u", command="python /bin/vllm serve /m", orphan=True, age_s=60.0)
+    engine = Process(pid=40, parent=1, user="u", command="VLLM::EngineCore", orphan=True, age_s=50.0)
+    assert codes(processes_running_check(host(processes=(server, engine)))) == ["H051", "H051"]
+
+
+def test_another_servers_key_is_not_shown():
+    idle = "import sys; print(flush=True); sys.stdin.read()"
+    argv = [sys.executable, "-c", idle, "vllm serve", "--api-key", "boatswains-call"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        seen = next(p.command for p in look().processes if p.pid == process.pid)
+        process.stdin.close()
+    assert seen.endswith("vllm serve --api-key <redacted>")
 
 
 def test_the_disk_is_measured_against_what_the_checkpoint_still_lacks(tmp_path):

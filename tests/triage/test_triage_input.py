@@ -111,7 +111,7 @@ def test_a_failure_after_sleep_is_blamed_on_sleep_until_the_engine_is_woken():
     fault = "RuntimeError: CUDA error: an illegal memory access was encountered\n"
     assert diagnose_text(asleep + fault).category == "sleep-mode-race"
     assert diagnose_text(asleep + awake + "x\n" * 3 + fault).signature != "sleep.asleep"
-    assert diagnose_text(fault).category == "kernel-limit"
+    assert diagnose_text(fault).category != "sleep-mode-race"
 
 
 @pytest.mark.parametrize(

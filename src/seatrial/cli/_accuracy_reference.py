@@ -200,6 +200,8 @@ def locate(
     from seatrial.measure.accuracy.locate import locate as find
     from seatrial.measure.accuracy.msprobe import read_msprobe
     from seatrial.measure.accuracy.prompts import watched
+    from seatrial.measure.accuracy.tensor_account import tensor_account
+    from seatrial.platforms.stubs import load_stubs, local_root
 
     if patch is not None and dump is not None:
         raise UsageError("--patch and --dump exclude each other", mend="A dump is of an engine that ran elsewhere.")
@@ -210,7 +212,19 @@ def locate(
 
     def work(_: str, folder: Path) -> tuple[StepResult, ...]:
         log = folder / "probe.log"
-        env = serving.rank_env(checkpoint, located.target, python=python or Path(), tp=tp)
+        chosen = located.target
+        env = serving.rank_env(checkpoint, chosen, python=python or Path(), tp=tp)
+        say("dry run: which tensor goes into which module")
+        with ProbeSession(python or Path(), log=folder / "dry.log", env=chosen.launch.env) as session:
+            account = tensor_account(
+                session,
+                checkpoint.absolute(),
+                tp=tp,
+                dtype=dtype if dtype != "auto" else "",
+                stubs=load_stubs(chosen.platform, chosen.lineage),
+                plugin_root=local_root(chosen.roots.plugin),
+                timeout_s=float(chosen.limits.probe_s.value or 600),
+            )
         with ProbeSession(python or Path(), log=log, env=env) as session:
             if there is not None:
                 result = against(
@@ -220,6 +234,7 @@ def locate(
                     modules=there.modules,
                     watched={"prompt_ids": [], "tokens": []},
                     dtype=dtype if dtype != "auto" else reference_dtype(checkpoint),
+                    account=account,
                     scratch=folder,
                     say=say,
                 )
@@ -231,8 +246,9 @@ def locate(
                     max_model_len=max_model_len,
                     patch=str(patch.absolute()) if patch else "",
                 )
-                result = find(session, setting, asked, scratch=folder, say=say)
-        return (replace(result, attachments=(Attachment(name="probe.log", path=str(log)),)),)
+                result = find(session, setting, asked, account=account, scratch=folder, say=say)
+        logs = (Attachment(name=name, path=str(folder / name)) for name in ("probe.log", "dry.log"))
+        return (replace(result, attachments=tuple(a for a in logs if Path(a.path).is_file())),)
 
     ended = kept_run(
         "locate",

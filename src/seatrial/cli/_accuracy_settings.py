@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from seatrial.cli._accuracy_common import engine_options, kept_run, located_target, say
+from seatrial.cli._accuracy_common import engine_options, kept_run, located_target, say, workspace_option
 from seatrial.cli._accuracy_show import ab_lines, cell_line, show
 from seatrial.cli.common import json_option
 
@@ -67,51 +67,62 @@ def ab(
 
 
 @click.command()
-@click.option("--good", required=True, help="A commit (or version) that is good.")
-@click.option("--bad", required=True, help="A later one that is bad.")
-@click.option("--cmd", required=True, help="Ends with 0 good, 1 bad, else: cannot say. {candidate} is replaced.")
+@click.option("--good", help="A commit (or version) that is good.")
+@click.option("--bad", help="A later one that is bad.")
+@click.option("--cmd", help="Ends with 0 good, 1 bad, else: cannot say. {candidate} and {python} are replaced.")
 @click.option("--repo", type=click.Path(path_type=Path), help="Bisect this git repository, in work trees of its own.")
 @click.option("--versions", help="Bisect these instead, comma-separated, oldest first.")
+@click.option("--package", help="Install each version of this into an environment of its own; {python} runs it.")
+@click.option("--python", type=click.Path(path_type=Path), help="Makes the environments; default: seatrial's own.")
+@click.option("--pip-arg", "pip_args", multiple=True, help="For pip install (an index, more packages); repeatable.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1, 15), help="Runs of each, by majority.")
 @click.option("--timeout-s", default=3600.0, show_default=True, type=click.FloatRange(1), help="Limit of one run.")
-@click.option("--log", type=click.Path(path_type=Path), help="Where the command's output goes.")
+@click.option("--resume", help="Go on with this bisect run: what it tried is not tried again.")
+@workspace_option
 @json_option
 def bisect(
-    good: str,
-    bad: str,
-    cmd: str,
-    repo: Path | None,
     versions: str | None,
-    repeats: int,
-    timeout_s: float,
-    log: Path | None,
+    repo: Path | None,
+    python: Path | None,
+    resume: str | None,
+    workspace: Path,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Find the first bad commit or version; a service that does not start is never taken for bad."""
+    """Find the first bad commit or version; a service that does not start is never taken for bad.
+
+    Kept as a run. One that was stopped is gone on with by --resume, which takes everything else from it.
+    """
     from seatrial.core.errors import UsageError
-    from seatrial.measure.accuracy import bisect as work
+    from seatrial.evidence import open_workspace
+    from seatrial.workflow.accuracy_bisect import BisectJob, check_bisect, earlier, run_bisect
 
-    if (repo is None) == (versions is None):
-        raise UsageError("give either --repo or --versions", mend="--repo DIR for commits, --versions A,B,C.")
-    with tempfile.TemporaryDirectory(prefix="seatrial-bisect-") as place:
-        folder = Path(place)
-        written = log or folder / "bisect.log"
+    said: dict[str, Any] = {k: v for k, v in options.items() if v not in (None, ())}
+    if resume is not None:
+        more = [k for k in ("good", "bad", "cmd", "package") if k in said] + [k for k in (repo, versions, python) if k]
+        if more:
+            raise UsageError("--resume takes the question from the run", mend="Leave out everything but --workspace.")
+        name, job, known = earlier(open_workspace(workspace, write=False), resume)
+    else:
+        missing = [f"--{k}" for k in ("good", "bad", "cmd") if k not in said]
+        if missing:
+            raise UsageError(f"{', '.join(missing)} must be given", mend="Or --resume RUN.")
+        words = tuple(v.strip() for v in (versions or "").split(",") if v.strip())
+        places = {"repo": str(repo.absolute()) if repo else "", "python": str(python.absolute()) if python else ""}
+        job, known, name = BisectJob(**{**said, **places, "versions": words}), (), ""
+    check_bisect(job)
+    ended = run_bisect(
+        job,
+        workspace=open_workspace(workspace, write=True),
+        known=known,
+        resumes=name,
+        argv=tuple(sys.argv[1:]),
+        say=say,
+    )
+    show(ended.results[-1], as_json, bisect_lines, ended)
 
-        def once(candidate: str) -> int | None:
-            if repo is None:
-                return work.command(cmd, candidate=candidate, cwd=None, log=written, timeout_s=timeout_s)
-            with work.checkout(repo, candidate, folder) as tree:
-                return work.command(cmd, candidate=candidate, cwd=tree, log=written, timeout_s=timeout_s)
 
-        candidates = work.commits(repo, good, bad) if repo is not None else _between(versions or "", good, bad)
-        result = work.bisect(candidates, once, repeats=repeats, say=say)
-    show(result, as_json, lambda facts: [f"{t.candidate}  {t.judgement}  {t.reason}" for t in facts.trials])
-
-
-def _between(versions: str, good: str, bad: str) -> tuple[str, ...]:
-    from seatrial.core.errors import UsageError
-
-    known = [v.strip() for v in versions.split(",") if v.strip()]
-    if good not in known or bad not in known or known.index(good) >= known.index(bad):
-        raise UsageError("--good and --bad must be among --versions, in that order", mend="List them oldest first.")
-    return tuple(known[known.index(good) : known.index(bad) + 1])
+def bisect_lines(facts: Any) -> list[str]:
+    lines = [f"{t.candidate}  {t.judgement}  {t.reason}{'  (before)' if t.earlier else ''}" for t in facts.trials]
+    left = facts.candidates - len(facts.trials)
+    return [*lines, f"{len(facts.trials)} of {facts.candidates} candidates tried, {left} followed from them"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,16 @@ def locate_lines(facts: Any) -> list[str]:
         mark = "->" if r is facts.first or r == facts.first else "  "
         numbers = f"{r.relative:.2e} (noise {r.noise:.2e}, cosine {r.cosine:.5f})"
         lines.append(f"{mark} {'decode ' if r.step else ''}{r.key}: {numbers}{'  outside' if r.out else ''}")
-    if facts.unmatched:
-        lines.append(
-            f"without a counterpart: {', '.join(facts.unmatched[:6])}{' …' if len(facts.unmatched) > 6 else ''}"
-        )
+    ways = Counter(r.by for r in facts.rows)
+    counted = ", ".join(f"{count} outputs by {way}" for way, count in sorted(ways.items(), reverse=True))
+    lines.append(f"module map: {facts.account}; matched: {counted or 'none'}")
+    for title, keys in (
+        ("of the engine without a counterpart", facts.unmatched),
+        ("of the reference without a counterpart", facts.only_reference),
+        ("not judged, a router's near-ties sent all tokens elsewhere", facts.unjudged),
+    ):
+        if keys:
+            lines.append(f"{title}: {', '.join(keys[:6])}{f' and {len(keys) - 6} more' if len(keys) > 6 else ''}")
     return lines
 
 

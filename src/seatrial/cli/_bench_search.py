@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from seatrial.cli.common import FiniteRange, err, json_option, leave, out, print_json
 from seatrial.core.record import to_plain
+
+if TYPE_CHECKING:
+    from seatrial.workflow.bench import BenchJob
 
 workspace_option = click.option(
     "--workspace", default=".", type=click.Path(path_type=Path), show_default=True, help="The folder of .seatrial."
@@ -16,6 +20,30 @@ workspace_option = click.option(
 workload_option = click.option(
     "--workload", required=True, type=click.Path(path_type=Path), help="The workload's TOML file."
 )
+ca_option = click.option(
+    "--ca", type=click.Path(path_type=Path), help="Trust an https --service by this PEM file alone."
+)
+key_option = click.option(
+    "--key-env", default="", metavar="NAME", help="The variable that holds the key of --service; it is kept nowhere."
+)
+framework_option = click.option(
+    "--framework", type=click.Choice(["vllm", "sglang", "xllm"]), default="vllm", show_default=True, help="What serves."
+)
+program_option = click.option(
+    "--program", type=click.Path(path_type=Path), help="SGLang's interpreter or xLLM's binary; vLLM is the target's."
+)
+
+
+def job_of(fields: dict[str, Any], where: str) -> BenchJob:
+    """The job of a command line; what contradicts itself there is a mistake of the call, not of a file."""
+    from seatrial.core.errors import FileFormatError, UsageError
+    from seatrial.core.record import from_plain
+    from seatrial.workflow.bench import BenchJob
+
+    try:
+        return from_plain(BenchJob, {"kind": "bench", **fields}, where=where)
+    except FileFormatError as exc:
+        raise UsageError(exc.message, mend=exc.mend or "Mend the options.") from exc
 
 
 @click.command("search")
@@ -23,6 +51,7 @@ workload_option = click.option(
 @click.option("--space", "space_file", required=True, type=click.Path(path_type=Path), help="The space's TOML file.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), required=True, help="The checkpoint that is served.")
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
+@program_option
 @click.option("--resume", metavar="RUN", help="Go on with this search.")
 @workspace_option
 @json_option
@@ -31,6 +60,7 @@ def search_command(
     space_file: Path,
     checkpoint: Path,
     target: str,
+    program: Path | None,
     resume: str | None,
     workspace: Path,
     as_json: bool,
@@ -50,6 +80,7 @@ def search_command(
         target=target,
         workspace=open_workspace(workspace, write=True),
         overrides=find_overrides(Path.cwd()),
+        program=str(program or ""),
         resume=resume,
         argv=tuple(sys.argv[1:]),
         say=lambda text: err().print(text, markup=False),
@@ -78,6 +109,10 @@ def search_command(
 )
 @click.option("--arg", "extra", multiple=True, help="A further argument for the server; repeatable, kept in order.")
 @click.option("--model", default="", help="The model's name at --service, if it serves several.")
+@ca_option
+@key_option
+@framework_option
+@program_option
 @click.option("--resume", metavar="RUN", help="Go on with this search.")
 @workspace_option
 @json_option
@@ -92,6 +127,10 @@ def highest_command(
     repeats: int,
     extra: tuple[str, ...],
     model: str,
+    ca: Path | None,
+    key_env: str,
+    framework: str,
+    program: Path | None,
     resume: str | None,
     workspace: Path,
     as_json: bool,
@@ -101,23 +140,28 @@ def highest_command(
     from seatrial.core.record import from_plain
     from seatrial.evidence import open_workspace
     from seatrial.measure.load.workload import read_workload
+    from seatrial.measure.search.highest import told
     from seatrial.targets import find_overrides
-    from seatrial.workflow.bench import BenchJob, Side
-    from seatrial.workflow.highest import Bounds, highest_load, told
+    from seatrial.workflow.bench import Side
+    from seatrial.workflow.highest import Bounds, highest_load
 
     if bool(service) == bool(checkpoint):
         raise UsageError("name what to measure", mend="Give either --service URL or --checkpoint FOLDER.")
     if checkpoint is not None and not checkpoint.is_dir():
         raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
-    job = BenchJob(
-        kind="bench",
-        sides=(Side(label="A", args=extra, service=service),),
-        workload=read_workload(workload),
-        target=target,
-        checkpoint=str(checkpoint or ""),
-        model=model,
-        smoke=False,
-    )
+    fields = {
+        "sides": [to_plain(Side(label="A", args=extra, service=service))],
+        "workload": to_plain(read_workload(workload)),
+        "target": target,
+        "checkpoint": str(checkpoint or ""),
+        "model": model,
+        "ca": str(ca.absolute()) if ca is not None else "",
+        "key_env": key_env,
+        "framework": framework,
+        "program": str(program or ""),
+        "smoke": False,
+    }
+    job = job_of(fields, "bench highest")
     limits = {"by": by, "low": low, "high": high, "repeats": repeats}
     done = highest_load(
         job,

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seatrial.cli._bench_report import kept_side, report_command, write_reports
-from seatrial.cli._bench_search import highest_command, search_command, workload_option, workspace_option
+from seatrial.cli._bench_search import (
+    ca_option,
+    framework_option,
+    highest_command,
+    job_of,
+    key_option,
+    program_option,
+    search_command,
+    workload_option,
+    workspace_option,
+)
 from seatrial.cli.common import STYLES, FiniteRange, err, json_option, leave, out, print_json
 from seatrial.core.verdict import Verdict
 
@@ -45,7 +55,10 @@ command.add_command(report_command)
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Start this checkpoint on --target.")
 @click.option("--target", default="cpu", show_default=True, help="The target to run on.")
 @click.option("--model", default="", help="The model's name at --service, if it serves several.")
-@click.option("--ca", type=click.Path(path_type=Path), help="Trust an https --service by this PEM file alone.")
+@ca_option
+@key_option
+@framework_option
+@program_option
 @click.option("--label", default="A", show_default=True, help="What this side is called.")
 @click.option("--runs", default=1, show_default=True, type=click.IntRange(min=1), help="Repeats.")
 @click.option("--serve", type=click.Choice(["together", "restart"]), default="restart", show_default=True)
@@ -66,6 +79,9 @@ def run_command(
     target: str,
     model: str,
     ca: Path | None,
+    key_env: str,
+    framework: str,
+    program: Path | None,
     label: str,
     runs: int,
     serve: str,
@@ -98,6 +114,9 @@ def run_command(
         "checkpoint": str(checkpoint or ""),
         "model": model,
         "ca": str(ca.absolute()) if ca is not None else "",
+        "key_env": key_env,
+        "framework": framework,
+        "program": str(program or ""),
         "runs": runs,
         "serve": serve,
         "facts": facts,
@@ -120,6 +139,8 @@ def run_command(
 @click.option("--b-env", multiple=True, metavar="NAME=VALUE", help="The same for side B.")
 @click.option("--a-drop", multiple=True, help="An argument of the target that side A does without.")
 @click.option("--b-drop", multiple=True, help="The same for side B.")
+@framework_option
+@program_option
 @click.option("--runs", default=4, show_default=True, type=click.IntRange(min=1), help="Repeats a side, in turn.")
 @click.option("--serve", type=click.Choice(["together", "restart"]), default="restart", show_default=True)
 @under_test_option
@@ -138,6 +159,8 @@ def ab_command(
     b_env: tuple[str, ...],
     a_drop: tuple[str, ...],
     b_drop: tuple[str, ...],
+    framework: str,
+    program: Path | None,
     runs: int,
     serve: str,
     under_test: tuple[str, ...],
@@ -158,6 +181,8 @@ def ab_command(
         "sides": sides,
         "target": target,
         "checkpoint": str(checkpoint),
+        "framework": framework,
+        "program": str(program or ""),
         "runs": runs,
         "serve": serve,
         "under_test": under_test,
@@ -252,12 +277,12 @@ def precheck_command(target: str, as_json: bool) -> None:
 
 
 def _go(fields: dict[str, Any], workspace: Path) -> BenchEnded:
-    from seatrial.core.record import from_plain, to_plain
+    from seatrial.core.record import to_plain
     from seatrial.evidence import open_workspace
     from seatrial.targets import find_overrides
-    from seatrial.workflow.bench import BenchJob, run_bench
+    from seatrial.workflow.bench import run_bench
 
-    job = from_plain(BenchJob, {"kind": "bench", **{k: to_plain(v) for k, v in fields.items()}}, where="bench")
+    job = job_of({k: to_plain(v) for k, v in fields.items()}, "bench")
     return run_bench(
         job,
         workspace=open_workspace(workspace, write=True),
@@ -268,7 +293,7 @@ def _go(fields: dict[str, Any], workspace: Path) -> BenchEnded:
 
 
 def _finish(ended: BenchEnded, as_json: bool) -> None:
-    from seatrial.measure.load.session import summary
+    from seatrial.measure.load.session import seen_by_server, summary
 
     if as_json:
         print_json(ended)
@@ -276,6 +301,8 @@ def _finish(ended: BenchEnded, as_json: bool) -> None:
     console = out()
     for run in ended.runs:
         console.print(f"{run.setup.label}  {run.level}  {summary(run.metrics)}", markup=False)
+        if told := seen_by_server(run.metrics):
+            console.print(f"    {told}", markup=False)
         for doubt in run.doubts:
             console.print(f"    {doubt}", markup=False)
     if ended.judged is not None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from seatrial.cli._gate_inputs import Place, demand_checkpoint, kept_in
 from seatrial.cli.common import err, json_option, leave, out, print_json
+from seatrial.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from seatrial.targets import Target
 
 
 @click.command()
@@ -31,7 +36,8 @@ def command(
 ) -> None:
     """Sweep the capacity of CHECKPOINT: the baseline, then what serves if it does not, then more sequences.
 
-    With --out, every trial is appended to trials.jsonl there, and a sweep that was killed goes on from it.
+    With --out, every trial is appended to trials.jsonl there, and a sweep that was killed goes on from it; sweep.json
+    says of what, and a sweep of anything else is refused there.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -47,6 +53,7 @@ def command(
     python = target_python(chosen)
     folder = kept_in(keep, "capacity")
     book = folder / "trials.jsonl"
+    _demand_same_sweep(folder, book, _asked(checkpoint, chosen, python, stage, tp))
     lines = book.read_bytes().split(b"\n") if book.is_file() else []
     # A line without its end was cut by a kill; its trial is made again.
     done = [from_json(Trial, line, where=str(book)) for line in lines[:-1]]
@@ -89,3 +96,48 @@ def command(
         console.print(f"root cause: {result.facts.root_cause}", markup=False)
     console.print(f"logs and trials: {folder}", markup=False)
     leave(result.outcome.verdict)
+
+
+def _asked(checkpoint: Path, target: Target, python: Path, stage: str, tp: int | None) -> dict[str, str]:
+    """What decides a trial beside its context and sequences. Time limits are left out: more time proves no less."""
+    import hashlib
+
+    from seatrial.checkpoint import fingerprint
+    from seatrial.core.record import to_json, to_plain
+    from seatrial.gates.plan import PLUGINS, installed_version
+    from seatrial.platforms.base import tensor_parallel_of
+
+    plain = {key: value for key, value in to_plain(target).items() if key != "limits"}
+    return {
+        "checkpoint": fingerprint(checkpoint),
+        "target": f"{target.name} {hashlib.sha256(to_json(plain)).hexdigest()}",
+        "engine": f"{python} {installed_version(python, 'vllm')}",
+        "plugin": installed_version(python, PLUGINS.get(target.platform, "")),
+        "stage": stage,
+        "tp": str(tensor_parallel_of(tp, target.serve.args)),
+    }
+
+
+def _demand_same_sweep(folder: Path, book: Path, asked: dict[str, str]) -> None:
+    """Raise UsageError if the trials in `folder` are of something else; else note there what they are of."""
+    import json
+
+    from seatrial.core.atomic import write_atomic
+    from seatrial.core.record import to_json
+
+    note = folder / "sweep.json"
+    before: object = None
+    if book.is_file() and book.stat().st_size:
+        try:
+            before = json.loads(note.read_bytes()) if note.is_file() else None
+        except (OSError, ValueError, RecursionError):
+            before = None
+        known = before if isinstance(before, dict) else {}
+        other = [key for key, value in asked.items() if known.get(key) != value]
+        if other:
+            raise UsageError(
+                f"{folder} holds trials of another sweep (not the same: {', '.join(other)})",
+                mend="Name another folder with --out, or delete its trials.jsonl.",
+            )
+    if before is None:
+        write_atomic(note, to_json(asked, indent=2))

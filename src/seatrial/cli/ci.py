@@ -44,6 +44,10 @@ def command(
     word = str(found.finished.get("verdict") or "")
     # A run that never finished has shown nothing.
     verdict = Verdict(word) if word in {v.value for v in Verdict} else Verdict.INCONCLUSIVE
+    if found.problems and verdict is not Verdict.FAIL:
+        # Records that do not join are no evidence of anything they say.
+        click.echo(f"the records of run {found.run_id} are damaged: {found.problems[0]}", err=True)
+        verdict = Verdict.FAIL
     if as_json:
         print_json({"run_id": found.run_id, "verdict": verdict, "summary": text, "annotations": annotations_of(found)})
         leave(verdict)

@@ -25,6 +25,7 @@ SUBJECTS = ("features", "capacity", "sources")
 @click.option("--model-id", default="", help="The published name, ORG/NAME: your word, marked as such.")
 @click.option("--hardware", default="", help="The hardware as the repository names it, `Atlas A2 Series`.")
 @click.option("--accuracy", multiple=True, help="A recorded accuracy run, a folder or score.json of one; repeatable.")
+@click.option("--bench", "benches", multiple=True, metavar="RUN", help="A recorded bench to quote; repeatable.")
 @click.option("--include", multiple=True, help="A changed source file that belongs to the adaptation; repeatable.")
 @click.option("--explain", multiple=True, metavar="SUBJECT=TEXT", help="Why a proof is missing; repeatable.")
 @click.option("--lang", "languages", multiple=True, type=click.Choice(["zh", "en"]), help="Languages of the report.")
@@ -43,6 +44,7 @@ def command(
     model_id: str,
     hardware: str,
     accuracy: tuple[str, ...],
+    benches: tuple[str, ...],
     include: tuple[str, ...],
     explain: tuple[str, ...],
     languages: tuple[Literal["zh", "en"], ...],
@@ -65,6 +67,7 @@ def command(
     if repo is None:
         raise UsageError("no repository is named", mend="Usage: seatrial deliver RUN --repo DIR.")
     from seatrial.delivery import Order, deliver
+    from seatrial.delivery.benches import read_benches
     from seatrial.delivery.deliver import bundle_folder
     from seatrial.delivery.evidence_view import EvidenceView
     from seatrial.delivery.kinds import kind_of
@@ -84,7 +87,8 @@ def command(
     folder = Path(bundle) if bundle else bundle_folder(place.root, found.run_id, order.kind, Path(repo))
     view = EvidenceView(found)
     scores = tuple(s for name in accuracy for s in named(name, place, view))
-    result = deliver(found, Path(repo), order, bundle=folder, scores=scores, commit=not no_commit)
+    benched = read_benches(benches, place, view)
+    result = deliver(found, Path(repo), order, bundle=folder, scores=scores, benched=benched, commit=not no_commit)
     if as_json:
         print_json(result)
     else:

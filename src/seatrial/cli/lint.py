@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from seatrial.adapter.writes import Batch
 
 
+# Lines about what was not looked at; --json has all.
+SKIPPED = 12
+
+
 def _codes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
     return [code.strip() for value in values for code in value.split(",") if code.strip()]
 
@@ -138,6 +142,10 @@ def _print(report: LintReport, style: str, batch: Batch | None) -> None:
         note.print(_summary(report), markup=False)
         for item in report.not_run:
             note.print(f"not run: {item.code}: {item.reason}", markup=False)
+        for left in report.skipped[:SKIPPED]:
+            note.print(f"not looked at: {left.path}: {left.reason}", markup=False, soft_wrap=True)
+        if len(report.skipped) > SKIPPED:
+            note.print(f"not looked at: {len(report.skipped) - SKIPPED} more (--json names them)", markup=False)
 
 
 def _summary(report: LintReport) -> str:

@@ -135,6 +135,8 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
         how = "" if call.certain else "perhaps "
         out().print(f"     {call.state:<8} {name}: {how}called{place}; {call.why}", markup=False, highlight=False)
     out().print(f"attention backends: {', '.join(backends) or 'none'}", markup=False)
+    for path, why in done.not_read.items():
+        out().print(f"not read: {path}: {why}", markup=False)
     leave(done.outcome.verdict)
 
 

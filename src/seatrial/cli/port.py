@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from seatrial.adapter.port.run import Port
     from seatrial.adapter.port.upgrade import Upgrade
 
+# Lines of each side of a conflict that are shown; the file has them all.
+SHOWN = 8
+
 
 @click.command()
 @click.argument("module", required=False, default="")
@@ -121,8 +124,17 @@ def _show(made: Port) -> None:
 def _show_upgrade(merged: Upgrade) -> None:
     console = out()
     old = merged.before.version if merged.before is not None else "the base"
-    console.print(f"{merged.path}: vLLM {old} to {merged.after.version}, {merged.conflicts} conflicts", markup=False)
+    console.print(
+        f"{merged.path}: vLLM {old} to {merged.after.version}, {len(merged.conflicts)} conflicts", markup=False
+    )
     for edit in merged.edits:
         if edit.kind == "moved":
             console.print(f"moved: {edit.old} -> {edit.new}", markup=False)
+    for conflict in merged.conflicts:
+        console.print(f"conflict in {conflict.symbol}, lines {conflict.line} to {conflict.end_line}:", markup=False)
+        for who, text in (("human", conflict.human), ("upstream, old", conflict.old), ("upstream, new", conflict.new)):
+            shown = text.splitlines() or ["(no lines)"]
+            console.print(f"  {who}:", markup=False)
+            for line in [*shown[:SHOWN], *([f"... {len(shown) - SHOWN} more lines"] if len(shown) > SHOWN else [])]:
+                console.print(f"    {line}", markup=False, highlight=False)
     print_findings(merged.findings)

@@ -42,8 +42,12 @@ def command(
         for template in () if as_json else TEMPLATES.values():
             out().print(f"{template.name} ({template.platform}): {template.summary}", markup=False)
         return
-    if into is None or not into.is_dir():
-        raise UsageError(f"--into {into or ''} is not a folder", mend="Name the folder of the plugin: --into FOLDER.")
+    if name and not take_back and name not in TEMPLATES:
+        render(name, model_type)  # says which there are
+    if into is None:
+        raise UsageError("--into is missing", mend=f"seatrial quant-template {name or 'NAME'} --into PLUGIN_FOLDER")
+    if not into.is_dir():
+        raise UsageError(f"--into {into} is not a folder", mend="Name the folder of the plugin: --into FOLDER.")
     if take_back:
         batch = undo(into)
     else:

@@ -1,4 +1,4 @@
-"""Do a kept benchmark again from its manifest, say what cannot be the same, and compare."""
+"""Do a kept run again from its manifest, say what cannot be the same, and compare."""
 
 from __future__ import annotations
 
@@ -49,5 +49,8 @@ def command(run: str, workspace: Path, only_plan: bool, as_json: bool) -> None:
         if found is not None:
             told = f"{found.mean_a:.4g} then, {found.mean_b:.4g} now, {found.change:+.1%}"
             console.print(f"  {label}: {judged.judged_by} {told}", markup=False)
-    console.print(f"kept: {done.ended.folder}", markup=False)
+    for turn in done.redone.turns if done.redone is not None else ():
+        console.print(f"  {turn.step}: then {turn.then}; now {turn.now or 'nothing'}", markup=False)
+    kept = done.ended.folder if done.ended is not None else done.redone.run_id if done.redone is not None else ""
+    console.print(f"kept: {kept}", markup=False)
     leave(verdict)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("checkpoint", required=False, type=click.Path())
 @click.option("--target", default="cpu", show_default=True, help="What to run on; see `seatrial targets list`.")
-@click.option("--tp", default=1, show_default=True, type=click.IntRange(1), help="Tensor-parallel size.")
-@click.option("--max-model-len", type=click.IntRange(1), help="Context length in tokens; the model's own if left out.")
+@click.option("--tp", type=click.IntRange(1), help="Tensor-parallel size; the target's, else 1, if left out.")
+@click.option("--max-model-len", type=click.IntRange(1), help="Context length in tokens; the target's or the model's.")
 @click.option("--stages", default="dry,dummy,real", show_default=True, help="Which of dry, dummy and real to run.")
 @click.option("--features", is_flag=True, help="Then try every feature: the feature matrix.")
 @click.option("--agree", is_flag=True, help="Then compare greedy answers: batch 1 and n, eager and graph, TP 1 and n.")
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def command(
     checkpoint: str | None,
     target: str,
-    tp: int,
+    tp: int | None,
     max_model_len: int | None,
     stages: str,
     features: bool,
@@ -66,8 +66,11 @@ def command(
     the real weights unless --stages leaves only the dummy gate.
     """
     from seatrial.evidence import open_workspace
-    from seatrial.targets import find_overrides
+    from seatrial.platforms.base import tensor_parallel_of
+    from seatrial.targets import find_overrides, load_target
     from seatrial.workflow import Job, run_job
+
+    overrides = find_overrides(Path.cwd())
 
     job = None
     if not capacity and not (context is None and sequences is None):
@@ -80,7 +83,7 @@ def command(
         job = Job(
             checkpoint=place,
             target=target,
-            tp=tp,
+            tp=tensor_parallel_of(tp, load_target(target, overrides).target.serve.args),
             max_model_len=max_model_len,
             stages=_stages(stages),
             keep_going=keep_going,
@@ -101,7 +104,7 @@ def command(
         ended = run_job(
             job,
             workspace=open_workspace(Path(workspace), write=True),
-            overrides=find_overrides(Path.cwd()),
+            overrides=overrides,
             observer=watcher,
             argv=tuple(sys.argv[1:]),
             resume=resume,

@@ -54,7 +54,8 @@ def show(run: str, workspace: str, as_json: bool) -> None:
     found = Run.read(open_workspace(Path(workspace), write=False).run_folder(run))
     steps = found.steps()
     if as_json:
-        print_json({"manifest": found.manifest, "steps": steps, "records": found.log.entries})
+        document = {"manifest": found.manifest, "steps": steps, "records": found.log.entries}
+        print_json({**document, "problems": found.problems})
         return
     console = out()
     console.print(
@@ -66,7 +67,7 @@ def show(run: str, workspace: str, as_json: bool) -> None:
         console.print(f"{step.duration_s:7.1f} s  {step.summary}", markup=False)
         for ref in (step.facts, *step.artifacts):
             console.print(f"      {ref.name}: {found.artifact(ref)}", markup=False)
-    for problem in found.log.problems:
+    for problem in found.problems:
         console.print(f"  damaged: {problem}", markup=False)
 
 

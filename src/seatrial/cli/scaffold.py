@@ -94,7 +94,14 @@ def model(
             f"Install it beside vLLM (pip install --no-deps --no-build-isolation -e {root}), then prove it:\n"
             f"  seatrial dry {checkpoint} --target {target}",
             markup=False,
+            soft_wrap=True,
         )
+        if any(path.endswith("_mtp.py") for path in made.files):
+            console.print(
+                f"The same for its draft (MTP):\n  seatrial dry {checkpoint} --target {target} --draft {checkpoint}",
+                markup=False,
+                soft_wrap=True,
+            )
     leave(verdict)
 
 

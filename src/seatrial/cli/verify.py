@@ -26,8 +26,11 @@ def command(bundle: str, as_json: bool) -> None:
     console = out()
     for run in report.runs:
         console.print(f"[{STYLES[run.verdict]}]{run.verdict.value}[/]  ", end="")
-        text = f"{run.run_id}: {run.records} records, {run.artifacts} artifacts, {run.derived} verdicts derived again"
-        console.print(text, markup=False)
+        text = f"{run.run_id} ({run.kind}): {run.records} records, {run.artifacts} artifacts hashed, "
+        console.print(f"{text}{run.derived} verdicts derived again", markup=False)
+        for one in run.checked:
+            told = f"derived again: {one.derived}" if one.derived else "ONLY HASH-CHECKED, see below"
+            console.print(f"    {one.step:<18} {told}", markup=False)
         for finding in run.findings:
             console.print(f"    {finding.severity.value} {finding.one_line()}", markup=False)
     for finding in report.findings:

@@ -7,8 +7,8 @@ they can be found where a program has printed them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from seatrial.core.command import Command
 from seatrial.core.record import replace
@@ -30,13 +30,17 @@ def redact(name: str, value: str) -> str:
 
 
 def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """A command line without secrets: `--api-key X`, `--api-key=X`, and logins inside URLs."""
+    """A command line without secrets: `--api-key X Y`, `--api-key=X`, and logins inside URLs; also where single words
+    are handed on (`--arg=--api-key --arg=X`, `--arg --api-key --arg X`).
+    """
     out: list[str] = []
-    secret_next = False
-    for word in argv:
+    hidden = _secret_places(argv)
+    for handed in _handed_on(argv).values():
+        hidden |= {handed[place].at for place in _secret_places([h.word for h in handed])}
+    for at, word in enumerate(argv):
         name, equals, value = word.partition("=")
-        if secret_next:
-            out.append(REDACTED)
+        if at in hidden:
+            out.append(f"{name}={REDACTED}" if equals and word.startswith("--") else REDACTED)
         elif equals and word.startswith("-") and "=" in value:
             # A pair inside an option: --arg=api-key=X, --arg=--api-key=X.
             inner, _, rest = value.partition("=")
@@ -45,8 +49,35 @@ def redact_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
             out.append(f"{name}={redact(_plain_name(name), value)}")
         else:
             out.append(URL_LOGIN.sub(f"{REDACTED}@", word))
-        secret_next = word.startswith("-") and not equals and bool(SECRET_NAME.search(name.replace("-", "_")))
     return tuple(out)
+
+
+def _secret_places(argv: Sequence[str]) -> set[int]:
+    """Where the values of secret flags stand: the next word whatever it is, and what follows up to the next flag."""
+    found: set[int] = set()
+    for at, word in enumerate(argv):
+        behind = argv[at - 1] if at else ""
+        is_first = behind.startswith("-") and "=" not in behind and SECRET_NAME.search(_plain_name(behind))
+        if is_first or (at - 1 in found and not word.startswith("-")):
+            found.add(at)
+    return found
+
+
+class _Handed(NamedTuple):
+    at: int
+    word: str
+
+
+def _handed_on(argv: Sequence[str]) -> dict[str, list[_Handed]]:
+    """The values of each option in order, with their places in `argv`."""
+    found: dict[str, list[_Handed]] = {}
+    for at, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if word.startswith("--") and equals:
+            found.setdefault(name, []).append(_Handed(at, value))
+        elif word.startswith("--") and at + 1 < len(argv):
+            found.setdefault(name, []).append(_Handed(at + 1, argv[at + 1]))
+    return found
 
 
 def _plain_name(flag: str) -> str:

@@ -92,6 +92,22 @@ REASONS = (
     ),
     (r"no registration is needed: (.+) is served by (.+)", r"\1 由 \2 提供实现，无需注册"),
     (r"it does not parse", "该文件无法解析"),
+    (r"the (?:bench|accuracy run) (\S+) is of another checkpoint", r"\1 使用的是其他权重"),
+    (r"the bench (\S+) is of a checkpoint that is not known", r"\1 没有记录所用的权重"),
+    (
+        r"the (?:bench|accuracy run) (\S+) is of (vllm\S*) (\S+), this run of (\S+)",
+        r"\1 使用 \2 \3，本次运行使用 \2 \4",
+    ),
+    (
+        r"the (?:bench|accuracy run) (\S+) was on platform (\S+), this run on (\S+)",
+        r"\1 在 \2 平台上运行，本次运行在 \3 平台上",
+    ),
+    (r"the (?:bench|accuracy run) (\S+) is (unfinished|interrupted|error)", r"\1 没有正常结束（\2）"),
+    (r"the bench (\S+) is partial: (.+)", r"\1 没有完整执行：\2"),
+    (
+        r"in the bench (\S+) a profiler was attached: no measure of performance",
+        r"\1 开启了 profiling，不能作为性能数据",
+    ),
 )  # fmt: skip
 
 

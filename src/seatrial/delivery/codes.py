@@ -44,6 +44,7 @@ CODES = {
     "Y142": "A report does not have its sections.",
     "Y143": "The run has other records than when it was delivered.",
     "Y144": "A quoted accuracy result does not follow from its answers, or is not that of its recorded run.",
+    "Y145": "A quoted bench is not there, has other records than when it was delivered, or contradicts its requests.",
     "Y201": "The facts of a step cannot be read.",
     "Y202": "A gate's verdict is not what its ending and milestones say.",
     "Y203": "A kept request or answer does not prove what the gate claims.",
@@ -61,8 +62,15 @@ CODES = {
     "Y215": "The ladder's conclusion is not what its rungs say, or it climbed from another failure than the gate's.",
     "Y216": "The agreement is not what the kept answers and logs say.",
     "Y217": "An accuracy result does not follow from its answers.",
-    "Y218": "The plan's verdict, or its check against the engine, is not what the records say.",
-    "Y290": "A step whose verdict no rule derives again (a note, not a fault).",
+    "Y218": "A bench's figure does not follow from its kept requests, or from the file of the tool that sent them.",
+    "Y219": "A bench did not measure what its manifest asks for: workload, side, command, checkpoint, repeats.",
+    "Y220": "A bench's level, doubts or verdict is not what its gate, its figures or its answers say.",
+    "Y221": "A comparison's verdict or percentage is not what its runs come to.",
+    "Y222": "A ledger's answer (highest load, search, loop) is not what its trials, events and their runs say.",
+    "Y223": "What a parity, a locate, a matrix of settings or a profile concludes is not what its facts say.",
+    "Y224": "The plan's verdict, or its check against the engine, is not what the records say.",
+    "Y290": "What no rule derives again: a kind, a step, or a part of one (a note, not a fault).",
+    "Y291": "A run that this one rests on is not beside it: what it says of that run was only hash-checked.",
 }
 
 

@@ -14,6 +14,7 @@ from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import SeatrialError, UsageError
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record, from_json, to_json
+from seatrial.delivery.benches import Benched
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import SCHEMA_VERSION, Delivered, FileSum, Order, Plan, ScoreRun
 from seatrial.delivery.plan import commit_message, make_plan
@@ -42,6 +43,7 @@ def deliver(
     *,
     bundle: Path,
     scores: tuple[Source | Path, ...] = (),
+    benched: Benched | None = None,
     commit: bool = True,
 ) -> Result:
     """`bundle` is the folder for report, runbook and comment. Raises UsageError for a repository in a wrong state."""
@@ -55,9 +57,10 @@ def deliver(
     if refused:
         return Result(state="refused", refused=refused)
     scored = read_scores((*scores, *attached(view)), models=(*view.model_names(), *_published(order)))
+    benched = benched or Benched()
     before = _delivered_before(repo, branch, order)
     base = Repository(repo.top, before.base) if before is not None else repo
-    plan = make_plan(base, view, order, scored)
+    plan = make_plan(base, view, order, scored, benched)
     message = commit_message(base, view, order, plan)
     _try_folder(bundle)
     if before is not None:
@@ -90,7 +93,7 @@ def deliver(
         else:
             repo.stage({f.path: f.text for f in plan.files}, order.include)
             made, state = "", "staged"
-    delivered = _record(view, repo, base, order, plan, made, scored)
+    delivered = _record(view, repo, base, order, plan, made, scored, benched)
     _write_bundle(bundle, plan, delivered)
     return Result(state=state, delivered=delivered, bundle=str(bundle))
 
@@ -158,7 +161,14 @@ def _is_staged(repo: Repository, plan: Plan, changed: list[str]) -> bool:
 
 
 def _record(
-    view: EvidenceView, repo: Repository, base: Repository, order: Order, plan: Plan, commit: str, scored: Scored
+    view: EvidenceView,
+    repo: Repository,
+    base: Repository,
+    order: Order,
+    plan: Plan,
+    commit: str,
+    scored: Scored,
+    benched: Benched,
 ) -> Delivered:
     included = tuple(
         FileSum(path=p, what="included", sha256=_file_hash(repo.top / p))
@@ -182,6 +192,8 @@ def _record(
         accuracy=tuple(
             dict.fromkeys(ScoreRun(run_id=s.run_id, head_sha256=s.head_sha256) for s in scored.sources if s.run_id)
         ),
+        benches=tuple(ScoreRun(run_id=b.run_id, head_sha256=b.head_sha256) for b in benched.quoted),
+        benches_refused=benched.refused,
     )
 
 

@@ -35,18 +35,23 @@ SENTENCES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"最大上下文长度|Longest context"), r"longest$", ""),
     (re.compile(r"最大并发|Most sequences"), "", r"most_sequences$"),
     (re.compile(r"设置的上下文长度|Context of the real-weight gate"), r"max_model_len$", ""),
+    (re.compile(r"每条请求输入|^Bench .* prompts"), r"^bench\.workload\.dataset\.(input|output)_tokens$", ""),
 )
+# A signed share of a comparison; anywhere else a share is one of any field.
+COMPARED = re.compile(r"^(Comparison|对比)")
 # Right behind the figure.
+SHARE = Kind(field=".", scale=100.0)
 UNITS: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"\s*s\b"), Kind(field=TIME)),
     (re.compile(r"\s*ms\b"), Kind(field=TIME, scale=1e3)),
     *((re.compile(rf"\s*{unit}\b"), Kind(field=BYTES, scale=2.0**-power)) for unit, power in BINARY.items()),
     *((re.compile(rf"\s*{unit}\b"), Kind(field="param", scale=scale)) for unit, scale in COUNTS.items()),
-    (re.compile(r"\s*(?:output )?tokens?\b"), Kind(field=TOKENS)),
+    (re.compile(r"\s*(?:input |output )?tokens?\b(?!/s)"), Kind(field=TOKENS)),
+    (re.compile(r"\s*(?:requests\b(?!/s)|条请求)"), Kind(field=r"load\.requests$")),
     (re.compile(r"\s*(?:sequences\b|路)"), Kind(field="sequences$")),
     (re.compile(r"\s*(?:layers\b|层)"), Kind(field="layers$")),
     (re.compile(r"\s*(?:devices?\b|卡)"), Kind(field=r"(^|[._])(tp|devices?|count)$")),
-    (re.compile(r"\s*%"), Kind(field=".", scale=100.0)),
+    (re.compile(r"\s*%"), SHARE),
 )
 # In the column's heading, the row's first cell or the words before the figure; the nearest to the figure counts.
 LABELS: tuple[tuple[re.Pattern[str], Kind], ...] = (
@@ -61,12 +66,26 @@ LABELS: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"Record|记录序号"), Kind(field=r"seq$")),
     (re.compile(r"tensor-parallel|张量并行|\bTP\b"), Kind(field=r"(^|[._])(tp|tensor_parallel\w*)$")),
     (re.compile(r"Parameters|参数量"), Kind(field="param")),
+    (re.compile(r"Requests/s|请求吞吐"), Kind(field=r"^bench\.side\.request_throughput$")),
+    (re.compile(r"Output tokens/s|输出吞吐"), Kind(field=r"^bench\.side\.output_throughput$")),
+    *(
+        (re.compile(rf"{name} {p}", re.I), Kind(field=rf"^bench\.side\.{name.lower()}_ms\.{p}$"))
+        for name in ("TTFT", "TPOT")
+        for p in ("p50", "p99")
+    ),
+    (re.compile(r"concurrency|并发数"), Kind(field=r"load\.concurrency$")),
+    (re.compile(r"\ba rate of|请求速率"), Kind(field=r"load\.rate$")),
+    (re.compile(r"warm-up|预热"), Kind(field=r"load\.warmup$")),
+    (re.compile(r"\bRuns\b|轮数"), Kind(field=r"^bench\.side\.runs$")),
+    (re.compile(r"\bp ="), Kind(field=r"\.p$")),
 )
 
 
 def named(after: str, headings: tuple[str, ...]) -> Kind | None:
     """The field that a sentence of our own templates shows there; None elsewhere."""
     unit = _unit(after)
+    if unit == SHARE and any(COMPARED.search(text) for text in headings):
+        return Kind(field=r"\.(change|low|high|detectable)$", scale=100.0)
     for words, tokens, sequences in SENTENCES if unit is not None else ():
         field = sequences if unit == Kind(field="sequences$") else tokens if unit == Kind(field=TOKENS) else ""
         if field and any(words.search(text) for text in headings):

@@ -16,13 +16,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seatrial.core.record import Record, to_plain
+from seatrial.delivery.benches import Benched, BenchSeen
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figure_labels import QUOTED, kind_of, named
 from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import DEFAULT_PORT
 from seatrial.evidence import ADVICE
+from seatrial.measure.compare.statistics import TIE
 
-FIGURE = re.compile(r"(?<![\w.,/:#+-])(-?\d[\d,]*(?:\.\d+)?)(?![\w/]|[.,:-]\d)")
+FIGURE = re.compile(r"(?<![\w.,/:#+-])([+-]?\d[\d,]*(?:\.\d+)?)(?![\w/]|[.,:-]\d)")
 WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_](?:[^\W\d_]|[_-](?=[^\W\d_]))*|%")
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 # A hash holds digits, but no figure: else every small count would be in some record.
@@ -42,7 +44,7 @@ SCALES = (1.0, 1e3, 1e-3, 1e-6, 1e-9, 1e-12, 100.0, 1 / 2**10, 1 / 2**20, 1 / 2*
 SMALL = 10_000  # below it a whole number needs a label: by chance nearly every one is in some record of a run
 LONGEST = 20_000  # characters of one recorded text that are looked at
 # Constants of the field that texts of ours name: path, value and their source.
-CONSTANTS = (("constant.http", 200.0),)  # OK
+CONSTANTS = (("constant.http", 200.0), ("constant.tie.change", TIE))
 
 
 class Unfounded(Record):
@@ -128,8 +130,8 @@ class Numbers:
         return n < len(self._all) and self._all[n] <= max(low, high)
 
 
-def numbers_of(view: EvidenceView, scored: Scored | None = None) -> Numbers:
-    """Of the manifest, every record, every step's facts, the requests that were sent, and the quoted scores."""
+def numbers_of(view: EvidenceView, scored: Scored | None = None, benched: Benched | None = None) -> Numbers:
+    """Of the manifest, every record, every step's facts, the requests that were sent, the quoted scores and benches."""
     numbers: list[tuple[str, float]] = []
     texts: list[str] = []
     pairs: list[str] = [f"--port {DEFAULT_PORT}"]
@@ -153,7 +155,20 @@ def numbers_of(view: EvidenceView, scored: Scored | None = None) -> Numbers:
         numbers += [("score.stderr", score.stderr or 0.0), ("score.num_fewshot", float(score.num_fewshot or 0))]
         texts.append(f"{score.tool} {score.tool_version}")
     texts += scored.refused if scored is not None else ()
+    for bench in benched.quoted if benched is not None else ():
+        _bench(bench, numbers, texts, pairs)
+    texts += benched.refused if benched is not None else ()
     return Numbers(numbers, texts, pairs)
+
+
+def _bench(bench: BenchSeen, numbers: list[tuple[str, float]], texts: list[str], pairs: list[str]) -> None:
+    """The workload, the comparison, and each side's means over its repeats: what a text shows of a bench."""
+    _walk("bench.workload", to_plain(bench.workload), numbers, texts, pairs)
+    _walk("bench.verdict", to_plain(bench.judged), numbers, texts, pairs)
+    for side in bench.sides:
+        numbers += [(f"bench.side.{name}", value) for name, value in side.figures.items() if value is not None]
+        numbers.append(("bench.side.runs", float(side.runs)))
+        texts += (side.label, side.setting, *side.unknown.values(), *side.doubts)
 
 
 def _walk(path: str, value: Any, numbers: list[tuple[str, float]], texts: list[str], pairs: list[str]) -> None:

@@ -71,7 +71,7 @@ class FileSum(Record):
 
 
 class ScoreRun(Record):
-    """A recorded accuracy run that is quoted, and the hash of its head when it was."""
+    """A recorded accuracy run or bench that is quoted, and the hash of its head when it was."""
 
     run_id: str
     head_sha256: str
@@ -96,9 +96,11 @@ class Delivered(Record):
     bundle: tuple[FileSum, ...]
     dropped: tuple[Dropped, ...]
     accuracy: tuple[ScoreRun, ...] = ()
+    benches: tuple[ScoreRun, ...] = ()
+    benches_refused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in (self.run_id, *(a.run_id for a in self.accuracy)):
+        for name in (self.run_id, *(a.run_id for a in (*self.accuracy, *self.benches))):
             if not RUN_ID.fullmatch(name):
                 raise ValueError(f"{name[:80]!r} cannot be the name of a run")
         for file in (*self.files, *self.bundle):

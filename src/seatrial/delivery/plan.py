@@ -14,6 +14,7 @@ from seatrial.core.finding import Severity
 from seatrial.core.record import from_plain
 from seatrial.delivery import chinese
 from seatrial.delivery.accuracy_yaml import accuracy_files
+from seatrial.delivery.benches import Benched
 from seatrial.delivery.docs_dialect import DocsDialect, docs_dialect
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.kunlun import kunlun_files
@@ -25,6 +26,7 @@ from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import Serving, serving_of
 from seatrial.delivery.tutorial import card, first_request, tutorial
 from seatrial.gates.ladder import Rung
+from seatrial.measure.compare.words import reason_of
 
 ALWAYS = ("inspect", "engine", "support", "dry", "dummy", "real")
 STEPS = (
@@ -34,7 +36,9 @@ STEPS = (
 TITLES = "docs/hooks/nav_titles.py"
 
 
-def make_plan(repo: Repository, view: EvidenceView, order: Order, scored: Scored) -> Plan:
+def make_plan(
+    repo: Repository, view: EvidenceView, order: Order, scored: Scored, benched: Benched | None = None
+) -> Plan:
     """All artifacts of the order's kind."""
     gate = view.gate("real")
     if gate is None:
@@ -42,6 +46,7 @@ def make_plan(repo: Repository, view: EvidenceView, order: Order, scored: Scored
     serve = view.manifest.target.get("serve")
     port = serve.get("port") if isinstance(serve, dict) else 0
     serving = serving_of(gate, port=port if isinstance(port, int) else 0)
+    benched = benched or Benched()
     files: list[Outgoing] = []
     dropped: list[Dropped] = []
     if order.kind == "ascend":
@@ -49,9 +54,9 @@ def make_plan(repo: Repository, view: EvidenceView, order: Order, scored: Scored
     if order.kind == "kunlun":
         files, dropped = kunlun_files(repo, view, order)
     if order.kind in ("ascend", "kunlun"):
-        more, less = _documents(repo, view, order, scored, serving)
+        more, less = _documents(repo, view, order, scored, benched, serving)
         files, dropped = [*files, *more], [*dropped, *less]
-    values = _values(view, order, scored, serving, tuple(dropped))
+    values = _values(view, order, scored, benched, serving, tuple(dropped))
     if order.kind == "generic":
         for language in order.languages:
             for what in ("analysis", "runbook"):
@@ -63,14 +68,14 @@ def make_plan(repo: Repository, view: EvidenceView, order: Order, scored: Scored
 
 
 def _documents(
-    repo: Repository, view: EvidenceView, order: Order, scored: Scored, serving: Serving
+    repo: Repository, view: EvidenceView, order: Order, scored: Scored, benched: Benched, serving: Serving
 ) -> tuple[list[Outgoing], list[Dropped]]:
     docs = docs_dialect(repo)
     if docs is None:
         return [], [
             Dropped(what="tutorial", reason="the repository has no tutorials of models built by Sphinx or MkDocs")
         ]
-    text = tutorial(docs, repo, view, order, scored, serving)
+    text = tutorial(docs, repo, view, order, scored, benched, serving)
     files = [Outgoing(path=docs.tutorial(order.model), text=text, what="tutorial")]
     dropped: list[Dropped] = []
     for path, edited, what in _listings(repo, docs, view, order):
@@ -96,7 +101,12 @@ def _listings(repo: Repository, docs: DocsDialect, view: EvidenceView, order: Or
 
 
 def _values(
-    view: EvidenceView, order: Order, scored: Scored, serving: Serving, dropped: tuple[Dropped, ...]
+    view: EvidenceView,
+    order: Order,
+    scored: Scored,
+    benched: Benched,
+    serving: Serving,
+    dropped: tuple[Dropped, ...],
 ) -> dict[str, Any]:
     """What the templates of reports know."""
     support = view.facts("support")
@@ -115,6 +125,8 @@ def _values(
         "view": view,
         "order": order,
         "scored": scored,
+        "benched": benched,
+        "reason_in": reason_of,
         "serving": serving,
         "dropped": dropped,
         "zh": chinese,

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seatrial.delivery.chinese import reason
 from seatrial.report.words import count, seconds, size, visible
 
 if TYPE_CHECKING:
@@ -28,6 +29,16 @@ def render(template: str, **values: Any) -> str:
 def score(value: float) -> str:
     """A score to four decimals, as tables of results have it."""
     return f"{value:.4f}"
+
+
+def figure(value: float) -> str:
+    """A measured figure of a bench, to two decimals."""
+    return f"{value:,.2f}"
+
+
+def file_name(path: str) -> str:
+    """The last part of a path: folders of somebody's machine are nobody's business."""
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def inline(value: Any) -> str:
@@ -60,6 +71,15 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        inline=inline, score=score, code=code, block=block, seconds=seconds, size=size, number=count
+        inline=inline,
+        score=score,
+        figure=figure,
+        file_name=file_name,
+        code=code,
+        block=block,
+        seconds=seconds,
+        size=size,
+        number=count,
+        reason_zh=reason,
     )
     return environment

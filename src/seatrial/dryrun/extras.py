@@ -52,8 +52,8 @@ def casts(readings: Readings) -> tuple[Cast, ...]:
             if dtype_of[name] != mine:
                 groups[(kind, mine, dtype_of[name], target)].append(columns.names[index])
     casting = {(kind, target) for kind, _, _, target in groups}
-    # What most kinds are that go uncast into ordinary float parameters: the checkpoint's own float dtype.
-    floats = sum(mine in FLOATS and theirs in FLOATS for _, mine, theirs, _ in groups)
+    # By dtype of ordinary float parameters: the kinds that are cast into it, and those that need no cast.
+    cast = Counter(theirs for _, mine, theirs, _ in groups if mine in FLOATS)
     uncast = Counter(
         dtype
         for kind, target, dtype in {
@@ -61,8 +61,15 @@ def casts(readings: Readings) -> tuple[Cast, ...]:
         }
         if dtype in FLOATS and (columns.kinds[kind], target) not in casting
     )
-    # Only where casts are rare is one of them odd: a checkpoint in mixed dtypes has them by the dozen.
-    usual = uncast.most_common(1)[0][0] if uncast and 4 * floats <= uncast.total() else ""
+
+    config = readings.raw.config
+    own = config.dtype if config is not None else uncast.most_common(1)[0][0] if uncast else ""
+
+    def alone(kind: str, mine: str, theirs: str, target: str) -> bool:
+        """Only where casts are rare is one of them odd: a checkpoint in mixed dtypes has them by the dozen."""
+        floats = mine in FLOATS and theirs in FLOATS
+        return floats and theirs == own and totals[(kind, target)] == 1 and 4 * cast[theirs] <= uncast[theirs]
+
     return tuple(
         Cast(
             kind=kind,
@@ -72,7 +79,7 @@ def casts(readings: Readings) -> tuple[Cast, ...]:
             count=len(members),
             names=tuple(sorted(members)[:64]),
             of=totals[(kind, target)],
-            alone=totals[(kind, target)] == 1 and theirs == usual and mine in FLOATS and theirs in FLOATS,
+            alone=alone(kind, mine, theirs, target),
         )
         for (kind, mine, theirs, target), members in groups.items()
     )

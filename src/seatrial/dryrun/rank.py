@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import lru_cache
 
-from seatrial.dryrun.raw import MOVE_WIDTH, RawParameter, RawRank, RawRegion
+from seatrial.dryrun.raw import IMAGE, MOVE_WIDTH, RawParameter, RawRank, RawRegion
 from seatrial.dryrun.regions import numel, union
 
 _union = lru_cache(maxsize=65536)(union)
@@ -32,7 +32,10 @@ class Filling:
 
 
 class RankReading:
-    """`fillings` by parameter name; `read` by tensor: the source regions that this rank placed in a parameter."""
+    """`fillings` by parameter name; `read` by tensor: the source regions that this rank placed in a parameter.
+
+    `images` by tensor: pool and region of what went on of its images, where that is not all of the tensor.
+    """
 
     def __init__(self, raw: RawRank) -> None:
         self.raw = raw
@@ -40,6 +43,9 @@ class RankReading:
         self.read: dict[int, set[int]] = defaultdict(set)
         self.into: dict[int, set[str]] = defaultdict(set)
         self.writes: dict[str, list[tuple[int, int]]] = {}
+        self.images: dict[int, set[tuple[int, RawRegion]]] = defaultdict(set)
+        for image in raw.images:
+            self.images[image.tensor].update((image.pool, raw.regions[r]) for r in image.regions)
         self._collect()
 
     def shares(self, name: str) -> dict[int, int]:
@@ -65,14 +71,16 @@ class RankReading:
             for storage in parameter.storages:
                 homes[storage].append(filling)
         writes = self.writes = defaultdict(list)
+        of_images = {i for i, name in enumerate(raw.operations) if name.endswith(IMAGE)}
         rows = raw.move_rows()
         for at in range(0, len(rows), MOVE_WIDTH):
-            tensor, storage, destination, source, _ = rows[at : at + MOVE_WIDTH]
+            tensor, storage, destination, source, operation = rows[at : at + MOVE_WIDTH]
             for filling in homes.get(storage, ()):
                 writes[filling.parameter.name].append((tensor, destination))
                 if tensor >= 0:
                     self.into[tensor].add(filling.parameter.name)
-                    self.read[tensor].add(source)
+                    if operation not in of_images or tensor not in self.images:
+                        self.read[tensor].add(source)
         for name, found in writes.items():
             self._fill(self.fillings[name], found, shared=self._shared(name, homes))
 

@@ -11,6 +11,7 @@ import msgspec
 from seatrial.core.record import Record
 
 MOVE_WIDTH = 5
+IMAGE = " of an image"  # ends the name of an operation that wrote an image of a tensor
 
 
 class SourcePlace(Record):
@@ -83,6 +84,18 @@ class RawRegion(msgspec.Struct, frozen=True, array_like=True):
     strides: tuple[int, ...]
 
 
+class RawImage(msgspec.Struct, frozen=True, array_like=True):
+    """A copy of a tensor's elements in another order or dtype, of which `regions` went on.
+
+    Images that are made in one way have one `pool`, on every rank the same. Only those of tensors that the rank does
+    not read whole are told.
+    """
+
+    tensor: int
+    pool: int
+    regions: tuple[int, ...]
+
+
 class RawLayer(Record):
     """A layer with a KV cache, as the engine describes it; `spec` is empty where it needs none, `error` says why."""
 
@@ -145,6 +158,7 @@ class RawRank(Record):
     regions: list[RawRegion] = msgspec.field(default_factory=list)
     operations: list[str] = msgspec.field(default_factory=list)
     moves: str = ""
+    images: list[RawImage] = msgspec.field(default_factory=list)
     layers: list[RawLayer] = msgspec.field(default_factory=list)
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)

@@ -12,12 +12,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from seatrial.dryrun.account import RankClass
 from seatrial.dryrun.rank import RankReading
 from seatrial.dryrun.raw import RawRegion
 from seatrial.dryrun.regions import union
 from seatrial.dryrun.request import DryRequest
+
+TENSOR = -1
+
+
+class Piece(NamedTuple):
+    """A region of the tensor itself (pool TENSOR) or of the images of it that are made in one way."""
+
+    pool: int
+    region: RawRegion
 
 
 @lru_cache(maxsize=65536)
@@ -65,32 +75,33 @@ class Spread:
         if self.sampled:
             pieces = self._between(tensor)
         else:
-            pieces = set()
+            pieces = set[Piece | None]()
             for rank in self.full:
                 pieces.update(self._regions(rank, tensor))
         if None in pieces:
             return size
-        volume = _volume(frozenset(p for p in pieces if p is not None))
-        if volume is None:
+        pools: dict[int, set[RawRegion]] = {}
+        for piece in pieces:
+            if piece is not None:
+                pools.setdefault(piece.pool, set()).add(piece.region)
+        volumes = [_volume(frozenset(regions)) for regions in pools.values()]
+        if None in volumes:
             self.exact = False
             return 0
-        return volume
+        return sum(v for v in volumes if v is not None)
 
     @staticmethod
-    def _regions(rank: RankReading, tensor: int) -> list[RawRegion | None]:
-        """Source regions of the tensor on this rank, in order; None stands for all of it (it was transformed)."""
-        found = rank.read.get(tensor)
-        if not found:
-            return []
-        table = rank.raw.regions
-        if len(found) == 1:
-            (index,) = found
-            return [table[index] if index >= 0 else None]
-        return [*sorted((table[i] for i in found if i >= 0), key=_order), *([None] if min(found) < 0 else [])]
+    def _regions(rank: RankReading, tensor: int) -> list[Piece | None]:
+        """The pieces of the tensor that this rank took, in order; None stands for all of it (it was transformed)."""
+        found = rank.read.get(tensor, ())
+        pieces = [Piece(TENSOR, rank.raw.regions[i]) if i >= 0 else None for i in found]
+        if tensor in rank.images:
+            pieces += [Piece(*image) for image in rank.images[tensor]]
+        return sorted(pieces, key=_order) if len(pieces) > 1 else pieces
 
-    def _between(self, tensor: int) -> set[RawRegion | None]:
+    def _between(self, tensor: int) -> set[Piece | None]:
         tp = self.request.tp
-        pieces: set[RawRegion | None] = set()
+        pieces: set[Piece | None] = set()
         for stage in range(self.request.pp):
             first, last = self._by_rank.get(stage * tp), self._by_rank.get(stage * tp + tp - 1)
             if first is None or last is None:
@@ -100,8 +111,8 @@ class Spread:
             pieces.update(theirs)
             if len(ours) == len(theirs):
                 for a, b in zip(ours, theirs, strict=True):
-                    if a is not None and b is not None:
-                        pieces.update(tiles(a, b, tp) or ())
+                    if a is not None and b is not None and a.pool == b.pool:
+                        pieces.update(Piece(a.pool, region) for region in tiles(a.region, b.region, tp) or ())
         return pieces
 
     def _fits(self, rank: RankReading) -> bool:
@@ -127,8 +138,8 @@ class Spread:
                     if not here is a is b is None:
                         return False
                     continue
-                row = tiles(a, b, tp)
-                if row is None or row[number * len(row) // tp] != here:
+                row = tiles(a.region, b.region, tp)
+                if row is None or Piece(a.pool, row[number * len(row) // tp]) != here or a.pool != b.pool:
                     return False
         return True
 
@@ -153,8 +164,8 @@ class Spread:
         )
 
 
-def _order(region: RawRegion) -> tuple[int, tuple[int, ...]]:
-    return region.offset, region.sizes
+def _order(piece: Piece | None) -> tuple[int, int, tuple[int, ...]]:
+    return (-1, 0, ()) if piece is None else (piece.pool, piece.region.offset, piece.region.sizes)
 
 
 def _parameters(rank: RankReading) -> list[tuple[str, list[int], str]]:

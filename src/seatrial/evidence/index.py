@@ -19,7 +19,7 @@ COLUMNS = ("run_id", "head", "created_at", "checkpoint", "target", "state", "ver
 
 
 class RunRow(Record):
-    """One line of `runs list`. `state`: finished, interrupted, unfinished or unreadable (then `summary` says why)."""
+    """One line of `runs list`. `state`: finished, interrupted, unfinished or unreadable (`summary` says why)."""
 
     run_id: str
     created_at: str
@@ -40,7 +40,7 @@ def list_runs(workspace: Workspace) -> list[RunRow]:
         return _synced(workspace.index_file, folders)
     except sqlite3.DatabaseError:
         # A damaged index holds nothing that the files do not: start it again.
-        with contextlib.suppress(FileNotFoundError, PermissionError):
+        with contextlib.suppress(OSError):
             workspace.index_file.unlink()
     try:
         return _synced(workspace.index_file, folders)
@@ -86,6 +86,9 @@ def _head_text(folder: Path) -> str:
 def _row(folder: Path) -> RunRow:
     try:
         run = Run.read(folder)
+        if run.problems:
+            # A seal is not shown of records that do not join.
+            raise FileFormatError(f"{run.problems[0]}: see `seatrial runs verify`")
         finished = run.last("finished")
         body = to_plain(finished.body) if finished else {}
         if not isinstance(body, dict):

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from seatrial.core.atomic import write_atomic
 from seatrial.core.command import Command
 from seatrial.core.errors import WorkspaceError
@@ -57,6 +59,15 @@ class Run:
         return self.folder.name
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the records and their head, in words: a chain alone does not hold its last line."""
+        trouble = records.head_error(self.folder, self.log)
+        if trouble and self._lock is None:
+            # A run that is being written may have gone on between two looks: then both have, and a third agrees.
+            trouble = records.head_error(self.folder, records.read_log(self.folder))
+        return (*self.log.problems, trouble) if trouble else self.log.problems
+
+    @property
     def artifacts_folder(self) -> Path:
         return self.folder / "artifacts"
 
@@ -90,10 +101,9 @@ class Run:
         try:
             run = cls.read(folder)
             # The head is looked at before anything is appended: a new head would hide what was lost or changed.
-            trouble = [*run.log.problems, records.head_error(folder, run.log)][0]
-            if trouble:
+            if run.problems:
                 raise WorkspaceError(
-                    f"run {run.run_id} cannot be resumed: {trouble}", mend="See `seatrial runs verify`."
+                    f"run {run.run_id} cannot be resumed: {run.problems[0]}", mend="See `seatrial runs verify`."
                 )
             run._lock = lock
             run._set_torn_aside()
@@ -181,6 +191,28 @@ class Run:
 
     def artifact(self, ref: ArtifactRef) -> Path:
         return self.artifacts_folder / ref.file
+
+    def facts_of(self, stored: StoredStep) -> Any:
+        """A step's facts as plain data; raises WorkspaceError where they are missing or not what was recorded."""
+        try:
+            data = self.artifact(stored.facts).read_bytes()
+        except OSError as exc:
+            data, why = b"", exc.strerror or str(exc)
+        else:
+            why = "it was changed"
+        if records.sha256(data) != stored.facts.sha256:
+            raise WorkspaceError(
+                f"run {self.run_id}: the facts of {stored.step} cannot be used: {why}",
+                mend="See `seatrial runs verify`.",
+            )
+        return msgspec.json.decode(data)
+
+    def sound(self) -> Run:
+        """Itself, if its records are what was written; raises WorkspaceError where one was changed or is gone."""
+        trouble = [*self.log.problems, records.head_error(self.folder, self.log)][0]
+        if trouble:
+            raise WorkspaceError(f"run {self.run_id} cannot be used: {trouble}", mend="See `seatrial runs verify`.")
+        return self
 
     def last(self, kind: str) -> records.Entry | None:
         """The newest record of a kind."""

@@ -95,7 +95,7 @@ def account(seen: Seen) -> GateFacts:
         sources=seen.sources,
         worker_sources=seen.worker_sources,
         deviations=seen.plan.deviations,
-        notes=(*seen.plan.notes, *seen.readiness.notes),
+        notes=seen.plan.notes,
     )
 
 

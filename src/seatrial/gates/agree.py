@@ -156,10 +156,15 @@ def _step(rows: list[dict[str, float]]) -> float:
 def _read(document: Any) -> Greedy:
     try:
         logprobs = document["choices"][0]["logprobs"]
-        return Greedy(
+        read = Greedy(
             tokens=tuple(str(t) for t in logprobs["tokens"]),
             logprobs=tuple(float(p) for p in logprobs["token_logprobs"]),
             top=tuple({str(k): float(v) for k, v in row.items()} for row in logprobs["top_logprobs"]),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return Greedy(tokens=(), logprobs=(), top=(), trouble="the answer holds no log-probabilities")
+    # Two answers without a token would be equal, and nothing would have been compared.
+    if not read.tokens or not len(read.tokens) == len(read.logprobs) == len(read.top):
+        told = f"{len(read.tokens)} tokens, {len(read.logprobs)} log-probabilities, {len(read.top)} rows of the best"
+        return Greedy(tokens=(), logprobs=(), top=(), trouble=f"the answer cannot be compared: {told}")
+    return read

@@ -139,7 +139,10 @@ def _search(trial: Callable[[int, int], Trial], first: Trial, want: int, many: i
     for _ in range(MOST_TRIALS):
         if bad - good <= GRAIN:
             break
-        guess = guesses.pop(0) if guesses else (good + bad) // 2 // GRAIN * GRAIN
+        middle = (good + bad) // 2
+        # Whole grains, but where none lies between what serves and what does not.
+        rounded = middle // GRAIN * GRAIN
+        guess = guesses.pop(0) if guesses else rounded if rounded > good else middle
         if not good < guess < bad:
             continue
         seen = trial(guess, many)

@@ -29,7 +29,7 @@ def living(words: Iterable[str], roots: Iterable[Path]) -> dict[str, bool]:
     seen_any = False
     for root in roots:
         for file in root.rglob("*.py"):
-            if file.is_symlink() or file.stat().st_size > LARGEST:
+            if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
                 continue
             seen_any = True
             data = file.read_bytes()

@@ -1,7 +1,7 @@
 """A server's growing log, read in passing: is it growing, what is the engine doing, which class does it serve.
 
 In: the file. Out: `Phase`s and `Resolved`. Constant memory and bounded work: of a flood only the newest part of each
-look is scanned, and how much was passed over is counted (the raw file keeps everything).
+look is scanned, and `passed_over` counts the bytes that were not (the raw file keeps everything).
 """
 
 from __future__ import annotations

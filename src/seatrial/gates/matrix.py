@@ -86,14 +86,16 @@ def matrix(
         rows=rows,
         starts={name: result.facts for name, result in work.starts.items()},
     )
-    base = work.starts.get("base")
     counted = {s: sum(r.status == s for r in rows) for s in dict.fromkeys(r.status for r in rows)}
     summary = ", ".join(f"{count} {status}" for status, count in counted.items())
     lacking = [r for r in rows if r.name in required and r.status != "supported"]
-    if base is not None and base.facts.ending != "ready":
+    base = work.starts["base"]
+    if not work.serves:
         outcome = inconclusive(f"the base run does not serve: {base.outcome.reason}")
     elif lacking:
         outcome = failed("; ".join(f"{r.name} is {r.status}: {r.reason}" for r in lacking))
+    elif base.facts.ending != "ready":
+        outcome = inconclusive(f"a request of a feature ends the server: {base.outcome.reason}")
     else:
         outcome = passed()
     return StepResult(
@@ -140,6 +142,7 @@ class _Matrix:
         )
         self.starts: dict[str, StepResult] = {}
         self.alive: dict[str, bool] = {}
+        self.serves = False  # did a start without any switch get as far as the features?
 
     def run(self, chosen: Sequence[Feature]) -> tuple[FeatureResult, ...]:
         rows: dict[str, FeatureResult] = {}
@@ -149,9 +152,8 @@ class _Matrix:
         shared = [f for f in tried if f.switch(self.model, self.situation) is None]
         own = [f for f in tried if f not in shared]
         self._base(shared, rows)
-        base = self.starts["base"]
         for feature in own:
-            if base.facts.ending != "ready":
+            if not self.serves:
                 rows[feature.name] = _row(feature, "not-attempted", "the base run does not serve")
             else:
                 self._own(feature, rows)
@@ -190,6 +192,7 @@ class _Matrix:
                 for feature in waiting:
                     rows[feature.name] = _row(feature, "not-attempted", "the base run does not serve", start=name)
                 return
+            self.serves = True
             for feature in [f for f in waiting if f.name in answers]:
                 died = result.facts.ending != "ready" and feature.name == list(answers)[-1]
                 rows[feature.name] = self._judge(feature, result, answers[feature.name], name, None, died=died)
@@ -252,12 +255,14 @@ class _Matrix:
             status, reason = "unsupported", result.outcome.reason or "the server did not survive it"
         elif against:
             status, reason = "unsupported", against
-        elif asked.unsure:
-            status, reason = "inconclusive", asked.unsure
+        elif asked.unsure or more.unsure:
+            status, reason = "inconclusive", asked.unsure or more.unsure
         elif not feature.positive:
             status, reason = ("supported", "") if proofs else ("inconclusive", "nothing was seen that decides")
         elif any(line.pattern in seen for line in feature.positive):
             status, reason = "supported", ""
+        elif not self.alive:
+            status, reason = "inconclusive", "the engine's source is not seen: whether it has a line for it is unknown"
         elif len(silent) == len(feature.positive):
             status, reason = "inconclusive", f"this engine has none of the log lines that would show it: {silent[0]!r}"
         elif proofs:

@@ -34,7 +34,6 @@ class Readiness(Record):
     waited_s: float
     seatrial_cpu_s: float
     models: Exchange | None = None
-    notes: tuple[str, ...] = ()
 
 
 def wait_ready(
@@ -60,7 +59,6 @@ def wait_ready(
         waited_s=time.monotonic() - began,
         seatrial_cpu_s=time.process_time() - cpu,
         models=waiting.models,
-        notes=tuple(waiting.notes),
     )
 
 
@@ -84,8 +82,8 @@ class _Waiting:
         self.reason = ""
         self.milestones = [Milestone(name="started", at_s=0.0)]
         self.models: Exchange | None = None
-        self.notes: list[str] = []
         self.rung = self._port
+        self.missed = "nobody accepts connections"  # why the rung in hand was not reached at the last look
         self.cpu_s = 0.0
         self.active_at = server.started_at
         self.sampled_at = server.started_at
@@ -126,12 +124,14 @@ class _Waiting:
             self._end("never-ready", f"another process took port {self.port} first")
             return False
         self._reached("port-open", "" if ours else "whose listener it is could not be seen")
+        self.missed = ""
         self.rung = self._health
         return True
 
     def _health(self) -> bool:
         reply = self._get("/health")
         if reply.how != "answered" or reply.status not in (200, 404):
+            self.missed = f"/health: {reply.trouble()}"
             return False
         self._reached("healthy", "the server has no /health" if reply.status == 404 else "")
         self.rung = self._list
@@ -140,6 +140,7 @@ class _Waiting:
     def _list(self) -> bool:
         reply = self._get("/v1/models")
         if reply.how != "answered" or reply.status != 200:
+            self.missed = f"/v1/models: {reply.trouble()}"
             return False
         self.models = reply
         document = reply.json()
@@ -163,7 +164,7 @@ class _Waiting:
     def _too_long(self) -> bool:
         now = time.monotonic()
         if now - self.server.started_at > self.ready_s:
-            self._end("never-ready", f"not ready within {self.ready_s:.0f} s")
+            self._end("never-ready", f"not ready within {self.ready_s:.0f} s: {self.missed}")
             return True
         # Silent is not stuck while it computes: a compiler may say nothing for minutes.
         if now - self.sampled_at > max(0.5, min(self.stuck_s / 10, 10.0)):

@@ -18,7 +18,7 @@ from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
 from seatrial.core.errors import UsageError, WorkspaceError
 from seatrial.core.finding import Finding
-from seatrial.core.record import to_json
+from seatrial.core.record import replace, to_json
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.engine.border import describe_exit
@@ -39,6 +39,7 @@ from seatrial.gates.veil import Veil
 from seatrial.platforms import LaunchPlan
 from seatrial.targets import Target
 
+PASSED_OVER = "{} KiB of the log came too fast to be read: phases, class and failed plugins are those of the rest"
 SETTLE_S = 0.3  # a crash right behind the last answer is seen within this time
 
 
@@ -312,6 +313,8 @@ class _Gate:
         )
         if facts.ending != "ready":
             demand_room(self.folder)
+        if watch.passed_over:
+            facts = replace(facts, notes=(*facts.notes, PASSED_OVER.format(watch.passed_over >> 10)))
         self.findings.extend(about_departure(departure, server.grace_s, str(self.log)))
         self.findings.extend(about_the_class(watch.resolved))
         about = about_sources(self.sources, self.worker_sources, self.target.roots, plugin_packages(self.target))

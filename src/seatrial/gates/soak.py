@@ -17,7 +17,7 @@ import psutil
 
 from seatrial.core.record import Record
 from seatrial.core.step import StepResult
-from seatrial.core.verdict import failed, inconclusive, passed
+from seatrial.core.verdict import failed, inconclusive
 from seatrial.gates.client import Client
 from seatrial.gates.exchange import Exchange
 from seatrial.gates.load import prompt
@@ -68,7 +68,9 @@ def soak(
     max_model_len: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """Start, send, stop. Fails when a request fails or the server dies; memory growth alone is inconclusive."""
+    """Start, send, stop. Fails when a request fails, the server dies or its gate fails; memory growth alone is
+    inconclusive.
+    """
     seen: list[SoakFacts] = []
     result = gate(
         checkpoint,
@@ -99,10 +101,13 @@ def soak(
         outcome = failed(f"the server died after {facts.died_at} requests: {result.outcome.reason}")
     elif facts.answered < facts.asked_for:
         outcome = failed(f"{facts.asked_for - facts.answered} requests failed: {next(iter(facts.troubles))}")
+    elif result.facts.ending != "ready":
+        # The gate around the requests failed: the server died behind the last one, or talks nonsense.
+        outcome = failed(f"the requests were answered, but the server's own gate fails: {result.outcome.reason}")
     elif facts.growth is not None and facts.growth > GROWTH:
         outcome = inconclusive(f"memory grew by {facts.growth:.1%} after the first quarter; a longer soak would tell")
     else:
-        outcome = passed()
+        outcome = result.outcome  # passed, or inconclusive where the sources that ran are not proven
     return StepResult(
         step="soak",
         outcome=outcome,

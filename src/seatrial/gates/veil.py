@@ -8,9 +8,12 @@ without what triage knows to look like a token.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from seatrial.core.record import Record, from_plain, replace, to_plain
+import msgspec
+
+from seatrial.core.record import Record, replace
 from seatrial.core.secrets import REDACTED, secret_values, without_secrets
 from seatrial.core.step import StepResult
 from seatrial.triage.redact import redact
@@ -34,8 +37,15 @@ class Veil:
         return seen.data.decode("utf-8", "surrogatepass")
 
     def record(self, record: R) -> R:
-        """A record with the known values taken out of all its strings."""
-        return from_plain(type(record), self._plain(to_plain(record)), where="a record without its secrets")
+        """A record with the known values taken out of all its strings. Words of a fixed choice are none of them, though
+        a password be spelled like one.
+        """
+        changes = {
+            field.name: self._value(getattr(record, field.name))
+            for field in msgspec.structs.fields(record)  # type: ignore[arg-type]
+            if not _is_choice(field.type)
+        }
+        return replace(record, **changes)
 
     def result(self, result: StepResult) -> StepResult:
         """A gate's result: what it derived from the log is looked through with care, the rest for the known values."""
@@ -65,11 +75,21 @@ class Veil:
                 text = text.replace(value, REDACTED)
         return text
 
-    def _plain(self, value: Any) -> Any:
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value
         if isinstance(value, str):
             return self._known(value)
+        if isinstance(value, msgspec.Struct):
+            return self.record(value)  # type: ignore[type-var]
         if isinstance(value, dict):
-            return {self._known(k): self._plain(v) for k, v in value.items()}
+            return {self._value(k): self._value(v) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._plain(v) for v in value]
+            return type(value)(self._value(v) for v in value)
         return value
+
+
+def _is_choice(kind: Any) -> bool:
+    """Is a field's type a Literal, or a union or sequence of them?"""
+    inside = get_origin(kind)
+    return inside is Literal or (inside is not dict and any(map(_is_choice, get_args(kind))))

@@ -15,7 +15,7 @@ class DeviceState(Record):
     """One device. `index` counts the devices in the tool's order, as the visible-devices variable does.
 
     `label` is the tool's own name of the place ("NPU 4 chip 0"); `health` its own word, "" if it gives none;
-    `busy_percent` how much its compute units work at this moment.
+    `busy_percent` how much its compute units work at this moment; `uuid` another name that the variable takes, or "".
     """
 
     index: int
@@ -25,6 +25,7 @@ class DeviceState(Record):
     total_mib: int | None
     health: str = ""
     busy_percent: int | None = None
+    uuid: str = ""
 
 
 class Holder(Record):

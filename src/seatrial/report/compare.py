@@ -31,12 +31,18 @@ NUMBERS = {
     "soak": ("asked_for", "answered", "died_at", "growth"),
 }
 GATES = ("dummy", "real")
+FIGURES = (
+    "request_throughput", "output_throughput", "ttft_ms.p50", "ttft_ms.p99", "tpot_ms.p50", "tpot_ms.p99", "e2e_ms.p99",
+)  # fmt: skip
 
 
 class Facets(Record):
-    """`values`: `group/name` to text. `engine`: the version of vLLM. `features`: name to status."""
+    """`values`: `group/name` to text. `engine`: the version of vLLM. `features`: name to status. `kind`: `run` for the
+    main job. `reason`: of the verdict, or of what ended the run.
+    """
 
     run_id: str
+    kind: str
     created_at: str
     checkpoint: str
     target: str
@@ -89,6 +95,8 @@ def facets(run: Run) -> Facets:
         for name in NUMBERS.get(step, ()):
             if facts.get(name) is not None:
                 values[f"numbers/{step}: {name.replace('_', ' ')}"] = scalar(facts[name])
+        if step.startswith("bench-"):
+            _bench(step, facts, values)
         if step in GATES:
             _gate(step, facts, values)
         elif stored.summary:
@@ -108,8 +116,9 @@ def facets(run: Run) -> Facets:
 def _of(run: Run, values: dict[str, str], features: dict[str, str]) -> Facets:
     manifest = run.manifest
     last = run.log.entries[-1] if run.log.entries else None
-    body = to_plain(last.body) if last is not None and last.kind == "finished" else {}
-    finished = body if isinstance(body, dict) else {}
+    body = to_plain(last.body) if last is not None else {}
+    ending = body if isinstance(body, dict) else {}
+    finished = ending if last is not None and last.kind == "finished" else {}
     state = last.kind if last is not None and last.kind in ("finished", "interrupted", "error") else "unfinished"
     wall = finished.get("wall_s")
     if wall is None and last is not None and state == "finished":
@@ -117,6 +126,7 @@ def _of(run: Run, values: dict[str, str], features: dict[str, str]) -> Facets:
     versions = manifest.versions
     return Facets(
         run_id=run.run_id,
+        kind=str(manifest.arguments.get("kind") or "run"),
         created_at=manifest.created_at,
         checkpoint=manifest.checkpoint,
         target=str(manifest.target.get("name") or ""),
@@ -125,7 +135,7 @@ def _of(run: Run, values: dict[str, str], features: dict[str, str]) -> Facets:
         state=state,
         verdict=str(finished.get("verdict") or state),
         signed_off=finished.get("signed_off") is True,
-        reason=str(finished.get("reason") or ""),
+        reason=str(ending.get("reason") or "") if state != "unfinished" else "",
         wall_s=float(wall) if isinstance(wall, (int, float)) else None,
         values={"run/checkpoint": manifest.checkpoint, "run/target": str(manifest.target.get("name") or ""), **values},
         features=features,
@@ -158,6 +168,19 @@ def _gate(step: str, facts: dict[str, Any], values: dict[str, str]) -> None:
         if word.startswith("--") and word not in ("--port", "--host"):
             following = words[n + 1] if n + 1 < len(words) and not words[n + 1].startswith("--") else "set"
             values[f"flags/{step}: {word}"] = following
+
+
+def _bench(step: str, facts: dict[str, Any], values: dict[str, str]) -> None:
+    """The figures of a measured run; one that is not known says so."""
+    metrics = facts.get("metrics")
+    if not isinstance(metrics, dict):
+        return
+    for name in FIGURES:
+        head, _, tail = name.partition(".")
+        value = metrics.get(head)
+        value = value.get(tail) if tail and isinstance(value, dict) else value
+        told = f"{value:.4g}" if isinstance(value, (int, float)) else "unknown"
+        values[f"numbers/{step}: {head.replace('_', ' ')} {tail}".rstrip()] = told
 
 
 def _facts(run: Run, stored: StoredStep) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Gathered(Record):
 
 def gather(run: Run) -> Gathered:
     """Read everything a report needs."""
-    problems = list(run.log.problems)
+    problems = list(run.problems)
     if run.log.torn:
         problems.append("the last record was cut off by a kill; it is not read")
     steps: dict[str, StepFacts] = {}

@@ -43,7 +43,10 @@ def _asked(run: Gathered) -> Any:
 def overview(run: Gathered) -> Section:
     """The verdict table, then where the time went."""
     rows = []
-    for step in order(run):
+    steps = order(run)
+    # All of a step's files are in its own section; a bench of many runs would fill the first page with their names.
+    most = 8 if len(steps) <= len(STEPS) + 6 and not kind_of(run) else 3
+    for step in steps:
         known = run.steps.get(step)
         if known is None:
             word, why = absent(step, run)
@@ -52,8 +55,8 @@ def overview(run: Gathered) -> Section:
             continue
         stored = known.stored
         tone, word = step_tone(stored)
-        links = tuple(link(ref) for ref in (stored.facts, *stored.artifacts[:8]))
-        more = len(stored.artifacts) - 8
+        links = tuple(link(ref) for ref in (stored.facts, *stored.artifacts[:most]))
+        more = len(stored.artifacts) - most
         rows.append(
             (
                 Cell(text=step, href=f"#step-{anchor(step)}"),

@@ -6,6 +6,7 @@ a file, without a network, and without scripts it is still the whole table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 PAGE = "overview.html"
+MINUTE = re.compile(r"(?<=\d\d:\d\d):\d\d UTC$")  # of a moment: the column's title says that it is UTC
 STATUS_TONES = {"supported": "pass", "unsupported": "fail", "inconclusive": "inconclusive"}
 
 
@@ -31,6 +33,7 @@ class Line(Record):
     """A run in the table. `href` leads to its report if there is one."""
 
     run_id: str
+    kind: str
     when: str
     model: str
     target: str
@@ -63,9 +66,9 @@ def _facets(folder: Path) -> Facets:
         return facets(Run.read(folder))
     except SeatrialError as exc:
         return Facets(
-            run_id=visible(folder.name), created_at="", checkpoint="", target="", platform="", engine="",
-            state="unreadable", verdict="unreadable", signed_off=False, reason=exc.message, wall_s=None, values={},
-            features={},
+            run_id=visible(folder.name), kind="unknown", created_at="", checkpoint="", target="", platform="",
+            engine="", state="unreadable", verdict="unreadable", signed_off=False, reason=exc.message, wall_s=None,
+            values={}, features={},
         )  # fmt: skip
 
 
@@ -78,6 +81,7 @@ def workspace_html(runs: Iterable[Facets], *, title: str, folder: Path | None = 
         lines=[_line(r, folder) for r in known],
         columns=_columns(known),
         tones=STATUS_TONES,
+        kinds=sorted({r.kind for r in known}),
         verdicts=sorted({r.verdict for r in known}),
         targets=sorted({r.target for r in known if r.target}),
         models=sorted({_model(r.checkpoint) for r in known if r.checkpoint}),
@@ -105,7 +109,8 @@ def _line(run: Facets, folder: Path | None) -> Line:
     tone = run.verdict if run.verdict in ("pass", "fail", "inconclusive", "not-applicable") else "inconclusive"
     return Line(
         run_id=run.run_id,
-        when=moment(run.created_at) or "unknown",
+        kind=run.kind,
+        when=MINUTE.sub("", moment(run.created_at)) or "unknown",
         model=_model(run.checkpoint) or "unknown",
         target=run.target or "unknown",
         engine=run.engine or "unknown",

@@ -71,6 +71,11 @@ class Package:
     def __bool__(self) -> bool:
         return bool(self._paths)
 
+    def not_followed(self) -> dict[str, str]:
+        """Symlinks below the package that lead out of the source or round in a circle, with the reason."""
+        mine = f"{self.name}/"
+        return {path: why for path, why in self._trees.not_followed().items() if path.startswith(mine)}
+
     def has(self, dotted: str) -> bool:
         """Whether there is such a module, package or namespace folder."""
         return dotted in self._paths or dotted in self._folders

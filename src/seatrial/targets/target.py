@@ -16,6 +16,8 @@ from seatrial.core.record import Record
 
 PlatformName = Literal["cpu", "ascend", "kunlun", "cuda"]
 FlagValue = str | int | float | bool
+# Arguments that seatrial itself counts with; vLLM's short forms ("128k") are for people.
+COUNTS = ("data-parallel-size", "max-model-len", "max-num-seqs", "pipeline-parallel-size", "tensor-parallel-size")
 
 
 class EngineChoice(Record):
@@ -86,6 +88,14 @@ class Serve(Record):
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError("serve.port must be 0 (any free port) to 65535")
+        for name, value in self.args.items():
+            # vLLM takes underscores for dashes; under another name a size would be the server's and not seatrial's.
+            plain, dot, path = name.partition(".")
+            usual = plain.lstrip("-").replace("_", "-") + dot + path
+            if name != usual or not usual:
+                raise ValueError(f"serve.args: write {usual!r} for {name!r}")
+            if name in COUNTS and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"serve.args: {name} must be a whole number of at least 1, not {value!r}")
 
 
 class Limits(Record):

@@ -11,7 +11,7 @@ from typing import IO
 from seatrial.triage import deaths
 from seatrial.triage.answer import Material
 from seatrial.triage.categories import CATEGORIES, UNKNOWN
-from seatrial.triage.judge import judge
+from seatrial.triage.judge import Reading, consider, judge
 from seatrial.triage.read import LogFile, gather
 from seatrial.triage.record import (
     Death,
@@ -32,6 +32,7 @@ __all__ = [
     "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Past",
     "PastIncident", "Signature",
     "SourceNote", "Tier", "by_family", "diagnose", "diagnose_text", "library",
+    "reading",
 ]  # fmt: skip
 
 
@@ -46,9 +47,21 @@ def diagnose(
 
     `sources`: paths of files or folders, open binary streams, or a `LogFile` (a name to show and where its bytes lie).
     `exit_codes`: process name to exit code as `subprocess` reports it (negative for a signal), where the caller knows
-    them. `hashed` adds each file's sha256.
+    them. `hashed` adds each file's sha256. Other `signatures` than the package's own answer alone: the second opinion
+    (likeness.py) was learned beside the package's.
     Raises UsageError for a path that does not exist; everything else about the input is part of the answer.
     """
+    return judge(_material(sources, exit_codes, hashed), signatures or library(), second_opinion=signatures is None)
+
+
+def reading(sources: Iterable[Path | str | LogFile | IO[bytes]]) -> Reading:
+    """What `diagnose` decides from; for the bench that learns the second opinion's table."""
+    return consider(_material(sources, None, hashed=False), library())
+
+
+def _material(
+    sources: Iterable[Path | str | LogFile | IO[bytes]], exit_codes: Mapping[str, int] | None, hashed: bool
+) -> Material:
     files: list[LogFile] = []
     for source in sources:
         if isinstance(source, (str, Path)):
@@ -59,7 +72,7 @@ def diagnose(
             files.append(LogFile("-", stream=source))
     scans = [(f, scan_file(f, order=i, hashed=hashed)) for i, f in enumerate(files)]
     _name_bare_pids(scans)
-    material = Material(
+    return Material(
         events=[e for _, s in scans for e in s.events],
         context="\n".join(line for _, s in scans for line in s.context),
         ready=any(s.ready for _, s in scans),
@@ -69,7 +82,6 @@ def diagnose(
         sources=tuple(_note(f, s) for f, s in scans),
         several_files=sum(1 for _, s in scans if s.events) > 1,
     )
-    return judge(material, signatures or library())
 
 
 PID = re.compile(r"pid=(\d{1,10})")

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seatrial.triage import cann, deaths
+from seatrial.triage.advice import ADVICE
 from seatrial.triage.categories import UNKNOWN
+from seatrial.triage.likeness import Likely
 from seatrial.triage.quality import Impression
 from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention, SourceNote
-from seatrial.triage.signature import Kind, Signature, Tier
+from seatrial.triage.signature import Kind, Signature
 
-# Expected hit rate of each tier, from ten sets scored before the rules were tuned to them (shape 52 of 66, literal 250
-# of 271, exact 40 of 43; weak 1 of 5): set a little below that, because the sets are small.
-CONFIDENCE = {Tier.WEAK: 0.3, Tier.SHAPE: 0.75, Tier.LITERAL: 0.9, Tier.EXACT: 0.92}
+AFTER_READY = "deaths.after-ready"
+CONTENT = "quality.content"
+HINT = 0.3  # below this probability a category is not worth a mention
 MENTIONS = 20
 COLLECT = (
     "the whole log of every process from its first line (do not cut the head)",
@@ -46,13 +48,12 @@ class Material(NamedTuple):
     plain: Sequence[tuple[str, int, str]] = ()  # file, line, text of the lines without a level, of small logs
 
 
-def known(chosen: Judged, judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
+def known(
+    chosen: Judged, judged: list[Judged], material: Material, fatal: tuple[Death, ...], confidence: float
+) -> Diagnosis:
     signature = chosen.signature
     if signature is None:
         raise ValueError("a known answer has a signature")
-    confidence = CONFIDENCE[signature.tier]
-    if chosen.event.level == "WARNING":
-        confidence = min(confidence, 0.6)
     rest = [j for j in judged if j.event is not chosen.event]
     return _answer(
         signature.category, confidence, chosen.event, signature.cause, signature.next_step, signature.id, rest,
@@ -60,21 +61,38 @@ def known(chosen: Judged, judged: list[Judged], material: Material, fatal: tuple
     )  # fmt: skip
 
 
+def likely(
+    found: Likely, cause: Event | None, judged: list[Judged], material: Material, fatal: tuple[Death, ...]
+) -> Diagnosis:
+    """An answer that the words give and no signature."""
+    advice = ADVICE[found.category]
+    return _answer(
+        found.category, found.probability, cause,
+        f"{advice.cause} No signature knows this text; it reads like one by its words: {', '.join(found.words)}.",
+        advice.next_step, "likeness", [j for j in judged if j.event is not cause], material, fatal,
+    )  # fmt: skip
+
+
 def crash(
-    event: Event, chosen: Judged | None, judged: list[Judged], material: Material, fatal: tuple[Death, ...]
+    event: Event,
+    chosen: Judged | None,
+    judged: list[Judged],
+    material: Material,
+    fatal: tuple[Death, ...],
+    confidence: float,
 ) -> Diagnosis:
     died = "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) or "the engine died"
     cause = chosen.event if chosen and not any(d.code < 0 for d in fatal) else event
     return _answer(
-        "false-ready-first-request", CONFIDENCE[Tier.SHAPE], cause,
+        "false-ready-first-request", confidence, cause,
         f"The server said it was ready and died on a request after {event.requests} answered POSTs: {died}.",
         "Repeat with --enforce-eager and one request; then take away parallelism flags one by one. "
         "Gate on a completion request, not on /health or /v1/models.",
-        "deaths.after-ready", [j for j in judged if j.event is not cause], material, fatal, rung="real",
+        AFTER_READY, [j for j in judged if j.event is not cause], material, fatal, rung="real",
     )  # fmt: skip
 
 
-def quality(seen: Impression, judged: list[Judged], material: Material) -> Diagnosis:
+def quality(seen: Impression, judged: list[Judged], material: Material, confidence: float) -> Diagnosis:
     file, line, text = material.plain[seen.line]
     event = Event(text=text, file=file, line=line, order=0)
     step = (
@@ -85,23 +103,25 @@ def quality(seen: Impression, judged: list[Judged], material: Material) -> Diagn
         "then extraction, then score."
     )
     return _answer(
-        seen.category, CONFIDENCE[Tier.SHAPE], event, f"{seen.why} Nothing in the log failed.", step, "quality.content",
+        seen.category, confidence, event, f"{seen.why} Nothing in the log failed.", step, CONTENT,
         judged, material, (), rung="real",
     )  # fmt: skip
 
 
-def unknown(judged: list[Judged], material: Material, fatal: tuple[Death, ...]) -> Diagnosis:
-    hints = [j for j in judged if j.kind is Kind.ROOT]
+def unknown(
+    judged: list[Judged], material: Material, fatal: tuple[Death, ...], likely: Likely | None = None
+) -> Diagnosis:
+    hint = likely if likely is not None and likely.probability >= HINT else None
     failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
     first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
     silent = first is None and not wrappers and not fatal
     # A log of which nothing was read says nothing: it must not count as a clean one.
     healthy = silent and any(source.lines for source in material.sources)
-    if hints and first is not None and hints[0].signature:
+    if hint is not None and first is not None:
         why = (
-            f"Not certain enough for an answer. The place of the failure hints at {hints[0].signature.category}: "
-            f"{hints[0].signature.cause}"
+            f"Not certain enough for an answer. The likeliest is {hint.category} (probability {hint.probability:.2f}): "
+            f"{ADVICE[hint.category].cause}"
         )
     elif first is not None:
         why = "The first failure in the log is one that no signature knows."

@@ -6,17 +6,55 @@ guess: when nothing matches, when a failure that nobody knows comes before a mat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from seatrial.triage import answer, deaths, quality
+import msgspec
+
+from seatrial.triage import answer, deaths, likeness, quality
 from seatrial.triage.answer import Judged, Material
+from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
-from seatrial.triage.record import Diagnosis, Event
-from seatrial.triage.signature import Kind, Library, Tier
+from seatrial.triage.record import Death, Diagnosis, Event
+from seatrial.triage.signature import Kind, Library, Signature, Tier
+from seatrial.triage.words import describe
+
+CRASH = "false-ready-first-request"
+# How often the signatures alone were right on incidents that were new to them (tests/triage/data/blind_votes.jsonl).
+ALONE = 0.87
+# Wrappers that repeat the cause in their own text.
+QUOTING = "wrapper.worker-failed-with"
+QUOTED = re.compile(r"(?:(?:NPUModelRunner (?:init )?failed, error is|Worker failed with error) ['\"]?)+")
 
 
-def judge(material: Material, library: Library) -> Diagnosis:
-    """The answer, without the notes on the sources."""
+class Reading(NamedTuple):
+    """What the signatures made of a log: the input of the decision, and of the bench that learns from it.
+
+    `rule` is the category that they alone would answer. `votes` counts, by kind and category, what they say for the
+    second opinion; `words` is what that opinion reads.
+    """
+
+    judged: list[Judged]
+    fatal: tuple[Death, ...]
+    chosen: Judged | None
+    crash: Event | None
+    seen: quality.Impression | None
+    focus: Event | None
+    rule: str
+    votes: dict[tuple[str, str], float]
+    words: dict[str, float]
+    signature: str  # the id of what gave the rule's answer, "" for none
+    barred: frozenset[str]
+
+    @property
+    def told(self) -> bool:
+        """Whether wrappers or consequences stand in the log: then something failed, and its cause is not there."""
+        return any(j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE} for j in self.judged)
+
+
+def consider(material: Material, library: Library) -> Reading:
+    """Everything that is known about the log before an answer is chosen."""
     events = in_time(material.events) if material.several_files else list(material.events)
     judged = [j for e in events if (j := classify(e, material.context, library)) is not None]
     fatal = deaths.in_log(events) + material.exits
@@ -24,16 +62,107 @@ def judge(material: Material, library: Library) -> Diagnosis:
     unknown = [j for j in judged if j.kind is None]
     chosen = _choose(roots, unknown)
     crash = deaths.crash_after_ready(events, material.ready, fatal)
+    seen = None
     tier = chosen.signature.tier if chosen and chosen.signature else Tier.WEAK
     if chosen and chosen.event.level == "WARNING" and tier < Tier.LITERAL:
         tier = Tier.WEAK
-    if crash is not None and (chosen is None or tier <= Tier.WEAK or _first_request(chosen)):
-        return answer.crash(crash, chosen, judged, material, fatal)
-    if chosen is None and not unknown and not fatal and (seen := quality.look([text for _, _, text in material.plain])):
-        return answer.quality(seen, judged, material)
-    if chosen is None or chosen.signature is None or tier <= Tier.WEAK:
-        return answer.unknown(judged, material, fatal)
-    return answer.known(chosen, judged, material, fatal)
+    if crash is not None and not (chosen is None or tier <= Tier.WEAK or _first_request(chosen)):
+        crash = None
+    if chosen is None and crash is None and not unknown and not fatal:
+        seen = quality.look([text for _, _, text in material.plain])
+    votes: dict[tuple[str, str], float] = {}
+    rule, by = UNKNOWN, ""
+    firm = any(j.signature is not None and j.signature.tier > Tier.WEAK for j in roots)
+    if crash is not None and fatal and not unknown and not firm:
+        # Nothing failed but the process itself, by a signal: there is nothing else that could be the cause.
+        rule, by = CRASH, "deaths.signal"
+        votes[f"chosen.{int(Tier.LITERAL)}", rule] = 1.0
+    elif crash is not None:
+        rule, by = CRASH, answer.AFTER_READY
+        votes["crash", rule] = 1.0
+    elif seen is not None:
+        rule, by = seen.category, answer.CONTENT
+        votes["content", rule] = 1.0
+    elif chosen is not None and chosen.signature is not None and tier > Tier.WEAK:
+        rule, by = chosen.signature.category, chosen.signature.id
+        votes[f"chosen.{int(tier)}", rule] = 1.0
+        if chosen.signature.context:
+            votes["context", rule] = 1.0
+    for j in roots:
+        if j.signature is not None and j.signature.category != rule:
+            votes.setdefault((f"other.{int(j.signature.tier)}", j.signature.category), 1.0)
+    focus = _focus(chosen, judged, crash) or _loud(events, judged)
+    # A root that stepped back behind an unknown failure: whatever the cause is, it is not what follows from it.
+    barred = {j.signature.category for j in roots if j.signature and j.signature.yields == "peer"}
+    if chosen is not None or not unknown:
+        barred = set()
+    plain = [text for _, _, text in material.plain]
+    words = describe(focus, events, material.context, plain, ready=material.ready, requests=material.requests)
+    return Reading(judged, fatal, chosen, crash, seen, focus, rule, votes, words, by, frozenset(barred))
+
+
+def judge(material: Material, library: Library, *, second_opinion: bool = True) -> Diagnosis:
+    """The answer: what the signatures say, held against what the failure reads like."""
+    found = consider(material, library)
+    if not second_opinion:
+        return _rule(found, material, ALONE) if found.rule != UNKNOWN else answer.unknown(
+            found.judged, material, found.fatal
+        )  # fmt: skip
+    if found.focus is None and found.seen is None and (found.told or found.fatal or not _speaks(found)):
+        return answer.unknown(found.judged, material, found.fatal)
+    known = likeness.table()
+    odds = likeness.probabilities(found.words, found.votes, known, found.rule, found.signature)
+    odds = {c: p for c, p in odds.items() if c not in found.barred}
+    best = max(odds, key=lambda category: odds[category])
+    sure = odds[best]
+    if best == UNKNOWN or sure < known.floor:
+        return answer.unknown(found.judged, material, found.fatal, likely=_likely(found, odds, known))
+    sure = round(sure, 2)
+    if best != found.rule:
+        return answer.likely(_likely(found, odds, known), found.focus, found.judged, material, found.fatal)
+    return _rule(found, material, sure)
+
+
+def _rule(found: Reading, material: Material, sure: float) -> Diagnosis:
+    """What the signatures answer."""
+    if found.crash is not None:
+        return answer.crash(found.crash, found.chosen, found.judged, material, found.fatal, sure)
+    if found.seen is not None:
+        return answer.quality(found.seen, found.judged, material, sure)
+    if found.chosen is None:
+        raise ValueError("the signatures' answer has a signature")
+    return answer.known(found.chosen, found.judged, material, found.fatal, sure)
+
+
+def _likely(found: Reading, odds: dict[str, float], known: likeness.Table) -> likeness.Likely:
+    """The likeliest category that has a name."""
+    best = max((c for c in odds if c != UNKNOWN), key=lambda category: odds[category])
+    return likeness.Likely(best, round(odds[best], 2), likeness.speaking(found.words, best, known))
+
+
+def _focus(chosen: Judged | None, judged: Sequence[Judged], crash: Event | None) -> Event | None:
+    """The event that says most about the cause: the chosen one, the first failure, a wrapper that quotes its cause."""
+    if chosen is not None:
+        return chosen.event
+    failures = [j.event for j in judged if j.kind in {None, Kind.ROOT}]
+    if failures:
+        return failures[0]
+    if crash is not None:
+        return crash
+    told = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
+    quoting = [j for j in told if j.signature is not None and j.signature.id == QUOTING]
+    return quoting[0].event if quoting else None
+
+
+def _loud(events: Sequence[Event], judged: Sequence[Judged]) -> Event | None:
+    """The first line of level ERROR or above that nothing knows."""
+    known = {id(j.event) for j in judged}
+    return next((e for e in events if e.level in {"ERROR", "FATAL", "CRITICAL"} and id(e) not in known), None)
+
+
+def _speaks(found: Reading) -> bool:
+    """Whether a log without any failure has an answer or a score in it that may be the failure."""
+    return any(word.startswith("q:") for word in found.words)
 
 
 # What an operator or the engine's own code says when the first real request takes a path that the start never took.
@@ -79,6 +208,8 @@ def classify(event: Event, context: str, library: Library) -> Judged | None:
             if signature.tier is Tier.WEAK:
                 weak = weak or signature  # a known wrapper says more than a mere place
                 continue
+            if signature.id == QUOTING and (quoted := _quoted(event, context, library)) is not None:
+                return Judged(event, Kind.ROOT, quoted)
             return Judged(event, wanted, signature)
     if weak is not None:
         return Judged(event, Kind.ROOT, weak)
@@ -87,6 +218,16 @@ def classify(event: Event, context: str, library: Library) -> Judged | None:
     if event.level in {"FATAL", "CRITICAL"} or "Check failed" in event.text:
         return Judged(event, None, None)
     return None
+
+
+def _quoted(event: Event, context: str, library: Library) -> Signature | None:
+    """The signature of what a wrapper repeats, where one knows it."""
+    told = list(QUOTED.finditer(event.text))
+    if not told:
+        return None
+    inner = msgspec.structs.replace(event, text=f"{event.exception or 'RuntimeError'}: {event.text[told[-1].end() :]}")
+    found = library.of(inner, context)
+    return next((s for s in found if s.kind is Kind.ROOT and s.tier > Tier.WEAK), None)
 
 
 def _choose(roots: list[Judged], unknown: list[Judged]) -> Judged | None:

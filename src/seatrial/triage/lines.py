@@ -28,7 +28,7 @@ ISO_HEAD = re.compile(
     r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?:Z|[+-]\d\d:?\d\d)?(?: (?:stdout|stderr) [FP])? "
 )
 VLLM = re.compile(
-    r"(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL|FATAL) (?P<time>\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) "
+    r"(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL|FATAL) (?P<time>(?:\d{4}-)?\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})?) "
     r"\[?(?P<logger>[^\]\s]{1,80})\] ?"
 )
 SGLANG = re.compile(
@@ -53,6 +53,10 @@ SPDLOG = re.compile(
 STDLOG = re.compile(
     r"(?:\[[\w.:-]{1,60}\] ?)?-? ?\[?(?P<level>INFO|WARNING|ERROR|DEBUG|CRITICAL)\]?(?:[:|] | - |:? (?= *\S))"
 )
+# A level in a prefix of a shape of its own: "[llm] [ERROR] [executor.cpp:646]", "evalscope - ERROR: ".
+LOUD = re.compile(r".{0,90}?(?:(?<=\[)|(?<= )|(?<=\|)|^)(ERROR|FATAL|CRITICAL)(?:\]|:| - | \|)")
+# pytest's own spelling of an exception.
+PYTEST = re.compile(r"E {3,7}(?=[A-Za-z_][\w.]{2,120}(?:Error|Exception|Failed|Timeout)\b)")
 LETTER = {
     "I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL", "trace": "DEBUG", "debug": "DEBUG", "info": "INFO",
     "warn": "WARNING", "warning": "WARNING", "error": "ERROR", "fatal": "FATAL", "critical": "CRITICAL",
@@ -113,6 +117,10 @@ def parse(raw: str) -> Line:
         text = text[m.end() :]
     if not level and CANN.match(text):
         level = "ERROR"
+    if text.startswith("E  ") and (m := PYTEST.match(text)):
+        text = text[m.end() :]
+    if not level and ("ERROR" in text or "FATAL" in text or "CRITICAL" in text) and (m := LOUD.match(text)):
+        level = m[1]
     if not level and (bare := text.lstrip()).startswith(("WARNING:", "INFO:", "ERROR:", "DEBUG:")):
         level = bare.split(":", 1)[0]
     return Line(process, time, level, logger, text)

@@ -15,12 +15,13 @@ from seatrial.triage import gates
 from seatrial.triage.lines import Line, parse
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.tracebacks import CARETS, FRAME, body, raised
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, shift
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
 # The head of a large log is read line by line all the same: the command and the engine's arguments stand there.
 HEAD = 256 << 10
+SHIFT_WINDOW = 4096
 MAX_EVENTS = 20_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
@@ -185,6 +186,12 @@ class Scanner:
                 return OF_STATE
         if not line.level and PROMPT.match(text):
             return -1
+        columns = 0
+        if text[0] == " ":
+            columns = shift(text, chunk[max(0, start - SHIFT_WINDOW) : start].decode("utf-8", "replace"))
+            if columns:
+                text = text[columns:]
+                line = line._replace(text=text)
         if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
             return -1
         if len(result.events) >= MAX_EVENTS:
@@ -203,11 +210,11 @@ class Scanner:
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
         )
-        self._traceback(event, line, chunk, start)
+        self._traceback(event, line, chunk, start, columns)
         result.events.append(event)
         return len(result.events) - 1
 
-    def _traceback(self, event: Event, line: Line, chunk: bytes, start: int) -> None:
+    def _traceback(self, event: Event, line: Line, chunk: bytes, start: int, columns: int) -> None:
         found = raised(line.text, after_frame=True)
         if found is None:
             return
@@ -215,6 +222,9 @@ class Scanner:
         if start < WINDOW:
             window = self._before[-(WINDOW - start) :] + window
         before = [_parse(raw) for raw in re.split(rb"\r?\n", window)[-600:]]
+        if columns:
+            left = " " * columns
+            before = [b._replace(text=b.text[columns:]) if b.text.startswith(left) else b for b in before]
         part = body(before, line)
         named = raised(line.text)
         if named is None and not part.frames:

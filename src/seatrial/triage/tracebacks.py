@@ -48,6 +48,19 @@ def raised(text: str, *, after_frame: bool = False) -> Raised | None:
     return None
 
 
+# A whole traceback that a scheduler or a CI system shifted to the right: the exception stands two columns left of
+# the frames.
+SHIFTED = re.compile(r"( {1,16})(?=(?:[A-Za-z_]\w{0,60}\.){0,8}\w{0,60}(?:Error|Exception|Timeout)(?::|$))")
+
+
+def shift(text: str, before: str) -> int:
+    """By how many columns an exception line and its frames (in `before`, the text above) are shifted; 0 for none."""
+    match = SHIFTED.match(text)
+    if match is None or "Error(" in text or f'\n{match[1]}  File "' not in before:
+        return 0
+    return len(match[1])
+
+
 class Body(NamedTuple):
     """The part of a traceback above its last line; `link` is set when another exception stands above it."""
 

@@ -32,11 +32,16 @@ from seatrial.workflow.begin import manifest_for
 
 SLICES = ("engine", "reference")  # what `locate` writes beside its log
 
-What = Literal["level", "import", "parity", "locate", "ab"]
+# What a job that ends early leaves beside the five files: one line for each candidate that bisect tried.
+TRIALS = "trials.jsonl"
+
+What = Literal["level", "import", "parity", "locate", "ab", "bisect"]
 
 
 class AccuracyJob(Record):
-    """What was asked: `options` of `what`, as plain data. `target` is empty where nothing of ours was started."""
+    """What was asked: `options` of `what`, as plain data. `target` is empty where nothing of ours was started, and
+    `checkpoint` where bisect's command alone knows it.
+    """
 
     kind: Literal["accuracy"]
     what: What
@@ -77,7 +82,7 @@ def run_accuracy(
     `leaves`: where the five files appear as they come, if not in `files` there. An error is recorded and raised.
     """
     checkpoint = Path(job.checkpoint)
-    name = workspace.new_run_id(f"accuracy-{checkpoint.absolute().name}")
+    name = workspace.new_run_id(f"accuracy-{checkpoint.absolute().name if job.checkpoint else job.what}")
     scratch = keep or workspace.scratch(name)
     leaves = leaves or scratch / "files"
     versions: dict[str, str] = {}
@@ -85,13 +90,13 @@ def run_accuracy(
         with ProbeSession(python, log=scratch / "versions.log", env=located.target.launch.env) as session:
             versions = installed_versions(session)
     hashes = {key: file_sha256(path) for key, path in (inputs or {}).items() if path.is_file()}
-    if checkpoint.is_dir():
+    if job.checkpoint and checkpoint.is_dir():
         facts = checkpoint_facts(checkpoint)
         hashes |= {k: str(v) for k, v in facts.items() if k in ("model", "tokenizer") and v is not None}
     manifest = manifest_for(
         name,
         arguments=to_plain(job),
-        checkpoint=str(checkpoint.resolve()) if checkpoint.is_dir() else job.checkpoint,
+        checkpoint=str(checkpoint.resolve()) if job.checkpoint and checkpoint.is_dir() else job.checkpoint,
         located=located,
         python=str(python or ""),
         versions=versions,
@@ -171,4 +176,4 @@ def read_kept(run: Run) -> AccuracyRun:
 
 def _left(run: Run, leaves: Path) -> list[Any]:
     """What an ended rung had written: kept, so that nothing asked is lost; never a result (there is no score)."""
-    return [to_plain(run.keep_file(name, leaves / name)) for name in FILES if (leaves / name).is_file()]
+    return [to_plain(run.keep_file(name, leaves / name)) for name in (*FILES, TRIALS) if (leaves / name).is_file()]

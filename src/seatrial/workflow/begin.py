@@ -8,7 +8,7 @@ from typing import Any
 
 from seatrial import __version__
 from seatrial.core.record import to_plain
-from seatrial.core.secrets import redact_plain
+from seatrial.core.secrets import REDACTED, redact_plain
 from seatrial.evidence import Manifest
 from seatrial.evidence.manifest import (
     GitState,
@@ -57,6 +57,9 @@ def manifest_for(
 ) -> Manifest:
     """The manifest of any kind of run; `arguments` is its job as plain data. `located` None: on no target of ours."""
     told, others = telling_environment(os.environ)
+    for secret in _keys(arguments):
+        # Whatever the variable is called.
+        told = {name: value.replace(secret, REDACTED) for name, value in told.items()}
     here = git_state(Path.cwd())
     return Manifest(
         schema_version=1,
@@ -76,6 +79,15 @@ def manifest_for(
         environment_other_names=others,
         inputs=inputs,
     )
+
+
+def _keys(arguments: Any) -> set[str]:
+    """The values of the variables that a job names as those of a service's key."""
+    if not isinstance(arguments, dict):
+        return set()
+    name = arguments.get("key_env")
+    found = {os.environ[name]} if isinstance(name, str) and os.environ.get(name) else set()
+    return found.union(*map(_keys, arguments.values()))
 
 
 def root_states(target: Target) -> tuple[GitState, ...]:

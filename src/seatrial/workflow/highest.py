@@ -13,11 +13,12 @@ from typing import Literal
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record, from_plain, to_json, to_plain
 from seatrial.core.step import StepResult
-from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
+from seatrial.core.verdict import Outcome, Verdict, inconclusive
 from seatrial.evidence import Run, Workspace
 from seatrial.evidence.records import now, sha256
 from seatrial.measure.load.workload import with_load
 from seatrial.measure.search import Highest, highest
+from seatrial.measure.search.highest import outcome_of, told
 from seatrial.workflow.bench import BenchJob, run_bench
 from seatrial.workflow.ledger import open_ledger
 
@@ -115,20 +116,6 @@ def highest_load(
         return answer
 
 
-def outcome_of(found: Highest, by: str) -> Outcome:
-    """Passed if some level holds; failed if not even the lowest does; else inconclusive."""
-    if found.reason:
-        return inconclusive(found.reason)
-    return passed(told(found, by)) if found.holds_at is not None else failed(told(found, by))
-
-
-def told(found: Highest, by: str) -> str:
-    """One line: where it holds and where it breaks."""
-    holds = "nowhere" if found.holds_at is None else f"at {by} {found.holds_at:g}"
-    breaks = "nowhere that was tried" if found.breaks_at is None else f"at {found.breaks_at:g}"
-    return f"holds {holds}, breaks {breaks} ({len(found.tries)} levels tried) {found.reason}".rstrip()
-
-
 def _try(
     job: BenchJob,
     bounds: Bounds,
@@ -143,6 +130,9 @@ def _try(
     one = from_plain(BenchJob, {**to_plain(job), "workload": to_plain(workload), "runs": 1}, where="highest")
     ended = run_bench(one, workspace=workspace, overrides=overrides, argv=argv, say=say)
     outcome = ended.runs[-1].sla if ended.runs else inconclusive(ended.reason or "nothing was measured")
+    if ended.runs and ended.runs[-1].metrics.partial and outcome.verdict is not Verdict.INCONCLUSIVE:
+        # A service that died before its first answer has not broken a level either.
+        outcome = inconclusive(f"the run is partial: {ended.runs[-1].metrics.partial}")
     return Trial(level=level, run=ended.run_id, outcome=outcome)
 
 

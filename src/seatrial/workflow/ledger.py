@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from seatrial.core.errors import SeatrialError, Stopped, UsageError
-from seatrial.core.record import to_json
+from seatrial.core.record import to_json, to_plain
 from seatrial.core.secrets import redact_plain
 from seatrial.evidence import Run, Workspace
+from seatrial.evidence.manifest import redact_target
 from seatrial.measure.load.facts import checkpoint_facts
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
@@ -33,18 +34,22 @@ def open_ledger(
 ) -> Iterator[Run]:
     """A new ledger, or that of `resume`; a stop or an error on the way is its last record.
 
-    Raises UsageError for a ledger of other arguments or of a checkpoint that has changed since.
+    Raises UsageError for a ledger of other arguments, or of a checkpoint or a target that has changed since.
     """
     told = {"kind": kind, **arguments}
     facts = checkpoint_facts(checkpoint) if checkpoint is not None and checkpoint.is_dir() else {}
     inputs = {k: str(v) for k, v in facts.items() if k in ("model", "tokenizer") and v is not None}
     if resume is not None:
+        located = load_target(target, overrides)
         run = Run.resume(workspace.run_folder(resume))
         other = to_json(run.manifest.arguments) != to_json(redact_plain(told))
         changed = any(run.manifest.inputs[k] != v for k, v in inputs.items() if k in run.manifest.inputs)
-        if other or changed:
+        moved = _decisive(run.manifest.target) != _decisive(redact_target(to_plain(located.target)))
+        if other or changed or moved:
             run.close()
-            what = f"is another {kind}" if other else "was begun with another checkpoint in this folder"
+            what = "was begun on another target, or this one has changed since"
+            if other or changed:
+                what = f"is another {kind}" if other else "was begun with another checkpoint in this folder"
             raise UsageError(f"run {run.run_id} {what}", mend="Resume it with what it was begun with, or begin anew.")
     else:
         located = load_target(target, overrides)
@@ -70,3 +75,8 @@ def open_ledger(
         raise
     finally:
         run.close()
+
+
+def _decisive(target: Mapping[str, object]) -> bytes:
+    """A target without what decides no figure: its time limits, which one may raise to go on."""
+    return to_json({key: value for key, value in target.items() if key not in ("limits", "description")})

@@ -20,6 +20,7 @@ from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.loop_accuracy import accuracy_from
 from seatrial.workflow.loop_evidence import baseline_from, demand_evidence, performance_from
+from seatrial.workflow.loop_fair import demand_fair
 
 __all__ = [
     "accuracy_from",
@@ -70,7 +71,8 @@ def loop_folder(workspace: Workspace, name: str) -> Path:
 
 
 def events_of(run: Run) -> list[Event]:
-    """The ledger's events; raises UsageError for a run that is no loop."""
+    """The ledger's events; raises UsageError for a run that is no loop, WorkspaceError for one that was changed."""
+    run.sound()
     found = [read_event(to_plain(e.body), f"{run.run_id} record {e.seq}") for e in run.log.entries if e.kind == EVENT]
     if not found:
         raise UsageError(f"run {run.run_id} is no loop", mend="See `seatrial loop status`.")
@@ -92,6 +94,7 @@ def add_event(workspace: Workspace, name: str, event: Event) -> State:
         state = after(before, event)
         _demand_newer(workspace, run, before, event)
         _demand_same_model(workspace, before, event)
+        demand_fair(workspace, before, event)
         _demand_rule(before, event)
         run.append(EVENT, event)
         if state.stopped is not None:

@@ -6,8 +6,6 @@ event. Refuses (UsageError): what looked at no answer, what is neither good nor 
 
 from __future__ import annotations
 
-import msgspec
-
 from seatrial.core.errors import UsageError
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import Run, StoredStep, Workspace
@@ -83,5 +81,5 @@ def _smokes(run: Run, place: str, diff: str) -> Accuracy:
 
 def _level(run: Run, stored: StoredStep) -> str:
     """What the facts of the step say of it; `unknown` where they say nothing."""
-    facts = msgspec.json.decode(run.artifact(stored.facts).read_bytes())
+    facts = run.facts_of(stored)
     return str(facts.get("level") or "unknown") if isinstance(facts, dict) else "unknown"

@@ -14,9 +14,12 @@ from seatrial.workflow.bench import bench_runs, judged_of
 
 
 def demand_evidence(workspace: Workspace, place: str) -> Run:
-    """The run that `RUN` or `RUN/step` names; raises UsageError if the run or its step is not there."""
+    """The run that `RUN` or `RUN/step` names; raises UsageError if the run or its step is not there.
+
+    Raises WorkspaceError for a run whose records were changed: nothing rests on those.
+    """
     name, _, step = place.partition("/")
-    run = Run.read(workspace.run_folder(name))
+    run = Run.read(workspace.run_folder(name)).sound()
     if step and step not in run.steps():
         raise UsageError(f"run {run.run_id} has no step {step!r}", mend=f"It has {', '.join(run.steps()) or 'none'}.")
     return run

@@ -6,16 +6,17 @@ ledger, so a search that was stopped goes on where it was. A candidate that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, from_plain, to_plain
-from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
+from seatrial.core.verdict import Outcome
 from seatrial.evidence import Run, Workspace
 from seatrial.measure.compare import BenchRun
 from seatrial.measure.load.workload import Workload
-from seatrial.measure.search import Entry, Space, candidates, rank
+from seatrial.measure.search import FRAMEWORKS, Entry, Space, candidates, rank, words
+from seatrial.measure.search.rank import outcome_of
 from seatrial.workflow.bench import BenchJob, Side, bench_runs, run_bench
 from seatrial.workflow.ledger import open_ledger
 
@@ -47,19 +48,24 @@ def search(
     target: str,
     workspace: Workspace,
     overrides: Path | None,
+    program: str = "",
     resume: str | None = None,
     argv: tuple[str, ...] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> Searched:
-    """Measure what is not yet measured, and rank. vLLM only: the others' adapters are for services started by hand."""
-    if space.framework != "vllm":
+    """Measure what is not yet measured, and rank. `program` is that of SGLang or xLLM; vLLM is the target's."""
+    if (space.framework != "vllm") != bool(program):
         raise UsageError(
-            f"a search starts vLLM through the target; {space.framework} is not started here",
-            mend="Start it yourself, and measure it with `seatrial bench run --service URL`.",
+            f"the space is for {space.framework}" + ("" if program else ", which no target starts"),
+            mend=f"Leave out --program: the target says {space.framework}'s."
+            if program
+            else "Name its program with --program.",
         )
+    framework = FRAMEWORKS.get(space.framework)
     if not checkpoint.is_dir():
         raise UsageError(f"the checkpoint {checkpoint} is not a folder", mend="Name a checkpoint's folder.")
     job = {"space": to_plain(space), "workload": to_plain(workload), "checkpoint": str(checkpoint)}
+    job |= {"program": program} if program else {}
     with open_ledger(
         "search",
         job,
@@ -78,7 +84,7 @@ def search(
             if candidate.name in done:
                 continue
             say(f"candidate {number} of {len(found)}: {candidate.name}")
-            side = Side(label=candidate.name, args=candidate.args(), env=candidate.env)
+            side = Side(label=candidate.name, args=words(framework, candidate), env=candidate.env)
             bench = from_plain(
                 BenchJob,
                 {
@@ -87,6 +93,8 @@ def search(
                     "workload": to_plain(workload),
                     "target": target,
                     "checkpoint": str(checkpoint),
+                    "framework": space.framework,
+                    "program": program,
                 },
                 where="search",
             )
@@ -105,19 +113,6 @@ def search(
         told = {"verdict": outcome.verdict, "signed_off": False, "reason": outcome.reason, "kind": "search"}
         run.append("finished", told)
         return Searched(run_id=run.run_id, entries=entries, skipped=skipped, outcome=outcome)
-
-
-def outcome_of(entries: Sequence[Entry]) -> Outcome:
-    """Passed if the best holds the service level (or there is none); it fails if even the best breaks it."""
-    best = next((e for e in entries if e.place == 1), None)
-    if best is None or best.run is None:
-        return failed("no candidate could be measured")
-    verdict = best.run.sla.verdict
-    if verdict is Verdict.FAIL:
-        return failed(f"even the best, {best.name}, breaks the service level: {best.run.sla.reason}")
-    if verdict is Verdict.INCONCLUSIVE:
-        return inconclusive(f"best: {best.name}; whether the service level holds is unknown: {best.run.sla.reason}")
-    return passed(f"best: {best.name}")
 
 
 def _tried(run: Run) -> dict[str, Tried]:

@@ -209,3 +209,23 @@ def test_opcheck_passes_on_the_written_op_and_fails_on_a_wrong_fake(plugin, tmp_
     assert "opcheck and comparison passed" in done.stdout
     assert done.stdout.count("opcheck and comparison passed") == 1
     assert "refused: OpCheckError" in done.stdout
+
+
+def test_links_that_are_not_followed_are_named_and_a_circle_ends(vllm, tmp_path):
+    plugin = write(tmp_path / "npu", {"pyproject.toml": PYPROJECT, "npu/__init__.py": OOT, "npu/ops/__init__.py": ""})
+    elsewhere = write(tmp_path / "elsewhere", {"__init__.py": "", "kernel.py": "x = 1\n"})
+    (plugin / "npu/kernels").symlink_to(elsewhere)
+    (plugin / "npu/ops/round").symlink_to(plugin / "npu")
+    (plugin / "npu/ops/again").symlink_to(plugin / "npu")
+    told = coverage({"vllm.layers.Plain": 1}, vllm, "ascend", plugin).not_read
+    assert told == {
+        "npu/kernels": "a symlink out of the source",
+        "npu/ops/again": "a symlink to a folder above it",
+        "npu/ops/round": "a symlink to a folder above it",
+    }
+
+
+def test_a_link_inside_the_source_is_followed(vllm, tmp_path):
+    plugin = write(tmp_path / "npu", {"pyproject.toml": PYPROJECT, "npu/__init__.py": "", "npu/real/__init__.py": OOT})
+    (plugin / "npu/linked").symlink_to(plugin / "npu/real")
+    assert coverage({"vllm.layers.Fast": 1}, vllm, "cpu", plugin).not_read == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from click.testing import CliRunner
 from port_sources import ALPHA, ENGINE, NEWER, PLUGIN, write
@@ -34,7 +36,7 @@ def test_what_a_human_wrote_stays_and_what_upstream_changed_comes(vllm, newer, p
         fork.read_text().replace("        return   chunk_gated_delta_rule(x)    # odd   spacing stays\n", mine)
     )
     made = raised(plugin, vllm, newer)
-    assert made.conflicts == 0
+    assert made.conflicts == ()
     assert mine in made.text
     assert "skip=['rotary']" in made.text
     assert "from vllm.utils.math_utils import cdiv" in made.text
@@ -48,11 +50,47 @@ def test_what_both_changed_is_marked_and_nothing_is_lost(vllm, newer, plugin, fo
         fork.read_text().replace("return AutoWeightsLoader(self)", "return AutoWeightsLoader(self, mine=1)")
     )
     made = raised(plugin, vllm, newer)
-    assert made.conflicts == 1
-    assert "<<<<<<< " in made.text
-    assert "mine=1" in made.text
-    assert "skip=['rotary']" in made.text
+    (conflict,) = made.conflicts
+    assert "mine=1" in conflict.human
+    assert "skip=['rotary']" in conflict.new
+    assert "AutoWeightsLoader(self)" in conflict.old
+    assert conflict.symbol.endswith(".load_weights"), conflict.symbol
+    lines = made.text.splitlines()
+    assert lines[conflict.line - 1] == f"<<<<<<< human: {TARGET}, in {conflict.symbol}"
+    assert lines[conflict.end_line - 1] == ">>>>>>> upstream, new: vLLM 0.21.0"
+    assert "||||||| upstream, old: vLLM 0.20.0" in lines[conflict.line : conflict.end_line]
     assert [f.code for f in made.findings if f.severity.value == "error"] == ["F008"]
+
+
+def test_a_conflict_over_a_name_that_moved_says_where_it_is_now(vllm, newer, plugin, fork):
+    text = fork.read_text().replace("import torch\n", "import torch\nfrom vllm.utils import cdiv as ceil\n", 1)
+    fork.write_text(text.replace("return AutoWeightsLoader(self)", "return AutoWeightsLoader(self, mine=ceil(1, 2))"))
+    (conflict,) = raised(plugin, vllm, newer).conflicts
+    assert [(m.old, m.new) for m in conflict.moved] == [("vllm.utils.cdiv", "vllm.utils.math_utils.cdiv")]
+    made = raised(plugin, vllm, newer)
+    assert ">>>>>>> upstream, new: vLLM 0.21.0; vllm.utils.cdiv is now vllm.utils.math_utils.cdiv\n" in made.text
+
+
+def test_a_file_whose_conflicts_nobody_settled_is_refused(vllm, newer, plugin, fork):
+    fork.write_text(
+        fork.read_text().replace("return AutoWeightsLoader(self)", "return AutoWeightsLoader(self, mine=1)")
+    )
+    fork.write_text(raised(plugin, vllm, newer).text)
+    with pytest.raises(UsageError, match="holds marks of a merge"):
+        raised(plugin, vllm, newer)
+
+
+def test_the_command_shows_the_sides_of_a_conflict_and_lists_them_as_json(vllm, newer, plugin, fork):
+    fork.write_text(
+        fork.read_text().replace("return AutoWeightsLoader(self)", "return AutoWeightsLoader(self, mine=1)")
+    )
+    argv = [TARGET, "--upgrade", "--into", str(plugin), "--base", str(vllm), "--engine", str(newer), "--dry-run"]
+    done = CliRunner().invoke(command, argv, catch_exceptions=False)
+    assert done.exit_code == 1
+    for side in ("human:", "upstream, old:", "upstream, new:"):
+        assert side in done.output
+    told = json.loads(CliRunner().invoke(command, [*argv, "--json"], catch_exceptions=False).output)
+    assert [c["symbol"].rpartition(".")[2] for c in told["conflicts"]] == ["load_weights"]
 
 
 def test_an_import_that_a_human_wrote_follows_its_move(vllm, newer, plugin, fork):

@@ -23,7 +23,12 @@ ModelRegistry = _ModelRegistry(
 )
 """
 LATENT = """
-class LatentForCausalLM:
+from vllm.model_executor.models.interfaces import SupportsPP
+
+
+class LatentForCausalLM(SupportsPP):
+    def forward(self, input_ids, intermediate_tensors=None): ...
+
     def __init__(self, config):
         self.kv_a_proj_with_mqa = config.kv_lora_rank + config.qk_rope_head_dim
         self.kv_a_layernorm = self.kv_b_proj = self.q_proj = self.o_proj = config.qk_nope_head_dim
@@ -71,9 +76,13 @@ def engine(folder: Path) -> Path:
         "vllm/model_executor/models/latent.py": LATENT,
         "transformers/__init__.py": "",
         "transformers/models/auto/configuration_auto.py": 'NAMES = {"qwen3": "Qwen3Config"}\n',
+        "transformers/models/auto/auto_mappings.py": 'CONFIGS = [\n    ("latent", "LatentConfig"),\n]\n',
+        "transformers/models/auto/modeling_auto.py": 'MODELS = [\n    ("latent", "LatentForCausalLM"),\n]\n',
+        "vllm/model_executor/models/config.py": 'MODELS_CONFIG_MAP = {"KnownForCausalLM": object}\n',
     }
     for module, names in modules.items():
         files[module.replace(".", "/") + ".py"] = "".join(f"class {n}: ...\n" for n in names)
+    files["vllm/model_executor/models/interfaces.py"] += "def supports_pp(model): ...\n"
     for path in list(files):
         for parent in Path(path).parents:
             plain = f"{parent}.py"
@@ -129,9 +138,38 @@ def drafted(shapes: dict[str, list[int]], layers: int) -> dict[str, list[int]]:
         f"{ours}hnorm.weight": [64],
         f"{ours}eh_proj.weight": [64, 128],
         f"{ours}shared_head.norm.weight": [64],
-        f"{ours}shared_head.head.weight": [256, 64],
-        f"{ours}embed_tokens.weight": [256, 64],
+        f"{ours}shared_head.head.weight": shapes["lm_head.weight"],
+        f"{ours}embed_tokens.weight": shapes["model.embed_tokens.weight"],
     }
+
+
+def drafted_itself(shapes: dict[str, list[int]], layers: int, house: str) -> dict[str, list[int]]:
+    """The same with one draft layer that has a number of its own, as MiMo ("mimo") or Qwen3-Next ("qwen") name it."""
+    last = f"model.layers.{layers - 1}."
+    ours = "model.mtp_layers.0." if house == "mimo" else "mtp.layers.0."
+    around = {
+        "mimo": ("token_layernorm", "hidden_layernorm", "input_proj", "final_layernorm"),
+        "qwen": ("pre_fc_norm_embedding", "pre_fc_norm_hidden", "fc", "norm"),
+    }[house]
+    place = ours if house == "mimo" else "mtp."
+    more = {f"{place}{name}.weight": side for name, side in zip(around, ([64], [64], [64, 128], [64]), strict=True)}
+    return shapes | {ours + n.removeprefix(last): s for n, s in shapes.items() if n.startswith(last)} | more
+
+
+def latent(layers: int = 2) -> dict[str, list[int]]:
+    """A dense decoder with latent attention (LATENT_CONFIG)."""
+    shapes = dense(layers)
+    for n in range(layers):
+        attention = f"model.layers.{n}.self_attn"
+        del shapes[f"{attention}.k_proj.weight"], shapes[f"{attention}.v_proj.weight"]
+        shapes[f"{attention}.q_proj.weight"] = [4 * 40, 64]
+        shapes[f"{attention}.kv_a_proj_with_mqa.weight"] = [40, 64]
+        shapes[f"{attention}.kv_a_layernorm.weight"] = [32]
+        shapes[f"{attention}.kv_b_proj.weight"] = [256, 32]
+    return shapes
+
+
+LATENT_CONFIG = {"kv_lora_rank": 32, "qk_rope_head_dim": 8, "qk_nope_head_dim": 32, "v_head_dim": 32}
 
 
 def checkpoint(folder: Path, config: dict, shapes: dict[str, list[int]]) -> Path:

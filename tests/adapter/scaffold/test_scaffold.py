@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from quantised import write_quantised
-from scaffold_sources import CONFIG, MOE, checkpoint, dense, drafted, sparse
+from scaffold_sources import CONFIG, MOE, checkpoint, dense, sparse
+from scaffolded import EVIL, MODEL, calls, made, questions, weights
 
 from seatrial.adapter.scaffold.facts import decoder_facts
 from seatrial.adapter.scaffold.plugin import plugin_files
@@ -23,27 +24,6 @@ from seatrial.checkpoint.weights import Tensor
 from seatrial.cli.scaffold import command
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.support.registry_read import read_registry
-
-MODEL = "vllm_harbour/models/harbour.py"
-
-
-def made(tmp_path, vllm, plugin, config=None, shapes=None, **more):
-    folder = checkpoint(tmp_path / "checkpoint", {**CONFIG, **(config or {})}, shapes or dense())
-    return scaffold(folder, vllm, plugin, **more)
-
-
-def weights(text):
-    tree = ast.parse(text)
-    node = next(n for n in tree.body if isinstance(n, ast.AnnAssign) and n.target.id == "WEIGHTS")
-    return ast.literal_eval(node.value)
-
-
-def calls(text, name):
-    return [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call) and ast.unparse(n.func) == name]
-
-
-def questions(result):
-    return [f.message for f in result.findings if f.code == "F001"]
 
 
 def test_a_plain_decoder_leaves_nothing_open(tmp_path, vllm, plugin):
@@ -184,87 +164,6 @@ def test_weights_beyond_the_last_layer_belong_to_a_draft_and_are_left_out(tmp_pa
     assert table["model.layers.*.eh_proj.weight"] is None
 
 
-def function(text, name, **names):
-    """One function of a written file, run by itself: the file imports vLLM."""
-    tree = ast.parse(text)
-    kept = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AnnAssign, ast.Assign))]
-    exec(compile(ast.Module([n for n in kept if "PACKED" not in ast.unparse(n)], []), name, "exec"), names)
-    return names[name]
-
-
-DRAFT = "vllm_harbour/models/harbour_mtp.py"
-DECLARED = {"num_nextn_predict_layers": 1}
-
-
-def test_a_declared_draft_is_written_and_takes_its_own_layer_and_the_embedding(tmp_path, vllm, plugin):
-    result = made(tmp_path, vllm, plugin, DECLARED, drafted(dense(), 2))
-    assert questions(result) == []
-    place = function(result.files[DRAFT], "draft_name", re=re)
-    places = {name: place(name, 2) for name in drafted(dense(), 2)}
-    assert {n for n, to in places.items() if to is not None} == {n for n in places if n.startswith("model.layers.2.")}
-    assert places["model.layers.2.eh_proj.weight"] == "model.layers.2.eh_proj.weight"
-    assert places["model.layers.2.embed_tokens.weight"] == "model.embed_tokens.weight"
-    assert places["model.layers.2.mlp.up_proj.weight"] == "model.layers.2.mtp_block.mlp.up_proj.weight"
-    with pytest.raises(ValueError, match="does not know"):
-        place("model.layers.2.nothing_like_this.weight", 2)
-    assert "int(layer[1]) >= self.config.num_hidden_layers" in result.files[MODEL]
-    entry = result.files["vllm_harbour/__init__.py"]
-    assert '"HarbourMTPModel"' in entry
-    assert "harbour_mtp_config import install" in entry
-    assert '"architectures": ["HarbourMTPModel"]' in result.files["vllm_harbour/models/harbour_mtp_config.py"]
-    for call in ("ReplicatedLinear", "HarbourDecoderLayer", "ParallelLMHead", "VocabParallelEmbedding"):
-        assert all("prefix" in [k.arg for k in c.keywords] for c in calls(result.files[DRAFT], call)), call
-
-
-def test_the_tiny_checkpoint_has_the_draft_too(tmp_path, vllm, plugin):
-    result = made(tmp_path, vllm, plugin, {**DECLARED, "num_hidden_layers": 3}, drafted(dense(3), 3))
-    tiny = result.files["tests/tiny_harbour.py"]
-    assert '"model.layers.2.eh_proj.weight": (64, 128)' in tiny
-    assert '"model.layers.2.self_attn.q_proj.weight": (64, 64)' in tiny
-    assert "layers.3." not in tiny
-    assert not [f for f in result.findings if f.code == "F003"]
-
-
-def test_a_draft_without_an_embedding_takes_the_models(tmp_path, vllm, plugin):
-    shapes = {n: s for n, s in drafted(dense(), 2).items() if n != "model.layers.2.embed_tokens.weight"}
-    table = weights(made(tmp_path, vllm, plugin, DECLARED, shapes).files[DRAFT])
-    assert table["model.embed_tokens.weight"] == "model.embed_tokens.weight"
-    assert table["lm_head.weight"] is None
-
-
-def test_the_entry_point_gets_the_draft_only_once(tmp_path, vllm, plugin):
-    first = made(tmp_path, vllm, plugin, DECLARED, drafted(dense(), 2))
-    for path, text in first.files.items():
-        (plugin / path).parent.mkdir(exist_ok=True, parents=True)
-        (plugin / path).write_text(text)
-    again = scaffold(tmp_path / "checkpoint", vllm, plugin)
-    assert {path: again.files[path] for path in again.files} == {path: first.files[path] for path in again.files}
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda s: {n: x for n, x in s.items() if not n.endswith("eh_proj.weight")}, "have no eh_proj.weight"),
-        (lambda s: {n: x for n, x in s.items() if ".2." not in n}, "no weights are numbered on from layer 2"),
-        (lambda s: {**s, "model.layers.3.enorm.weight": [64]}, "the weights have layers 2, 3"),
-    ],
-)
-def test_a_draft_of_another_layout_is_not_written_and_the_reason_is_said(tmp_path, vllm, plugin, change, said):
-    result = made(tmp_path, vllm, plugin, DECLARED, change(drafted(dense(), 2)))
-    assert DRAFT not in result.files
-    assert "HarbourMTPModel" not in result.files["vllm_harbour/__init__.py"]
-    assert [said in f.message for f in result.findings if f.code == "F014"] == [True]
-
-
-def test_a_draft_layer_that_is_not_as_the_models_is_a_question_in_its_file(tmp_path, vllm, plugin):
-    shapes = {**drafted(dense(), 2), "model.layers.2.self_attn.q_norm.weight": [32], "model.layers.2.odd.weight": [3]}
-    result = made(tmp_path, vllm, plugin, DECLARED, shapes)
-    asked = questions(result)
-    assert any("model.layers.*.odd.weight of the draft" in q for q in asked)
-    assert any("Only the draft: model.layers.*.self_attn.q_norm.weight" in q for q in asked)
-    assert len(calls(result.files[DRAFT], "undecided")) == len(asked)
-
-
 def test_a_tied_head_is_left_out(tmp_path, vllm, plugin):
     shapes = {n: s for n, s in dense().items() if n != "lm_head.weight"}
     assert questions(made(tmp_path, vllm, plugin, {"tie_word_embeddings": True}, shapes)) == []
@@ -319,22 +218,6 @@ def test_a_quantised_checkpoint_keeps_every_scale_and_its_tiny_one_is_plain(tmp_
     )
     assert {name.rpartition(".")[2] for name in shapes} == {"weight"}
     assert "model.layers.0.self_attn.q_proj.weight" in shapes
-
-
-def test_latent_attention_is_written_as_a_subclass_of_the_nearest_relative(tmp_path, vllm, plugin):
-    shapes = dense()
-    for n in range(2):
-        del shapes[f"model.layers.{n}.self_attn.k_proj.weight"], shapes[f"model.layers.{n}.self_attn.v_proj.weight"]
-        shapes[f"model.layers.{n}.self_attn.kv_a_proj_with_mqa.weight"] = [40, 64]
-        shapes[f"model.layers.{n}.self_attn.kv_a_layernorm.weight"] = [32]
-        shapes[f"model.layers.{n}.self_attn.kv_b_proj.weight"] = [256, 32]
-    config = {"kv_lora_rank": 32, "qk_rope_head_dim": 8, "qk_nope_head_dim": 32, "v_head_dim": 32}
-    result = made(tmp_path, vllm, plugin, config, shapes)
-    assert (result.plan.kind, result.plan.relative.architecture) == ("overlay", "LatentForCausalLM")
-    text = result.files[MODEL]
-    assert "class HarbourForCausalLM(LatentForCausalLM):" in text
-    assert "model.layers.*.self_attn.kv_b_proj.weight" in weights(text)
-    assert [f.code for f in result.findings if f.severity.value == "warning"] == ["F011"]
 
 
 def test_what_the_engine_has_is_not_written_again_without_fork(tmp_path, vllm, plugin):
@@ -411,9 +294,6 @@ def test_a_missing_field_is_a_question_where_it_would_be_read(tmp_path, vllm, pl
     assert any(field in q for q in questions(result))
 
 
-EVIL = '"""\nimport os; os.abort()\n"""\\'
-
-
 def test_hostile_names_and_fields_stay_text(tmp_path, vllm, plugin):
     shapes = {**dense(), f'model.layers.0.{EVIL}"]: print(1), ["x': [4], EVIL: [4]}
     config = {"model_type": f'x"); import os; os.abort() #{EVIL}', f"odd{EVIL}": None, f"on{EVIL}": 3.5}
@@ -429,9 +309,3 @@ def test_hostile_names_and_fields_stay_text(tmp_path, vllm, plugin):
     value = next(n for n in ast.walk(written) if isinstance(n, ast.Assign)).value
     assert ast.literal_eval(value) == config["model_type"]
     assert len(questions(result)) == 3
-
-
-def test_an_overlay_keeps_hostile_names_as_text(tmp_path, vllm, plugin):
-    result = made(tmp_path, vllm, plugin, shapes={**dense(), EVIL: [4]}, base="LatentForCausalLM")
-    assert EVIL in weights(result.files[MODEL])
-    assert not calls(result.files[MODEL], "os.abort")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from quantised import write_quantised
-from scaffold_sources import CONFIG, MOE, checkpoint, dense, drafted, sparse
+from scaffold_sources import CONFIG, MOE, checkpoint, dense, drafted, drafted_itself, sparse
 
 from seatrial.checkpoint import read_checkpoint
 from seatrial.cli.scaffold import command
@@ -36,7 +36,26 @@ DRAFTED = {
         drafted(sparse(3, 1), 3),
     ),
 }
+# Drafts whose layers have numbers of their own: whose names they have, and the model's tensors.
+for _house, _fields, _shapes in (("mimo", {}, dense()), ("qwen", MOE, sparse())):
+    _named = {"architectures": [f"Harbour{_house.title()}ForCausalLM"], "model_type": f"harbour_{_house}"}
+    DRAFTED[_house] = (CONFIG | _fields | _named, drafted_itself(_shapes, 2, _house))
 HIDDEN = {"qwen3": "HarbourForCausalLM", "qwen3_moe": "HarbourMoeForCausalLM"}
+# What no template writes: latent attention, a hybrid, images. Each is written as a subclass of a relative.
+OVERLAID = {
+    "deepseek_v3": "HarbourLatentForCausalLM",
+    "qwen3_next": "HarbourHybridForCausalLM",
+    "llava": "HarbourSightForConditionalGeneration",
+}
+
+
+def with_draft(folder: Path, base: Path) -> Path:
+    """Headers of the checkpoint in `base` with a draft layer after its last, in the naming of DeepSeek-V3."""
+    config = json.loads((base / "config.json").read_text())
+    config |= {"architectures": ["HarbourLatentPairForCausalLM"], "model_type": "harbour_latent_pair"}
+    config["num_nextn_predict_layers"] = 1
+    shapes = {t.name: list(t.shape) for t in read_checkpoint(base).tensors}
+    return checkpoint(folder, config, drafted(shapes, config["num_hidden_layers"]))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +69,7 @@ def hidden(engine_python, tmp_path_factory):
     """Tiny checkpoints whose architecture and model type neither vLLM nor transformers has."""
     root = tmp_path_factory.mktemp("hidden")
     with ProbeSession(engine_python, log=root / "probe.log") as session:
-        for family, architecture in HIDDEN.items():
+        for family, architecture in (HIDDEN | OVERLAID).items():
             folder = root / family
             folder.mkdir()
             reply = session.call("tiny_checkpoint", {"family": family, "folder": str(folder)}, timeout_s=300)
@@ -62,6 +81,7 @@ def hidden(engine_python, tmp_path_factory):
         write_quantised(root / name, method, f"Harbour{method.capitalize()}ForCausalLM", moe=moe)
     for name, (fields, shapes) in DRAFTED.items():
         checkpoint(root / name, {**CONFIG, **fields, "num_nextn_predict_layers": 1}, shapes)
+    with_draft(root / "latent_pair", root / "deepseek_v3")
     return root
 
 
@@ -71,7 +91,7 @@ def installed(engine_python, hidden, tmp_path_factory):
     root = tmp_path_factory.mktemp("plugin") / "vllm-harbour"
     done = CliRunner().invoke(command, ["plugin", "vllm-harbour", "--into", str(root)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    for family in (*HIDDEN, *QUANTISED, *DRAFTED):
+    for family in (*HIDDEN, *OVERLAID, *QUANTISED, *DRAFTED, "latent_pair"):
         argv = [str(hidden / family), "--into", str(root), "--engine", str(engine_python)]
         done = CliRunner().invoke(command, argv, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -83,27 +103,33 @@ def installed(engine_python, hidden, tmp_path_factory):
     return site
 
 
+def projection_of(states: dict[str, str]) -> str:
+    """The draft's own tensor that no model has, whatever its layout calls it."""
+    (name,) = {n for n in states if n.endswith((".eh_proj.weight", ".input_proj.weight", "mtp.fc.weight"))}
+    return name
+
+
 def test_the_scaffolds_pass_the_dry_run_and_the_dense_one_serves(engine_python, hidden, installed, tmp_path):
     known = read_registry(engine_python).supported()
     assert not set(HIDDEN.values()) & set(known)
     with ProbeSession(engine_python, log=tmp_path / "dry.log", env={"PYTHONPATH": str(installed)}) as session:
-        for family in HIDDEN:
-            for tp in (1, 2):
+        for family in (*HIDDEN, *OVERLAID):
+            for tp in (1, 2) if family in HIDDEN else (2,):
                 result = dry(hidden / family, read_checkpoint(hidden / family).tensors, session=session, tp=tp)
-                assert result.outcome.verdict is Verdict.PASS, result.outcome.reason
+                assert result.outcome.verdict is Verdict.PASS, f"{family}, TP {tp}: {result.outcome.reason}"
         for name in QUANTISED:
             result = dry(hidden / name, read_checkpoint(hidden / name).tensors, session=session, tp=2)
             assert result.outcome.verdict is Verdict.PASS, f"{name}: {result.outcome.reason}"
-        for name in DRAFTED:
+        for name in (*DRAFTED, "latent_pair"):
             folder = hidden / name
             tensors = read_checkpoint(folder).tensors
-            for tp in (1, 2):
+            for tp in (1, 2) if name == "drafted" else (2,):
                 for more in ({}, {"target": folder}):
                     result = dry(folder, tensors, session=session, tp=tp, **more)
                     assert result.outcome.verdict is Verdict.PASS, f"{name}, TP {tp}, {more}: {result.outcome.reason}"
                     # The model leaves the draft's own tensor, the draft takes it.
                     states = {line.kind: line.state for line in result.facts.tensors}
-                    assert states["model.layers.*.eh_proj.weight"] == ("loaded" if more else "dropped")
+                    assert states[projection_of(states)] == ("loaded" if more else "dropped")
     overrides = tmp_path / "seatrial.toml"
     overrides.write_text(
         f'[targets.harbour]\nextends = "cpu"\n[targets.harbour.launch.env]\nPYTHONPATH = "{installed}"\n'

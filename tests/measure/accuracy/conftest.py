@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import seatrial.engine.probes
 from seatrial.core.errors import EngineError
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.store import find_engine
 from seatrial.measure.accuracy.records import Prediction, RequestConfig
+
+# In the engine's interpreter the harness makes this package of the probes' folder.
+sys.modules.setdefault("seatrial_probes", seatrial.engine.probes)
 
 
 @pytest.fixture

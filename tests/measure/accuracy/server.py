@@ -8,14 +8,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class StandIn:
-    """`reply(prompt, number)` gives a text, None for HTTP 500; `born(number)` the process start time then."""
+    """`reply(prompt, number)` gives a text, None for HTTP 500; `born(number)` the process start time then.
 
-    def __init__(self, reply, born=lambda number: 1.0):
+    From question `silent_from` on it keeps every connection and answers nothing; if `closes`, it takes no new ones
+    either, as a server does that is stopping.
+    """
+
+    def __init__(self, reply, born=lambda number: 1.0, silent_from=1 << 30, closes=False):
         stand_in = self
         self.asked = 0
+        self.over = threading.Event()
+
+        def silent():
+            if stand_in.asked < silent_from:
+                return False
+            if closes:
+                stand_in.server.socket.close()
+            return stand_in.over.wait(60)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
+                if silent():
+                    return
                 if self.path == "/v1/models":
                     self.send({"data": [{"id": "tiny"}]})
                 elif self.path == "/metrics":
@@ -27,6 +41,8 @@ class StandIn:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 prompt = body["messages"][0]["content"] if "messages" in body else body["prompt"]
                 stand_in.asked += 1
+                if silent():
+                    return
                 text = reply(prompt, stand_in.asked)
                 if text is None:
                     self.send({"error": "gone"}, 500)
@@ -59,6 +75,7 @@ class StandIn:
         return self
 
     def __exit__(self, *_):
+        self.over.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()

@@ -19,6 +19,7 @@ from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
 from seatrial.measure.accuracy.records import RequestConfig
 from seatrial.measure.accuracy.run import FILES, read_run
 from seatrial.measure.accuracy.serving import during
+from seatrial.measure.accuracy.tensor_account import tensor_account
 from seatrial.targets import load_target
 
 pytestmark = pytest.mark.engine
@@ -73,12 +74,19 @@ def test_a_good_engine_passes_and_a_wrong_attention_scale_is_caught_and_located(
         assert right.facts.agreement > 0.9
         wrong = judged(bad)
         assert wrong.outcome.verdict is Verdict.FAIL
-        found = locate(engine, bad, asked(1)[0], scratch=tmp_path / "bad", reference=reference, keep=True)
+        account = tensor_account(reference, tiny("qwen3"))
+        reference.rest()
+        assert account.trouble == ""
+        both = {"reference": reference, "account": account, "keep": True}
+        found = locate(engine, bad, asked(1)[0], scratch=tmp_path / "bad", **both)
         assert found.facts.first.key == "layers.0.self_attn.o_proj@in"
         # The patch was undone: the same loaded engine is right again, module by module.
-        clean = locate(engine, good, asked(1)[0], scratch=tmp_path / "good", reference=reference, keep=True)
+        clean = locate(engine, good, asked(1)[0], scratch=tmp_path / "good", **both)
         assert clean.outcome.verdict is Verdict.PASS, clean.outcome.reason
         assert {r.step for r in clean.facts.rows} == {0, 1}
+        # Everything is paired by its tensors; what computes the logits has none and goes by name.
+        assert {r.key for r in clean.facts.rows if r.by != "tensors"} == {"lm_head"}
+        assert {r.key for r in clean.facts.rows} >= {f"layers.0.self_attn.{p}_proj" for p in "qkv"}
         assert clean.facts.unmatched == (
             "layers.0.self_attn.attn",
             "layers.0.mlp.act_fn",

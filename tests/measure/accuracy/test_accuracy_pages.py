@@ -41,9 +41,9 @@ def page(tmp_path):
 
 def row(key, relative, **more):
     words = {
-        "key": key, "step": 0, "engine_key": key, "module": f"model.{key}", "kind": "Linear", "width": 8,
-        "relative": relative, "noise": 0.003, "limit": 0.01, "out": relative > 0.01, "excused": False, "cosine": 0.9,
-        "ulps": 2.0, "bad": 0, "tokens": (0, 1), "tokens_out": (), "strayed": (), "suspects": (),
+        "key": key, "step": 0, "by": "tensors", "engine_key": key, "module": f"model.{key}", "kind": "Linear",
+        "width": 8, "relative": relative, "noise": 0.003, "limit": 0.01, "out": relative > 0.01, "excused": False,
+        "cosine": 0.9, "ulps": 2.0, "bad": 0, "tokens": (0, 1), "tokens_out": (), "strayed": (), "suspects": (),
     }  # fmt: skip
     return ModuleRow(**{**words, **more})
 

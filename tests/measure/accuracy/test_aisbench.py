@@ -33,8 +33,9 @@ def left(tmp_path):
         document = {"accuracy": 40.0, "extract_rate": 60.0, "type": "GEN", **more}
         if details:
             document["details"] = {
-                str(n): {"prompt": "", "origin_prediction": text or "", "predictions": taken[n], "references": gold[n]}
-                | {"correct": taken[n] == gold[n]}
+                # Lists of one: icl_base_evaluator.py flattens the repeats of every question, of which there is one.
+                str(n): {"prompt": "", "origin_prediction": text or "", "predictions": [taken[n]]}
+                | {"references": [gold[n]], "correct": [taken[n] == gold[n]]}
                 for n, text in enumerate(said)
             }
         (results / "gsm8k.json").write_text(json.dumps(document))
@@ -60,6 +61,21 @@ def test_without_details_no_answer_is_called_wrong_and_the_figure_is_not_whole(l
     assert "4 answers are kept, which of them are right is not" in found.missing
     score = keep(tmp_path / "run", found, request=request_config, level="L4", limit=None, source="x")
     assert (score.scores[0].value, score.scores[0].n, score.scores[0].complete) == (0.4, 5, False)
+
+
+def test_several_answers_to_a_question_have_figures_and_no_judgement_of_their_own(tmp_path):
+    results, predictions = (tmp_path / "o" / k / "m" for k in ("results", "predictions"))
+    results.mkdir(parents=True)
+    predictions.mkdir(parents=True)
+    lines = [{"id": i // 2, "success": True, "prediction": f"text {i}", "gold": "4"} for i in range(4)]
+    (predictions / "aime.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
+    grouped = [{"example_abbr": f"aime_{i}", "pred": ["4", "5"], "correct": [True, False]} for i in range(2)]
+    document = {"accuracy (2 runs average)": 50.0, "avg@2": 50.0, "pass@2": 100.0, "details": grouped}
+    (results / "aime.json").write_text(json.dumps(document))
+    found = read_aisbench(tmp_path / "o")
+    assert found.predictions == ()
+    assert [(f.metric, f.value) for f in found.figures][1:] == [("avg@2", 0.5), ("pass@2", 1.0)]
+    assert "several to a question, and AISBench keeps no judgement of a single one" in found.missing
 
 
 def test_questions_judged_by_perplexity_have_their_choice_as_answer(tmp_path):

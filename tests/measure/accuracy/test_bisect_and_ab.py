@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import UsageError
+from seatrial.core.record import replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, passed
 from seatrial.gates.agree import Greedy
 from seatrial.measure.accuracy import bisect as work
+from seatrial.measure.accuracy import bisect_candidates as candidates
 from seatrial.measure.accuracy.ab import MatrixFacts, conclude, judge, matrix
 from seatrial.measure.accuracy.ab_variants import VARIANTS
 from seatrial.measure.accuracy.serving import Started
@@ -99,6 +101,7 @@ def test_commits_are_bisected_in_work_trees_of_their_own(repository, tmp_path):
     )
     before = (repository / "state").read_text()
     words = ["bisect", "--repo", str(repository), "--good", "HEAD~7", "--bad", "HEAD", "--json"]
+    words += ["--workspace", str(tmp_path)]
     done = CliRunner().invoke(command, [*words, "--cmd", f"{sys.executable} {script}"], catch_exceptions=False)
     assert done.exit_code == 1, done.output
     facts = json.loads(done.stdout)["facts"]
@@ -111,13 +114,13 @@ def test_commits_are_bisected_in_work_trees_of_their_own(repository, tmp_path):
 
 def test_ends_that_git_does_not_know_or_in_the_wrong_order_are_refused(repository):
     with pytest.raises(UsageError, match="rev-parse"):
-        work.commits(repository, "nowhere", "HEAD")
+        candidates.commits(repository, "nowhere", "HEAD")
     with pytest.raises(UsageError, match="is not before"):
-        work.commits(repository, "HEAD", "HEAD~3")
+        candidates.commits(repository, "HEAD", "HEAD~3")
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path):
-    code = work.command(
+    code = candidates.command(
         f"{sys.executable} -c 'import time; time.sleep(60)'", candidate="x", cwd=None, log=tmp_path / "l", timeout_s=0.5
     )
     assert code is None
@@ -194,6 +197,39 @@ def run_matrix(served, only, tmp_path):
         target = load_target("cpu").target
         result = matrix(Path("c"), target, python=Path("p"), scratch=tmp_path, only=only, seen=seen.append)
     return result, seen
+
+
+def coarse(tokens, margin=5.0):
+    """As `greedy`, by logits in steps of 1/16: four candidates, all distances whole steps."""
+    top = tuple({t: -0.0625, "other": -0.0625 - margin, "y": -6.125, "z": -7.125} for t in tokens)
+    return Greedy(tokens=tuple(tokens), logprobs=(-0.0625,) * len(tokens), top=top)
+
+
+@pytest.mark.parametrize(
+    ("exact", "state", "says"),
+    [
+        ("abc", "rounding", "in float32 they agree, so it is rounding of the format"),
+        (["a", "other", "c"], "breaks", "in float32 too: 1 of 1 prompts part"),
+        (None, "breaks", "could not be asked"),
+    ],
+)
+def test_what_parts_by_a_little_in_a_coarse_format_is_asked_again_in_float32(tmp_path, exact, state, says):
+    base = [coarse("abc", 0.25)]
+    parted = Greedy(tokens=("a", "other", "c"), logprobs=(-0.0625,) * 3, top=coarse("abc", -0.25).top)
+    served = Served({"base": base, "batch": [parted], "base-float32": [greedy("abc")]})
+    served.answers["batch-float32"] = (
+        [greedy(exact)] if exact else [Greedy(tokens=(), logprobs=(), top=(), trouble="HTTP 500")]
+    )
+    _, (cell,) = run_matrix(served, ("batch",), tmp_path)
+    assert served.started[:4] == ["base", "batch", "base-float32", "batch-float32"]
+    assert cell.state == state
+    assert "0.250 nats apart" in cell.reason
+    assert says in cell.reason
+    assert (cell.exact is None) == (exact is None)
+    # A wide difference is no question of rounding: nothing more is asked.
+    wide = Served({"base": [coarse("abc", 2.0)], "tp2": [replace(parted, top=coarse("abc", -2.0).top)]})
+    run_matrix(wide, ("tp2",), tmp_path)
+    assert wide.started == ["base", "tp2"]
 
 
 def test_the_smallest_setting_that_breaks_is_looked_for_from_the_mildest_on(tmp_path):

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from seatrial_probes import accuracy_locate as locate
+from seatrial_probes import accuracy_rows as both
 
-import seatrial
-
-PROBES = Path(seatrial.__file__).parent / "engine" / "probes"
 TOKENS, WIDTH, TIED = 12, 16, 5
 CONFIG = SimpleNamespace(num_experts_per_tok=1)
-
-
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, PROBES / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-locate, both = module("accuracy_locate"), module("accuracy_rows")
 
 
 @pytest.fixture
@@ -63,8 +50,8 @@ def rounded(arrays, seed):
 
 def compared(side, block, engine, rough):
     request = {"engine": side("engine", engine), "dtype": "bfloat16"}
-    rows, _, _ = locate.compare(request, side("truth", block), side("rough", rough), {}, CONFIG)
-    return {r["key"]: r for r in rows}
+    found = locate.compare(request, side("truth", block), side("rough", rough), {}, CONFIG)
+    return {r["key"]: r for r in found["rows"]}
 
 
 def test_rounding_on_both_sides_leaves_nothing_outside(side, block):
@@ -106,6 +93,38 @@ def test_a_fault_of_some_tokens_is_seen_although_a_tie_fell_the_other_way(side, 
     assert [k for k, r in compared(side, block, later, rough).items() if r["out"]] == ["layers.1.input_layernorm"]
 
 
+def test_a_decoded_token_that_looks_back_at_a_strayed_one_is_judged_by_what_that_did_to_the_prompt(side, block):
+    key = "layers.1.self_attn.o_proj@in"
+    source = np.random.default_rng(9)
+    truth = {"layers.0.mlp.gate": block["layers.0.mlp.gate"], "layers.0.mlp": block["layers.0.mlp"]}
+    truth[key] = source.normal(size=(TOKENS, WIDTH))
+    rough, engine = rounded(truth, 3), rounded(truth, 2)
+    engine["layers.0.mlp"][TIED] = source.normal(size=WIDTH) * 3
+    engine[key][TIED + 2] += 0.3 * source.normal(size=WIDTH)  # one later token of the prompt looked at it
+
+    def decoded(shift):
+        one = source.normal(size=(1, WIDTH))
+        found = []
+        for name, rows in (("t", one), ("r", one), ("e", one + shift * source.normal(size=(1, WIDTH)))):
+            (record,) = side("decode-" + name, {key: rows})
+            found.append({**record, "step": 1, "rows": [TOKENS]})
+        return found
+
+    for shift, out in ((0.25, False), (3.0, True)):
+        sides = dict(zip("tre", decoded(shift), strict=True))
+        request = {"engine": [*side("engine", engine), sides["e"]], "dtype": "bfloat16"}
+        both_steps = []
+        for name, arrays in (("truth", truth), ("rough", rough)):
+            records = side(name, arrays)
+            last = next(r for r in records if r["key"] == key)
+            whole = np.concatenate([arrays[key], np.fromfile(sides[name[0]]["file"], dtype="<f4")[None]])
+            whole.astype("<f4").tofile(last["file"])
+            last["rows"] = list(range(TOKENS + 1))
+            both_steps.append(records)
+        rows = locate.compare(request, *both_steps, {}, CONFIG)["rows"]
+        assert [(r["step"], r["out"]) for r in rows if r["key"] == key] == [(0, False), (1, out)]
+
+
 def test_the_engines_gated_shared_expert_and_its_sum_with_the_experts_are_compared_as_such(side, block):
     gate = np.random.default_rng(6).normal(size=(TOKENS, 1))
     block = {"layers.0.mlp.shared_expert_gate": gate, **block}
@@ -141,7 +160,8 @@ def test_the_shares_of_two_ranks_are_put_side_by_side_and_their_heads_looked_at_
         (record,) = side(f"rank{rank}", {key: moved[:, 8 * rank : 8 * rank + 8]})
         ranks.append({**record, "rank": rank})
     request = {"engine": ranks, "dtype": "bfloat16"}
-    rows, unmatched, _ = locate.compare(request, side("t", whole), side("r", rounded(whole, 3)), {}, config)
-    assert unmatched == []
+    found = locate.compare(request, side("t", whole), side("r", rounded(whole, 3)), {}, config)
+    rows = found["rows"]
+    assert found["unmatched"] == []
     assert [r["out"] for r in rows] == [True]
     assert {"head-order", "feature-order"} <= {s["name"] for s in rows[0]["suspects"]}

@@ -113,6 +113,42 @@ def test_a_server_that_is_gone_gives_no_score_at_all(sums, tmp_path):
     assert (score.status, score.num_no_answer, score.scores) == ("partial", 8, ())
 
 
+def test_a_server_that_falls_silent_half_way_is_waited_for_once_and_nothing_more_is_asked(sums, tmp_path):
+    with StandIn(adds, silent_from=4) as stand_in:
+        place = address(stand_in.url, "tiny")
+        setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
+        client = client_at(place, 0.3)
+        score = questions(client, setting, tmp_path / "run", read_questions(sums), name="s", limit=None, level="L4")
+        assert stand_in.asked == 4
+    assert (score.status, score.num_correct, score.num_no_answer) == ("partial", 3, 5)
+    assert score.scores[0].n == 3
+    assert not score.scores[0].complete
+    rows = read_run(tmp_path / "run").predictions
+    assert rows[3].trouble.startswith("no complete answer within")
+    assert all(r.trouble.startswith("not asked: since question q3 the server is gone (") for r in rows[4:])
+
+
+def test_a_server_that_is_stopping_and_waits_for_the_answer_under_way_is_not_waited_for(sums, tmp_path):
+    with StandIn(adds, silent_from=4, closes=True) as stand_in:
+        place = address(stand_in.url, "tiny")
+        setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
+        client = client_at(place, 50.0, every_s=0.1)
+        score = questions(client, setting, tmp_path / "run", read_questions(sums), name="s", limit=None, level="L4")
+    assert (score.status, score.num_correct, score.num_no_answer) == ("partial", 3, 5)
+    rows = read_run(tmp_path / "run").predictions
+    assert rows[3].trouble == "the server died"
+    assert "/health: connection refused" in rows[4].trouble
+
+
+def test_a_smoke_level_does_not_go_on_asking_a_server_that_is_gone(tmp_path):
+    with StandIn(lambda prompt, n: "42", silent_from=3) as stand_in:
+        setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
+        assertions(client_at(address(stand_in.url, "tiny"), 0.3), setting, tmp_path / "run")
+        assert stand_in.asked == 3
+    troubles = [r.trouble for r in read_run(tmp_path / "run").predictions]
+    assert sum(t.startswith("not asked: since question ") for t in troubles) == len(troubles) - 2
+
+
 def test_the_smoke_levels_pass_on_a_sane_server_and_name_what_fails(tmp_path):
     answers = {
         "17 + 25": "42",

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from seatrial_probes import accuracy_locate as locate
+from seatrial_probes import accuracy_suspects as suspects
+from seatrial_probes import accuracy_watch as watch
 
-import seatrial
-
-PROBES = Path(seatrial.__file__).parent / "engine" / "probes"
 CONFIG = SimpleNamespace(
     head_dim=8, hidden_size=32, num_attention_heads=4, num_experts_per_tok=1, rope_parameters={"rope_theta": 10000.0}
 )
 TOKENS, HEADS, WIDTH = 12, 4, 8
 THETA = 10000.0 ** (-np.arange(WIDTH // 2) * 2.0 / WIDTH)
-
-
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, PROBES / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-suspects, locate, watch = module("accuracy_suspects"), module("accuracy_locate"), module("accuracy_watch")
 
 
 class Weight:
@@ -163,9 +151,6 @@ def test_at_most_a_few_tokens_are_kept_the_first_and_the_last_among_them():
     assert (chosen[0], chosen[-1]) == (0, 4999)
     assert len(chosen) <= watch.ROWS
     assert watch.spread(3) == [0, 1, 2]
-
-
-core = module("accuracy_core")
 
 
 def attention(q, k, v, factor=1.0, hide=1, order=None):

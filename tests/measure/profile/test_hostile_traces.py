@@ -107,6 +107,7 @@ def test_any_value_in_the_document_around_the_events(info, base):
 
 
 @settings(max_examples=100)
+@example(seed=0, many=2)  # a NUL in the header, which Python 3.10 does not read
 @given(st.integers(0, 2**32), st.integers(1, 10))
 def test_mutated_bytes_of_a_table(seed, many):
     chance = random.Random(seed)

@@ -135,7 +135,7 @@ def _findings(files: list[FileChange]) -> tuple[Finding, ...]:
         said = (
             f"{lines} lines in {len(stray)} places serve no model, operator, mapping or test"
             if first
-            else "a binary file"
+            else "no text: a binary file or a symlink"
         )
         out.append(
             Finding(

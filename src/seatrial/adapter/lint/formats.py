@@ -43,7 +43,7 @@ def _field(text: str) -> str:
 
 
 def sarif(report: LintReport, rules: Iterable[Rule]) -> dict[str, Any]:
-    """One run. Rules that could not look are notifications of the invocation, so a clean file does not hide them."""
+    """One run. Rules that could not look, and what was not looked at, are notifications of the invocation."""
     described = [
         {
             "id": rule.code,
@@ -63,6 +63,9 @@ def sarif(report: LintReport, rules: Iterable[Rule]) -> dict[str, Any]:
             "associatedRule": {"id": n.code, "index": index[n.code]},
         }
         for n in report.not_run
+    ]
+    notifications += [
+        {"level": "note", "message": {"text": f"not looked at: {s.path}: {s.reason}"}} for s in report.skipped
     ]
     suppressed = [
         {

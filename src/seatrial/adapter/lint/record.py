@@ -46,6 +46,13 @@ class NotRun(Record):
     reason: str
 
 
+class Skipped(Record):
+    """A folder or file that was not looked at, and why."""
+
+    path: str
+    reason: str
+
+
 class LintReport(Record):
     """One run. `path` is the folder or file looked at; paths of problems are relative to `root`."""
 
@@ -60,3 +67,4 @@ class LintReport(Record):
     problems: tuple[Problem, ...]
     ignored: tuple[Ignored, ...]
     not_run: tuple[NotRun, ...]
+    skipped: tuple[Skipped, ...] = ()

@@ -22,6 +22,7 @@ from seatrial.adapter.lint.ignores import Ignore, fault, plain_ignores, read_ign
 from seatrial.adapter.lint.plugin import PluginFacts
 from seatrial.adapter.lint.record import SCHEMA_VERSION, Edit, Ignored, LintReport, NotRun, Problem
 from seatrial.adapter.lint.rule import Rule
+from seatrial.adapter.lint.walk import walk
 from seatrial.checkpoint import read_card
 from seatrial.core.errors import UsageError
 from seatrial.support.modules import Package
@@ -34,8 +35,6 @@ OWN = {
     UNUSED_IGNORE: "an ignore comment under which nothing fires",
     UNPARSED: "a file that does not parse, so no rule has looked at it",
 }
-SKIPPED_FOLDERS = {"__pycache__", "node_modules", "build", "dist", "third_party", "venv", "site-packages"}
-TEXTS = {".sh", ".json", ".yaml", ".yml", ".toml", ".md", ".rst"}
 LARGEST = 8 * 2**20
 # Below this many files a second process costs more than it saves.
 PARALLEL_FROM = 60
@@ -78,23 +77,6 @@ def choose(
         else:
             chosen.append(rule)
     return Choice(tuple(chosen), tuple(not_run))
-
-
-def python_files(path: Path) -> list[Path]:
-    """Python files below a folder (or the file itself), sorted; links are not followed, build folders left out."""
-    return _files(path, {".py"})
-
-
-def _files(path: Path, suffixes: set[str]) -> list[Path]:
-    if path.is_file():
-        return [path] if path.suffix in suffixes or (suffixes == {".py"} and path.suffix not in TEXTS) else []
-    found: list[Path] = []
-    for folder, names, files in os.walk(path):
-        names[:] = sorted(n for n in names if n not in SKIPPED_FOLDERS and not n.startswith("."))
-        found.extend(
-            p for f in files if (p := Path(folder, f)).suffix in suffixes and not p.is_symlink() and p.is_file()
-        )
-    return sorted(found)
 
 
 def root_of(path: Path) -> Path:
@@ -280,11 +262,11 @@ def lint(
         raise UsageError(f"{path} does not exist", mend="Name a Python file or the folder of a plugin.")
     path = path.absolute()
     root = root_of(path)
-    files = [f.relative_to(root).as_posix() for f in python_files(path)]
-    texts = [f.relative_to(root).as_posix() for f in _files(path, TEXTS)]
+    walked = walk(path, root)
+    files, texts = list(walked.files), list(walked.texts)
     if not files and not texts:
         raise UsageError(f"{path} holds no Python file", mend="Name a Python file or the folder of a plugin.")
-    every = files if path == root else [f.relative_to(root).as_posix() for f in _package_files(root, files)]
+    every = files if path == root else _package_files(root, files)
     platform = platform or guess_platform(every)
     choice = choose(rules, platform, engine is not None, select, ignore)
     known = {r.code for r in rules}
@@ -317,6 +299,7 @@ def lint(
         problems=tuple(sorted(problems, key=lambda p: (p.path, p.line, p.column, p.code))),
         ignored=tuple(i for r in results for i in r.ignored),
         not_run=tuple(not_run),
+        skipped=walked.skipped,
     )
     fixed = {name: r.fixed for name, r in zip([*files, *texts], results, strict=True) if r.fixed is not None}
     return Linted(report, fixed)
@@ -338,10 +321,10 @@ def guess_platform(files: Iterable[str]) -> str:
     return "ascend" if "vllm_ascend" in tops else "kunlun" if "vllm_kunlun" in tops else ""
 
 
-def _package_files(root: Path, files: Sequence[str]) -> list[Path]:
+def _package_files(root: Path, files: Sequence[str]) -> list[str]:
     """All files of the packages that the looked-at files belong to: rules ask them too."""
     tops = {f.split("/")[0] for f in files}
-    return [f for top in sorted(tops) for f in python_files(root / top)]
+    return [f for top in sorted(tops) for f in walk(root / top, root).files]
 
 
 # What a forked worker finds of its parent: the function to call.

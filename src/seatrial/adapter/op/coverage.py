@@ -35,15 +35,20 @@ class Line(Record):
 
 
 class Coverage(Record):
-    """Lines by op; `outcome` fails if an op is missing, and is inconclusive if one is unknown."""
+    """Lines by op; `outcome` fails if an op is missing, and is inconclusive if one is unknown.
+
+    `not_read` maps symlinks of the sources that were not followed to the reason.
+    """
 
     lines: tuple[Line, ...]
     outcome: Outcome
+    not_read: dict[str, str]
 
 
 def coverage(ops: Mapping[str, int], engine: Path, platform: str, plugin: Path | None = None) -> Coverage:
     """`ops` maps a class's dotted name to the number of modules."""
-    names = Names(Package("vllm", open_source(engine)))
+    vllm = Package("vllm", open_source(engine))
+    names = Names(vllm)
     source = PluginSource(plugin) if plugin is not None else None
     own = Names(source.package) if source is not None else names
     classes = Classes(names, own)
@@ -55,14 +60,16 @@ def coverage(ops: Mapping[str, int], engine: Path, platform: str, plugin: Path |
             known = table.get(op.op)
             table[op.op] = f"{known} or {op.class_name}" if known else f"{op.class_name} ({op.place})"
     lines = tuple(_line(op, count, platform, classes, table) for op, count in sorted(ops.items()))
+    not_read = vllm.not_followed() | (source.package.not_followed() if source is not None else {})
     missing = [line.op for line in lines if line.state == "missing"]
     unknown = [line.op for line in lines if line.state == "unknown"]
     if missing:
-        return Coverage(lines=lines, outcome=failed(f"nothing runs {', '.join(missing)} on {platform}"))
+        outcome = failed(f"nothing runs {', '.join(missing)} on {platform}")
+        return Coverage(lines=lines, outcome=outcome, not_read=not_read)
     if unknown or not lines:
         why = f"not to be read: {', '.join(unknown)}" if unknown else "the dry run saw no custom op"
-        return Coverage(lines=lines, outcome=inconclusive(why))
-    return Coverage(lines=lines, outcome=passed())
+        return Coverage(lines=lines, outcome=inconclusive(why), not_read=not_read)
+    return Coverage(lines=lines, outcome=passed(), not_read=not_read)
 
 
 def _line(dotted: str, count: int, platform: str, classes: Classes, table: Mapping[str, str]) -> Line:

@@ -7,10 +7,8 @@ platform's. So is what is assigned to (`torch.cuda.Event = ...`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import PositionProvider
 
 from seatrial.adapter.port.edit import Edit
 from seatrial.adapter.port.ground import Ground
@@ -19,31 +17,20 @@ CUDA = "cuda"
 GUARDS = ("cuda", "rocm", "nvidia")
 
 
-class Renamed(NamedTuple):
-    """The tree with its device names replaced, and what was done."""
-
-    tree: cst.Module
-    edits: list[Edit]
+def names_devices(ground: Ground) -> bool:
+    """Whether the platform's table says anything of devices: not where the device is called `cuda`."""
+    return bool(ground.table.namespace) or ground.table.device is not None
 
 
-def rename_devices(tree: cst.Module, ground: Ground) -> Renamed:
-    """Nothing is done for a platform whose table says nothing of devices, or whose device is called `cuda`."""
-    if not ground.table.namespace and ground.table.device is None:
-        return Renamed(tree, [])
-    wrapper = MetadataWrapper(tree)
-    visitor = _Devices(ground, _binds_other(wrapper.module, ground))
-    made = wrapper.visit(visitor)
-    if visitor.needs_import:
-        made = _with_import(made, ground)
-    return Renamed(made, visitor.edits)
+class Devices(cst.CSTTransformer):
+    """Visit a module with it; `edits` are the places, and `needs_import` asks for `with_import` afterwards."""
 
-
-class _Devices(cst.CSTTransformer):
     METADATA_DEPENDENCIES = (PositionProvider,)
 
-    def __init__(self, ground: Ground, taken: str) -> None:
-        super().__init__()
-        self.ground = ground
+    def __init__(self, ground: Ground, module: cst.Module) -> None:
+        cst.CSTTransformer.__init__(self)
+        taken = _binds_other(module, ground)
+        self.on = ground
         self.edits: list[Edit] = []
         self.needs_import = False
         self._guarded = 0
@@ -68,11 +55,11 @@ class _Devices(cst.CSTTransformer):
 
     def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.BaseExpression:
         old = _dotted(original_node)
-        for space in self.ground.table.namespace:
+        for space in self.on.table.namespace:
             name = old.removeprefix(f"{space.module}.")
             if self._guarded or name == old or "." in name:
                 continue
-            place = self.ground.used(f"{space.to}.{name}")
+            place = self.on.used(f"{space.to}.{name}")
             if place:
                 self._note(original_node, old, f"{space.to}.{name}", f"as in {place}")
                 return updated_node.with_changes(value=_expression(space.to))
@@ -179,7 +166,7 @@ def _binds_other(module: cst.Module, ground: Ground) -> str:
     return f"the file's {device.name} is {there}" if there not in ("", f"{device.module}.{device.name}") else ""
 
 
-def _with_import(module: cst.Module, ground: Ground) -> cst.Module:
+def with_import(module: cst.Module, ground: Ground) -> cst.Module:
     """The import below the file's last one that stands before its first class or function."""
     device = ground.table.device
     if device is None or device.name in _imports(module):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from seatrial.adapter.port.devices import Renamed, rename_devices
+from seatrial.adapter.port.devices import Devices, names_devices, with_import
 from seatrial.adapter.port.edit import Edit
 from seatrial.adapter.port.ground import Ground
 from seatrial.core.record import Record
@@ -32,14 +32,20 @@ def rewrite(source: str, module: str, is_package: bool, ground: Ground | None) -
     """`ground` None: only relative imports become absolute. Raises cst.ParserSyntaxError for a file that does not
     parse."""
     tree = cst.parse_module(source)
-    devices = rename_devices(tree, ground) if ground is not None and "cuda" in source else Renamed(tree, [])
-    visitor = _Imports(module, is_package, ground)
-    made = MetadataWrapper(tree).visit(visitor)
-    if any(edit.new for edit in devices.edits):
-        # Lines are those of the source, so the imports were noted there; they are written into the changed tree.
-        made = MetadataWrapper(devices.tree).visit(_Imports(module, is_package, ground))
-    edits = sorted((*visitor.edits, *devices.edits), key=lambda e: e.line)
-    return Rewritten(source=made.code, edits=tuple(edits))
+    # A tree that the parser made holds no node twice, so it need not be copied first: half of the time.
+    wrapper = MetadataWrapper(tree, unsafe_skip_copy=True)
+    if ground is None or "cuda" not in source or not names_devices(ground):
+        plain = _Imports(module, is_package, ground)
+        return Rewritten(source=wrapper.visit(plain).code, edits=tuple(sorted(plain.edits, key=_line)))
+    visitor = _ImportsAndDevices(module, is_package, ground, tree)
+    made = wrapper.visit(visitor)
+    if visitor.needs_import:
+        made = with_import(made, ground)
+    return Rewritten(source=made.code, edits=tuple(sorted(visitor.edits, key=_line)))
+
+
+def _line(edit: Edit) -> int:
+    return edit.line
 
 
 def _dotted(node: cst.BaseExpression | None) -> str:
@@ -61,9 +67,9 @@ class _Imports(cst.CSTTransformer):
     METADATA_DEPENDENCIES = (PositionProvider,)
 
     def __init__(self, module: str, is_package: bool, ground: Ground | None) -> None:
-        super().__init__()
+        cst.CSTTransformer.__init__(self)
         self.package = module if is_package else module.rpartition(".")[0]
-        self.ground = ground
+        self.ground: Ground | None = ground
         self.edits: list[Edit] = []
         self._caught = 0
 
@@ -170,6 +176,14 @@ class _Imports(cst.CSTTransformer):
         )
         self.edits.append(Edit(kind="not found", line=line, old=old, reason=reason))
         return base, name
+
+
+class _ImportsAndDevices(_Imports, Devices):
+    """Both in one visit, which costs as much as parsing the file; what they visit and leave is not the same."""
+
+    def __init__(self, module: str, is_package: bool, ground: Ground, tree: cst.Module) -> None:
+        _Imports.__init__(self, module, is_package, ground)
+        Devices.__init__(self, ground, tree)
 
 
 def _listed(aliases: Sequence[cst.ImportAlias], node: cst.ImportFrom) -> list[cst.ImportAlias]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from seatrial.adapter.port.conflicts import Conflict, explain, has_marks
 from seatrial.adapter.port.cst import cst
 from seatrial.adapter.port.ground import Ground
 from seatrial.adapter.port.header import FIRST, Provenance, digest, find, put
@@ -33,7 +34,7 @@ class Upgrade(Record):
     before: Provenance | None
     after: Provenance
     text: str
-    conflicts: int
+    conflicts: tuple[Conflict, ...]
     edits: tuple[Edited, ...]
     proposals: tuple[Proposal, ...]
     findings: tuple[Finding, ...]
@@ -51,6 +52,10 @@ def upgrade(
     if not place.is_file() or not place.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{path} is no file under {root}", mend="Name a ported file, relative to the plugin's root.")
     ours = decoded(place.read_bytes(), path)
+    if has_marks(ours):
+        raise UsageError(
+            f"{path} holds marks of a merge that is not settled", mend="Settle them, or take it back by --undo."
+        )
     before = find(ours, path)
     old, new = Upstream(base), Upstream(engine)
     name = module or (before.path.removesuffix(".py").replace("/", ".") if before is not None else "")
@@ -69,15 +74,19 @@ def upgrade(
     base_ground = Ground(base, root, chosen)
     base_text = rewrite(decoded(was.source or b"", was.path), was.name, was.is_package, base_ground).source
     made = rewrite(decoded(now.source or b"", now.path), now.name, now.is_package, ground)
-    merged = merge(
-        _without_header(ours),
-        base_text,
-        made.source,
-        (path, f"vLLM {old.version}", f"vLLM {new.version}"),
-    )
+    labels = (path, f"vLLM {old.version}", f"vLLM {new.version}")
+    merged = merge(_without_header(ours), base_text, made.source, labels)
     edits = list(made.edits)
     text = merged.text
-    if not merged.conflicts:
+    reason = because or (before.reason if before is not None else "a fork without recorded reason")
+    after = Provenance(
+        version=new.version, path=now.path, sha256=digest(now.source or b""), platform=chosen, reason=reason
+    )
+    told: tuple[Conflict, ...] = ()
+    if merged.conflicts:
+        # The header's lines stand above the places, so it is put in before they are counted.
+        text, told = explain(put(text, after), labels, (ours, base_text), ground)
+    else:
         own_name = f"{plugin.package.name}.merged"
         try:
             again = rewrite(text, own_name, False, ground)
@@ -86,21 +95,18 @@ def upgrade(
         text = again.source
         edits = list(again.edits)
         ast.parse(text)
-    reason = because or (before.reason if before is not None else "a fork without recorded reason")
-    after = Provenance(
-        version=new.version, path=now.path, sha256=digest(now.source or b""), platform=chosen, reason=reason
-    )
+        text = put(text, after)
     found = proposals(ground, all_hits(ground), _package_path(plugin, path))
     return Upgrade(
         schema_version=SCHEMA_VERSION,
         path=path,
         before=before,
         after=after,
-        text=put(text, after),
-        conflicts=merged.conflicts,
+        text=text,
+        conflicts=told,
         edits=tuple(Edited(kind=e.kind, line=e.line, old=e.old, new=e.new, reason=e.reason) for e in edits),
         proposals=found,
-        findings=_findings(path, merged.conflicts, found),
+        findings=_findings(path, told, found),
     )
 
 
@@ -119,16 +125,17 @@ def _without_header(text: str) -> str:
     return text
 
 
-def _findings(path: str, conflicts: int, found: tuple[Proposal, ...]) -> tuple[Finding, ...]:
+def _findings(path: str, conflicts: tuple[Conflict, ...], found: tuple[Proposal, ...]) -> tuple[Finding, ...]:
     out = []
-    if conflicts:
+    for conflict in conflicts:
+        moves = [f"{m.old} is now {m.new}" if m.new else f"{m.old} is gone ({m.why})" for m in conflict.moved]
         out.append(
             Finding(
                 code="F008",
                 severity=Severity.ERROR,
-                place=path,
-                message=f"{conflicts} places were changed on both sides and are marked with <<<<<<<",
-                next_step="Settle them by hand; imports were not followed in a file with conflicts.",
+                place=f"{path}:{conflict.line}",
+                message="; ".join([f"{conflict.symbol} was changed on both sides, and is marked", *moves]),
+                next_step="Settle it by hand; imports were not followed in a file with conflicts.",
             )
         )
     for proposal in found:

@@ -7,6 +7,7 @@ layers, other modalities and drafts are written as a subclass of a relative, who
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from seatrial.adapter.scaffold.facts import DecoderFacts
@@ -36,7 +37,7 @@ def choose(card: Card, facts: DecoderFacts, relatives: tuple[Relative, ...], bas
     beyond = beyond_template(card)
     if base == "template":
         return Plan(kind="template", because="--base template")
-    near = relatives[0] if relatives else None
+    near = min(relatives, key=lambda r: not _alike(card, r.architecture), default=None)
     if beyond:
         if near is None:
             raise UsageError(
@@ -49,6 +50,18 @@ def choose(card: Card, facts: DecoderFacts, relatives: tuple[Relative, ...], bas
         because = f"the template leaves {len(questions)} questions open, and {near.architecture} knows every weight"
         return Plan(kind="overlay", because=because, relative=near)
     return Plan(kind="template", because="a decoder of attention over heads, as its weights say")
+
+
+def _alike(card: Card, architecture: str) -> bool:
+    """Whether a relative is of the checkpoint's sort, as far as vLLM's names say: other modalities, and experts.
+
+    Two relatives may know the same words, since one is written with the other; the wrong sort cannot be built.
+    """
+    sees = card.multimodal is not None
+    said = "ForConditionalGeneration" in architecture
+    if said != sees and (said or architecture.endswith("ForCausalLM")):
+        return False
+    return card.feed_forward.moe is not None or not re.search(r"Mo[eE]", architecture)
 
 
 def beyond_template(card: Card) -> str:

@@ -20,7 +20,7 @@ from seatrial.checkpoint import Checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
 from seatrial.support.modules import Package
-from seatrial.support.registry_records import RegistryTable
+from seatrial.support.registry_records import Registered, RegistryTable
 
 PROCESSOR = "MULTIMODAL_REGISTRY.register_processor"
 
@@ -39,14 +39,23 @@ class Overlay(Record):
     hints: tuple[str, ...]
 
 
+def entry_of(plan: Plan, table: RegistryTable) -> Registered:
+    """The relative in this vLLM's registry; raises UsageError if it is none of them."""
+    name = plan.relative.architecture if plan.relative is not None else ""
+    entry = table.supported().get(name)
+    if entry is None:
+        raise UsageError(f"vLLM {table.engine_version} has no {name!r}", mend="See `seatrial registry list`.")
+    return entry
+
+
 def overlay(arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engine: Package) -> Overlay:
     """Raises UsageError if the relative is none of this vLLM's, or its source cannot be read."""
-    relative = plan.relative
-    entry = table.supported().get(relative.architecture) if relative is not None else None
-    module = engine.get(entry.module) if entry is not None else None
-    if relative is None or entry is None or module is None or module.tree is None:
-        name = relative.architecture if relative is not None else ""
-        raise UsageError(f"vLLM {table.engine_version} has no {name!r}", mend="See `seatrial registry list`.")
+    relative, entry = plan.relative, entry_of(plan, table)
+    module = engine.get(entry.module)
+    if relative is None or module is None or module.tree is None:
+        raise UsageError(
+            f"the source of {entry.class_path} cannot be read", mend="Name a vLLM whose sources are whole by --engine."
+        )
     if entry.class_name == arch:
         raise UsageError(f"{arch} is the relative itself", mend="Name another one by --base.")
     kinds = sorted({NUMBER.sub("*", t.name) for t in whole.tensors})

@@ -44,6 +44,8 @@ OUTSIDE: tuple[tuple[str, str], ...] = (
     (r"(?:[^.]+\.)*(?:lm_head|embed_out)|output", "lm_head"),
 )
 ROTARY = re.compile(r"rotary_emb\.inv_freq$|rope\.freqs$")
+# Draft (MTP) layers with numbers of their own: MiMo's `model.mtp_layers.0`, `mtp.layers.0` of Qwen3-Next and Qwen3.5.
+DRAFT = re.compile(r"^(?:[^.]+\.)*?(?:mtp|mtp_layers)\.")
 BY_CONFIG = "rotary frequencies are computed from the config"
 
 
@@ -80,14 +82,16 @@ def kinds_of(tensors: Iterable[NamedTensor], layers: int | None, tied: bool) -> 
     late: dict[str, list[NamedTensor]] = {}
     for tensor in tensors:
         number = layer_of(tensor.name)
-        beyond = layers is not None and number is not None and number >= layers
+        beyond = DRAFT.match(tensor.name) or (layers is not None and number is not None and number >= layers)
         (late if beyond else groups).setdefault(NUMBER.sub("*", tensor.name), []).append(tensor)
     found = [_kind(pattern, members, tied) for pattern, members in groups.items()]
     for pattern, members in late.items():
         if pattern not in groups:
             first = members[0]
             why = f"layer {layer_of(first.name)} and later ones belong to the draft model (MTP)"
-            found.append(_made(pattern, None, members, why))
+            if DRAFT.match(first.name):
+                why = "of the draft model (MTP)"
+            found.append(kind_of(pattern, None, members, why))
     return tuple(sorted(found, key=lambda k: k.pattern))
 
 
@@ -97,24 +101,30 @@ def layer_of(name: str) -> int | None:
     return int(match[2]) if match else None
 
 
+def role_inside(module: str) -> str:
+    """The module's name in the written decoder layer; "" if no rule knows it."""
+    return next((to for rule, to in INSIDE if re.fullmatch(rule, module)), "")
+
+
 def _kind(pattern: str, members: list[NamedTensor], tied: bool) -> Kind:
     if ROTARY.search(pattern):
-        return _made(pattern, None, members, BY_CONFIG)
+        return kind_of(pattern, None, members, BY_CONFIG)
     module, _, leaf = pattern.rpartition(".")
     inside = re.match(r"^(?:[^.]+\.)*?(?:layers|h|blocks)\.\*\.(.+)$", module)
     target = ""
     if inside:
-        role = next((to for rule, to in INSIDE if re.fullmatch(rule, inside[1])), "")
+        role = role_inside(inside[1])
         target = f"model.layers.*.{role}.{leaf}" if role else ""
     else:
         role = next((to for rule, to in OUTSIDE if re.fullmatch(rule, module)), "")
         target = f"{role}.{leaf}" if role else ""
     if tied and target.startswith("lm_head."):
-        return _made(pattern, None, members, "tied to the embedding (tie_word_embeddings)")
-    return _made(pattern, target, members, "")
+        return kind_of(pattern, None, members, "tied to the embedding (tie_word_embeddings)")
+    return kind_of(pattern, target, members, "")
 
 
-def _made(pattern: str, target: str | None, members: list[NamedTensor], reason: str) -> Kind:
+def kind_of(pattern: str, target: str | None, members: list[NamedTensor], reason: str) -> Kind:
+    """One kind; its layers are those that the names say."""
     numbers = {n for m in members if (n := layer_of(m.name)) is not None}
     return Kind(
         pattern=pattern,

@@ -13,7 +13,7 @@ from typing import Any
 
 from seatrial.adapter.scaffold.draft import Draft
 from seatrial.adapter.scaffold.facts import DecoderFacts
-from seatrial.adapter.scaffold.roles import Kind
+from seatrial.adapter.scaffold.roles import DRAFT, Kind
 from seatrial.core.record import Record, replace
 
 HIDDEN, HEADS, HEAD_DIM, INTERMEDIATE, EXPERTS, EXPERT_WIDTH, VOCABULARY = 64, 4, 16, 96, 4, 48, 256
@@ -27,11 +27,15 @@ SCALES = (
 
 
 class Tiny(Record):
-    """`config` is the shrunken config.json; `shapes` maps each tensor to its shape; `left_out` are kinds without."""
+    """`config` is the shrunken config.json; `shapes` maps each tensor to its shape; `left_out` are kinds without.
+
+    `kept` are kinds with a side that nothing in config.json gives, which stays as it is in the checkpoint.
+    """
 
     config: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
     left_out: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 def tiny(config: Mapping[str, Any], facts: DecoderFacts, draft: Draft | None = None) -> Tiny:
@@ -66,9 +70,12 @@ def tiny(config: Mapping[str, Any], facts: DecoderFacts, draft: Draft | None = N
     left_out: list[str] = []
     kinds = [(kind, layers) for kind in facts.kinds]
     if draft is not None and not draft.reason:
-        small[draft.field] = 1
-        kinds += [(replace(k, layers=(layers,)), layers + 1) for k in draft.kinds if k.layers and k.target is not None]
-    elif draft is not None:
+        if draft.field:
+            small[draft.field] = 1
+        mine = [k for k in draft.kinds if k.target is not None and (DRAFT.match(k.pattern) or k.layers)]
+        at = 0 if draft.layout.own else layers
+        kinds += [(replace(k, layers=(at,)), at + 1) for k in mine]
+    elif draft is not None and draft.field:
         small[draft.field] = 0
     for given, end in kinds:
         kind = _plain(given)

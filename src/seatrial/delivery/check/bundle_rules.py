@@ -10,17 +10,18 @@ from pathlib import Path
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding
+from seatrial.delivery.benches import Benched, contradicted, seen_of
 from seatrial.delivery.check.case import error
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import Numbers, unfounded
-from seatrial.delivery.order import Delivered
+from seatrial.delivery.order import Delivered, ScoreRun
 from seatrial.delivery.scores import Scored, read_scores
 from seatrial.delivery.sources import SCORE
 from seatrial.evidence import Run
 from seatrial.evidence.records import HEAD, sha256
 
 LINK = re.compile(r"\]\((\.\./[^)]+)\)")
-HEADINGS = {"analysis.zh.md": 11, "analysis.en.md": 11, "runbook.zh.md": 4, "runbook.en.md": 4}
+HEADINGS = {"analysis.zh.md": 12, "analysis.en.md": 12, "runbook.zh.md": 5, "runbook.en.md": 5}
 
 
 def scores_of(folder: Path, delivered: Delivered) -> tuple[Path, ...]:
@@ -37,6 +38,39 @@ def readable_scores(folder: Path, delivered: Delivered) -> Scored:
             read_scores((file,))
             good.append(file)
     return read_scores(good)
+
+
+def readable_benches(folder: Path, delivered: Delivered) -> Benched:
+    """What the quoted benches show; one that is not there or is none shows nothing, and `benches` tells why."""
+    good = []
+    for one in delivered.benches:
+        there = _kept(folder, one)
+        with contextlib.suppress(FileFormatError):
+            seen = seen_of(there) if there is not None else None
+            good += [seen] if seen is not None else []
+    return Benched(quoted=tuple(good), refused=tuple(delivered.benches_refused))
+
+
+def benches(folder: Path, delivered: Delivered) -> Iterator[Finding]:
+    """The quoted benches are those of the delivery, and still follow from their requests."""
+    for one in delivered.benches:
+        there = _kept(folder, one)
+        if there is None:
+            why = "the quoted bench is not there, or has other records than when it was delivered"
+            yield error("Y145", one.run_id, why, "Restore the run's folder, or deliver again.")
+            continue
+        try:
+            contradicted(there)
+        except FileFormatError as exc:
+            yield error("Y145", one.run_id, exc.message, "Measure again, and deliver that.")
+
+
+def _kept(folder: Path, one: ScoreRun) -> EvidenceView | None:
+    place = folder.parent.parent / "runs" / one.run_id
+    head = place / HEAD
+    if not head.is_file() or head.is_symlink() or sha256(head.read_bytes()) != one.head_sha256:
+        return None
+    return EvidenceView(Run.read(place))
 
 
 def quoted(folder: Path, delivered: Delivered) -> Iterator[Finding]:
@@ -79,6 +113,7 @@ def bundle(folder: Path, delivered: Delivered, view: EvidenceView | None, number
                 why = f"line {found.line}: the figure {found.figure} is in no record: {found.text}"
                 yield error("Y131", file.path, why, "Deliver again.")
     yield from quoted(folder, delivered)
+    yield from benches(folder, delivered)
     if view is not None:
         head = view.run.folder / HEAD
         if not head.is_file() or sha256(head.read_bytes()) != delivered.head_sha256:

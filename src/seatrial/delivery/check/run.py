@@ -12,7 +12,8 @@ from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_json
 from seatrial.core.verdict import Verdict
-from seatrial.delivery.check.bundle_rules import bundle, readable_scores
+from seatrial.delivery.benches import Benched
+from seatrial.delivery.check.bundle_rules import bundle, readable_benches, readable_scores
 from seatrial.delivery.check.case import Case, warning
 from seatrial.delivery.check.commits import commits, readable, scope
 from seatrial.delivery.check.docs_rules import figures, links, placeholders, tutorials
@@ -66,7 +67,7 @@ def check_delivery(folder: Path, workspace: Workspace, *, run: str = "", base: s
         view=view,
         scored=scored,
         delivered=delivered,
-        numbers=numbers_of(view, scored) if view is not None else None,
+        numbers=numbers_of(view, scored, _benches(kept)) if view is not None else None,
     )
     found = [f for rule in RULES for f in rule(case)]
     if kept is not None:
@@ -107,6 +108,10 @@ def _scores(view: EvidenceView | None, kept: _Kept | None) -> Scored:
     if kept is not None:
         return readable_scores(Path(kept.folder), kept.delivered)
     return read_scores(attached(view)) if view is not None else Scored()
+
+
+def _benches(kept: _Kept | None) -> Benched:
+    return readable_benches(Path(kept.folder), kept.delivered) if kept is not None else Benched()
 
 
 def _base(repo: Repository, named: str | None, delivered: Delivered | None) -> Repository | None:

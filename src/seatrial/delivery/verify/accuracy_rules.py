@@ -41,8 +41,12 @@ def accuracy(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
 
 
 def _verdict(score: Score) -> Verdict:
-    """As `accuracy run` judges: L0 to L2 fail on any wrong row, above a complete run passes."""
-    if score.status == "partial":
+    """As `accuracy run` judges: L0 to L2 fail on any wrong row, above a complete run passes.
+
+    Where no prompt was answered nothing is known of the model (but of L0, that its server was not reached).
+    """
+    unanswered = score.level != "L0" and score.num_no_answer == score.num_total > 0
+    if score.status == "partial" or (score.status == "smoke" and unanswered):
         return Verdict.INCONCLUSIVE
     if score.status == "smoke" and score.num_correct != score.num_total:
         return Verdict.FAIL

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from seatrial import __version__
 from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_json
 from seatrial.core.verdict import Verdict, combine
 from seatrial.delivery.check.bundle_rules import bundle as bundle_rules
-from seatrial.delivery.check.bundle_rules import readable_scores
+from seatrial.delivery.check.bundle_rules import readable_benches, readable_scores
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import numbers_of
 from seatrial.delivery.order import Delivered
 from seatrial.delivery.verify.common import note
-from seatrial.delivery.verify.rederive import rederive, run_folders
+from seatrial.delivery.verify.rederive import Checked, rederive, run_folders
 from seatrial.evidence import Run, verify_run
 
 LARGEST_ARCHIVE = 4 << 30
@@ -26,14 +27,19 @@ MOST_MEMBERS = 100_000
 
 
 class Verified(Record):
-    """One run. `records` and `artifacts` were hashed, `derived` verdicts were derived again."""
+    """One run. `records` and `artifacts` were hashed, `derived` verdicts were derived again.
+
+    `checked` says for each step from what, or that only its hash was checked.
+    """
 
     run_id: str
+    kind: str
     verdict: Verdict
     records: int
     artifacts: int
     derived: int
     findings: tuple[Finding, ...]
+    checked: tuple[Checked, ...] = ()
 
 
 class Verification(Record):
@@ -48,7 +54,7 @@ def verify_bundle(place: Path) -> Verification:
         delivered = _delivered(folder)
         folders = run_folders(folder)
         if not folders and delivered is not None:
-            names = [delivered.run_id, *(a.run_id for a in delivered.accuracy)]
+            names = [delivered.run_id, *(a.run_id for a in (*delivered.accuracy, *delivered.benches))]
             places = [folder.parent.parent / "runs" / name for name in names]
             folders = [f for f in places if (f / "manifest.json").is_file() and not f.is_symlink()]
         if not folders:
@@ -62,7 +68,8 @@ def verify_bundle(place: Path) -> Verification:
                     f"the run {delivered.run_id} of the bundle is not there", mend="Keep its folder beside the bundle."
                 )
             view = EvidenceView(Run.read(mine))
-            more = list(bundle_rules(folder, delivered, view, numbers_of(view, readable_scores(folder, delivered))))
+            numbers = numbers_of(view, readable_scores(folder, delivered), readable_benches(folder, delivered))
+            more = list(bundle_rules(folder, delivered, view, numbers))
     failed = any(f.severity is Severity.ERROR for f in more)
     verdict = combine([*(r.verdict for r in runs), *([Verdict.FAIL] if failed else [])])
     return Verification(verdict=verdict, runs=runs, findings=tuple(more))
@@ -71,11 +78,18 @@ def verify_bundle(place: Path) -> Verification:
 def _one(folder: Path) -> Verified:
     whole = verify_run(folder)
     found = list(whole.findings)
-    derived = 0
+    derived, kind = 0, "unknown"
+    checked: tuple[Checked, ...] = ()
     if whole.verdict is not Verdict.INCONCLUSIVE:
         try:
-            more, derived = rederive(EvidenceView(Run.read(folder)))
-            found += more
+            run = Run.read(folder)
+            again = rederive(EvidenceView(run))
+            derived, kind, checked = again.count, again.kind, again.checked
+            found += again.findings
+            made = run.manifest.seatrial_version
+            if made != __version__ and any(f.severity is Severity.ERROR for f in again.findings):
+                why = f"it was made by seatrial {made}: its rules may be others than those of {__version__}"
+                found.append(note(folder.name, why))
         except SeatrialError as exc:
             why = f"the run cannot be read: {exc.message}"
             found.append(
@@ -87,11 +101,13 @@ def _one(folder: Path) -> Verified:
     verdict = Verdict.FAIL if failed else Verdict.PASS if derived else Verdict.INCONCLUSIVE
     return Verified(
         run_id=folder.name,
+        kind=kind,
         verdict=verdict,
         records=whole.records,
         artifacts=whole.artifacts,
         derived=derived,
         findings=tuple(found),
+        checked=checked,
     )
 
 

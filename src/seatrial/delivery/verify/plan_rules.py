@@ -21,7 +21,7 @@ def plan(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     facts = _planned(view)
     wanted = facts.plan.outcome.verdict.value if facts is not None else "inconclusive"
     if stored.outcome.verdict.value != wanted:
-        yield error("Y218", stored.step, f"the verdict is {stored.outcome.verdict.value}, the plan's is {wanted}")
+        yield error("Y224", stored.step, f"the verdict is {stored.outcome.verdict.value}, the plan's is {wanted}")
 
 
 def check(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
@@ -29,16 +29,16 @@ def check(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     facts = _planned(view)
     if facts is None:
         if stored.outcome.verdict.value != "inconclusive":
-            yield error("Y218", stored.step, "there is no plan that could have been checked")
+            yield error("Y224", stored.step, "there is no plan that could have been checked")
         return
     kept = from_json(PlanCheck, to_json(view.facts(stored.step)), where=f"facts of {stored.step}")
     readings = read_log(view.text(kept.gate, LOG)) if kept.gate in GATES else Readings()
     dry = dry_seen(view.facts("dry"), facts) if view.stored("dry") is not None else DrySeen()
     again = check_plan(facts.plan, readings, dry, kept.gate)
     if again != kept:
-        yield error("Y218", stored.step, "its figures are not those of the plan, the dry run and the log")
+        yield error("Y224", stored.step, "its figures are not those of the plan, the dry run and the log")
     if stored.outcome != again.outcome():
-        yield error("Y218", stored.step, f"the verdict is {stored.outcome.verdict.value}, the figures say otherwise")
+        yield error("Y224", stored.step, f"the verdict is {stored.outcome.verdict.value}, the figures say otherwise")
 
 
 def _planned(view: EvidenceView) -> PlanFacts | None:

@@ -3,7 +3,8 @@
 Started as `python _harness.py CHANNEL_FD`. A line of standard input: `{"probe": FILE, "request": ..., "answer": FILE}`.
 The answer (`{"ok": true, "answer": ...}` or `{"ok": false, "error": {...}}`) is written to the named file and then
 announced on the channel as one JSON line; progress lines go there too. Standard output and error stay the engine's.
-Stdlib only, Python 3.9 or later. `sys.path` is left as the engine's users have it, without this folder.
+Stdlib only, Python 3.9 or later. `sys.path` is left as the engine's users have it, without this folder; a probe finds
+the helpers beside it with `from seatrial_probes import NAME`.
 """
 
 import importlib.util
@@ -61,6 +62,8 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
     sys.argv[:] = ["seatrial-probe"]
+    package = sys.modules["seatrial_probes"] = type(sys)("seatrial_probes")
+    package.__path__ = [here]
 
     def tell(message):
         os.write(channel_fd, (json.dumps(message) + "\n").encode())

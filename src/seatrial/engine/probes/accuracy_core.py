@@ -5,29 +5,14 @@ off by one, key heads given to other query heads. It says nothing unless the pla
 output (no window, no gate, no sinks) and all tokens of the prompt were kept.
 """
 
-import importlib.util
-import os
-import sys
-
 KNOWN = 0.05  # relative error below which the plain attention is the reference's
-
-
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
 
 
 def test(key, row, mine, theirs, common, ref, config, offer):
     import numpy
+    from seatrial_probes.accuracy_rows import head_size
 
-    width = sibling("accuracy_rows").head_size(config)
+    width = head_size(config)
     attn = key[: -len(".o_proj@in")]
     if row["step"] or not width or common != list(range(len(common))):
         return

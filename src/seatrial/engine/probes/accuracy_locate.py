@@ -1,54 +1,43 @@
 """One prompt through the reference with hooks: every module's output against the engine's slices, and the noise.
 
 Request: `{"checkpoint", "truth", "dtype", "prompt_ids", "tokens", "text", "image", "chat", "engine": [records of
-accuracy_watch with "rank"], "folder", "keep"}`. The reference runs twice: in the serving dtype (its slices go to
-`folder`), then in the truth's dtype. Answer: `{"rows": [...], "unmatched": [...], "only_reference": [...], "class",
-"transformers"}`, rows in the order of the engine's calls: `{"key", "module", "class", "width", "relative", "noise",
-"cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `relative` is
-|engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype.
+accuracy_watch with "rank"], "account", "folder", "keep"}`. `account` is the dry run's (`into`, `sizes`; empty: modules
+are matched by name). The reference runs twice: in the serving dtype (its slices go to `folder`), then in the truth's
+dtype. Answer: `{"rows": [...], "unmatched": [...], "unjudged": [...], "only_reference": [...], "class",
+"transformers"}`, rows in the order of the engine's calls: `{"key", "by", "module", "class", "width", "relative",
+"noise", "cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `by` says how the
+pair was found (`accuracy_pairs.py`); `unjudged` are outputs whose tokens a router's near-ties all sent elsewhere.
+`relative` is |engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype.
 Suspects are tested (`accuracy_suspects.py`) only where the error leaves the band.
 """
 
 import gc
-import importlib.util
 import os
 import re
 import sys
 
 BAND = 3.0  # times the noise
 FEW = 4  # tokens; with fewer nothing is judged by them alone
+BEHIND = 2.0  # times what strayed tokens did to later ones of the prompt
 # The engine's activation multiplies gate and up, the reference's is the bare function; `down_proj@in` covers both.
 OTHER_MEANING = ("act_fn",)
 EPS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-23}
-
-
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
 
 
 def probe(request, progress):
     progress("importing transformers")
     import torch
     import transformers
+    from seatrial_probes import accuracy_reference as reference
+    from seatrial_probes.accuracy_pairs import owners
+    from seatrial_probes.accuracy_watch import apart
 
-    reference = sibling("accuracy_reference")
     row = {k: request[k] for k in ("prompt_ids", "text", "image", "chat")}
     row["tokens"] = request["tokens"]
     if not row["prompt_ids"]:
         # A dump does not say what was asked: the reference's own tokens of the text are taken.
         tokenizer = transformers.AutoTokenizer.from_pretrained(request["checkpoint"])
         row["prompt_ids"] = [int(t) for t in tokenizer(row["text"])["input_ids"]]
-    for record in request["engine"]:
-        record["key"] = record["key"] or sibling("accuracy_watch").key_of(record["module"])
-    apart = sibling("accuracy_watch").apart
     chosen = sorted({r for record in request["engine"] if not apart(record["module"]) for r in record["rows"]})
     prepare, _ = reference._inputs({"checkpoint": request["checkpoint"], "rows": [row]})
     seen, weights = {}, {}
@@ -63,23 +52,19 @@ def probe(request, progress):
             named = (*model.named_parameters(), *model.named_buffers())
             weights = {n: p.detach() for n, p in named if p.dim() <= 2}
             config = model.config.get_text_config()
+            owned = owners(model, request["account"].get("into", {}))
         del model
         gc.collect()
     progress("comparing")
-    rows, unmatched, only = compare(request, seen["truth"], seen["dtype"], weights, config)
-    return {
-        "rows": rows,
-        "unmatched": unmatched,
-        "only_reference": only,
-        "class": kind,
-        "transformers": transformers.__version__,
-    }
+    compared = compare(request, seen["truth"], seen["dtype"], weights, config, owned)
+    return {**compared, "class": kind, "transformers": transformers.__version__}
 
 
 def watched(model, inputs, folder, rows):
     """The records of one forward pass, the rotation's outputs among them."""
-    watch_module = sibling("accuracy_watch")
-    watch = watch_module.Watch(model, folder, rows)
+    from seatrial_probes.accuracy_watch import Watch
+
+    watch = Watch(model, folder, rows)
     modeling = {}
     for module in model.modules():
         home = sys.modules[type(module).__module__]
@@ -108,30 +93,34 @@ def watched(model, inputs, folder, rows):
     return watch.records
 
 
-def compare(request, truth, rough, weights, config):
+def compare(request, truth, rough, weights, config, owned=None):
+    """`owned`: tensor to the reference's module, of `accuracy_pairs.owners`."""
     import numpy
+    from seatrial_probes import accuracy_outputs
+    from seatrial_probes import accuracy_rows as both
+    from seatrial_probes import accuracy_suspects as suspects
+    from seatrial_probes.accuracy_pairs import Pairs
 
-    suspects, both = sibling("accuracy_suspects"), sibling("accuracy_rows")
-    true, low = both.by_key(truth), both.by_key(rough)
-    aliases = {"logits_processor": "lm_head"}
-    rows, unmatched, done = [], [], set()
-    ties, strayed, origin = set(), set(), {}  # `origin`: the layer in which a token strayed
+    true, low = accuracy_outputs.by_key(truth), accuracy_outputs.by_key(rough)
+    here = [record["module"] for record in request["engine"]]
+    there = [record["module"] for record in truth]
+    pairs = Pairs(request["account"], owned, here, there) if owned else None
+    rows, unmatched, unjudged, done = [], [], [], {}
+    # `origin`: the layer in which a token strayed; `behind`: by key, what that did to the prompt's later tokens.
+    ties, strayed, origin, behind = set(), set(), {}, {}
     eps = EPS[request["dtype"]]
-    for record in request["engine"]:
-        if record["rank"]:
-            continue
-        key, step = both.same_place(aliases.get(record["key"], record["key"]), true), record["step"]
+    for output in accuracy_outputs.outputs(request["engine"], pairs, true):
+        key, step = output["key"], output["step"]
         if (key, step) in done:
             continue
-        done.add((key, step))
-        if key not in true or key.rsplit(".", 1)[-1] in OTHER_MEANING:
-            unmatched.extend([key] if key not in unmatched else [])
-            continue
-        pair = both.sides(request["engine"], record["key"], key, step, true, low, config)
+        pair = None
+        if key and key.rsplit(".", 1)[-1] not in OTHER_MEANING:
+            pair = both.sides(output, true, low, config)
         if pair is None:
-            unmatched.extend([key] if key not in unmatched else [])
+            unmatched.extend([output["engine_key"]] if output["engine_key"] not in unmatched else [])
             continue
-        head, at, mine, theirs, noise = pair
+        done[key, step] = output
+        at, mine, theirs, noise = pair
         # Tokens that a router sent elsewhere for a near-tie, here or in an earlier layer, are no evidence.
         routed = both.router_of(key, true)
         ties |= both.near_ties(routed, at, true, low, weights, config) if routed else set()
@@ -139,6 +128,7 @@ def compare(request, truth, rough, weights, config):
         if routed:
             clear &= numpy.array([t not in ties for t in at])
         if not clear.any():
+            unjudged.append(key)
             continue
         each = numpy.linalg.norm(mine - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
         rough_each = numpy.linalg.norm(noise - theirs, axis=1) / (numpy.linalg.norm(theirs, axis=1) + 1e-30)
@@ -160,7 +150,13 @@ def compare(request, truth, rough, weights, config):
                 rough = max(BAND * float(numpy.linalg.norm((noise - theirs)[untouched])) / own, 2 * eps)
                 if not apart / rough <= relative / limit:
                     relative, limit = apart, rough
-        out = not relative <= limit or bool(head["bad"])
+            late = [float(e) for t, e in zip(at, each, strict=True) if t > min(reached) and t not in origin]
+            if not step:
+                behind[key] = max(late, default=0.0)
+            elif not untouched.any():
+                # The decoded token looks back at strayed ones as the prompt's last tokens do.
+                limit = max(limit, BEHIND * behind.get(key, 0.0))
+        out = not relative <= limit or bool(output["bad"])
         wide = numpy.maximum(limits, 2 * limit)
         if not out and routed:
             strayed |= {(step, t) for t, e, w in zip(at, each, wide, strict=True) if t in ties and not e <= w}
@@ -173,9 +169,10 @@ def compare(request, truth, rough, weights, config):
             {
                 "key": key,
                 "step": step,
-                "engine_key": record["key"],
-                "module": record["module"],
-                "class": record["class"],
+                "by": output["by"],
+                "engine_key": output["engine_key"],
+                "module": output["module"],
+                "class": output["class"],
                 "width": int(theirs.shape[1]),
                 "relative": min(relative, 1e30) if relative == relative else 1e30,
                 "noise": band,
@@ -183,7 +180,7 @@ def compare(request, truth, rough, weights, config):
                 "out": out,
                 "cosine": float((mine * theirs).sum()) / norms if norms else 0.0,
                 "ulps": float(numpy.median(numpy.abs(mine - theirs) / (numpy.abs(theirs) * eps + 1e-30))),
-                "bad": int(head["bad"]),
+                "bad": int(output["bad"]),
                 "tokens": [int(t) for t in at],
                 "strayed": sorted(int(t) for s, t in strayed if s == step),
                 "tokens_out": [int(t) for t, e in zip(at, each, strict=True) if not e <= 2 * limit],
@@ -195,13 +192,16 @@ def compare(request, truth, rough, weights, config):
     for row in rows:
         if tested < 3 and row["out"] and not row["excused"]:
             tested += 1
-            _, at, mine, theirs, _ = both.sides(
-                request["engine"], row["engine_key"], row["key"], row["step"], true, low, config
-            )
+            at, mine, theirs, _ = both.sides(done[row["key"], row["step"]], true, low, config)
             ref = both.reader(true, at)
             row["suspects"] = suspects.test(row, mine, theirs, at, ref, weights, config)
     seen = {key for key, _ in done}
-    return rows, unmatched, [key for key in true if key not in seen]
+    return {
+        "rows": rows,
+        "unmatched": unmatched,
+        "unjudged": list(dict.fromkeys(unjudged)),
+        "only_reference": [key for key in true if key not in seen],
+    }
 
 
 def layer_of(key):

@@ -10,24 +10,10 @@ Answer: `{"dtypes": {dtype: [{"at": [[log-probability of the asked ids]], "best"
 
 import base64
 import gc
-import importlib.util
 import io
-import os
 import sys
 
 STASH = "seatrial_probe_accuracy_reference_stash"
-
-
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
 
 
 def probe(request, progress):
@@ -64,7 +50,12 @@ def load(folder, dtype, keep=False):
     auto = transformers.AutoModelForCausalLM
     if getattr(config, "vision_config", None) is not None:
         auto = transformers.AutoModelForImageTextToText
-    model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+    try:
+        model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+    except ValueError as exc:
+        if "attention implementation" not in str(exc):
+            raise
+        model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="eager")  # gpt-oss: sinks
     model.eval()
     if dtype is torch.float64 and hasattr(model, "set_experts_implementation"):
         # The grouped matrix product of experts knows no float64.

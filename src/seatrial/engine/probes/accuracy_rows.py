@@ -4,67 +4,60 @@ Records are those of `accuracy_watch`; rows are float64 arrays [tokens, features
 some modules hand out; what is the same quantity is compared, whatever it is called.
 """
 
-import importlib.util
-import os
-import sys
-
-
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
-
-
-def by_key(records):
-    """Key to record; a module called several times keeps its first call."""
-    found = {}
-    for record in records:
-        found.setdefault(record["key"], record)
-    return found
-
 
 def read(record):
     import numpy
+    from seatrial_probes.accuracy_watch import WIDTH
 
-    width = min(record["width"], sibling("accuracy_watch").WIDTH)
+    width = min(record["width"], WIDTH)
     if record["file"].endswith(".npy"):
         whole = numpy.load(record["file"], allow_pickle=False, mmap_mode="r")
         return numpy.asarray(whole.reshape(-1, record["width"])[:, :width], dtype="float64")
     return numpy.fromfile(record["file"], dtype="<f4").reshape(-1, width).astype("float64")
 
 
-def engine_slice(records, key, step, wanted):
-    """The engine's rows for a key; shares of several ranks side by side when only together they have the width."""
+def engine_rows(output, wanted):
+    """The engine's rows and which of the `wanted` features of the reference they are (None: all of them in order).
+
+    Shares of several ranks are put where they belong; where their place is not known, side by side if only together
+    they have the width.
+    """
     import numpy
 
-    parts = [record for record in records if record["key"] == key and record["step"] == step]
-    first = [p for i, p in enumerate(parts) if p["rank"] not in [q["rank"] for q in parts[:i]]]
-    if not first:
-        return None, None
-    if first[0]["width"] == wanted or len(first) == 1:
-        return first[0], read(first[0])
-    if sum(p["width"] for p in first) == wanted:
-        return first[0], numpy.concatenate([read(p) for p in first], axis=1)
-    return first[0], read(first[0])
+    spans = [s for s in output["shares"] if s[3]]
+    if spans and all(at + rows <= record["width"] and of + rows <= wanted for record, at, of, rows in spans):
+        pieces, features = [], []
+        for record, at, of, rows in spans:
+            piece = read(record)[:, at : at + rows]
+            pieces.append(piece)
+            features.append(numpy.arange(of, of + piece.shape[1]))
+        order, first = numpy.unique(numpy.concatenate(features), return_index=True)
+        if not len(order):
+            return None, None
+        return numpy.concatenate(pieces, axis=1)[:, first], None if len(order) == wanted else order
+    first = [record for record, _, _, _ in output["shares"]]
+    first = [p for i, p in enumerate(first) if p["rank"] not in [q["rank"] for q in first[:i]]]
+    if first[0]["width"] != wanted and sum(p["width"] for p in first) == wanted:
+        return numpy.concatenate([read(p) for p in first], axis=1), None
+    return read(first[0]), None
 
 
-def sides(engine, engine_key, key, step, true, low, config):
-    """(the engine's record, token numbers, its rows, the truth's, the rough reference's); None if they do not match."""
-    head, mine = engine_slice(engine, engine_key, step, true[key]["width"])
-    mine, theirs, noise = same_rows(head, mine, true[key], read(true[key]), low[key], read(low[key]))
+def sides(output, true, low, config):
+    """(token numbers, the engine's rows, the truth's, the rough reference's); None if they do not match."""
+    key = output["key"]
+    mine, features = engine_rows(output, true[key]["width"])
+    theirs, noise = read(true[key]), read(low[key])
+    if features is not None:
+        features = features[features < theirs.shape[1]]
+        mine, theirs, noise = mine[:, : len(features)], theirs[:, features], noise[:, features]
+    mine, theirs, noise = same_rows(output, mine, true[key], theirs, low[key], noise)
     if mine is None or mine.shape != theirs.shape:
         return None
     if "#rope" in key:
         mine = unleaved(mine, theirs, head_width(config))
-    at = [t for t in head["rows"] if t in true[key]["rows"]]
+    at = [t for t in output["rows"] if t in true[key]["rows"]]
     theirs, noise = same_meaning(key, at, mine, theirs, noise, true, low)
-    return head, at, mine, theirs, noise
+    return at, mine, theirs, noise
 
 
 def reader(true, at):
@@ -90,14 +83,6 @@ def same_rows(head, mine, other, theirs, rough, noise):
         theirs[[other["rows"].index(r) for r in common]],
         noise[[rough["rows"].index(r) for r in common]],
     )
-
-
-def same_place(key, true):
-    """The rotation may be called a level deeper in the engine (`self_attn.mla_attn`) than in the reference."""
-    if "#" not in key or key in true:
-        return key
-    name, _, what = key.partition("#")
-    return name.rsplit(".", 1)[0] + "#" + what
 
 
 def same_meaning(key, at, mine, theirs, noise, true, low):

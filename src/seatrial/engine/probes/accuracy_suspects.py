@@ -7,28 +7,13 @@ reference's, `common` their token numbers; `ref(key)` gives the reference's rows
 A little over 250 lines: one list of suspects that share their arrays.
 """
 
-import importlib.util
-import os
-import sys
-
 EXPLAINED = 0.15
 FEWEST = 4  # tokens; with fewer, one free number per feature explains anything
 
 
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
-
-
 def test(row, mine, theirs, common, ref, weights, config):
     import numpy
+    from seatrial_probes import accuracy_core
 
     key = row["key"]
     if mine.shape != theirs.shape:
@@ -90,7 +75,7 @@ def test(row, mine, theirs, common, ref, weights, config):
     transposed(key, mine, theirs, weights, offer)
     other_layer(key, mine, ref, weights, offer)
     if key.endswith("o_proj@in"):
-        sibling("accuracy_core").test(key, row, mine, theirs, common, ref, config, offer)
+        accuracy_core.test(key, row, mine, theirs, common, ref, config, offer)
     late(row, found)
     experts(row, common, ref, found)
     # Another order of features explains whatever another order of heads does: the narrower of the two comes first.
@@ -99,15 +84,17 @@ def test(row, mine, theirs, common, ref, weights, config):
 
 def weights_of(key, weights):
     # By key, not by the name's end: a vision tower has layers of the same names.
-    key_of = sibling("accuracy_watch").key_of
+    from seatrial_probes.accuracy_watch import key_of
+
     return next((w for n, w in weights.items() if n.endswith(".weight") and key_of(n[: -len(".weight")]) == key), None)
 
 
 def heads(row, mine, theirs, config, offer):
     """Head blocks in another order, or one of them twice."""
     import numpy
+    from seatrial_probes.accuracy_rows import head_size
 
-    width = sibling("accuracy_rows").head_size(config)
+    width = head_size(config)
     if not width or row["width"] % width or row["width"] // width < 2:
         return
     if "attn" not in row["key"]:
@@ -147,8 +134,9 @@ def order(mine, theirs, offer):
 def rope(row, common, mine, theirs, ref, config, offer):
     """The rotation: other pairs, another position, another base."""
     import numpy
+    from seatrial_probes.accuracy_rows import head_width
 
-    width = sibling("accuracy_rows").head_width(config)
+    width = head_width(config)
     if not width or row["width"] % width:
         return
     turning = rotary_width(config, width)
@@ -241,8 +229,9 @@ def late(row, found):
     """Only later tokens are wrong: something carried over (state, cache, chunk) or only far positions."""
     good = [t for t in row["tokens"] if t not in row["tokens_out"]]
     if row["tokens_out"] and good and min(row["tokens_out"]) > max(good) and len(good) > 1:
-        says = f"tokens up to {max(good)} agree, from {min(row['tokens_out'])} on they do not: state, cache or chunk"
-        found.append({"name": "late-tokens", "class": "KV cache", "says": says, "left": 0.1})
+        kind, what = ("position", "far positions") if "#rope" in row["key"] else ("KV cache", "state, cache or chunk")
+        says = f"tokens up to {max(good)} agree, from {min(row['tokens_out'])} on they do not: {what}"
+        found.append({"name": "late-tokens", "class": kind, "says": says, "left": 0.1})
 
 
 def experts(row, common, ref, found):

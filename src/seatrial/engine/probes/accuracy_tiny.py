@@ -1,4 +1,4 @@
-"""A tiny checkpoint on which faults show: `tiny_checkpoint`'s families (and qwen2) with weights of realistic spread.
+"""A tiny checkpoint on which faults show: families of `tiny_checkpoint`, `accuracy_families`; weights of real spread.
 
 Request: `{"family", "folder", "seed"}`; answer as `tiny_checkpoint`'s. `deepseek_v3_mtp` is `deepseek_v3` with a draft
 layer behind the last one, as the published checkpoints have it. What is changed, and why a fault would hide
@@ -9,36 +9,16 @@ stream); places in a picture 0.3, beside patches of the same size (at 0.02 their
 dropping one changes nothing); routers 2 / sqrt(inputs), so that experts are told apart clearly.
 """
 
-import importlib.util
 import os
-import sys
 
-
-def sibling(name):
-    """The helper `name.py` beside this file, loaded once."""
-    full = "seatrial_probe_" + name
-    if full not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(full, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
-
-
-def qwen2(ids, tokenizer):
-    """Dense, with biases at queries, keys and values, without q and k norms. Four heads of 32: vLLM 0.32's CPU
-    attention refuses 16.
-    """
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    sizes = {**sibling("tiny_checkpoint")._text(ids), "hidden_size": 128, "intermediate_size": 256}
-    return Qwen2Config(**sizes), Qwen2ForCausalLM, None
+PROJECTIONS = ("proj", "experts", ".fc1.", ".fc2.", "query_key_value", "dense", "c_attn", "c_fc")
 
 
 def probe(request, progress):
-    tiny = sibling("tiny_checkpoint")
-    tiny.FAMILIES["qwen2"] = qwen2
+    from seatrial_probes import accuracy_families
+    from seatrial_probes import tiny_checkpoint as tiny
+
+    tiny.FAMILIES.update(accuracy_families.FAMILIES)
     drafted = request["family"].endswith("_mtp")
     answer = tiny.probe(dict(request, family=request["family"].removesuffix("_mtp")), progress)
     spread(request["folder"], request.get("seed", 0))
@@ -106,14 +86,14 @@ def value(name, tensor, source):
         return torch.rand(tensor.shape, generator=source) * 0.8 - 0.4 + base
     if "position_embedding" in name:
         return normal(0.3)
-    if "embed_tokens" in name:
+    if any(word in name for word in ("embed_tokens", "embed_in", "wte", "wpe")):
         return normal(0.05)
     if name.endswith("e_score_correction_bias"):
         return normal(0.05)
-    if name.endswith(".bias"):
+    if name.endswith((".bias", "proj_bias", ".sinks")):
         return normal(0.5)
     if name.endswith(("gate.weight", "router.weight")):
         return normal(2.0 * tensor.shape[-1] ** -0.5)
-    if any(word in name for word in ("proj", "experts", ".fc1.", ".fc2.")) and tensor.dim() in (2, 3):
+    if any(word in name for word in PROJECTIONS) and tensor.dim() in (2, 3):
         return normal(1.5 * tensor.shape[-1] ** -0.5)
     return None

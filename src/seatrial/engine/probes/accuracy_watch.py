@@ -2,12 +2,12 @@
 
 `begin(model, folder)` puts hooks on, `end(model)` takes them off and returns one record per output, in the order in
 which the calls ended: `{"key", "module", "class", "tokens", "width", "step", "rows", "mean", "rms",
-"largest", "bad", "file"}`.
+"largest", "bad", "parts", "file"}`.
 `step` counts forward passes (0: prefill), `rows` are token numbers over all of them.
 `file` holds the chosen rows as little-endian float32, `rows` says which tokens they are. At most ROWS tokens and WIDTH
 features of an output are written and nothing is kept in memory, so a model of a hundred layers costs disk, not memory.
-Fused projections are written in their parts: the parts' names are the model's own `packed_modules_mapping`, their
-widths the layer's own `output_sizes`. Keys are made alike on both sides: see `key_of`.
+A fused projection says its `parts` (name and width, of this rank), where the model's own `packed_modules_mapping` and
+the layer's own `output_sizes` tell them. Keys are made alike on both sides: see `key_of`.
 """
 
 import os
@@ -15,7 +15,7 @@ import re
 import sys
 
 ROWS = 48
-WIDTH = 16384
+WIDTH = 65536
 STASH = "seatrial_probe_accuracy_hooks"
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)(?:\.(.*))?$")
 # The input of these is the output of something without a module of its own (the attention's core, the activation).
@@ -44,7 +44,7 @@ class Watch:
     def __init__(self, model, folder, rows=None):
         """`rows`: these tokens and no others (the reference takes what the engine gave)."""
         self.folder, self.records, self.stack, self.handles = folder, [], [], []
-        self.rows, self.step, self.offset, self.tokens = rows, -1, 0, 0
+        self.rows, self.step, self.offset, self.tokens, self.first = rows, -1, 0, 0, ""
         os.makedirs(folder, exist_ok=True)
         self.parts = {}
         for module in model.modules():
@@ -96,13 +96,11 @@ class Watch:
         sizes = list(getattr(module, "output_sizes", None) or ())
         names = self.parts.get(leaf)
         width = first.shape[-1]
+        parts = []
         if names and len(names) == len(sizes) and sum(sizes) and width * (sum(sizes) // width) == sum(sizes):
             share = sum(sizes) // width  # more than one: a rank holds its share of every part
-            parent = name[: -len(leaf)]
-            for part, piece in zip(names, first.split([s // share for s in sizes], dim=-1), strict=False):
-                self.write(parent + part, module, piece)
-            return
-        self.write(name, module, first)
+            parts = [[part, size // share] for part, size in zip(names, sizes, strict=True)]
+        self.write(name, module, first, parts=parts)
 
     def rope(self, caller, output, by_head=False):
         """Rotated queries and keys, `by_head`: [batch, heads, tokens, width]."""
@@ -111,13 +109,14 @@ class Watch:
                 moved = tensor.transpose(1, 2) if by_head and tensor.dim() == 4 else tensor
                 self.write(caller, None, moved, suffix="#rope_" + letter)
 
-    def write(self, name, module, tensor, suffix=""):
+    def write(self, name, module, tensor, suffix="", parts=()):
         import torch
 
         with torch.no_grad():
             flat = tensor.detach()
-            if name.endswith("embed_tokens") or (self.step < 0 and not apart(name)):
-                # The next forward pass begins: one decode step, or the first.
+            if name == self.first or (not self.first and not apart(name)):
+                # What was called first, the embedding, begins every forward pass: prefill, then one decode step.
+                self.first = name
                 self.step, self.offset = self.step + 1, self.offset + self.tokens
                 self.tokens = flat.numel() // flat.shape[-1]
             tokens = self.tokens
@@ -147,6 +146,7 @@ class Watch:
                     "rms": float(whole[finite].square().mean().sqrt()) if bool(finite.any()) else 0.0,
                     "largest": float(whole[finite].abs().max()) if bool(finite.any()) else 0.0,
                     "bad": int((~finite).sum()),
+                    "parts": list(parts),
                     "file": file,
                 }
             )

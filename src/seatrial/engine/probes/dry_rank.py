@@ -1,6 +1,7 @@
 """One rank, in a forked child: build the model on meta, feed it the checkpoint's tensors, answer what went where."""
 
 import base64
+import math
 import re
 import resource
 import sys
@@ -96,6 +97,7 @@ def run(rank, how, request, config, progress):
     answer["regions"] = [[offset, list(sizes), list(strides)] for offset, sizes, strides in watch.region_list]
     answer["operations"] = list(watch.operations)
     answer["moves"] = base64.b64encode(watch.moves.tobytes()).decode()
+    answer["images"] = watch.images_partly_read(lambda index: math.prod(feed.shapes[feed.columns["shape"][index]]))
     answer["layers"] = describe.attention(config)
     answer["ops"] = describe.operations(model)
     if how == "full" and rank == request["ranks"][0]:

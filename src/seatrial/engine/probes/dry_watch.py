@@ -3,12 +3,18 @@
 A meta tensor has no data, but it has a storage with an identity, and a view keeps the storage with its offset, sizes
 and strides. So each write tells exactly which region of which parameter it fills from which region of which checkpoint
 tensor. Operations that make new storages (`cat`, `to`, `contiguous`) pass the sources of their inputs on.
+
+An operation on parts of one tensor that keeps the number of elements (a cast, a permuted copy, `cat`) makes an image of
+them. What is left out of an image is left out of the tensor, so the regions of it that went on are kept too.
 """
 
+import math
+import zlib
 from array import array
 
 # Move columns: tensor, storage, destination region, source region, operation. Source -1: no checkpoint tensor.
 WIDTH = 5
+IMAGE = " of an image"  # ends the name of an operation that wrote an image of the tensor
 
 
 def make_watch():
@@ -38,6 +44,9 @@ def make_watch():
             self.moves = array("i")
             self.moved = set()  # tensors placed somewhere
             self.value_reads = set()  # tensors whose values the loader asked for (answered with a placeholder)
+            self.images = {}  # storage of an image -> its index
+            self.image_list = []  # (tensor, pool, regions of the image that went on)
+            self.used_whole = set()  # tensors that went into an operation which makes no image
             self.born = {}  # storage -> the operation that made it, while building
             self.building = False
             self._kinds = {}
@@ -74,16 +83,66 @@ def make_watch():
         def write(self, target, values, name):
             destination = self.region(target)
             storage = self.storage(target)
-            operation = self.operation(name)
-            origins = [origin for value in values for origin in self.came_from(value)]
-            for tensor, region in origins:
-                self.moves.extend((tensor, storage, destination, region, operation))
-                self.moved.add(tensor)
+            origins = []
+            for value in values:
+                image = self.images.get(value.untyped_storage()._cdata)
+                if image is not None:
+                    self.image_list[image][2].add(self.region(value))
+                operation = self.operation(name if image is None else name + IMAGE)
+                for tensor, region in self.came_from(value):
+                    origins.append((tensor, region))
+                    self.moves.extend((tensor, storage, destination, region, operation))
+                    self.moved.add(tensor)
             if not origins:
-                self.moves.extend((-1, storage, destination, -1, operation))
+                self.moves.extend((-1, storage, destination, -1, self.operation(name)))
             elif target.untyped_storage()._cdata not in self.homes:
                 # A buffer that a loader fills and copies on: it passes on everything that came in.
                 self.pass_on(target, origins)
+
+        def went_on(self, values):
+            """Notes what was written somewhere or made into something that is no image."""
+            for value in values:
+                held = value.untyped_storage()._cdata
+                image = self.images.get(held)
+                if image is not None:
+                    self.image_list[image][2].add(self.region(value))
+                elif self.sources.get(held) is not None:
+                    self.used_whole.update(tensor for tensor, _ in self.came_from(value))
+
+        def made(self, values, result, name):
+            """What an operation made of `values`: an image, if it holds every element of theirs once, in any order."""
+            tensors = {tensor for value in values for tensor, _ in self.came_from(value)}
+            elements = sum(value.numel() for value in values)
+            if len(tensors) != 1 or not isinstance(result, torch.Tensor) or result.numel() != elements:
+                self.went_on(values)
+                return
+            ways = []
+            for value in values:
+                held = value.untyped_storage()._cdata
+                if held in self.images:
+                    ways.append(self.image_list[self.images[held]][1])
+                elif type(self.sources[held]) is not int:
+                    self.went_on(values)
+                    return
+                ways.append((value.storage_offset(), tuple(value.shape), value.stride()))
+            # The same way on another rank is the same pool; the region table's numbers are not the same there.
+            pool = zlib.crc32(repr((ways, name, tuple(result.shape))).encode())
+            self.images[result.untyped_storage()._cdata] = len(self.image_list)
+            self.image_list.append((tensors.pop(), pool, set()))
+
+        def images_partly_read(self, elements):
+            """[tensor, pool, regions] of the tensors of which only images went on, and fewer elements than it has.
+
+            `elements(tensor)` is the number a tensor has. A region that was used twice counts twice here.
+            """
+            went, found = {}, []
+            for tensor, _, regions in self.image_list:
+                sizes = (self.region_list[region][1] for region in regions)
+                went[tensor] = went.get(tensor, 0) + sum(math.prod(size) for size in sizes)
+            for tensor, pool, regions in self.image_list:
+                if went[tensor] < elements(tensor) and tensor not in self.used_whole:
+                    found.append([tensor, pool, sorted(regions)])
+            return found
 
         def pass_on(self, tensor, origins):
             held = tensor.untyped_storage()
@@ -159,6 +218,7 @@ def make_watch():
                 return result
             origins = [origin for value in inputs for origin in self.came_from(value)]
             if origins:
+                self.made([value for value in inputs if self.came_from(value)], result, name)
                 outputs = result if isinstance(result, (list, tuple)) else (result,)
                 for output in outputs:
                     if isinstance(output, torch.Tensor) and output.untyped_storage()._cdata not in self.sources:

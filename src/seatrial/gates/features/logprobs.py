@@ -22,8 +22,8 @@ class Logprobs(Feature):
         try:
             rows = document["choices"][0]["logprobs"]["top_logprobs"]
             sums = [math.fsum(math.exp(value) for value in row.values()) for row in rows]
-        except (KeyError, IndexError, TypeError, AttributeError):
-            return Asked(against="the answer holds no top_logprobs")
+        except (KeyError, IndexError, TypeError, AttributeError, OverflowError):
+            return Asked(against="the answer holds no top_logprobs that are logarithms of probabilities")
         if not sums or any(math.isnan(total) or not 0 < total <= 1.001 for total in sums):
             return Asked(against=f"the best tokens' probabilities sum to {sums}, not to at most 1")
         return Asked(

@@ -26,7 +26,7 @@ class PrefixCache(Feature):
         said = client.labels(CONFIG)
         if said.get("enable_prefix_caching") == "False":
             return Asked(
-                unsure=f"{CONFIG} says enable_prefix_caching=False here: try with --arg=--enable-prefix-caching"
+                unsure=f"{CONFIG} says enable_prefix_caching=False here: set enable-prefix-caching in serve.args"
             )
         block = int(said["block_size"]) if said.get("block_size", "").isdigit() else 0
         length = max(LEAST, 2 * block + 16)

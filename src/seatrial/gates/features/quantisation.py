@@ -1,11 +1,15 @@
-"""Quantisation in effect: the method the checkpoint declares is the one the engine says it runs."""
+"""Quantisation in effect: the checkpoint declares a method, and the engine says that it runs one."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from seatrial.gates.facts import GateFacts
 from seatrial.gates.features.base import Asked, Feature, Line, Model, Situation
+
+# ModelSlim's own description, which vllm-ascend reads; its checkpoints need not have anything in config.json.
+BESIDE = "quant_model_description.json"
 
 
 class Quantisation(Feature):
@@ -23,11 +27,13 @@ class Quantisation(Feature):
     )
 
     def not_applicable(self, model: Model, situation: Situation) -> str:
-        return "" if _method(model) else "config.json: no quantization_config"
+        if _method(model) or (situation.checkpoint and (Path(situation.checkpoint) / BESIDE).is_file()):
+            return ""
+        return f"config.json: no quantization_config, and no {BESIDE}"
 
     def facts(self, gate: GateFacts, model: Model) -> Asked:
         if re.search(r"--quantization[= ]", " ".join(gate.command.argv)):
-            return Asked(against="--quantization was given: the engine did not detect it by itself")
+            return Asked(unsure="--quantization was given: whether the engine finds the method by itself was not tried")
         return Asked()
 
 

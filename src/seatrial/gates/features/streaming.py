@@ -21,7 +21,15 @@ class Streaming(Feature):
         events = [line[6:] for line in reply.body.decode(errors="replace").splitlines() if line.startswith("data: ")]
         if not events or events[-1] != "[DONE]":
             return Asked(against=f"{len(events)} events, the last is not [DONE]")
-        pieces = [json.loads(event)["choices"][0]["text"] for event in events[:-1] if '"choices":[{' in event]
+        try:
+            documents = [json.loads(event) for event in events[:-1]]
+            error = next((d["error"] for d in documents if "error" in d), None)
+            # The last event may hold the usage and no choice.
+            pieces = [d["choices"][0]["text"] for d in documents if d.get("choices")]
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
+            return Asked(against=f"the events are not those of a completion: {' '.join(events)[:300]}")
+        if error is not None:
+            return Asked(against=f"the stream broke off with an error: {str(error)[:300]}")
         if len(pieces) < 2:
             return Asked(against=f"the answer came in {len(pieces)} piece")
         return Asked(proofs=(Proof(where="response", says=f"{len(pieces)} events with text, then [DONE]"),))

@@ -32,7 +32,7 @@ class StructuredOutput(Feature):
         try:
             text = reply.json()["choices"][0]["message"]["content"]
             side = json.loads(text)["side"]
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, RecursionError):
             return cut_off(reply) or Asked(
                 against=f"the answer is not of the schema: {reply.body[-300:].decode(errors='replace')}"
             )

@@ -31,12 +31,12 @@ class ToolCalls(Feature):
             return Asked(against=reply.trouble())
         try:
             call = reply.json()["choices"][0]["message"]["tool_calls"][0]["function"]
-            side = json.loads(call["arguments"])["side"]
-        except (KeyError, IndexError, TypeError, ValueError):
+            name, side = call["name"], json.loads(call["arguments"])["side"]
+        except (KeyError, IndexError, TypeError, ValueError, RecursionError):
             return cut_off(reply) or Asked(against=f"no call with arguments: {_said(reply.json())}")
-        if call["name"] != "turn" or side not in ("port", "starboard"):
+        if name != "turn" or side not in ("port", "starboard"):
             return Asked(against=f"the call is not of the tool's schema: {call}")
-        return Asked(proofs=(Proof(where="response", says=f"{call['name']}({call['arguments']})"),))
+        return Asked(proofs=(Proof(where="response", says=f"{name}({call['arguments']})"),))
 
 
 def _said(document: object) -> str:

@@ -1,8 +1,10 @@
 """One variable at a time: the same greedy prompts under a base setting and under each variant, and which one breaks.
 
 In: a checkpoint and a target. Out: a `StepResult` with `MatrixFacts`. Every variant is a start of its own; one that
-does not start is `not run` with the gate's reason, never a disagreement. Of one that breaks, milder settings of the
-same kind are tried from the mildest on, so that the smallest that breaks is named.
+does not start is `not run` with the gate's reason, never a disagreement. One that parts by no more than a coarse format
+might is asked again in float32, together with the base: where rounding is gone, only a fault is left. Of one that
+breaks, milder settings of the same kind are tried from the mildest on, so that the smallest that breaks is named.
+A little over 250 lines: the matrix, what one cell means, and what all together say.
 """
 
 from __future__ import annotations
@@ -21,12 +23,17 @@ from seatrial.measure.accuracy.ab_variants import LENGTHS, State, Variant, chose
 from seatrial.measure.accuracy.serving import Address, during
 from seatrial.targets import Target
 
-BASE = "base"
+BASE = Variant(name="base", says="the target's setting, one request at a time", cause="")
+# A place where either side preferred its token by no more than this (nats) may be rounding that added up over the
+# layers of a model in bfloat16. What logits of such a size round to at once is `Agreement.rounding`.
+DOUBTFUL = 0.5
+EXACT = ("--dtype", "float32")
 
 
 class Cell(Record):
     """`state`: agrees, rounding (near-ties only), differs (as a lossy setting may), breaks, not-run (with the reason).
 
+    `exact`: the same two settings in float32, where what they parted by left it open whether that is rounding.
     `smallest`: of a variant that breaks, the mildest setting of its kind that does too (itself, if none of `milder`).
     """
 
@@ -36,6 +43,7 @@ class Cell(Record):
     agreement: Agreement | None
     smallest: str = ""
     milder: tuple[Cell, ...] = ()
+    exact: Agreement | None = None
 
 
 class MatrixFacts(Record):
@@ -64,7 +72,7 @@ def matrix(
     kept: list[Attachment] = []
     commands: list[Command] = []
 
-    def answers(variant: Variant) -> tuple[list[Greedy], str]:
+    def answers(variant: Variant, dtype: Sequence[str] = ()) -> tuple[list[Greedy], str]:
         def ask(client: Client, _: Address) -> tuple[list[Greedy], str]:
             lengths = _lengths(client)
             # The base counts for all of them, so that a variant can be held against it.
@@ -74,7 +82,7 @@ def matrix(
             if variant.twice:
                 found = greedy(client, at_once=variant.at_once, lengths=lengths)
             rose = {c: None if (n := client.number(c)) is None else n - before[c] for c in before}
-            if variant.name == BASE:
+            if variant is BASE:
                 in_base.update(rose)
                 return found, ""
             return found, _idle(variant, rose.get(variant.counter), in_base.get(variant.counter))
@@ -85,25 +93,35 @@ def matrix(
             target,
             ask,
             python=python,
-            scratch=scratch / variant.name,
+            scratch=scratch / (f"{variant.name}-float32" if dtype else variant.name),
             tp=variant.tp,
             max_model_len=max_model_len,
-            extra_args=(*args, *extra, *variant.args),
+            extra_args=(*args, *extra, *variant.args, *dtype),
             drop=variant.drop,
-            say=lambda text: say(f"{variant.name}: {text}"),
+            say=lambda text: say(f"{variant.name}{' in float32' if dtype else ''}: {text}"),
         )
         logs = [a for a in started.gate.attachments if a.name == "server.log"]
-        kept.extend(replace(a, name=f"server-{variant.name}.log") for a in logs)
+        kept.extend(replace(a, name=f"server-{variant.name}{'-float32' if dtype else ''}.log") for a in logs)
         commands.extend(started.gate.commands)
         if not started:
             return [], started.gate.outcome.reason or "the server was not asked"
         found, why = started[0]
         return ([], why) if why else (found, "")
 
-    base, why = answers(Variant(name=BASE, says="the target's setting, one request at a time", cause=""))
+    exact_base: list[tuple[list[Greedy], str]] = []
+
+    def exactly(cell: Cell) -> Cell:
+        if not exact_base:
+            exact_base.append(answers(BASE, EXACT))
+        there, trouble = exact_base[0]
+        return arbitrated(cell, there, *(answers(cell.variant, EXACT) if there else ([], trouble)))
+
+    base, why = answers(BASE)
     cells: list[Cell] = []
     for variant in chosen if base else ():
         cell = judge(variant, base, *answers(variant))
+        if doubtful(cell):
+            cell = exactly(cell)
         if cell.state == "breaks":
             cell = _narrowed(cell, lambda milder: judge(milder, base, *answers(milder)))
         cells.append(cell)
@@ -154,7 +172,11 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
     """One cell from the answers of both settings."""
     if not mine:
         return Cell(variant=variant, state="not-run", reason=why, agreement=None)
-    agreement = compare("base", variant.name, base, mine)
+    return cell_of(variant, compare("base", variant.name, base, mine))
+
+
+def cell_of(variant: Variant, agreement: Agreement) -> Cell:
+    """One cell from the comparison of its answers with the base's."""
     if agreement.troubles:
         return Cell(variant=variant, state="not-run", reason="; ".join(agreement.troubles), agreement=agreement)
     wide = agreement.beyond_rounding()
@@ -173,6 +195,26 @@ def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) ->
         return Cell(variant=variant, state="breaks", reason=reason, agreement=agreement)
     state: State = "rounding" if agreement.divergences else "agrees"
     return Cell(variant=variant, state=state, reason="", agreement=agreement)
+
+
+def doubtful(cell: Cell) -> bool:
+    """Does it break by so little that rounding in a coarse format might have added up to it?"""
+    seen = cell.agreement
+    if cell.state != "breaks" or seen is None or not seen.step or not seen.divergences:
+        return False
+    margins = [m for d in seen.divergences for m in (d.margin, d.other_margin)]
+    return all(m is not None and m <= DOUBTFUL for m in margins)
+
+
+def arbitrated(cell: Cell, base: list[Greedy], mine: list[Greedy], why: str) -> Cell:
+    """The cell after both settings answered in float32: what agrees there has parted by rounding before."""
+    exact = judge(cell.variant, base, mine, why)
+    if exact.state == "not-run":
+        return replace(cell, reason=f"{cell.reason}; whether in float32 too could not be asked: {exact.reason}")
+    if exact.state in ("agrees", "rounding"):
+        reason = f"{cell.reason}; in float32 they agree, so it is rounding of the format"
+        return replace(cell, state="rounding", reason=reason, exact=exact.agreement)
+    return replace(cell, reason=f"{cell.reason}; in float32 too: {exact.reason}", exact=exact.agreement)
 
 
 def _lossy(variant: Variant, agreement: Agreement) -> Cell:

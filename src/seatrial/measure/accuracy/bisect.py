@@ -2,24 +2,19 @@
 say.
 
 In: candidates in order, the first known good, the last known bad. Out: a `StepResult` with `BisectFacts`. Only exit
-code 1 is bad: 125, a signal, a time-out, seatrial's own 2 to 4 (usage, inconclusive, environment) are skipped, so a
-service that does not start is never taken for the fault. Each step runs the command afresh, `repeats` times where it
-samples. Refuses (UsageError): ends that git does not know, fewer than two candidates.
+code 1 is bad: 125, a signal, a time-out, seatrial's own 2 to 4 (usage, inconclusive, environment) are skipped, and so
+is a candidate whose work tree or environment cannot be made: a service that does not start is never taken for the
+fault. Each step runs the command afresh, `repeats` times where it samples. What was tried can be kept and given back as
+`known`. Refuses (UsageError): fewer than two candidates.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-import signal
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from seatrial.core.errors import UsageError
-from seatrial.core.record import Record
+from seatrial.core.errors import SeatrialError, UsageError
+from seatrial.core.record import Record, replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Outcome, failed, inconclusive
 
@@ -27,12 +22,16 @@ Judgement = Literal["good", "bad", "skip"]
 
 
 class Trial(Record):
-    """One candidate, the exit codes of its repeats (None: time-out), and what follows from them."""
+    """One candidate, the exit codes of its repeats (None: time-out), and what follows from them.
+
+    `earlier`: it was tried by the run that this one goes on with.
+    """
 
     candidate: str
     codes: tuple[int | None, ...]
     judgement: Judgement
     reason: str
+    earlier: bool = False
 
 
 class BisectFacts(Record):
@@ -66,17 +65,33 @@ def bisect(
     run: Callable[[str], int | None],
     *,
     repeats: int = 1,
+    known: Iterable[Trial] = (),
+    seen: Callable[[Trial], None] = lambda trial: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> StepResult:
-    """`candidates[0]` is claimed good, the last bad; both are tried first. `run` gives an exit code or None."""
+    """`candidates[0]` is claimed good, the last bad; both are tried first. `run` gives an exit code or None.
+
+    A SeatrialError of `run` is the environment's failure. `known` trials are not made again, unless they could not say;
+    `seen` gets each new one as it comes.
+    """
     if len(candidates) < 2:
         raise UsageError("there are fewer than two candidates", mend="--good must come before --bad.")
     trials: dict[int, Trial] = {}
+    sure = {t.candidate: replace(t, earlier=True) for t in known if t.judgement != "skip"}
 
     def look(number: int) -> Judgement:
-        if number not in trials:
-            say(f"trying {candidates[number]} ({len(trials) + 1} tried)")
-            trials[number] = judge(candidates[number], [run(candidates[number]) for _ in range(repeats)])
+        name = candidates[number]
+        if number not in trials and name in sure:
+            trials[number] = sure[name]
+            say(f"{name}: {sure[name].judgement}, tried before")
+        elif number not in trials:
+            say(f"trying {name} ({len(trials) + 1} tried)")
+            try:
+                trials[number] = judge(name, [run(name) for _ in range(repeats)])
+            except SeatrialError as exc:
+                trials[number] = Trial(candidate=name, codes=(), judgement="skip", reason=exc.one_line())
+            seen(trials[number])
+            say(f"{name}: {trials[number].judgement}, {trials[number].reason}")
         return trials[number].judgement
 
     low, high = 0, len(candidates) - 1
@@ -91,10 +106,10 @@ def bisect(
         if not open_:
             break
         middle = min(open_, key=lambda n: abs(n - (low + high) / 2))
-        seen = look(middle)
-        if seen == "good":
+        found = look(middle)
+        if found == "good":
             low = middle
-        elif seen == "bad":
+        elif found == "bad":
             high = middle
     between = [candidates[n] for n in range(low + 1, high)]
     first = candidates[high]
@@ -118,60 +133,3 @@ def _result(
         suspects=between,
     )
     return StepResult(step="bisect", outcome=outcome, summary=outcome.reason, facts=facts)
-
-
-def commits(repo: Path, good: str, bad: str) -> tuple[str, ...]:
-    """From `good` to `bad` along first parents, both included."""
-    words = ("rev-parse", "--verify", "--end-of-options")
-    ends = [_git(repo, *words, f"{name}^{{commit}}").strip() for name in (good, bad)]
-    listed = _git(repo, "rev-list", "--first-parent", "--reverse", f"{ends[0]}..{ends[1]}").split()
-    if not listed or listed[-1] != ends[1]:
-        raise UsageError(f"{good} is not before {bad} in {repo}", mend="Exchange --good and --bad.")
-    return (ends[0], *listed)
-
-
-@contextmanager
-def checkout(repo: Path, commit: str, folder: Path) -> Iterator[Path]:
-    """A work tree of that commit for as long as the step takes; the user's own tree is not touched."""
-    place = folder / commit[:12]
-    _git(repo, "worktree", "add", "--detach", "--force", str(place), commit)
-    try:
-        yield place
-    finally:
-        with suppress(UsageError):
-            _git(repo, "worktree", "remove", "--force", str(place))
-
-
-def command(text: str, *, candidate: str, cwd: Path | None, log: Path, timeout_s: float) -> int | None:
-    """Run the user's command (words, no shell; `{candidate}` is replaced); its exit code, None on a time-out."""
-    argv = [word.replace("{candidate}", candidate) for word in shlex.split(text)]
-    with log.open("ab") as stream:
-        try:
-            process = subprocess.Popen(
-                argv,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "SEATRIAL_BISECT": candidate},
-                start_new_session=True,
-            )
-        except OSError as exc:
-            raise UsageError(f"the command cannot be run: {exc.strerror or exc}", mend="Check --cmd.") from exc
-        try:
-            return process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            # What the command left behind (a service) must not answer for the next candidate.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _git(repo: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(repo), *words], capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no words"])[-1]
-        raise UsageError(f"git {words[0]} in {repo}: {said}", mend="Check --repo, --good and --bad.")
-    return done.stdout

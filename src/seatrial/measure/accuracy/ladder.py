@@ -78,12 +78,19 @@ def one_prompt(client: Client, setting: Setting, folder: Path) -> Score:
 
 def assertions(client: Client, setting: Setting, folder: Path, cases: Sequence[Case] = L2) -> Score:
     """L2: deterministic prompts, each with what must hold of its answer; every one asked twice."""
-    rows = []
+    rows: list[Prediction] = []
+    gone = ""
     for case in cases:
+        if gone:
+            rows.append(_unasked(case.name, case.prompt, gone))
+            continue
         first = ask(client, setting, case.name, case.prompt, "", "", max_tokens=case.max_tokens, stop=case.stop)
-        again = ask(client, setting, case.name, case.prompt, "", "", max_tokens=case.max_tokens, stop=case.stop)
-        if "no-answer" in (first.status, again.status):
-            rows.append(first if first.status == "no-answer" else again)
+        again = first
+        if first.status != "no-answer":
+            again = ask(client, setting, case.name, case.prompt, "", "", max_tokens=case.max_tokens, stop=case.stop)
+        if again.status == "no-answer":
+            rows.append(again)
+            gone = _gone(client, again)
             continue
         trouble = case.holds(first.text, first.finish_reason)
         if not trouble and setting.temperature == 0 and first.text != again.text:
@@ -104,7 +111,7 @@ def questions(
     pattern: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Score:
-    """L3 to L5 on the user's own questions, every one `repeats` times."""
+    """L3 to L5 on the user's own questions, each `repeats` times. Nothing more is asked of a server that is gone."""
     run_id = setting.run_id
     request = _request(setting)
     dataset = DatasetConfig(
@@ -120,12 +127,17 @@ def questions(
         template="chat" if setting.chat else "none",
     )
     rows: list[Prediction] = []
+    gone = ""
     born = client.number(BIRTH)
     with RunWriter(folder, request, dataset) as writer:
         for number, q in enumerate(given.chosen):
             say(f"question {number + 1} of {len(given.chosen)}")
             for repeat in range(setting.repeats):
-                row = ask(client, setting, q.id, q.prompt, q.answer, q.subset, repeat=repeat)
+                if gone:
+                    row = _unasked(q.id, q.prompt, gone, q.answer, q.subset, repeat)
+                else:
+                    row = ask(client, setting, q.id, q.prompt, q.answer, q.subset, repeat=repeat)
+                    gone = _gone(client, row) if row.status == "no-answer" else ""
                 if row.status != "no-answer":
                     taken = extract(row.text, q.answer, pattern)
                     status = "not-extracted" if taken is None else ("correct" if same(taken, q.answer) else "wrong")
@@ -158,6 +170,28 @@ def questions(
         score = tally(run_id, level, rows, partial=partial, scores=scores)
         writer.finish(score)
     return score
+
+
+def _gone(client: Client, row: Prediction) -> str:
+    """Why nothing more is asked after this question without an answer; empty while /health still answers."""
+    reply = client.get("/health")
+    if reply.how == "answered" and (reply.status or 0) < 500:
+        return ""
+    return f"not asked: since question {row.id} the server is gone ({row.trouble}; /health: {reply.trouble()})"
+
+
+def _unasked(identity: str, prompt: str, why: str, expected: str = "", subset: str = "", repeat: int = 0) -> Prediction:
+    return Prediction(
+        id=identity,
+        prompt=prompt,
+        expected=expected,
+        text="",
+        extracted=None,
+        status="no-answer",
+        subset=subset,
+        repeat=repeat,
+        trouble=why,
+    )
 
 
 def _missing(rows: Sequence[Prediction], before: float | None, after: float | None) -> str:

@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from seatrial.core.errors import EngineError
 from seatrial.core.finding import Finding, Severity
-from seatrial.core.record import Record, from_plain
+from seatrial.core.record import Record, from_plain, to_plain
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.measure.accuracy.answers import Asked, Engine, in_process, plain
 from seatrial.measure.accuracy.parity import HIGHER
+from seatrial.measure.accuracy.tensor_account import Account
 
 SHARE = 0.3  # of the engine's outputs; with fewer matched than this nothing can be said
 
@@ -35,11 +36,13 @@ class ModuleRow(Record):
     """One output. `relative`, `noise` and `limit` are |difference| / |truth|; `step` 0 is prefill, 1 the decode step.
 
     `excused`: it is outside the band but what encloses it is inside, so it means something else on the two sides.
-    `strayed`: tokens left out because a router's near-tie sent them elsewhere.
+    `strayed`: tokens left out because a router's near-tie sent them elsewhere. `by`: how the two sides' modules were
+    found to belong together: the same checkpoint tensors went into both, nearly the same by elements, or by name.
     """
 
     key: str
     step: int
+    by: Literal["tensors", "most tensors", "name"]
     engine_key: str
     module: str
     kind: str
@@ -59,7 +62,11 @@ class ModuleRow(Record):
 
 
 class LocateFacts(Record):
-    """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round.
+    """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round. `unjudged`:
+    outputs all of whose tokens a router's near-ties sent elsewhere.
+
+    `account`: where the module map is from: the engine whose dry run gave it, else why there is none (modules were
+    then matched by name).
 
     `cause`: the root-cause class of `first`, of the suspect that explains it best, else what its place points to.
     """
@@ -74,6 +81,8 @@ class LocateFacts(Record):
     unmatched: tuple[str, ...]
     only_reference: tuple[str, ...]
     first: ModuleRow | None
+    account: str = ""
+    unjudged: tuple[str, ...] = ()
     cause: str = ""
     cause_by: Literal["", "suspect", "place"] = ""
 
@@ -86,6 +95,7 @@ def locate(
     scratch: Path,
     reference: ProbeSession | None = None,
     reference_checkpoint: str = "",
+    account: Account | None = None,
     keep: bool = False,
     timeout_s: float = 600.0,
     say: Callable[[str], None] | None = None,
@@ -93,6 +103,7 @@ def locate(
     """Both sides. Without a `reference` session of its own the engine's process is ended first, to free its memory.
 
     `reference_checkpoint`: the reference reads these weights instead (the engine's may be a converted copy).
+    `account`: the dry run's of this checkpoint and number of ranks; without one modules are matched by name.
     """
     there = in_process(
         session, engine, [asked], max_tokens=0, capture=scratch / "engine", keep=keep, timeout_s=timeout_s, say=say
@@ -106,6 +117,7 @@ def locate(
         modules=there.modules,
         watched=there.watched,
         dtype=there.dtype,
+        account=account,
         scratch=scratch,
         keep=keep,
         timeout_s=timeout_s,
@@ -122,6 +134,7 @@ def against(
     watched: dict[str, list[int]],
     dtype: str,
     scratch: Path,
+    account: Account | None = None,
     keep: bool = False,
     timeout_s: float = 600.0,
     say: Callable[[str], None] | None = None,
@@ -137,6 +150,7 @@ def against(
         # The last answered token was not read back by the model.
         "tokens": watched["tokens"][:-1],
         "engine": modules,
+        "account": to_plain(account) if account is not None else {},
         "folder": str(scratch / "reference"),
         "keep": keep,
         **plain(asked),
@@ -160,11 +174,20 @@ def against(
         rows=rows,
         unmatched=tuple(reply.answer["unmatched"]),
         only_reference=tuple(reply.answer["only_reference"]),
+        unjudged=tuple(reply.answer["unjudged"]),
+        account=told(account),
         first=first,
         cause=suspects[0].cause if suspects else (cause_of_place(first) if first is not None else ""),
         cause_by="suspect" if suspects else ("place" if first is not None else ""),
     )
     return conclude(facts)
+
+
+def told(account: Account | None) -> str:
+    """The module map's source in words."""
+    if account is None:
+        return "none: no dry run was made"
+    return f"dry run of {account.engine}, {len(account.into)} tensors" if account.into else f"none: {account.trouble}"
 
 
 def _row(row: dict[str, Any]) -> ModuleRow:

@@ -3,10 +3,12 @@
 In: the folder of one run (`outputs/default/TIME`). Out: a `ToolOutput`. Since its rewrite of December 2025 (read in its
 source) answers are lines of `predictions/MODEL/DATASET.jsonl`, requests that failed lines of
 `DATASET_failed.jsonl`; before, as in OpenCompass, one object in `DATASET.json`. Which are right is kept only with
-`--dump-eval-details`; without it nobody can look behind the figure, and the result is partial. AISBench counts a failed
-request as a wrong answer: here it has no answer, and makes the result partial. Its figures are percentages; here they
-become fractions. A data set paired with the wrong model API gives zeros without an error (AISBench issue 125): a score
-of 0 with only empty answers is reported as no answer, never as 0. Refuses (FileFormatError): no `results` folder.
+`--dump-eval-details` (in lists of one); without it nobody can look behind the figure, and the result is partial. So it
+is where every question was asked several times: `details` are then questions, whose answers cannot be told apart.
+AISBench counts a failed request as a wrong answer: here it has no answer, and makes the result partial. Its figures are
+percentages; here they become fractions. A data set paired with the wrong model API gives zeros without an error
+(AISBench issue 125): a score of 0 with only empty answers is reported as no answer, never as 0. Refuses
+(FileFormatError): no `results` folder.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def read_aisbench(folder: Path) -> ToolOutput:
         document = load(file)
         answers = _answers(folder / "predictions" / file.parent.name, file.stem)
         details = document.get("details")
-        judged = {k: v for k, v in details.items() if isinstance(v, dict)} if isinstance(details, dict) else {}
+        judged = (
+            {k: _unwrapped(v) for k, v in details.items() if isinstance(v, dict)} if isinstance(details, dict) else {}
+        )
         unjudged = [
             k for k in {**answers, **judged} if _text(k, judged, answers).strip() and "correct" not in judged.get(k, {})
         ]
@@ -45,7 +49,10 @@ def read_aisbench(folder: Path) -> ToolOutput:
             missing.append(f"{file.stem}: no answer is kept beside the figures")
             continue
         if unjudged:
+            several = len({str(a.get("id", k)) for k, a in answers.items()}) < len(answers)
             why = "which of them are right is not (run AISBench with --dump-eval-details)"
+            if several:
+                why = "several to a question, and AISBench keeps no judgement of a single one then"
             missing.append(f"{file.stem}: {len(unjudged)} answers are kept, {why}")
         elif all(r.status == "no-answer" for r in rows):
             continue
@@ -113,6 +120,12 @@ def _row(dataset: str, key: str, judged: dict[str, Any], answers: dict[str, Any]
         subset=dataset,
         trouble=trouble,
     )
+
+
+def _unwrapped(judged: dict[str, Any]) -> dict[str, Any]:
+    """Judgement, extracted answer and expected one out of the lists that its evaluator puts them into."""
+    kept = ("predictions", "references", "pred", "correct")
+    return {k: v[0] if k in kept and isinstance(v, list) and len(v) == 1 else v for k, v in judged.items()}
 
 
 def _words(prompt: Any) -> str:

@@ -6,6 +6,8 @@ ready, with the gate's own reason; a URL that is not HTTP.
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +25,8 @@ from seatrial.targets import Target
 
 T = TypeVar("T")
 TIMEOUT_S = 600.0
+EVERY_S, REFUSED = 5.0, 2  # a port that refused so often, so far apart, is closed
+LOOK_S = 30.0  # for /health and its like, which a server that is alive answers at once
 
 
 class Address(Record):
@@ -49,11 +53,36 @@ def address(url: str, model: str) -> Address:
     return Address(host=host, port=port, model=model)
 
 
-def client_at(place: Address, timeout_s: float = TIMEOUT_S) -> Client:
-    """A client of a running server; whether it is alive is seen from its answers."""
+class Listening:
+    """Does the server still take connections? Asked while an answer is waited for, every `every_s` seconds.
+
+    A server that is stopping takes none, though it keeps those it has: vLLM 0.32 ends its engine first and then waits
+    for the answers under way, which nobody gives any more. Whoever waits for such an answer holds the server up too.
+    """
+
+    def __init__(self, place: Address, every_s: float) -> None:
+        self.place, self.every_s = place, every_s
+        self.due, self.refused = time.monotonic() + every_s, 0
+
+    def __call__(self) -> bool:
+        if time.monotonic() >= self.due:
+            try:
+                socket.create_connection((self.place.host, self.place.port), timeout=2.0).close()
+                self.refused = 0
+            except ConnectionRefusedError:
+                self.refused += 1
+            except OSError:
+                pass  # busy is not gone
+            self.due = time.monotonic() + self.every_s
+        return self.refused < REFUSED
+
+
+def client_at(place: Address, timeout_s: float = TIMEOUT_S, every_s: float = EVERY_S) -> Client:
+    """A client of a running server; whether it is alive is seen from its answers and from its port."""
 
     def send(method: str, path: str, body: Any) -> Any:
-        return exchange(place.host, place.port, method, path, body, timeout_s=timeout_s)
+        limit = timeout_s if method == "POST" else min(timeout_s, LOOK_S)
+        return exchange(place.host, place.port, method, path, body, timeout_s=limit, alive=Listening(place, every_s))
 
     return Client(place.model, send)
 

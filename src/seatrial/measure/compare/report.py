@@ -98,6 +98,14 @@ def better(judged: Judged) -> dict[str, str]:
     return found
 
 
+def unclaimed(judged: Judged, name: str) -> str:
+    """The word for why no side is called better in a figure that `better` leaves out: its own noise, or its place."""
+    result = judged.figures[name]
+    if name in judged.tied:
+        return "tie"
+    return "after" if result.p is not None and result.p < ALPHA else "noise"
+
+
 def _histories(loaded: Loaded, language: Language) -> list[str]:
     lines = [
         f"> {label}: {word('history', language)} ({word('source', language)}: {source})"
@@ -139,7 +147,23 @@ def _runs(loaded: Loaded, language: Language) -> list[str]:
                 values = [_number(figure(run.metrics, f"{latency}.{s}"), language) for s in STATISTICS]
                 lines.append(f"| {label} {number} | " + " | ".join(values) + " |")
         lines.append("")
-    return lines
+    return lines + _server(loaded, language)
+
+
+def _server(loaded: Loaded, language: Language) -> list[str]:
+    """Means on the server's own clock, where it counts them: the same clock whatever client is used."""
+    rows = []
+    for label, runs in ((loaded.judged.label_a, loaded.a), (loaded.judged.label_b, loaded.b)):
+        for number, run in enumerate(runs, 1):
+            seen = run.metrics.server
+            if seen is not None and seen.ttft_ms is not None:
+                values = (seen.ttft_ms, seen.e2e_ms, seen.queue_ms)
+                cached = word("unknown", language) if seen.cached is None else f"{seen.cached:.0%}"
+                rows.append(
+                    f"| {label} {number} | " + " | ".join(_number(v, language) for v in values) + f" | {cached} |"
+                )
+    heads = [word(w, language) for w in ("server_clock", "ttft_ms", "e2e_ms", "queue_ms", "cached")]
+    return ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", *rows, ""] if rows else []
 
 
 def _figures(judged: Judged, language: Language) -> list[str]:
@@ -166,7 +190,7 @@ def _row(c: Comparison, judged: Judged, name: str, winners: dict[str, str], lang
     )
     p = f"{c.p:.3f}" if c.p is not None else word("unknown", language)
     least = f"{c.detectable:.1%}" if c.detectable is not None else word("unknown", language)
-    tied = word("tie", language) if name in judged.tied else word("noise", language)
+    tied = word(unclaimed(judged, name), language)
     who = winners.get(name, tied)
     return " | ".join((f"{c.mean_a:.4g}", f"{c.mean_b:.4g}", f"{c.change:+.1%}", interval, p, least, who))
 

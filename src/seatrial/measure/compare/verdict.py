@@ -36,6 +36,8 @@ FIGURES = {
     "e2e_ms.p50": False,
     "e2e_ms.p99": False,
 }
+# Of the prompts' tokens; repeats whose prefix cache answered by more than this differently did other work.
+CACHED = 0.05
 
 
 class BenchRun(Record):
@@ -137,6 +139,12 @@ def _within(runs: Sequence[BenchRun]) -> list[str]:
         names = sorted(n for n in {*first.facts, *run.setup.facts} if first.get(n) != run.setup.get(n))
         if names:
             odd.append(f"runs of {first.label} differ among themselves in {', '.join(names[:5])}")
+    shares = [r.metrics.server.cached for r in runs if r.metrics.server and r.metrics.server.cached is not None]
+    if shares and max(shares) - min(shares) > CACHED:
+        odd.append(
+            f"runs of {first.label} are no repeats: the prefix cache answered {min(shares):.0%} of the prompts in one "
+            f"and {max(shares):.0%} in another (a fresh service for each run, or no prefix cache)"
+        )
     return odd
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from seatrial.core.secrets import REDACTED
 from seatrial.measure.load.dataset import Planned
 from seatrial.measure.load.records import How, RequestRecord
 
-LARGEST_EVENT = 1 << 20
+LARGEST_EVENT, LONGEST_ERROR = 1 << 20, 64 << 10
 
 
 class _Delta(msgspec.Struct):
@@ -57,9 +58,15 @@ def _carries_tokens(choice: _Choice) -> bool:
 
 
 class Exchange:
-    """See the module's text. `origin` is the run's zero on `time.monotonic()`; `done` is set at the end."""
+    """See the module's text. `origin` is the run's zero on `time.monotonic()`; `done` is set at the end.
 
-    def __init__(self, index: int, planned: Planned, *, warmup: bool, intended: float, origin: float) -> None:
+    `secret` is the service's key: a server that repeats it in an error is not quoted with it.
+    """
+
+    def __init__(
+        self, index: int, planned: Planned, *, warmup: bool, intended: float, origin: float, secret: str = ""
+    ) -> None:
+        self.secret = secret
         self.index, self.planned, self.warmup = index, planned, warmup
         self.intended, self.origin = intended, origin
         self.sent: float | None = None
@@ -113,7 +120,7 @@ class Exchange:
             self._error = self._error or f"an answer that is not OpenAI's: {exc}"[:200]
             return
         if event.error is not None:
-            self._error = self._error or " ".join(str(event.error).split())[:300]
+            self._error = self._error or self._told(str(event.error))
         self._usage = event.usage or self._usage
         for choice in event.choices:
             self._finish = choice.finish_reason or self._finish
@@ -123,9 +130,14 @@ class Exchange:
                     self._chunks.append(at - self.origin)
                 break
 
+    def _told(self, text: str) -> str:
+        """A server's words on one line, without the key, cut to a bearable length."""
+        text = text.replace(self.secret, REDACTED) if self.secret else text
+        return " ".join(text.split())[:300]
+
     def ended(self, at: float) -> None:
         if self.status != 200:
-            text = " ".join(self._pending[:2000].decode(errors="replace").split())[:300]
+            text = self._told(self._pending[:LONGEST_ERROR].decode(errors="replace"))
             self.finish("http-error", at, f"HTTP {self.status}: {text}")
             return
         if not self._is_stream:
@@ -176,6 +188,7 @@ class Exchange:
             finish_reason=self._finish,
             error=error,
             resent=self.resent,
+            sent_tokens=self.planned.prompt_tokens,
         )
         self._pending = b""
         self.done.set()

@@ -21,19 +21,27 @@ NAMES = (
     ),
     ("speculative_num_accepted_tokens_total", "speculative_num_draft_tokens_total", ""),
 )
+# Servers without such counters: a gauge of tokens a step over their last steps (SGLang), 0 without speculation.
+GAUGE = "sglang:spec_accept_length"
+
+
+def values(text: str, name: str) -> list[float]:
+    """What the page says of a name, one value for each set of labels; empty where one is no number."""
+    label = r"(?:\{[^}\n]*\})?"
+    found = re.findall(rf"^{re.escape(name)}{label}\s*[: ]\s*(\S+)(?: \d+)?$", text, re.MULTILINE)
+    try:
+        numbers = [float(v) for v in found]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def counter(text: str, name: str) -> float | None:
     """The sum of a counter over its labels; None if it is not there or no number."""
     if not name:
         return None
-    label = r"(?:\{[^}\n]*\})?"
-    found = re.findall(rf"^{re.escape(name)}{label}\s*[: ]\s*(\S+)(?: \d+)?$", text, re.MULTILINE)
-    try:
-        values = [float(v) for v in found]
-    except ValueError:
-        return None
-    return sum(values) if values and all(map(math.isfinite, values)) else None
+    found = values(text, name)
+    return sum(found) if found else None
 
 
 def speculative(before: str, after: str, tokens_each: int | None = None) -> Speculative | None:
@@ -61,4 +69,8 @@ def speculative(before: str, after: str, tokens_each: int | None = None) -> Spec
             tokens_per_iteration=per_iteration,
             note=note,
         )
+    gauge = [v for v in values(after, GAUGE) if v >= 1]
+    if gauge:
+        note = f"{GAUGE} at the run's end: a gauge of the last steps, weak, and no accept rate"
+        return Speculative(tokens_per_iteration=sum(gauge) / len(gauge), note=note)
     return None

@@ -198,7 +198,9 @@ def _body(workload: Workload, model: str, prompt: Any, tokens: int | None, answe
     if sampling.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
-    return Planned(body=json.dumps(body, ensure_ascii=False).encode(), prompt_tokens=tokens, output_tokens=answer)
+    # A chat template adds tokens of its own, so that only the server knows the length.
+    exact = tokens if load.api == "completions" else None
+    return Planned(body=json.dumps(body, ensure_ascii=False).encode(), prompt_tokens=exact, output_tokens=answer)
 
 
 def _arrivals(workload: Workload) -> tuple[float, ...]:

@@ -29,11 +29,25 @@ TOKENIZER_FILES = (
     "tiktoken.model",
 )
 # Where the server listens and what it calls its model is no part of what is compared.
-ADDRESS_FLAGS = {"host", "port", "served-model-name", "model"}
+ADDRESS_FLAGS = {"host", "port", "served-model-name", "model", "model-path", "model-id", "master-node-addr"}
+# How vLLM and SGLang are told; xLLM has one process (node) a rank.
+TENSOR_PARALLEL = ("tensor-parallel-size", "tp-size", "tp", "nnodes")
 PROFILERS = {"PROFILING_MODE": ("dynamic", "true"), "VLLM_TORCH_PROFILER_DIR": None, "VLLM_TORCH_CUDA_PROFILE": None}
 LARGEST = 64 << 20
 # Beginnings of the facts that a bench makes true itself.
 DONE_HERE = ("workload.", "sampling.", "sla", "tool")
+
+
+def program_fact(program: Path) -> Fact:
+    """The program of an engine that is a binary, by its bytes; None if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with program.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    return f"program {digest.hexdigest()}"
 
 
 def checkpoint_facts(folder: Path) -> dict[str, Fact]:
@@ -51,16 +65,19 @@ def checkpoint_facts(folder: Path) -> dict[str, Fact]:
     }
 
 
-def launch_facts(command: Command, target: Target, version: str, reading: DeviceReading | None) -> dict[str, Fact]:
+def launch_facts(
+    command: Command, target: Target, version: str, reading: DeviceReading | None, engine: str = "vllm"
+) -> dict[str, Fact]:
     """The engine, its flags and variables (without secrets, whose values make no figure), and the devices it sees."""
     flags = parse_flags(command.argv)
     facts: dict[str, Fact] = {
         f"flag.{n}": redact(n.replace("-", "_"), v) for n, v in flags.items() if n not in ADDRESS_FLAGS
     }
     facts.update({f"env.{n}": redact(n, v) for n, v in command.env.items() if n not in ("VLLM_PORT",)})
-    facts["engine"] = "vllm"
+    facts["engine"] = engine
     facts["engine.version"] = version or None
-    facts["tensor_parallel"] = int(flags.get("tensor-parallel-size", "1") or 1)
+    told = next((flags[n] for n in TENSOR_PARALLEL if n in flags), "1")
+    facts["tensor_parallel"] = int(told) if told.isdecimal() else None
     facts["devices"] = _devices(target, reading)
     order = command.env.get(target.devices.visible_env) if target.devices.visible_env else ""
     facts["device_order"] = order or "all, in the system's order"

@@ -16,7 +16,7 @@ import signal
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,13 +37,14 @@ CLOCK_STEP_S, CLOCK_SLEW = 0.05, 1e-3
 class Service(Record):
     """Where to send: `url` of the server (http or https, no path), and the model's name there.
 
-    `ca`: a file of certificates that alone are trusted behind https; without one the system's are.
+    `ca`: a file of certificates that alone are trusted behind https; without one the system's are. `key`: what the
+    service lets its callers in by; it is in every request's header and in no record.
     """
 
     url: str
     model: str
     ca: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
+    key: str = ""
 
 
 class LoadRun(Record):
@@ -109,12 +110,14 @@ def drive(
     sink: Path | None = None,
     alive: Callable[[], bool] = lambda: True,
     say: Callable[[str], None] = lambda text: None,
+    warmed: Callable[[], None] = lambda: None,
 ) -> LoadRun:
     """Send the plan's warm-up, then its requests; `concurrency` 0 means open loop at `plan.arrivals_s`.
 
-    `sink` receives each record as it comes. `alive` is asked once a second. SIGINT and SIGTERM end the run as partial.
+    `sink` receives each record as it comes. `alive` is asked once a second. `warmed` is called between the warm-up and
+    the first measured request, while nothing flies. SIGINT and SIGTERM end the run as partial.
     """
-    return asyncio.run(_Generator(service, plan, concurrency, timeout_s, sink, alive, say).run())
+    return asyncio.run(_Generator(service, plan, concurrency, timeout_s, sink, alive, say, warmed).run())
 
 
 class _Generator:
@@ -127,11 +130,13 @@ class _Generator:
         sink: Path | None,
         alive: Callable[[], bool],
         say: Callable[[str], None],
+        warmed: Callable[[], None],
     ) -> None:
         self.plan, self.concurrency, self.timeout_s = plan, concurrency, timeout_s
-        self.alive, self.say = alive, say
+        self.alive, self.say, self.warmed = alive, say, warmed
         self.where = address(service.url)
-        extra = "".join(f"{name}: {value}\r\n" for name, value in service.headers)
+        self.key = service.key
+        extra = f"Authorization: Bearer {service.key}\r\n" if service.key else ""
         self.head = (
             f"POST {self.where.prefix}{plan.path} HTTP/1.1\r\nHost: {self.where.host}:{self.where.port}\r\n"
             f"Content-Type: application/json\r\nAccept: text/event-stream, application/json\r\n{extra}Content-Length: "
@@ -162,6 +167,9 @@ class _Generator:
         with self._signals(loop), _no_collector():
             if self.plan.warmup and not await self._closed(self.plan.warmup, max(1, self.concurrency), warmup=True):
                 self._stop(self.partial or "the warm-up did not finish")
+            if not self.stopping.is_set():
+                # In a thread, so that a signal is still heard while a server is slow to answer.
+                await asyncio.to_thread(self.warmed)
             began, cpu = time.monotonic(), time.process_time()
             if not self.stopping.is_set():
                 self.say(f"sending {len(self.plan.requests)} requests")
@@ -185,7 +193,7 @@ class _Generator:
             duration_s=ended - began,
             partial=self.partial,
             signal=self.signal,
-            late_p99_s=_late_p99(measured),
+            late_p99_s=late_p99_of(measured),
             cpu_share=cpu / (ended - began) if ended > began else 0.0,
             clock_step_s=step,
             timer_exact=self.timer_exact,
@@ -288,7 +296,7 @@ class _Generator:
 
     async def _one(self, index: int, planned: Planned, intended: float, warmup: bool) -> None:
         """One request from its due time to its record."""
-        exchange = Exchange(index, planned, warmup=warmup, intended=intended, origin=self.origin)
+        exchange = Exchange(index, planned, warmup=warmup, intended=intended, origin=self.origin, secret=self.key)
         self.under_way.add(exchange)
         limit = asyncio.get_running_loop().call_later(self.timeout_s, self._too_late, exchange)
         request = b"%s%d\r\n\r\n%s" % (self.head, len(planned.body), planned.body)
@@ -375,6 +383,7 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _late_p99(records: list[RequestRecord]) -> float | None:
+def late_p99_of(records: Sequence[RequestRecord]) -> float | None:
+    """How late the requests were handed over (p99, seconds); None if none was."""
     late = sorted(r.sent_s - r.intended_s for r in records if r.sent_s is not None)
     return late[min(len(late) - 1, int(len(late) * 0.99))] if late else None

@@ -1,6 +1,7 @@
 """The one vocabulary of performance figures, whatever tool they come from: `metrics.json`.
 
-Formulas are those of `vllm bench serve`: TTFT from the request's time to its first piece of text; TPOT = (end of the
+Formulas are those of `vllm bench serve`, guidellm and aiperf: TTFT from before the request is handed to the client
+(in an open loop: from when it was due) to the client's first sight of a piece of text; TPOT = (end of the
 last piece - first) / (output tokens - 1); ITL the gaps between pieces; percentiles interpolate linearly. Pieces that
 were read at one moment are one piece: there is no gap between them, and an answer that came in one piece shows no time
 between tokens (where most came so, TPOT and ITL are unknown). Throughput is over the time from the first due request to
@@ -53,6 +54,23 @@ class Speculative(Record):
     note: str = ""
 
 
+class ServerView(Record):
+    """What the server's own counters say of the measured requests: means in milliseconds, counts.
+
+    `ttft_ms` and `e2e_ms` run from when the server had read the request until it had made the token, so that what the
+    client and the way add is the difference to the client's mean. `cached` is the share of the prompts' tokens that the
+    prefix cache answered. None where the server does not count it.
+    """
+
+    requests: float | None = None
+    ttft_ms: float | None = None
+    e2e_ms: float | None = None
+    tpot_ms: float | None = None
+    queue_ms: float | None = None
+    cached: float | None = None
+    note: str = ""
+
+
 class Metrics(Record):
     """Throughput per second; latencies in `Spread`s; token counts are sums over answered requests.
 
@@ -83,6 +101,7 @@ class Metrics(Record):
     itl_ms: Spread | None
     e2e_ms: Spread | None
     speculative: Speculative | None = None
+    server: ServerView | None = None
     errors: dict[str, int] = msgspec.field(default_factory=dict)
     unknown: dict[str, str] = msgspec.field(default_factory=dict)
     doubts: tuple[str, ...] = ()
@@ -109,7 +128,14 @@ def spread_ms(seconds: Sequence[float]) -> Spread | None:
 
 
 def measure(
-    run: LoadRun, *, concurrency: int, rate: float, stream: bool, exact_length: bool, speculative: Speculative | None
+    run: LoadRun,
+    *,
+    concurrency: int,
+    rate: float,
+    stream: bool,
+    exact_length: bool,
+    speculative: Speculative | None,
+    server: ServerView | None = None,
 ) -> Metrics:
     """The figures of a run of the built-in generator. `exact_length`: every answer should be as long as asked for."""
     seen = [r for r in run.records if not r.warmup]
@@ -175,6 +201,7 @@ def measure(
         itl_ms=itl,
         e2e_ms=spread_ms([r.end_s - r.intended_s for r in good]),
         speculative=speculative,
+        server=server,
         errors=dict(Counter(f"{r.how}: {r.error}" for r in seen if r.how != "ok").most_common(20)),
         unknown=unknown,
         doubts=tuple(doubts),
@@ -220,5 +247,12 @@ def _doubts(run: LoadRun, seen: list[RequestRecord], good: list[RequestRecord], 
         doubts.append(
             f"{len(short)} answers had another length than asked for (request {first.index}: {first.output_tokens} of "
             f"{first.asked_tokens} tokens), although ignore_eos was sent"
+        )
+    other = [r for r in good if r.sent_tokens is not None and r.prompt_tokens not in (None, r.sent_tokens)]
+    if other:
+        first = other[0]
+        doubts.append(
+            f"the server counted other prompts than were sent in {len(other)} requests (request {first.index}: "
+            f"{first.prompt_tokens} for {first.sent_tokens} tokens): another tokenizer, or tokens of its own"
         )
     return doubts

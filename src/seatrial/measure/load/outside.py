@@ -14,8 +14,10 @@ from pathlib import Path
 from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.record import Record, replace
+from seatrial.core.secrets import REDACTED
 from seatrial.measure.load.generator import address
 from seatrial.measure.load.metrics import Metrics
+from seatrial.measure.load.outside_key import KEY_ENV, hide_key, keyed
 from seatrial.measure.load.readers import read_results
 from seatrial.measure.load.workload import Workload
 from seatrial.measure.tool_process import run_tool
@@ -38,9 +40,23 @@ class Outside(Record):
 
 
 def outside_command(
-    tool: str, python: Path, workload: Workload, *, url: str, model: str, tokenizer: str, out: Path
+    tool: str,
+    python: Path,
+    workload: Workload,
+    *,
+    url: str,
+    model: str,
+    tokenizer: str,
+    out: Path,
+    ca: str = "",
+    has_key: bool = False,
 ) -> Command:
-    """The command line; raises UsageError for what the tool cannot do."""
+    """The command line; raises UsageError for what the tool cannot do.
+
+    `ca`: the file of certificates that an https service is trusted by. `has_key`: the service asks for a key, which
+    `run_outside` is given: vllm reads it from its variable, the others are told it by `keyed`, so that it is in no
+    command line that others on the machine could read.
+    """
     _demand_common(tool, workload)
     maker: dict[str, Callable[..., list[str]]] = {
         "vllm": _vllm,
@@ -51,23 +67,48 @@ def outside_command(
     if tool not in maker:
         raise UsageError(f"unknown tool {tool!r}", mend=f"Known: builtin, {', '.join(TOOLS)}.")
     argv = maker[tool](python, workload, url, model, tokenizer, out)
+    if has_key:
+        argv = keyed(tool, python, argv)
     # Requests go straight to the service, whatever proxies the environment names; tools read either spelling.
     direct = f"127.0.0.1,localhost,{address(url).host}"
     env = {"DO_NOT_TRACK": "1", "NO_PROXY": direct, "no_proxy": direct}
     if tool != "aiperf":
         # aiperf 0.13 takes a tokenizer's folder for a repository's name when it is told to stay offline.
         env["HF_HUB_OFFLINE"] = "1"
+    if ca:
+        # httpx and aiohttp (OpenSSL) read the first, requests the second.
+        env.update({"SSL_CERT_FILE": ca, "REQUESTS_CA_BUNDLE": ca})
     return Command(purpose=f"load by {tool}", argv=tuple(argv), env=env)
 
 
-def run_outside(tool: str, command: Command, workload: Workload, out: Path, log: Path, *, timeout_s: float) -> Outside:
-    """Run it in a process group of its own; on a signal or time-out the whole group is ended."""
+def run_outside(
+    tool: str, command: Command, workload: Workload, out: Path, log: Path, *, timeout_s: float, key: str = ""
+) -> Outside:
+    """Run it in a process group of its own; on a signal or time-out the whole group is ended.
+
+    `key`: the service's; it is in the tool's environment only, and taken out of whatever the tool wrote.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    run_tool(tool, command.argv, env=command.env, cwd=out, log=log, timeout_s=timeout_s)
+    env = {**command.env, KEY_ENV: key} if key else command.env
+    try:
+        run_tool(tool, command.argv, env=env, cwd=out, log=log, timeout_s=timeout_s)
+    except EngineError as exc:
+        # It quotes the log's last lines.
+        raise EngineError(exc.message.replace(key, REDACTED) if key else exc.message, mend=exc.mend) from exc
+    finally:
+        if key:
+            hide_key(key, (log, *(f for f in out.rglob("*") if f.is_file() and not f.is_symlink())))
     found = read_results(out, tool)
     if len(found) != 1:
         raise EngineError(f"{tool} wrote {len(found)} results where one was expected", mend=f"Look in {out}.")
-    metrics = found[0].metrics
+    metrics = completed(found[0].metrics, tool, workload)
+    return Outside(
+        metrics=metrics, command=command, output=found[0].file, log=str(log), others=_others(out, found[0].file)
+    )
+
+
+def completed(metrics: Metrics, tool: str, workload: Workload) -> Metrics:
+    """What the tool's file does not say and its command does; and whether it did what it was told."""
     if metrics.warmup is None and workload.load.warmup and tool in ("vllm", "aiperf"):
         # The file does not say it, the command does.
         doubts = tuple(d for d in metrics.doubts if "warmed up is unknown" not in d)
@@ -76,9 +117,7 @@ def run_outside(tool: str, command: Command, workload: Workload, out: Path, log:
     if metrics.total is not None and metrics.total != asked:
         why = f"{tool} accounts for {metrics.total} requests where {asked} were asked for"
         metrics = replace(metrics, doubts=(*metrics.doubts, why))
-    return Outside(
-        metrics=metrics, command=command, output=found[0].file, log=str(log), others=_others(out, found[0].file)
-    )
+    return metrics
 
 
 def _others(out: Path, read: str) -> tuple[str, ...]:

@@ -41,7 +41,10 @@ class Snapshot(Record):
 
 
 class Gate(Record):
-    """`passed` only without any reason. `foreign_cpu_*`: percent of all cores that others used, idle and under load."""
+    """`passed` only without any reason. `foreign_cpu_*`: percent of all cores that others used, idle and under load.
+
+    `load`: the looks right before and after the requests, so that the gate can be judged again from what it saw.
+    """
 
     passed: bool
     reasons: tuple[str, ...]
@@ -50,6 +53,7 @@ class Gate(Record):
     idle: tuple[Snapshot, ...]
     foreign_cpu_idle: float | None = None
     foreign_cpu_load: float | None = None
+    load: tuple[Snapshot, Snapshot] | None = None
 
 
 def snapshot(platform: str, ours: Iterable[int] = (), tool: Callable[[str], ToolAnswer] = run_tool) -> Snapshot:
@@ -142,6 +146,7 @@ def judge_gate(
         idle=idle,
         foreign_cpu_idle=quiet,
         foreign_cpu_load=loud,
+        load=load,
     )
 
 

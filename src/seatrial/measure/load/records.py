@@ -23,7 +23,8 @@ class RequestRecord(Record):
     `intended_s` is when it was due (open loop) or when its place became free (closed loop), `sent_s` when its bytes
     were handed over; latency runs from the first, so a client or server that falls behind cannot hide it. `chunks_s`
     holds the arrival of every piece that carried text; `first_s` is the first of them (None without a stream).
-    `output_tokens` is the server's own count, None if it gave none.
+    `output_tokens` is the server's own count, None if it gave none. `sent_tokens` is the prompt's length as it was
+    made, where that is exact, beside the server's own count in `prompt_tokens`.
     """
 
     index: int
@@ -41,6 +42,7 @@ class RequestRecord(Record):
     finish_reason: str = ""
     error: str = ""
     resent: bool = False
+    sent_tokens: int | None = None
 
 
 class Sink:

@@ -15,10 +15,11 @@ from seatrial.core.command import Command
 from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.finding import Finding, errors
 from seatrial.core.record import Record
+from seatrial.core.secrets import REDACTED
 from seatrial.gates.exchange import Exchange, exchange
 from seatrial.gates.first_error import first_error
 from seatrial.gates.log_watch import LogWatch
-from seatrial.gates.plan import gate_plan, installed_version, served_name
+from seatrial.gates.plan import api_key, gate_plan, installed_version, served_name
 from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import wait_ready
 from seatrial.gates.requests import has_chat_template, questions
@@ -41,15 +42,43 @@ class Smoke(Record):
     level: Level = "L1"
 
 
+# Where servers show their counters: Prometheus text (vLLM, SGLang), brpc's variables (xLLM).
+COUNTER_PAGES = ("/metrics", "/vars")
+
+
 class Running:
-    """A service that answers. `server` None: somebody else's. `facts` are those of its launch, for the comparison."""
+    """A service that answers. `server` None: somebody else's. `key`: what it lets its callers in by; nobody keeps it.
+
+    `pages` are those with its counters; `engine` is what is known of who serves ("" for somebody else's service).
+    """
 
     def __init__(
-        self, url: str, model: str, server: Server | None, command: Command | None, version: str, ca: str = ""
+        self,
+        url: str,
+        model: str,
+        server: Server | None,
+        command: Command | None,
+        version: str,
+        ca: str = "",
+        key: str = "",
+        *,
+        engine: str = "",
+        pages: tuple[str, ...] = COUNTER_PAGES,
     ) -> None:
         self.url, self.model, self.server, self.command, self.version = url, model, server, command, version
-        self.where, self.ca = address(url), ca
+        self.where, self.ca, self.key = address(url), ca, key
+        self.engine, self.pages = engine, pages
         self.tls = trusted(self.where, ca)
+
+    def hide(self, text: str) -> str:
+        """What the service said, without its key."""
+        return text.replace(self.key, REDACTED) if self.key else text
+
+    def counters(self) -> str:
+        """The text of its pages of counters; empty where it has none. A page that is not there is asked for once."""
+        found = {page: self.text(page) for page in self.pages}
+        self.pages = tuple(page for page, text in found.items() if text)
+        return "\n".join(found[page] for page in self.pages)
 
     def alive(self) -> bool:
         if self.server is None:
@@ -62,7 +91,8 @@ class Running:
 
     def get(self, path: str) -> Exchange:
         """One request without a body. The environment's proxies are not asked."""
-        return exchange(self.where.host, self.where.port, "GET", self.where.prefix + path, timeout_s=10, tls=self.tls)
+        where = self.where
+        return exchange(where.host, where.port, "GET", where.prefix + path, timeout_s=10, key=self.key, tls=self.tls)
 
     def text(self, path: str) -> str:
         """The page's text; empty if it is not there."""
@@ -105,7 +135,7 @@ def started(
     cwd.mkdir(exist_ok=True)
     argv = plan.command.argv
     port = int(argv[argv.index("--port") + 1])
-    host, model = target.serve.host, served_name(checkpoint)
+    host, model, key = target.serve.host, served_name(checkpoint), api_key(plan.command)
     server = Server(
         argv,
         env={**os.environ, **plan.command.env},
@@ -116,28 +146,47 @@ def started(
     )
     with server:
         watch = LogWatch(log, server.started_at)
-        ready = wait_ready(server, watch, host=host, port=port, model=model, limits=target.limits, say=say)
+        ready = wait_ready(server, watch, host=host, port=port, model=model, limits=target.limits, say=say, key=key)
         if ready.ending is not None:
             error = first_error(log) if log.is_file() else None
             why = f"{ready.reason}: {error.text}" if error is not None else ready.reason
             raise EngineError(f"the service is not ready ({ready.ending}): {why}", mend=f"Its log: {log}.")
         version = installed_version(python, "vllm")
-        yield Running(f"http://{host}:{port}", model, server, plan.command, version)
+        yield Running(f"http://{host}:{port}", model, server, plan.command, version, key=key, engine="vllm")
 
 
-def attached(url: str, model: str | None, ca: str = "") -> Running:
+def key_from(name: str) -> str:
+    """The key in the environment variable `name`; "" for no name. Raises UsageError where there is none."""
+    if not name:
+        return ""
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise UsageError(f"the variable {name} is not set", mend=f"Set {name} to the service's key.")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(f"the variable {name} holds no key that a header can carry", mend=f"Mend {name}.")
+    return key
+
+
+def attached(url: str, model: str | None, ca: str = "", key: str = "") -> Running:
     """A service that runs already. The model is the one it lists, if it lists one only."""
-    running = Running(url, model or "", None, None, "", ca)
+    running = Running(url, model or "", None, None, "", ca, key)
     reply = running.get("/v1/models")
     if "CERTIFICATE_VERIFY_FAILED" in reply.error:
         raise EngineError(
             f"{url} is not trusted: {reply.error}", mend="Give the certificate it is to be trusted by with --ca FILE."
         )
+    if reply.status in (401, 403):
+        told = "does not take the key" if key else "asks for a key"
+        raise EngineError(
+            f"{url} {told} (HTTP {reply.status})", mend="Name the variable that holds its key with --key-env NAME."
+        )
     document = reply.json() if reply.how == "answered" and reply.status == 200 else None
     data = document.get("data") if isinstance(document, dict) else None
     names = [str(m.get("id")) for m in data if isinstance(m, dict)] if isinstance(data, list) else []
     if not names:
-        raise EngineError(f"{url} lists no model: {reply.trouble() or 'no list'}", mend="Is that the service's URL?")
+        raise EngineError(
+            f"{url} lists no model: {running.hide(reply.trouble()) or 'no list'}", mend="Is that the service's URL?"
+        )
     if model and model not in names:
         raise UsageError(f"{url} does not serve {model!r}", mend=f"It serves {', '.join(names[:8])}.")
     if not model and len(names) > 1:
@@ -159,12 +208,13 @@ def smoke(running: Running, checkpoint: Path | None, timeout_s: float) -> Smoke:
             running.where.prefix + question.path,
             question.body,
             timeout_s=timeout_s,
+            key=running.key,
             tls=running.tls,
             alive=running.alive,
         )
         answer = read_answer(reply.json()) if reply.how == "answered" and reply.status == 200 else None
         if answer is None:
-            why = f"the {question.name} question got no answer: {reply.trouble() or 'no choice in it'}"
+            why = f"the {question.name} question got no answer: {running.hide(reply.trouble()) or 'no choice in it'}"
             return Smoke(passed=False, reason=why, texts=tuple(texts), findings=tuple(found))
         texts.append(answer.text)
         found.extend(look(answer, "real", f"{question.name} question"))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seatrial.core.command import Command
-from seatrial.core.record import replace, to_json
+from seatrial.core.record import Record, replace, to_json
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.measure.compare.setup import Fact, Setup, workload_facts
@@ -19,13 +19,21 @@ from seatrial.measure.load.dataset import Plan
 from seatrial.measure.load.generator import LoadRun, Service, drive
 from seatrial.measure.load.metrics import Metrics, measure
 from seatrial.measure.load.precheck import Gate, Snapshot, idle_samples, judge_gate, snapshot
+from seatrial.measure.load.server_view import counter_lines, foreign_requests, server_view
 from seatrial.measure.load.service import Running
 from seatrial.measure.load.sla import judge_sla
 from seatrial.measure.load.workload import Workload
 from seatrial.targets import Target
 
-COUNTER_PAGES = ("/metrics", "/vars")
 PROFILER = "a profiler was attached: no measure of performance"
+
+
+class Counters(Record):
+    """The lines of the server's own counters that were read: ahead of the warm-up, behind it, and at the end."""
+
+    begun: tuple[str, ...]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
 
 
 def measure_once(
@@ -50,33 +58,50 @@ def measure_once(
     ours = [*running.pids(), *also_ours]
     idle = idle_samples(target, ours) if before is not None else ()
     load = workload.load
-    pages = _pages(running)
+    begun = running.counters()
+    warm: list[str] = []
     first = snapshot(target.platform, ours)
     sink = scratch / "requests.jsonl"
     run = drive(
-        Service(url=running.url, model=running.model, ca=running.ca),
+        Service(url=running.url, model=running.model, ca=running.ca, key=running.key),
         plan,
         concurrency=load.concurrency,
         timeout_s=load.timeout_s,
         sink=sink,
         alive=running.alive,
         say=say,
+        warmed=lambda: warm.append(running.counters()),
     )
     last = snapshot(target.platform, ours)
     if not run.partial and not running.alive():
         # Seen only now: it died behind the last answer.
         run = replace(run, partial="the service died right after the last answer")
-    after_pages = _pages(running) if not run.partial else ""
+    ended = running.counters() if not run.partial else ""
+    before_load = warm[0] if warm else begun
     metrics = measure(
         run,
         concurrency=load.concurrency,
         rate=load.rate,
         stream=workload.sampling.stream,
         exact_length=workload.sampling.ignore_eos,
-        speculative=speculative(pages, after_pages),
+        speculative=speculative(before_load, ended),
+        server=server_view(before_load, ended),
     )
+    doubts = (*metrics.doubts, *foreign_requests(begun, ended, run))
+    metrics = replace(metrics, doubts=doubts, notes=(*metrics.notes, *about_repeats(plan)))
     gate = judge_gate(target, before, idle, (first, last), last)
-    return finish(run, metrics, gate, workload, plan, label, facts, step, sink)
+    counters = Counters(begun=counter_lines(begun), before=counter_lines(before_load), after=counter_lines(ended))
+    return finish(run, metrics, gate, workload, plan, label, facts, step, sink, counters)
+
+
+def about_repeats(plan: Plan) -> list[str]:
+    """A note where a measured request was sent before: a prefix cache answers it."""
+    sent = {r.body for r in plan.warmup}
+    again = 0
+    for request in plan.requests:
+        again += request.body in sent
+        sent.add(request.body)
+    return [f"{again} of {len(plan.requests)} requests were sent before: a prefix cache answers them"] if again else []
 
 
 def finish(
@@ -89,8 +114,9 @@ def finish(
     facts: dict[str, Fact],
     step: str,
     sink: Path,
+    counters: Counters | None = None,
 ) -> StepResult:
-    """Put together what was seen."""
+    """Put together what was seen. Beside the requests everything is kept that a figure or a doubt was made of."""
     # What was done is known here: nothing that somebody declares stands in its place.
     setup = Setup(label=label, facts={**facts, **workload_facts(workload, plan, "builtin")})
     doubts = [*gate.reasons, *metrics.doubts]
@@ -109,7 +135,11 @@ def finish(
     # After a full disk there may be less in the file than was measured, or nothing at all.
     if sink.is_file():
         attachments.append(Attachment(name="requests.jsonl", path=str(sink)))
-    for name, value in (("gate.json", gate), ("metrics.json", metrics), ("workload.json", workload)):
+    kept: dict[str, Record] = {"gate.json": gate, "metrics.json": metrics, "workload.json": workload}
+    kept["generator.json"] = replace(run, records=())
+    if counters is not None and (counters.before or counters.after):
+        kept["counters.json"] = counters
+    for name, value in kept.items():
         try:
             (sink.parent / name).write_bytes(to_json(value, indent=2))
         except OSError:
@@ -138,6 +168,17 @@ def summary(metrics: Metrics) -> str:
     return told + (f"; partial: {metrics.partial}" if metrics.partial else "")
 
 
+def seen_by_server(metrics: Metrics) -> str:
+    """One line: the mean TTFT on the server's clock and on the client's, which differ by the way and the client."""
+    server, client = metrics.server, metrics.ttft_ms
+    if server is None or server.ttft_ms is None or client is None or client.avg is None:
+        return ""
+    added = client.avg - server.ttft_ms
+    return (
+        f"mean TTFT {client.avg:.2f} ms at the client, {server.ttft_ms:.2f} ms on the server's own clock ({added:+.2f})"
+    )
+
+
 def outcome_of(bench: BenchRun) -> Outcome:
     """What one run says by itself: its service level; without one, whether all of it was measured."""
     metrics = bench.metrics
@@ -152,10 +193,6 @@ def outcome_of(bench: BenchRun) -> Outcome:
     if metrics.failed:
         return inconclusive(f"{metrics.failed} of {metrics.total} requests failed: the figures are of the others")
     return passed() if metrics.failed == 0 else inconclusive("how many requests failed is unknown")
-
-
-def _pages(running: Running) -> str:
-    return "\n".join(filter(None, map(running.text, COUNTER_PAGES)))
 
 
 def command_of(running: Running) -> tuple[Command, ...]:

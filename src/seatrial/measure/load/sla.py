@@ -29,12 +29,13 @@ def judge_sla(metrics: Metrics, sla: Sequence[Sla]) -> Outcome:
             unknown.append(f"{rule.metric} {rule.statistic} is unknown ({why})")
         elif value > rule.limit_ms:
             broken.append(f"{rule.metric} {rule.statistic} is {value:.1f} ms, above {rule.limit_ms:g} ms")
+    if not metrics.is_complete:
+        # What was not seen would be in the percentiles too; a service that died says nothing of its level.
+        return inconclusive(f"the run is partial: {metrics.partial}")
     if broken:
         return failed("; ".join(broken))
     if metrics.failed:
         return failed(f"{metrics.failed} of {metrics.total} requests failed")
     if metrics.failed is None:
         unknown.append("how many requests failed is unknown")
-    if not metrics.is_complete:
-        return inconclusive(f"the run is partial: {metrics.partial}")
     return inconclusive("; ".join(unknown)) if unknown else passed()

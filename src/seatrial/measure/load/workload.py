@@ -24,6 +24,7 @@ else:
 
 SCHEMA_VERSION = 1
 LARGEST_FILE = 1 << 20
+MOST_TOKENS = 200_000_000  # some gigabytes as bodies
 SlaMetric = Literal["ttft", "tpot", "itl", "e2e"]
 Statistic = Literal["avg", "p50", "p90", "p99"]
 
@@ -129,6 +130,12 @@ class Workload(Record):
         if self.dataset.kind == "random" and self.dataset.form == "tokens" and self.load.api == "chat":
             raise ValueError(
                 "token numbers cannot be sent to the chat API: use dataset.form 'text' or api 'completions'"
+            )
+        sent = (self.load.requests + self.load.warmup) * max(1, self.dataset.input_tokens)
+        if sent > MOST_TOKENS:
+            raise ValueError(
+                f"load.requests of dataset.input_tokens are {sent:,} tokens: every prompt is made before the first is "
+                f"sent, and more than {MOST_TOKENS:,} would not be held"
             )
         if not self.sampling.stream and any(s.metric != "e2e" for s in self.sla):
             raise ValueError("an SLA on ttft, tpot or itl needs sampling.stream: without it only e2e is seen")

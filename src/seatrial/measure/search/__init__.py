@@ -1,6 +1,6 @@
 """Search: candidates from a space in tiers, the highest load under a service level, ranking and Pareto front."""
 
-from seatrial.measure.search.framework import FRAMEWORKS, Framework, launch
+from seatrial.measure.search.framework import FRAMEWORKS, Framework, launch, words
 from seatrial.measure.search.highest import Highest, Try, highest
 from seatrial.measure.search.rank import Entry, pareto, rank
 from seatrial.measure.search.space import Candidate, Space, candidates, read_space
@@ -19,4 +19,5 @@ __all__ = [
     "pareto",
     "rank",
     "read_space",
+    "words",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
-from seatrial.core.verdict import Outcome, Verdict
+from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 
 
 class Try(Record):
@@ -86,3 +86,17 @@ def highest(
             return Highest(holds_at=low, breaks_at=high, tries=tuple(tries), reason=why)
         low, high = (middle, high) if held_here else (low, middle)
     return Highest(holds_at=low, breaks_at=high, tries=tuple(tries))
+
+
+def outcome_of(found: Highest, by: str) -> Outcome:
+    """Passed if some level holds; failed if not even the lowest does; else inconclusive."""
+    if found.reason:
+        return inconclusive(found.reason)
+    return passed(told(found, by)) if found.holds_at is not None else failed(told(found, by))
+
+
+def told(found: Highest, by: str) -> str:
+    """One line: where it holds and where it breaks."""
+    holds = "nowhere" if found.holds_at is None else f"at {by} {found.holds_at:g}"
+    breaks = "nowhere that was tried" if found.breaks_at is None else f"at {found.breaks_at:g}"
+    return f"holds {holds}, breaks {breaks} ({len(found.tries)} levels tried) {found.reason}".rstrip()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
-from seatrial.core.verdict import Verdict
+from seatrial.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from seatrial.measure.compare.verdict import BenchRun, figure
 
 LEVELS = {Verdict.PASS: 0, Verdict.NOT_APPLICABLE: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
@@ -90,3 +90,16 @@ def _key(run: BenchRun) -> tuple[float, ...]:
         first if first is not None else math.inf,
         each if each is not None else math.inf,
     )
+
+
+def outcome_of(entries: Sequence[Entry]) -> Outcome:
+    """Passed if the best holds the service level (or there is none); it fails if even the best breaks it."""
+    best = next((e for e in entries if e.place == 1), None)
+    if best is None or best.run is None:
+        return failed("no candidate could be measured")
+    verdict = best.run.sla.verdict
+    if verdict is Verdict.FAIL:
+        return failed(f"even the best, {best.name}, breaks the service level: {best.run.sla.reason}")
+    if verdict is Verdict.INCONCLUSIVE:
+        return inconclusive(f"best: {best.name}; whether the service level holds is unknown: {best.run.sla.reason}")
+    return passed(f"best: {best.name}")

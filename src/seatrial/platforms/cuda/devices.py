@@ -45,6 +45,7 @@ def read(texts: tuple[str, ...]) -> DeviceReading:
                 used_mib=number(row["memory.used"]),
                 total_mib=number(row["memory.total"]),
                 busy_percent=number(row.get("utilization.gpu", "")),
+                uuid=row["uuid"],
             )
         )
     holders = []

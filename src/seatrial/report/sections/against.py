@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from seatrial.report.blocks import Block, Cell, Column, Fold, Pairs, Table
@@ -102,12 +103,20 @@ def locate(step: StepFacts, run: Gathered) -> list[Block]:
                 pair("reference", f"{facts.text('reference')}, {facts.text('truth_dtype')}"),
                 pair("served in", facts.text("serving_dtype") or None),
                 pair("prompt", facts.text("prompt") or None, note=f"{tokens} tokens" if tokens else ""),
+                pair("module map", facts.text("account") or None, "by names", note=_ways(rows)),
                 pair("without a counterpart", facts.texts("unmatched") or "none", note="outputs of the engine"),
                 pair("the reference's alone", facts.texts("only_reference") or "none"),
+                pair("not judged", facts.texts("unjudged") or "none", note="all tokens sent elsewhere by near-ties"),
             )
         )
     )
     return [*found, *leftover(facts)]
+
+
+def _ways(rows: list[dict[str, Any]]) -> str:
+    """How the modules were matched, counted."""
+    ways = Counter(str(r["by"]) for r in rows if r.get("by"))
+    return ", ".join(f"{n} outputs by {way}" for way, n in sorted(ways.items(), reverse=True))
 
 
 def _same(row: dict[str, Any], first: Any) -> bool:

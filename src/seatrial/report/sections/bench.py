@@ -7,9 +7,9 @@ from typing import Any
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import from_plain
 from seatrial.measure.compare import BenchRun, Judged
-from seatrial.measure.compare.report import LATENCIES, STATISTICS, better
+from seatrial.measure.compare.report import LATENCIES, STATISTICS, better, unclaimed
 from seatrial.measure.compare.verdict import figure
-from seatrial.measure.compare.words import figure_word
+from seatrial.measure.compare.words import figure_word, word
 from seatrial.report.blocks import Block, Cell, Column, Fold, Notice, Pairs, Paragraph, Table, unknown
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.generic import blocks_of
@@ -60,7 +60,6 @@ def verdict(step: StepFacts, run: Gathered) -> list[Block]:
     winners = better(judged)
     rows = []
     for name, c in judged.figures.items():
-        tied = "a tie within 1 %" if name in judged.tied else "not beyond the noise"
         between = f"{c.low:+.1%} to {c.high:+.1%}" if c.low is not None and c.high is not None else "unknown"
         rows.append(
             (
@@ -71,7 +70,9 @@ def verdict(step: StepFacts, run: Gathered) -> list[Block]:
                 Cell(text=between),
                 Cell(text=f"{c.p:.3f}") if c.p is not None else unknown("under four runs a side"),
                 Cell(text=f"{c.detectable:.1%}") if c.detectable is not None else unknown("one run a side"),
-                Cell(text=winners.get(name, tied), tone="" if name in winners else "not-applicable"),
+                Cell(text=winners[name])
+                if name in winners
+                else Cell(text="–", note=word(unclaimed(judged, name), "en")),
             )
         )
     head = ("figure", judged.label_a, judged.label_b, "change", "95 % interval", "p", "least detectable", "better")
@@ -112,7 +113,7 @@ def _load(concurrency: int | None, rate: float | None) -> str:
 
 
 def _noise(cv: float | None) -> str:
-    return f"{cv:.1%} from run to run" if cv is not None else ""
+    return f"varies {cv:.1%}" if cv is not None else ""
 
 
 def _number(value: float | None, why: str) -> Cell:

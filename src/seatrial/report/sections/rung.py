@@ -36,7 +36,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         pair("answers", f"{count(correct or 0)} of {count(total or 0)} correct", note=_lost(score)),
         pair("may claim", claims or None),
         pair("questions", dataset.text("name") or None, "not recorded", note=dataset.text("source")),
-        pair("asked", dataset.take("asked"), "not recorded", note=_of(dataset)),
+        _asked(dataset),
         pair("server", facts.text("server") or None, note=f"version {facts.text('version')}"),
         pair("temperature", request.take("temperature"), "not recorded"),
         pair("chat template", request.flag("chat_template"), "not recorded"),
@@ -56,10 +56,18 @@ def _lost(score: Facts) -> str:
     return f"{not_extracted or 0} not extracted, {none or 0} without an answer"
 
 
-def _of(dataset: Facts) -> str:
-    total, limit = dataset.whole("total"), dataset.whole("limit")
+def _asked(dataset: Facts) -> Pair:
+    """How many were asked, of how many; a tool that keeps a result for each filter or repeat has more results."""
+    asked, total, limit = dataset.whole("asked"), dataset.whole("total"), dataset.whole("limit")
     limited = f", limited to the first {limit}" if limit is not None else ""
-    return (f"of {count(total)}" if total is not None else "the size of the whole is unknown") + limited
+    if total is None:
+        return pair("asked", asked, "not recorded", note=f"the size of the whole is unknown{limited}")
+    most = min(total, limit) if limit is not None else total
+    if asked is not None and 0 < most < asked:
+        each = f", {asked // most} each" if asked % most == 0 else ""
+        told = f"of {count(most)} questions{each}: one for every filter of the tool or repeat"
+        return pair("results", asked, note=told + (f"; the whole has {count(total)}" if most < total else ""))
+    return pair("asked", asked, "not recorded", note=f"of {count(total)}{limited}")
 
 
 def _scores(rows: list[dict[str, object]]) -> Table:

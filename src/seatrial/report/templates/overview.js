@@ -14,7 +14,7 @@
 
   const said = form.querySelector("output");
   const filter = () => {
-    const wanted = Object.fromEntries(["model", "target", "verdict"].map((name) => [name, form.elements[name].value]));
+    const wanted = Object.fromEntries(["kind", "model", "target", "verdict"].map((name) => [name, form.elements[name].value]));
     const words = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of rows) {
@@ -90,7 +90,7 @@
   // Filters and ticks live in the address, so that a reload (and a live page) keeps them.
   const remember = () => {
     const state = new URLSearchParams();
-    for (const name of ["text", "model", "target", "verdict"]) {
+    for (const name of ["text", "kind", "model", "target", "verdict"]) {
       if (form.elements[name].value) state.set(name, form.elements[name].value);
     }
     for (const id of picked()) state.append("run", id);
@@ -99,7 +99,7 @@
   const recall = () => {
     if (!location.hash.includes("=")) return;
     const state = new URLSearchParams(location.hash.slice(1));
-    for (const name of ["text", "model", "target", "verdict"]) form.elements[name].value = state.get(name) || "";
+    for (const name of ["text", "kind", "model", "target", "verdict"]) form.elements[name].value = state.get(name) || "";
     const ids = new Set(state.getAll("run"));
     for (const row of rows) row.querySelector("input").checked = ids.has(row.dataset.run);
   };

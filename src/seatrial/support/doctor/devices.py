@@ -111,10 +111,14 @@ def _visible(target: Target, reading: DeviceReading, env: Mapping[str, str], fou
     if text is None:
         return list(reading.devices)
     by_index = {str(d.index): d for d in reading.devices}
+    # CUDA takes the beginning of a UUID too.
+    by_uuid = {p: [d for d in reading.devices if p and d.uuid.startswith(p)] for p in map(str.strip, text.split(","))}
     chosen = []
     for part in filter(None, (p.strip() for p in text.split(","))):
         if part in by_index:
             chosen.append(by_index[part])
+        elif len(by_uuid[part]) == 1:
+            chosen += by_uuid[part]
         else:
             message = f"{name}={text} names {part!r}; there are devices 0 to {len(reading.devices) - 1}"
             mend = f"Set {name} to indices that are there."

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from seatrial.core.record import Record
+from seatrial.core.secrets import redact_arguments
 
 SHM = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 
@@ -28,7 +29,7 @@ class Listener(Record):
 
 
 class Process(Record):
-    """A process by its command line (at most 400 characters). `orphan`: its parent is gone."""
+    """A process by its command line (at most 400 characters, no secrets). `orphan`: its parent is gone, or is 1."""
 
     pid: int
     parent: int
@@ -127,7 +128,7 @@ def _processes() -> tuple[Process, ...]:
                 pid=process.pid,
                 parent=parent,
                 user=facts["username"] or "",
-                command=" ".join(facts["cmdline"])[:400],
+                command=" ".join(redact_arguments(tuple(facts["cmdline"])))[:400],
                 orphan=parent <= 1,
                 age_s=max(0.0, time.time() - (facts["create_time"] or time.time())),
             )

@@ -29,7 +29,8 @@ def api_port_check(target: Target, host: HostFacts) -> Check:
     if host.listeners is None:
         return could_not_look("API port", "the system does not tell who listens")
     mine = target.serve.host
-    taken = [x for x in host.listeners if x.port == port and (x.address == mine or {x.address, mine} & ANY)]
+    names = {"127.0.0.1", "::1"} if mine == "localhost" else {mine}
+    taken = [x for x in host.listeners if x.port == port and (x.address in names or {x.address, mine} & ANY)]
     found = []
     if taken:
         message = f"port {port} is taken{_by(taken[0])}"

@@ -20,7 +20,9 @@ def processes_running_check(host: HostFacts) -> Check:
     """H050 an engine's process whose parent is gone; H051 an engine that runs beside."""
     found: list[Finding] = []
     engines = [p for p in host.processes if INNER.search(p.command) or SERVER.search(p.command)]
-    stale = [p for p in engines if p.orphan and INNER.search(p.command)]
+    # A server that is a container's first process is 1 itself: its engine is nobody's left-over.
+    alive = {p.pid for p in engines}
+    stale = [p for p in engines if p.orphan and p.parent not in alive and INNER.search(p.command)]
     for process in stale[:MOST]:
         message = f"left over from an engine that is gone, running for {_age(process)}: {process.command[:120]}"
         mend = f"If it is yours and nothing uses it: kill {process.pid}. seatrial ends no process it did not start."

@@ -5,6 +5,7 @@ Refuses: paths that leave the root (also by symlink), members beyond a size limi
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -36,11 +37,12 @@ def wanted(name: str) -> bool:
 
 
 class FolderTree:
-    """A folder on disk."""
+    """A folder on disk. `not_followed` are symlinks that were met and lead out of it, or round in a circle."""
 
     def __init__(self, root: Path, label: str = "") -> None:
         self.root = root.resolve()
         self.label = label or str(root)
+        self.not_followed: dict[str, str] = {}
 
     def _inside(self, path: str) -> Path | None:
         full = (self.root / path).resolve()
@@ -57,12 +59,34 @@ class FolderTree:
 
     def names(self, folder: str) -> list[str]:
         full = self._inside(folder)
+        found: list[str] = []
         try:
             if full is None or not full.is_dir():
                 return []
-            return sorted(f.name + "/" if f.is_dir() else f.name for f in full.iterdir())
+            with os.scandir(full) as entries:
+                for entry in entries:
+                    why = self._leads(folder, entry) if entry.is_symlink() else ""
+                    if why:
+                        self.not_followed[f"{folder}/{entry.name}".lstrip("/")] = why
+                    else:
+                        found.append(entry.name + "/" if entry.is_dir() else entry.name)
         except OSError:
             return []
+        return sorted(found)
+
+    def _leads(self, folder: str, entry: os.DirEntry[str]) -> str:
+        """Why a symlink is not followed; "" if it is."""
+        try:
+            target = Path(entry.path).resolve()
+        except (OSError, RuntimeError):
+            return "a symlink to itself"
+        if not target.is_relative_to(self.root):
+            return "a symlink out of the source"
+        if not entry.is_dir():
+            return ""
+        parts = folder.strip("/").split("/")
+        above = {(self.root / "/".join(parts[:depth])).resolve() for depth in range(len(parts) + 1)}
+        return "a symlink to a folder above it" if target in above else ""
 
 
 class ArchiveTree:
@@ -138,6 +162,10 @@ class Trees:
     def __init__(self, trees: Iterable[SourceTree], label: str) -> None:
         self.trees = tuple(trees)
         self.label = label
+
+    def not_followed(self) -> dict[str, str]:
+        """Symlinks that were met so far and not followed, with the reason."""
+        return {k: why for tree in self.trees if isinstance(tree, FolderTree) for k, why in tree.not_followed.items()}
 
     def __iter__(self) -> Iterator[SourceTree]:
         return iter(self.trees)

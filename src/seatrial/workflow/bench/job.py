@@ -12,6 +12,9 @@ from seatrial.measure.compare import BenchRun, Judged
 from seatrial.measure.compare.verdict import FIGURES
 from seatrial.measure.load.facts import DONE_HERE, declared_facts
 from seatrial.measure.load.workload import Workload
+from seatrial.measure.search.framework import FrameworkName
+
+LONGEST_LABEL = 300  # a search's candidates are called by all their settings
 
 
 class Side(Record):
@@ -29,7 +32,8 @@ class BenchJob(Record):
 
     `serve`: `together` keeps both services up and takes turns, `restart` starts afresh for every run. `facts` are what
     the user declares of a service that seatrial did not start. `tool` other than builtin needs `tool_python`. `ca` is a
-    file of certificates that a service behind https is trusted by.
+    file of certificates that a service behind https is trusted by. `key_env` names the variable that holds the key of a
+    service; the key itself is never part of a job. `framework` other than vllm is started by its `program`.
     """
 
     kind: Literal["bench"]
@@ -39,6 +43,9 @@ class BenchJob(Record):
     checkpoint: str = ""
     model: str = ""
     ca: str = ""
+    key_env: str = ""
+    framework: FrameworkName = "vllm"
+    program: str = ""
     runs: int = 1
     serve: Literal["together", "restart"] = "restart"
     under_test: tuple[str, ...] = ()
@@ -53,6 +60,8 @@ class BenchJob(Record):
     def __post_init__(self) -> None:
         if not 1 <= len(self.sides) <= 2 or len({s.label for s in self.sides}) != len(self.sides):
             raise ValueError("a bench has one side, or two with different labels")
+        if any(not s.label.strip() or not s.label.isprintable() or len(s.label) > LONGEST_LABEL for s in self.sides):
+            raise ValueError(f"a label is 1 to {LONGEST_LABEL} printable characters")
         if self.runs < 1:
             raise ValueError("runs must be at least 1")
         if self.judged_by not in FIGURES:
@@ -61,6 +70,15 @@ class BenchJob(Record):
             raise ValueError("a side without a service needs a checkpoint to start")
         if self.ca and not any(s.service.startswith("https:") for s in self.sides):
             raise ValueError("ca is for a service behind https")
+        if self.key_env and not any(s.service for s in self.sides):
+            raise ValueError(
+                "key_env is for a service that runs already; a server of ours is told its key by --api-key"
+            )
+        starts = any(not s.service for s in self.sides)
+        if starts and (self.framework != "vllm") != bool(self.program):
+            raise ValueError("framework sglang and xllm need their program, and vllm takes none: its target says it")
+        if starts and self.framework != "vllm" and (self.tp is not None or any(s.drop for s in self.sides)):
+            raise ValueError(f"tp and drop are the platform's words for vLLM; give {self.framework} its own arguments")
         taken = [name for name in declared_facts(self.facts) if name.startswith(DONE_HERE)]
         if taken:
             raise ValueError(f"{taken[0]} is what this bench itself does, and cannot be declared")

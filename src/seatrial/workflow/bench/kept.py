@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from seatrial.core.command import Command
 from seatrial.core.record import from_plain
 from seatrial.evidence import Run
@@ -15,22 +13,20 @@ ACCURACY = "accuracy-"
 
 
 def bench_runs(run: Run) -> list[BenchRun]:
-    """The measured runs kept in a run, in their order."""
+    """The measured runs kept in a run, in their order. Raises WorkspaceError where they are not what was recorded."""
     found = []
-    for stored in run.steps().values():
+    for stored in run.sound().steps().values():
         if stored.step.startswith(MEASURED):
-            data = msgspec.json.decode(run.artifact(stored.facts).read_bytes())
-            found.append(from_plain(BenchRun, data, where=f"{run.run_id} {stored.step}"))
+            found.append(from_plain(BenchRun, run.facts_of(stored), where=f"{run.run_id} {stored.step}"))
     return found
 
 
 def judged_of(run: Run) -> Judged | None:
     """The comparison kept in a run; None if it has none."""
-    stored = run.steps().get(VERDICT)
+    stored = run.sound().steps().get(VERDICT)
     if stored is None:
         return None
-    data = msgspec.json.decode(run.artifact(stored.facts).read_bytes())
-    return from_plain(Judged, data, where=f"{run.run_id} {VERDICT}")
+    return from_plain(Judged, run.facts_of(stored), where=f"{run.run_id} {VERDICT}")
 
 
 def commands_of(run: Run) -> list[Command]:

@@ -8,6 +8,7 @@ More than 250 lines: one bench is one story with one state (services, plans, res
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -25,10 +26,12 @@ from seatrial.evidence.records import now, sha256
 from seatrial.measure.compare import BenchRun, interleaved, judge
 from seatrial.measure.compare.setup import Fact
 from seatrial.measure.load.dataset import Plan, make_plan
-from seatrial.measure.load.facts import checkpoint_facts, declared_facts, launch_facts, with_declared
+from seatrial.measure.load.facts import checkpoint_facts, declared_facts, launch_facts, program_fact, with_declared
 from seatrial.measure.load.precheck import Snapshot, snapshot
-from seatrial.measure.load.service import Running, attached, started
+from seatrial.measure.load.service import Running, attached, key_from, started
 from seatrial.measure.load.session import measure_once
+from seatrial.measure.search import FRAMEWORKS
+from seatrial.measure.search.serving import launched
 from seatrial.targets import Located, load_target
 from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.bench.job import BenchEnded, BenchJob, Side
@@ -63,6 +66,7 @@ class _Bench:
         self.checkpoint = Path(job.checkpoint) if job.checkpoint else None
         self.starts = any(not s.service for s in job.sides)
         self.python: Path | None = None
+        self.key = ""
         self.plans: dict[str, Plan] = {}
         self.results: dict[str, list[BenchRun]] = {s.label: [] for s in job.sides}
         self.stored: list[StoredStep] = []
@@ -73,16 +77,22 @@ class _Bench:
     def run(self) -> BenchEnded:
         if self.checkpoint is not None and not self.checkpoint.is_dir():
             raise UsageError(f"the checkpoint {self.checkpoint} is not a folder", mend="Name a checkpoint's folder.")
-        if self.checkpoint is not None and (self.starts or self.job.workload.dataset.form == "text"):
+        is_vllm = self.job.framework == "vllm"
+        if self.checkpoint is not None and ((self.starts and is_vllm) or self.job.workload.dataset.form == "text"):
             self.python = target_python(self.target)
+        # Before anything is kept: a key that is not there is a mistake of the call.
+        self.key = key_from(self.job.key_env)
         name = self.workspace.new_run_id(f"bench-{self.job.workload.name}")
         scratch = self.workspace.scratch(name)
         versions: dict[str, str] = {}
-        if self.starts and self.python is not None:
+        if self.starts and is_vllm and self.python is not None:
             with ProbeSession(self.python, log=scratch / "probe.log", env=self.target.launch.env) as session:
                 versions = installed_versions(session)
         facts = checkpoint_facts(self.checkpoint) if self.checkpoint is not None else {}
         inputs = {k: str(v) for k, v in facts.items() if k in ("model", "tokenizer") and v is not None}
+        program = program_fact(Path(self.job.program)) if self.job.program else None
+        if program is not None:
+            inputs["program"] = str(program)
         manifest = manifest_for(
             name,
             arguments=to_plain(self.job),
@@ -98,7 +108,11 @@ class _Bench:
         run = Run.create(self.workspace.runs_folder / name, manifest)
         self.say(f"run {name}")
         try:
-            return self._measure(run, scratch, facts)
+            ended = self._measure(run, scratch, facts)
+            if not self.broken:
+                # What belongs to the evidence is in the run; of what broke, the rest may say why.
+                shutil.rmtree(scratch, ignore_errors=True)
+            return ended
         except (Stopped, KeyboardInterrupt) as exc:
             run.append("interrupted", {"reason": str(exc) or "interrupted"})
             raise
@@ -121,9 +135,10 @@ class _Bench:
                         self._one(run, side, running, facts, before, scratch, ())
                 else:
                     if not services:
-                        for other in self.job.sides:
+                        # In turns of its own, a side that is started here is not up beside the other's.
+                        for other in [s for s in self.job.sides if s.service or self.job.serve == "together"]:
                             services[other.label] = stack.enter_context(
-                                self._start(other, scratch / f"server-{other.label}")
+                                self._start(other, scratch / f"server-{len(services)}")
                             )
                     others = tuple(p for s in services.values() for p in s.pids())
                     self._one(run, side, services[side.label], facts, before, scratch, others)
@@ -134,11 +149,26 @@ class _Bench:
     @contextlib.contextmanager
     def _start(self, side: Side, scratch: Path) -> Iterator[Running]:
         if side.service:
-            yield attached(side.service, self.job.model or None, self.job.ca)
+            yield attached(side.service, self.job.model or None, self.job.ca, self.key)
             return
-        if self.checkpoint is None or self.python is None:
+        if self.checkpoint is None:
             raise UsageError("a side without a service needs a checkpoint", mend="Use --checkpoint or --service.")
         self.say(f"{side.label}: starting the service")
+        if self.job.framework != "vllm":
+            with launched(
+                FRAMEWORKS.get(self.job.framework),
+                Path(self.job.program),
+                self.checkpoint,
+                self.target,
+                scratch=scratch,
+                args=side.args,
+                env=side.env,
+                say=self.say,
+            ) as running:
+                yield running
+            return
+        if self.python is None:
+            raise UsageError("vLLM needs the target's interpreter", mend="See `seatrial doctor`.")
         with started(
             self.checkpoint,
             self.target,
@@ -170,12 +200,15 @@ class _Bench:
         known = dict(facts)
         if running.command is not None:
             reading = before.reading if before is not None else None
-            known.update(launch_facts(running.command, self.target, running.version, reading))
+            version = running.version or (str(program_fact(Path(self.job.program))) if self.job.program else "")
+            known.update(launch_facts(running.command, self.target, version, reading, running.engine))
         known = with_declared(known, declared_facts(self.job.facts))
         number = len(self.results[side.label]) + 1
         step = f"{MEASURED}{side.label}-{number}"
         started_at, began = now(), time.monotonic()
         self.say(f"{side.label}: run {number} of {self.job.runs}")
+        # A label may hold anything, a path too: the folder is told by number.
+        place = scratch / f"{MEASURED}{'AB'[self.job.sides.index(side)]}-{number}"
         if self.job.tool == "builtin":
             result = measure_once(
                 running,
@@ -185,13 +218,13 @@ class _Bench:
                 label=side.label,
                 facts=known,
                 before=before,
-                scratch=scratch / step,
+                scratch=place,
                 step=step,
                 also_ours=others,
                 say=self.say,
             )
         else:
-            result = outside_step(self.job, running, side.label, known, self.checkpoint, scratch / step, step)
+            result = outside_step(self.job, running, side.label, known, self.checkpoint, place, step)
         if running.command is not None:
             result = replace(result, commands=(running.command, *result.commands))
         if running.server is not None:

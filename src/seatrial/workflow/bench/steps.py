@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from seatrial.core.errors import UsageError
-from seatrial.core.record import to_plain
+from seatrial.core.record import replace, to_plain
 from seatrial.core.step import Attachment, StepResult
 from seatrial.core.verdict import failed, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.evidence import Workspace
 from seatrial.measure.compare import BenchRun
 from seatrial.measure.compare.setup import Fact, Setup
+from seatrial.measure.load.counters import speculative
 from seatrial.measure.load.dataset import TextMaker
 from seatrial.measure.load.outside import outside_command, run_outside
+from seatrial.measure.load.server_view import server_view
 from seatrial.measure.load.service import Running, smoke
 from seatrial.measure.load.session import PROFILER, outcome_of, summary
 from seatrial.measure.load.sla import judge_sla
@@ -52,10 +54,6 @@ def outside_step(
             f"--tool {job.tool} needs its own interpreter and the tokenizer's folder",
             mend="Give --tool-python and --checkpoint.",
         )
-    if running.ca:
-        raise UsageError(
-            f"{job.tool} is not told of --ca", mend="Use --tool builtin, or SSL_CERT_FILE and no --ca for the tool."
-        )
     out = (folder / "out").absolute()
     command = outside_command(
         job.tool,
@@ -65,23 +63,33 @@ def outside_step(
         model=running.model,
         tokenizer=str(checkpoint.absolute()),
         out=out,
+        ca=running.ca,
+        has_key=bool(running.key),
     )
+    begun = running.counters()
     limit = max(LEAST_S, job.workload.load.timeout_s)
-    seen = run_outside(job.tool, command, job.workload, out, folder / "tool.log", timeout_s=limit)
+    seen = run_outside(job.tool, command, job.workload, out, folder / "tool.log", timeout_s=limit, key=running.key)
+    ended = running.counters()
+    # The server's own counters, its warm-up among them: the same clock for every tool.
+    metrics = replace(
+        seen.metrics,
+        speculative=speculative(begun, ended) or seen.metrics.speculative,
+        server=server_view(begun, ended),
+    )
     setup = Setup(label=label, facts={**facts, **_outside_facts(job)})
-    doubts = ("an outside tool: nobody looked around its load", *seen.metrics.doubts)
+    doubts = ("an outside tool: nobody looked around its load", *metrics.doubts)
     bench = BenchRun(
         schema_version=1,
         setup=setup,
-        metrics=seen.metrics,
+        metrics=metrics,
         level="debug",
         doubts=(*doubts, PROFILER) if setup.is_profiled else doubts,
-        sla=judge_sla(seen.metrics, job.workload.sla),
+        sla=judge_sla(metrics, job.workload.sla),
     )
     return StepResult(
         step=step,
         outcome=outcome_of(bench),
-        summary=summary(seen.metrics),
+        summary=summary(metrics),
         facts=bench,
         commands=(command,),
         attachments=(

@@ -40,7 +40,7 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
             return
         why = f"{name} names its own layers by the prefix it is given"
     elif name in NAMED:
-        if len(node.args) > 7 or not file.origin(node.func).startswith("vllm"):
+        if len(node.args) > 7 or not _is_vllms(file.origin(node.func), file):
             return  # the prefix may be among them; or a class of another library
         why = f"{name} registers itself under its prefix; without one it collides with the next"
     else:
@@ -49,6 +49,16 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
             return
         why = f"{name} looks up its quantisation by its prefix; without one it gets the wrong scheme or none"
     yield Hit(node, f"no prefix passed: {why}", _fix(node, file))
+
+
+def _is_vllms(origin: str, file: LintFile) -> bool:
+    """Whether a layer is vLLM's, or a class of this plugin that extends the one of its name there."""
+    module, _, name = origin.rpartition(".")
+    if origin.split(".")[0] == "vllm":
+        return True
+    place = file.plugin.file_of(module) if module else ""
+    own = file.plugin.classes(place).get(name) if place else None
+    return own is not None and any(last(base) in NAMED for base in own.bases)
 
 
 def _passes_on(local: ast.ClassDef, call: ast.Call) -> bool:
@@ -92,6 +102,15 @@ def _fix(call: ast.Call, file: LintFile) -> tuple[tuple[int, int, str], ...]:
 _HEAD = """from torch import nn
 from vllm.attention import Attention
 from vllm.model_executor.layers.linear import QKVParallelLinear, RowParallelLinear
+"""
+
+_OWN = """from torch import nn
+from vllm_demo.layers import Attention
+
+
+class A(nn.Module):
+    def __init__(self, c, prefix=""):
+        self.attn = Attention(num_heads=8, head_size=64)
 """
 
 RULE = Rule(
@@ -145,8 +164,17 @@ class Layer(nn.Module):
         self.gate = Gate(c)
 """
         ),
+        Case(code=_OWN, others={"vllm_demo/layers.py": "from torch import nn\n\n\nclass Attention(nn.Module): ...\n"}),
     ),
     bad=(
+        Case(
+            code=_OWN,
+            hits=(7,),
+            fixed=_OWN.replace("head_size=64", 'head_size=64, prefix=f"{prefix}.attn"'),
+            others={
+                "vllm_demo/layers.py": "from vllm.attention import layer\n\n\nclass Attention(layer.Attention): ...\n"
+            },
+        ),
         Case(
             code=_HEAD
             + """class A(nn.Module):

@@ -15,6 +15,8 @@ from seatrial.core.record import Record
 from seatrial.measure.load.metrics import SCHEMA_VERSION, Metrics, Speculative, Spread, Tool
 
 LARGEST = 256 << 20
+MOST = 1e15  # beyond it a figure of any of these tools is none; whole numbers of JSON may be longer than a float
+FAR = 1.5  # tools differ in when their clock starts and ends; a unit or another run is further off
 NEEDED = (
     "total",
     "success",
@@ -44,13 +46,23 @@ def document(file: Path) -> Any:
     try:
         if file.stat().st_size > LARGEST:
             raise FileFormatError(f"{file}: larger than {LARGEST >> 20} MiB")
-        return json.loads(read_plain(file, limit=LARGEST), parse_constant=lambda _: None)
+        data = read_plain(file, limit=LARGEST)
+        return json.loads(data, parse_constant=lambda _: None, object_pairs_hook=_once)
     except OSError as exc:
         raise FileFormatError(f"{file}: cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:
         raise FileFormatError(
             f"{file}: not whole JSON: {exc}", mend="Run the tool again; half a file is none."
         ) from exc
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object that says one thing of each name; two figures of one name would be decided by their order."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)[:60]!r} is there twice")
+    return found
 
 
 def number(table: Any, *keys: str, missing: float | None = None) -> float | None:
@@ -64,7 +76,7 @@ def number(table: Any, *keys: str, missing: float | None = None) -> float | None
                 value = float(value)
             except ValueError:
                 continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST <= value <= MOST:
             continue
         if missing is not None and value == missing:
             continue
@@ -122,6 +134,7 @@ def assemble(
         found.append(f"{whole_set['failed']} of {whole_set['total']} requests failed")
     for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
         found.extend(_disordered(name, whole_set[name]))
+    found.extend(_unequal(whole_set))
     return Metrics(
         schema_version=SCHEMA_VERSION,
         tool=tool,
@@ -152,6 +165,17 @@ def _disordered(name: str, values: Spread | None) -> list[str]:
     if values.avg and values.p50 and _is_other_unit(values.avg / values.p50, name):
         return [f"{name}: average {values.avg:g} and median {values.p50:g} differ by a unit"]
     return []
+
+
+def _unequal(figures: Mapping[str, Any]) -> list[str]:
+    """Throughputs that their own counts and duration contradict: another unit, or parts of two runs."""
+    found = []
+    pairs = (("request_throughput", "success"), ("output_throughput", "output_tokens"))
+    for name, count in pairs:
+        told, amount, duration = figures[name], figures[count], figures["duration_s"]
+        if told and amount and duration and not 1 / FAR < told * duration / amount < FAR:
+            found.append(f"{name} is {told:g}, but {amount} in {duration:g} s are {amount / duration:g}")
+    return found
 
 
 def _is_other_unit(ratio: float, name: str) -> bool:

@@ -98,7 +98,8 @@ def _header(file: Path) -> list[str]:
         line = stream.readline(1 << 16).decode("utf-8-sig", "replace").rstrip("\r\n")
     import csv
 
-    return next(csv.reader([line]), [])
+    # Before Python 3.11 a NUL is an error to the csv module, after it a character as any other.
+    return next(csv.reader([line.replace("\0", "\ufffd")]), [])
 
 
 def _part(file: Path, findings: list[Finding]) -> EventTable:

@@ -1,0 +1,312 @@
+"""Learn the table of the triage's second opinion, and measure it on incidents it has not seen.
+
+Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.6] [--folds 10]
+
+Trains on tests/triage/data (labelled incidents, messages, the signatures' own cases) and on the FILEs given (same
+format). The words' classifier is ridge regression on tf-idf words, one column per category. How much the signatures'
+votes count against it is fitted on tests/triage/data/blind_votes.jsonl: what the signatures answered when each incident
+was new to them; there the words' score is that of a model trained without the incident (folds by incident). Prints what
+both give alone and together, by the same folds, and the calibration; --write replaces words.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zlib
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from seatrial.core.record import to_json
+from seatrial.triage import by_family, library, reading
+from seatrial.triage.categories import CATEGORIES, UNKNOWN
+from seatrial.triage.likeness import SCALE, TABLE, Table
+from seatrial.triage.signature import Kind, Tier
+
+# What the command tells cannot be read from a failure's words; too few blind answers rest on it to fit this.
+BY_CONTEXT = 2.0
+EXACT = 3  # the place of "chosen.4" behind the slope
+DATA = Path(__file__).parent.parent / "tests" / "triage" / "data"
+SITE = "/opt/venv/lib/python3.11/site-packages/"
+HEAD = "(EngineCore_DP0 pid=243) ERROR 05-12 10:41:24 [core.py:843] "
+RIDGE = 0.3
+SECOND = 0.5  # how much of a label the secondary category is
+SMALL = 3  # weights below this many hundredths are left out: a third of the size, and no less right
+PRIOR = 3.0
+KINDS = (
+    "chosen.2",
+    "chosen.3",
+    "chosen.4",
+    "other.1",
+    "other.2",
+    "other.3",
+    "other.4",
+    "crash",
+    "content",
+    "context",
+    "trust",
+)
+
+
+class Case(NamedTuple):
+    """`key` is the file's stem and the incident's id, `id` the incident's alone: two files may tell of one incident."""
+
+    key: str
+    id: str
+    labels: tuple[str, ...]
+    words: dict[str, float]
+
+
+def label(case: dict) -> tuple[str, ...]:
+    found = [c for c in (case["category"], case.get("secondary_category")) if c]
+    return tuple(UNKNOWN if c == "none" else c for c in found)
+
+
+def words_of(log: str) -> dict[str, float]:
+    return reading([BytesIO(log.encode("utf-8", "surrogatepass"))]).words
+
+
+def incidents(path: Path) -> list[Case]:
+    out = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        name = str(row.get("id") or row["file"])
+        words = words_of(row["log"]) if "log" in row else reading([path.parent / row["file"]]).words
+        out.append(Case(f"{path.stem}/{name}", name, label(row), words))
+    return out
+
+
+def message_log(line: str) -> str:
+    """A line of messages.txt as the log of an engine that fails so."""
+    _, frame, text = (part.strip() for part in line.split("||", 2))
+    text = text.replace("\\n", "\n").replace("\\t", "\t")
+    if not frame:
+        return text
+    path, function, code = (*frame.split(":", 2), "", "")[:3]
+    place = f'  File "{SITE}{path}", line 88, in {function or "f"}'
+    lines = ["Traceback (most recent call last):", place, f"    {code or 'raise'}", *text.split("\n")]
+    return "\n".join(HEAD + part for part in lines)
+
+
+def messages(path: Path) -> list[Case]:
+    lines = [x for x in path.read_text(encoding="utf-8").splitlines() if x and not x.startswith("#")]
+    return [
+        Case("", "", tuple(c.strip() for c in x.split("||")[0].split(",")), words_of(message_log(x))) for x in lines
+    ]  # fmt: skip
+
+
+def own_cases() -> list[Case]:
+    return [
+        Case("", "", (s.category,), words_of(text))
+        for family in by_family().values() for s in family
+        # What means this only in a context says nothing by its words.
+        if s.kind is Kind.ROOT and s.tier > Tier.WEAK and not s.context
+        for text in s.matches
+    ]  # fmt: skip
+
+
+class Model:
+    """Ridge regression on tf-idf words, solved in the space of the cases."""
+
+    def __init__(self, cases: list[Case], classes: tuple[str, ...]) -> None:
+        count = Counter(word for c in cases for word in c.words)
+        self.columns = {word: i for i, word in enumerate(w for w, n in sorted(count.items()) if n >= 2)}
+        self.idf = np.array([np.log(len(cases) / count[w]) + 0.3 for w in self.columns])
+        matrix = self.matrix(cases)
+        wanted = np.full((len(cases), len(classes)), -0.02)
+        for row, case in enumerate(cases):
+            for place, name in enumerate(case.labels):
+                wanted[row, classes.index(name)] = (1.0 if place == 0 else SECOND) - 0.02
+        kernel = matrix @ matrix.T + RIDGE * np.eye(len(cases))
+        self.weights = matrix.T @ np.linalg.solve(kernel, wanted)
+
+    def matrix(self, cases: list[Case]) -> np.ndarray:
+        out = np.zeros((len(cases), len(self.columns)))
+        for row, case in enumerate(cases):
+            for word, weight in case.words.items():
+                if (column := self.columns.get(word)) is not None:
+                    out[row, column] = weight * self.idf[column]
+        return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+
+    def scores(self, cases: list[Case]) -> np.ndarray:
+        return self.matrix(cases) @ self.weights
+
+
+def fold_of(name: str, folds: int) -> int:
+    return zlib.crc32(name.encode()) % folds
+
+
+def out_of_fold(cases: list[Case], fixed: list[Case], classes: tuple[str, ...], folds: int) -> np.ndarray:
+    """Scores of every case by a model that saw no case of its id (`fixed` is always seen)."""
+    out = np.zeros((len(cases), len(classes)))
+    for fold in range(folds):
+        held = [i for i, c in enumerate(cases) if fold_of(c.id, folds) == fold]
+        if held:
+            seen = [c for c in cases if fold_of(c.id, folds) != fold]
+            out[held] = Model(seen + fixed, classes).scores([cases[i] for i in held])
+    return out
+
+
+def trust_of(blind: list[dict]) -> dict[str, float]:
+    """By signature, how much more or less than the average its answers are to be believed, as log-odds.
+
+    Each rate is pulled to the average by PRIOR answers, and only those are kept that were wrong at least once.
+    """
+    count: dict[str, Counter] = {}
+    for b in blind:
+        if b["verdict"] != "unknown" and b["signature"]:
+            count.setdefault(b["signature"], Counter())[b["verdict"]] += 1
+    whole = sum((c for c in count.values()), Counter())
+    mean = whole["right"] / (whole["right"] + whole["wrong"])
+    out = {}
+    for name, c in count.items():
+        rate = (c["right"] + PRIOR * mean) / (c["right"] + c["wrong"] + PRIOR)
+        if c["wrong"]:
+            out[name] = round(float(np.log(rate / (1 - rate)) - np.log(mean / (1 - mean))), 2)
+    return out
+
+
+def fit(scores: np.ndarray, votes: np.ndarray, right: np.ndarray, steps: int = 3000) -> np.ndarray:
+    """Slope of the words' score and weight of each kind of vote: maximum likelihood, votes never below zero."""
+    theta = np.array([8.0] + [0.5] * votes.shape[2])
+    features = np.concatenate([scores[:, :, None], votes], axis=2)
+    moment, square = np.zeros_like(theta), np.zeros_like(theta)
+    for step in range(1, steps + 1):
+        odds = features @ theta
+        odds -= odds.max(axis=1, keepdims=True)
+        share = np.exp(odds)
+        share /= share.sum(axis=1, keepdims=True)
+        good = share * right
+        good /= np.maximum(good.sum(axis=1, keepdims=True), 1e-12)
+        slope = np.einsum("nc,nck->k", good - share, features) / len(scores) - 0.002 * theta
+        moment = 0.9 * moment + 0.1 * slope
+        square = 0.999 * square + 0.001 * slope**2
+        theta = theta + 0.03 * (moment / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-9)
+        theta = np.maximum(theta, 0.0)
+        theta[EXACT] = max(theta[EXACT], theta[EXACT - 1])  # an exact text says no less than a literal one
+        theta[-2] = BY_CONTEXT
+        theta[-1] = 1.0  # the last kind holds what the signatures' own record adds
+    return theta
+
+
+def share_of(scores: np.ndarray, votes: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    odds = np.concatenate([scores[:, :, None], votes], axis=2) @ theta
+    share = np.exp(odds - odds.max(axis=1, keepdims=True))
+    return share / share.sum(axis=1, keepdims=True)
+
+
+def verdicts(share: np.ndarray, right: np.ndarray, classes: tuple[str, ...], floor: float) -> Counter:
+    out: Counter = Counter()
+    for row, good in zip(share, right, strict=True):
+        best = int(row.argmax())
+        nothing = row[best] < floor or classes[best] == UNKNOWN
+        blank = good[classes.index(UNKNOWN)] > 0
+        out["right" if (nothing and blank) or (not nothing and good[best]) else "unknown" if nothing else "wrong"] += 1
+    return out
+
+
+def show(name: str, count: Counter) -> None:
+    total = sum(count.values())
+    print(f"{name:<34}{total:>6}{count['right'] / total:>9.1%} right{count['wrong'] / total:>8.1%} wrong"
+          f"{count['unknown'] / total:>8.1%} unknown")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="*")
+    parser.add_argument("--write", action="store_true", help="replace the table that ships with the package")
+    parser.add_argument("--floor", type=float, default=0.6, help="the probability an answer needs")
+    parser.add_argument("--folds", type=int, default=10)
+    given = parser.parse_args()
+    library()
+    classes = (*CATEGORIES, UNKNOWN)
+    cases: dict[str, Case] = {}
+    for path in [*sorted(DATA.glob("public_incidents*.jsonl")), *given.files]:
+        for case in incidents(path):
+            cases.setdefault(case.key, case)
+    known = list(cases.values())
+    said = messages(DATA / "messages.txt")
+    own = own_cases()
+    print(f"{len(known)} incidents, {len(said)} messages, {len(own)} cases of signatures")
+    raw = out_of_fold(known, said, classes, given.folds)
+    ids = {c.key: i for i, c in enumerate(known)}
+    blind = [json.loads(x) for x in (DATA / "blind_votes.jsonl").read_text(encoding="utf-8").splitlines()]
+    blind = [b for b in blind if f"{b['file']}/{b['id']}" in ids]
+    rows = [ids[f"{b['file']}/{b['id']}"] for b in blind]
+    votes = np.zeros((len(rows), len(classes), len(KINDS)))
+    right = np.zeros((len(rows), len(classes)))
+    for row, b in enumerate(blind):
+        for kind, category in b["votes"]:
+            votes[row, classes.index(category), KINDS.index(kind)] = 1.0
+        for name in known[rows[row]].labels:
+            right[row, classes.index(name)] = 1.0
+    scores = raw[rows]
+    trust = trust_of(blind)
+    weigh(votes, blind, trust, classes)
+    theta = fit(scores, votes, right)
+    print("slope", round(theta[0], 2), {k: round(float(v), 2) for k, v in zip(KINDS, theta[1:], strict=True)})
+    show("signatures alone (blind)", Counter(b["verdict"] for b in blind))
+    alone = fit(scores, votes * 0, right)
+    show("words alone", verdicts(share_of(scores, votes * 0, alone), right, classes, given.floor))
+    folds = np.array([fold_of(b["id"], 5) for b in blind])
+    both = np.zeros_like(scores)
+    for fold in range(5):
+        weigh(votes, blind, trust_of([b for b, f in zip(blind, folds, strict=True) if f != fold]), classes)
+        part = fit(scores[folds != fold], votes[folds != fold], right[folds != fold])
+        both[folds == fold] = share_of(scores[folds == fold], votes[folds == fold], part)
+    for floor in (0.4, 0.5, 0.6, 0.7, 0.8, given.floor):
+        show(f"both, floor {floor}", verdicts(both, right, classes, floor))
+    calibration(both, right)
+    for name in sorted({b["set"] for b in blind}):
+        pick = np.array([b["set"] == name for b in blind])
+        show(f"  {name}: signatures", Counter(b["verdict"] for b in blind if b["set"] == name))
+        show(f"  {name}: both", verdicts(both[pick], right[pick], classes, given.floor))
+    if given.write:
+        write(Model(known + said + own, classes), classes, theta, trust, given.floor)
+    return 0
+
+
+def weigh(votes: np.ndarray, blind: list[dict], trust: dict[str, float], classes: tuple[str, ...]) -> None:
+    """Put each signature's record beside its vote."""
+    votes[:, :, -1] = 0.0
+    for row, b in enumerate(blind):
+        for kind, category in b["votes"]:
+            if not kind.startswith("other"):
+                votes[row, classes.index(category), -1] = trust.get(b["signature"], 0.0)
+
+
+def calibration(share: np.ndarray, right: np.ndarray) -> None:
+    best, sure = share.argmax(axis=1), share.max(axis=1)
+    good = right[np.arange(len(right)), best] > 0
+    print("probability    answers  right")
+    for low in (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
+        high = {0.0: 0.3, 0.9: 0.95, 0.95: 1.01}.get(low, low + 0.1)
+        pick = (sure >= low) & (sure < high)
+        if pick.any():
+            print(f"{low:.2f} to {min(high, 1):.2f}{pick.sum():>9}{good[pick].mean():>9.0%}")
+
+
+def write(model: Model, classes: tuple[str, ...], theta: np.ndarray, trust: dict[str, float], floor: float) -> None:
+    words: dict[str, tuple[int, ...]] = {}
+    whole = np.rint(model.weights * SCALE).astype(int)
+    for word, column in model.columns.items():
+        row = [round(float(model.idf[column]) * SCALE)]
+        for index in np.flatnonzero(np.abs(whole[column]) >= SMALL):
+            row += [int(index), int(whole[column, index])]
+        words[word] = tuple(row)
+    votes = {k: round(float(v), 3) for k, v in zip(KINDS[:-1], theta[1:-1], strict=True)}
+    table = Table(
+        schema_version=1, categories=classes, words=words, slope=round(float(theta[0]), 3), votes=votes,
+        trust=trust, floor=floor,
+    )  # fmt: skip
+    TABLE.write_bytes(to_json(table) + b"\n")
+    print(f"wrote {TABLE.name}: {len(words)} words, {TABLE.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
