@@ -30,16 +30,16 @@ WITHOUT_WEIGHTS_NAMES = """
     Cohere2VisionForConditionalGeneration ColPaliForRetrieval Cosmos3EdgeForConditionalGeneration
     DeepseekV4ForCausalLM
     EmbeddingGemma2Model Exaone4_5_ForConditionalGeneration
-    Gemma3ForConditionalGeneration Glm4vForConditionalGeneration GlmAsrForConditionalGeneration
+    Glm4vForConditionalGeneration GlmAsrForConditionalGeneration
     GlmOcrForConditionalGeneration GraniteSpeechForConditionalGeneration
     GraniteSpeechPlusForConditionalGeneration HYV4ForCausalLM HrmTextForCausalLM InklingForConditionalGeneration
     InternVLForConditionalGeneration Llama4ForConditionalGeneration
-    LlavaForConditionalGeneration LlavaNextForConditionalGeneration LlavaNextVideoForConditionalGeneration
+
     LlavaOnevisionForConditionalGeneration MiniCPMV4_6ForConditionalGeneration
     MiniCPMV4_7ForConditionalGeneration Mistral3ForConditionalGeneration ModernBertForSequenceClassification
     ModernBertForTokenClassification ModernBertModel MuseGlimmerForConditionalGeneration
     OpenAIPrivacyFilterForTokenClassification PaddleOCRVLForConditionalGeneration
-    PaliGemmaForConditionalGeneration Qwen2AudioForConditionalGeneration Qwen2VLForConditionalGeneration
+    Qwen2AudioForConditionalGeneration Qwen2VLForConditionalGeneration
     Qwen2_5OmniForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3ASRForConditionalGeneration
     SiglipModel
     Zamba2ForCausalLM
