@@ -262,6 +262,9 @@ def main() -> int:
     for floor in (0.4, 0.5, 0.6, 0.7, 0.8, given.floor):
         show(f"both, floor {floor}", verdicts(both, right, classes, floor))
     calibration(both, right)
+    for floor in (0.4, 0.5, 0.6, 0.7, 0.8):
+        pick = np.array([b["file"] == "public_incidents_6" for b in blind])
+        show(f"newest file, floor {floor}", verdicts(both[pick], right[pick], classes, floor))
     for name in sorted({b["set"] for b in blind}):
         pick = np.array([b["set"] == name for b in blind])
         show(f"  {name}: signatures", Counter(b["verdict"] for b in blind if b["set"] == name))

@@ -25,6 +25,8 @@ CRASH = "false-ready-first-request"
 ALONE = 0.87
 # Wrappers that repeat the cause in their own text.
 QUOTING = "wrapper.worker-failed-with"
+# What pydantic says below the head of its error.
+DETAIL = re.compile(r"^\s{0,4}(?:Value error|Assertion failed), |\[type=\w{2,40}, input_")
 QUOTED = re.compile(r"(?:(?:NPUModelRunner (?:init )?failed, error is|Worker failed with error) ['\"]?)+")
 
 
@@ -91,7 +93,7 @@ def consider(material: Material, library: Library) -> Reading:
     for j in roots:
         if j.signature is not None and j.signature.category != rule:
             votes.setdefault((f"other.{int(j.signature.tier)}", j.signature.category), 1.0)
-    focus = _focus(chosen, judged, crash) or _loud(events, judged)
+    focus = _focus(chosen, judged, crash, events) or _loud(events, judged)
     # A root that stepped back behind an unknown failure: whatever the cause is, it is not what follows from it.
     barred = {j.signature.category for j in roots if j.signature and j.signature.yields == "peer"}
     if chosen is not None or not unknown:
@@ -140,7 +142,9 @@ def _likely(found: Reading, odds: dict[str, float], known: likeness.Table) -> li
     return likeness.Likely(best, round(odds[best], 2), likeness.speaking(found.words, best, known))
 
 
-def _focus(chosen: Judged | None, judged: Sequence[Judged], crash: Event | None) -> Event | None:
+def _focus(
+    chosen: Judged | None, judged: Sequence[Judged], crash: Event | None, events: Sequence[Event]
+) -> Event | None:
     """The event that says most about the cause: the chosen one, the first failure, a wrapper that quotes its cause."""
     if chosen is not None:
         return chosen.event
@@ -151,7 +155,8 @@ def _focus(chosen: Judged | None, judged: Sequence[Judged], crash: Event | None)
         return crash
     told = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
     quoting = [j for j in told if j.signature is not None and j.signature.id == QUOTING]
-    return quoting[0].event if quoting else None
+    detail = next((e for e in events if DETAIL.search(e.text)), None) if told else None
+    return quoting[0].event if quoting else detail
 
 
 def _loud(events: Sequence[Event], judged: Sequence[Judged]) -> Event | None:

@@ -74,7 +74,7 @@ SIGNATURES: tuple[Signature, ...] = (
          frames=r"attention|model_runner|spec_decode|graph",
          matches=('  File "/x/vllm_ascend/attention/attention_v1.py", line 301, in build\n    self.actual_seq_lengths_q[:n] = query_lens\n'
                   "ValueError: could not broadcast input array from shape (196,) into shape (14,)",)),
-    root("config.pydantic", "config-validation", r"^\s{0,4}(?:Value|Assertion) error, |Input should be |Extra inputs are not permitted|Field required \[type=", SHAPE,
+    root("config.pydantic", "config-validation", r"^\s{0,4}(?:(?:Value|Assertion) error|Assertion failed), |Input should be |Extra inputs are not permitted|Unexpected keyword argument \[type=|Field required \[type=", SHAPE,
          "The engine's configuration check refused a value.", FIT,
          unless=r"architectures|[Uu]nknown quantization|quantization|inspected|speculative|expert|pipeline|LoRA|lora|tokenizer|dtype|bfloat16|Free memory|chat template|not supported on|"
          r"does not support|recognize|sleep|[Dd]evice|kv_connector|connector|structured|attention backend|transformers|multimodal|mm_|prefix",
