@@ -5,7 +5,7 @@ from __future__ import annotations
 from seatrial.triage.signature import Signature
 from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, SUBJECTS, root
 
-FIT = "Change the value named in the message; `seatrial support` checks it against config.json before the next start."
+FIT = "Change the value named in the message; `seatrial assess CHECKPOINT` checks it against config.json before the next start."
 SIGNATURES: tuple[Signature, ...] = (
     root("cli.argparse", "cli-flag", r"error: (?:unrecognized arguments|argument [-\w/,]{1,80}:|ambiguous option|the following arguments are required)|"
          r"No such option|unexpected keyword argument '\w{1,60}'(?=[^\n]{0,80}EngineArgs)|"
