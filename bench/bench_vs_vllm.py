@@ -1,13 +1,15 @@
 """The built-in generator beside `vllm bench serve` on a real vLLM (CPU) and the same workload, in turn.
 
-`python bench/bench_vs_vllm.py CHECKPOINT [--repeats 5] [--loads light,heavy]`: starts the embedded engine with
+`python bench/bench_vs_vllm.py CHECKPOINT [--repeats 5] [--loads light,heavy,full]`: starts the embedded engine with
 CHECKPOINT (such as `seatrial tiny qwen3 FOLDER` makes; no prefix cache, since every repeat sends the same texts), then
 runs A B A B: built-in, vllm. Both send random texts of an exact length, greedy, end of sequence ignored. Prints each
 run, both sides' spread from run to run, and whether their difference is within it (permutation test), for each load:
 
 * light: 64 requests of 32 tokens for 16, four at once. A token takes the tiny model about a millisecond, which is what
   a client costs too, and client and server share the cores: here the clients are what is compared.
-* heavy: 48 requests of 3,000 tokens for 16, four at once. The server's work is what takes time, as on any real model.
+* heavy: 48 requests of 3,000 tokens for 16, four at once: the same model, whose prefill takes its time.
+* full: 16 requests of 32 tokens for 8, two at once, of a model of Qwen3-0.6B's shape (random weights, made here,
+  0.9 GB): the server's work is what takes time, as on any model that people serve.
 
 For each run it also asks the server's own counters (mean TTFT and E2E on its own clock, the same for both clients), so
 that what a client adds is the difference to its own mean. `--clients` alone shows what each adds to a TTFT against a
@@ -22,6 +24,7 @@ of a piece. What differs is what each client costs: `vllm bench serve` makes JSO
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -59,7 +62,34 @@ LOADS = {
         dataset=Dataset(input_tokens=3000, output_tokens=16, form="text"),
         load=Load(requests=48, concurrency=4, warmup=8),
     ),
+    "full": Workload(
+        schema_version=1,
+        name="full",
+        dataset=Dataset(input_tokens=32, output_tokens=8, form="text"),
+        load=Load(requests=16, concurrency=2, warmup=4),
+    ),
 }
+# Of Qwen/Qwen3-0.6B's config.json, without its vocabulary: the tokenizer is the tiny model's.
+SHAPE = {
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "layer_types": ["full_attention"] * 28,
+}
+MAKE = """
+import json, pathlib, shutil, sys, torch
+from transformers import AutoConfig, AutoModelForCausalLM
+source, out, shape = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), json.loads(sys.argv[3])
+shutil.copytree(source, out, ignore=shutil.ignore_patterns("*.safetensors*"))
+config = json.loads((out / "config.json").read_text()) | shape
+(out / "config.json").write_text(json.dumps(config))
+torch.manual_seed(0)
+model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(out), dtype=torch.bfloat16)
+model.save_pretrained(out)
+"""
 NAMES = ("request_throughput", "output_throughput", "ttft_ms.p50", "ttft_ms.p99", "tpot_ms.p50", "e2e_ms.p50")
 
 STAND_IN = Path(__file__).resolve().parents[1] / "tests/measure/fast_server.py"
@@ -140,33 +170,19 @@ def compared(
     for number in range(repeats):
         for side, seen in sides.items():
             with tempfile.TemporaryDirectory() as folder:
-                before = [service.counters()]
+                to = Service(url=service.url, model=service.model)
+                # The warm-up is the same for both and outside of what the server's counters are asked about.
+                early = replace(plan, requests=plan.warmup, warmup=())
+                drive(to, early, concurrency=load.concurrency, timeout_s=120)
+                before = service.counters()
                 if side == "builtin":
-                    to = Service(url=service.url, model=service.model)
-                    run = drive(
-                        to,
-                        plan,
-                        concurrency=load.concurrency,
-                        timeout_s=120,
-                        warmed=lambda before=before: before.append(service.counters()),
-                    )
+                    run = drive(to, replace(plan, warmup=()), concurrency=load.concurrency, timeout_s=120)
                     metrics = measure(
                         run, concurrency=load.concurrency, rate=0, stream=True, exact_length=True, speculative=None
                     )
                 else:
-                    out = Path(folder) / "out"
-                    command = outside_command(
-                        "vllm",
-                        python,
-                        workload,
-                        url=service.url,
-                        model=service.model,
-                        tokenizer=str(checkpoint.absolute()),
-                        out=out,
-                    )
-                    metrics = run_outside("vllm", command, workload, out, Path(folder) / "log", timeout_s=400).metrics
-                # The other tool's counters hold its warm-up too: its requests are the same as those that count.
-                seen.append(replace(metrics, server=server_view(before[-1], service.counters())))
+                    metrics = by_tool(service, python, checkpoint, workload, Path(folder))
+                seen.append(replace(metrics, server=server_view(before, service.counters())))
         print(f"round {number + 1}: load average {os.getloadavg()[0]:.1f}", flush=True)
         for side, seen in sides.items():
             told = "  ".join(f"{n} {shown(figure(seen[-1], n))}" for n in NAMES)
@@ -182,6 +198,16 @@ def compared(
     for name in ("ttft_ms", "e2e_ms"):
         row(f"added {name}", *([added(m, name) for m in sides[s]] for s in sides))
     return all(agree)
+
+
+def by_tool(service: Running, python: Path, checkpoint: Path, workload: Workload, folder: Path) -> Metrics:
+    """`vllm bench serve`, without a request of its own before the measured ones."""
+    bare = replace(workload, load=replace(workload.load, warmup=0))
+    out = folder / "out"
+    to = {"url": service.url, "model": service.model, "tokenizer": str(checkpoint.absolute()), "out": out}
+    command = outside_command("vllm", python, bare, **to)
+    command = replace(command, argv=(*command.argv, "--ready-check-timeout-sec", "0"))
+    return run_outside("vllm", command, bare, out, folder / "log", timeout_s=400).metrics
 
 
 def shown(value: float | None) -> str:
@@ -203,7 +229,7 @@ def row(name: str, a: list[float], b: list[float]) -> bool:
         return True
     found = compare(a, b)
     within = found.p is not None and found.p >= 0.05
-    told = "unknown" if found.p is None else f"{found.p:.3f} {'within' if within else 'BEYOND'} the spread"
+    told = f"{found.p:.3f} {'within' if within else 'BEYOND'} the spread" if found.p is not None else "too few runs"
     print(f"{name:20} {cells[0]:>31} {cells[1]:>26}   {found.change:+.1%}   {told}")
     return within
 
@@ -212,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--loads", default="light,heavy", help=f"of {', '.join(LOADS)}")
+    parser.add_argument("--loads", default="light,heavy,full", help=f"of {', '.join(LOADS)}")
     parser.add_argument("--clients", action="store_true", help="only what each client adds, against a stand-in")
     asked = parser.parse_args()
     target = load_target("cpu").target
@@ -227,18 +253,31 @@ def main() -> None:
     clients(python, asked.checkpoint, LOADS["light"], texts)
     if asked.clients:
         return
+    loads = asked.loads.split(",")
+    verdicts: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as name:
-        flags = ("--no-enable-prefix-caching",)
-        place = Path(name) / "server"
-        with started(
-            asked.checkpoint, target, python=python, scratch=place, max_model_len=4096, extra_args=flags
-        ) as service:
-            verdicts = {
-                load: compared(service, python, asked.checkpoint, LOADS[load], texts, asked.repeats)
-                for load in asked.loads.split(",")
-            }
+        for folder, wanted in ((asked.checkpoint, ("light", "heavy")), (Path(name) / "full", ("full",))):
+            mine = [load for load in loads if load in wanted]
+            if mine and not folder.exists():
+                subprocess.run([str(python), "-c", MAKE, asked.checkpoint, folder, json.dumps(SHAPE)], check=True)
+            with contextlib.ExitStack() as stack:
+                for load in mine:
+                    service = stack.enter_context(
+                        started(
+                            folder,
+                            target,
+                            python=python,
+                            scratch=Path(name) / f"server-{load}",
+                            max_model_len=4096,
+                            extra_args=("--no-enable-prefix-caching",),
+                        )
+                    )
+                    verdicts[load] = compared(service, python, folder, LOADS[load], texts, asked.repeats)
+                    stack.close()
     for load, agree in verdicts.items():
-        print(f"{load}: {'every figure within the spread' if agree else 'not every figure is within the spread'}")
+        print(
+            f"{load}: {'every figure is within the spread' if agree else 'not every figure was seen to be within it'}"
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from seatrial.cli import gate
 from seatrial.cli.run import Watcher
 
 
@@ -29,3 +30,13 @@ def test_a_folder_with_brackets_is_shown_as_it_is(tmp_path, monkeypatch, words):
     shown = subprocess.run([sys.executable, "-m", "seatrial", *words], capture_output=True, text=True, cwd=place)
     assert "Traceback" not in shown.stderr
     assert str(place) in shown.stdout
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_change_of_the_ladder_with_brackets_does_not_end_a_gate(monkeypatch, is_terminal):
+    written = io.StringIO()
+    monkeypatch.setattr(gate, "err", lambda: Console(file=written, force_terminal=is_terminal))
+    with gate._progress("ladder") as say:
+        say("without --chat-template [/tmp/x]")
+    if not is_terminal:
+        assert "[/tmp/x]" in written.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from headers import QWEN3, qwen3_tensors, write_config
@@ -12,6 +13,7 @@ from headers import QWEN3, qwen3_tensors, write_config
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict, failed
+from seatrial.dryrun import dry
 from seatrial.engine.border import ProbeReply
 from seatrial.evidence import open_workspace
 from seatrial.targets import load_target
@@ -82,6 +84,29 @@ def test_a_target_without_a_plugin_keeps_the_engine_that_is_already_imported(mod
     (asked,) = here.session.asked
     assert asked.stubs is None
     assert not list(model.glob("*.gz"))
+
+
+def test_ranks_that_were_unlike_and_do_not_all_load_leave_the_step_without_an_answer(model, monkeypatch):
+    class Builder:
+        spread = SimpleNamespace(unlike=(1,))
+
+        def __init__(self, request, raw):
+            pass
+
+    class Twice(Session):
+        def call(self, probe, request, **_):
+            self.asked.append(request)
+            if len(self.asked) == 1:
+                return SimpleNamespace(status="answered", log="dry.log", decode=lambda kind: None)
+            return ProbeReply(probe=probe, status="timed-out", duration_s=600.0, log="dry.log")
+
+    monkeypatch.setattr("seatrial.dryrun.run.AccountBuilder", Builder)
+    session = Twice()
+    result = dry(model, qwen3_tensors(), session=session, tp=4)
+    assert list(session.asked[1].ranks) == [0, 1, 2, 3]
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "not all load: probe 'dry' gave no answer within 600 s" in result.outcome.reason
+    assert [a.name for a in result.attachments] == ["dry.log"]
 
 
 @pytest.mark.parametrize(

@@ -199,3 +199,16 @@ def test_a_run_takes_the_targets_tensor_parallel_size_unless_one_is_given(
     file.write_text(file.read_text() + "[targets.stand-in.serve.args]\ntensor-parallel-size = 4\n")
     refused(said("run", checkpoint, "--target", "stand-in", *words), "enough")
     assert asked[0].tp == tp
+
+
+def test_a_stray_file_beside_the_servers_is_none_and_a_log_that_is_gone_is_said(said, tmp_path):
+    folder = tmp_path / "state" / "servers"
+    (folder / "one").mkdir(parents=True)
+    (folder / "notes.txt").touch()
+    code, text = said("serve", "status")
+    assert (code, "no server was started" in text) == (0, True), text
+    known = {"name": "one", "model": "m", "checkpoint": "/m", "target": "cpu", "host": "127.0.0.1", "token": "t"}
+    numbers = {"schema_version": 1, "port": 1, "keeper_pid": 2**22, "server_pid": 2**22, "stop_s": 1.0}
+    times = {"keeper_born": 0.0, "started_at": 0.0, "command": {"purpose": "p", "argv": ["vllm"]}}
+    (folder / "one" / "server.json").write_text(json.dumps({**known, **numbers, **times}))
+    refused(said("serve", "logs", "one"), "server.log is gone")

@@ -93,7 +93,7 @@ def test_the_prompt_of_the_prefix_cache_is_longer_than_the_blocks_the_server_nam
 def test_a_prefix_cache_that_the_server_says_is_off_is_not_unsupported(run):
     _, rows = run("cache-off,no-hits", ("prefix-cache",))
     assert rows["prefix-cache"].status == "inconclusive"
-    assert "--enable-prefix-caching" in rows["prefix-cache"].reason
+    assert "enable-prefix-caching in serve.args" in rows["prefix-cache"].reason
 
 
 def test_an_adapter_is_made_for_the_checkpoints_own_projections(run, tmp_path):

@@ -10,11 +10,13 @@ from tests.measure.test_bench_command import document, seatrial
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import replace
+from seatrial.evidence import Run
 from seatrial.measure.compare import judge
 from seatrial.measure.load.dataset import make_plan
 from seatrial.measure.load.generator import Service, drive
 from seatrial.measure.load.metrics import ServerView, measure
 from seatrial.measure.load.readers import read_results
+from seatrial.workflow.bench import bench_runs
 
 VLLM = {
     "backend": "openai",
@@ -147,6 +149,18 @@ def test_a_label_that_looks_like_a_path_names_no_folder(stand_in, bench_place, l
 def test_a_label_that_cannot_be_shown_is_refused(bench_place, label):
     line = ["bench", "run", "--service", "http://127.0.0.1:9", "--workload", "w.toml", f"--label={label}"]
     assert "a label is" in seatrial(bench_place(), *line, check=2).stderr
+
+
+def test_no_trial_of_the_highest_load_sends_what_another_sent(stand_in, bench_place):
+    place = bench_place()
+    url, _ = stand_in()
+    line = ["bench", "highest", "--service", url, "--workload", "w.toml", "--high", "2", "--repeats", "3", "--json"]
+    found = document(seatrial(place, *line, check=0))
+    sent = set()
+    for trial in found["trials"]:
+        run = Run.read(place / ".seatrial" / "runs" / trial["run"])
+        sent |= {b.setup.get("workload.order") for b in bench_runs(run)}
+    assert len(sent) == len(found["trials"]) >= 4
 
 
 def test_more_than_a_machine_can_hold_is_refused_before_it_is_made(bench_place):

@@ -232,6 +232,20 @@ def test_cpu_ranks_get_cores_of_their_own(plan, monkeypatch):
     assert bind([0, 1], 2) == "0|1"
 
 
+@pytest.mark.parametrize(
+    "words", [("--tensor-parallel-size", "4"), ("--tensor_parallel_size=4",), ("-tp", "2", "--tensor-parallel-size=4")]
+)
+def test_a_size_among_the_further_arguments_is_the_plans_too(plan, monkeypatch, words):
+    import os
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    made = plan("cpu", DENSE, extra_args=(*words, "--max-model-len=512"))
+    assert (made.tp, made.max_model_len) == (4, 512)
+    assert made.command.env["VLLM_CPU_OMP_THREADS_BIND"] == "0|1|2|3"
+    assert plan("kunlun-p800", DENSE, tp=1, extra_args=words).command.env["XPU_VISIBLE_DEVICES"] == "0,1,2,3"
+    assert plan("cpu", DENSE, tp=2, extra_args=("--tensor-parallel-size", "auto")).tp == 2
+
+
 def test_extra_arguments_come_last_and_untouched(plan):
     made = plan("cpu", MOE, extra_args=("--enable-expert-parallel", "--override", '{"a": 1}'))
     assert made.command.argv[-3:] == ("--enable-expert-parallel", "--override", '{"a": 1}')

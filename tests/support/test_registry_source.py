@@ -16,6 +16,8 @@ from support_sources import ENGINE, ENGINE_REGISTRY, sdist, wheel, write
 from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
 from seatrial.support.evaluate import Evaluator, Unresolved
 from seatrial.support.registry_read import difference, read_registry
+from seatrial.support.source import open_source
+from seatrial.support.source.distributions import distributions
 
 MODELS = "vllm.model_executor.models"
 PLUGIN = {
@@ -179,6 +181,31 @@ def test_sources_that_are_not_what_their_name_says_are_clear_errors(tmp_path):
             read_registry(tmp_path / name)
     with pytest.raises(UsageError, match="no such file"):
         read_registry(tmp_path / "absent")
+
+
+def test_a_damaged_member_of_a_wheel_is_not_an_absent_one(tmp_path):
+    file = wheel(tmp_path / "vllm-1-py3-none-any.whl", {"vllm/__init__.py": "x = 1\n" * 1000})
+    data = bytearray(file.read_bytes())
+    at = data.find(b"vllm/__init__.py") + len("vllm/__init__.py")
+    data[at : at + 12] = b"\xff" * 12
+    file.write_bytes(data)
+    with pytest.raises(FileFormatError, match=r"init__\.py cannot be read"):
+        open_source(file).read("vllm/__init__.py")
+
+
+@pytest.mark.parametrize("points", ['{"vllm.general_plugins": None}', '{"g": 3}', "{[]: 1}", "-" * 100_000 + "1"])
+def test_entry_points_that_are_none_are_passed_over(tmp_path, points):
+    (tmp_path / "setup.py").write_text(f"from setuptools import setup\nsetup(name='x', entry_points={points})\n")
+    assert all(d.entry_points == () for d in distributions(open_source(tmp_path)))
+
+
+def test_the_operand_that_decides_is_the_value_and_a_few_lines_do_not_fill_the_memory():
+    module = 'A = ""\nB = A or "llama"\nC = "x" and "y"\nD = A and "z"\na0 = "xxxxxxxx"\n'
+    module += "".join(f"a{i} = a{i - 1} + a{i - 1}\n" for i in range(1, 61))
+    found = Evaluator(ast.parse(module))
+    assert [found.name(name) for name in "BCD"] == ["llama", "y", ""]
+    with pytest.raises(Unresolved, match="too large"):
+        found.name("a60")
 
 
 def test_a_plugin_without_entry_points_is_a_clear_error(tmp_path):

@@ -52,7 +52,7 @@ def command(checkpoint: Path, target: str, engine: Path | None, plugins: tuple[P
     card = read_card(checkpoint)
     note = err()
     result, source, beside = _support(
-        card, chosen, engine, plugins, lambda line: None if as_json else note.print(line, style="dim")
+        card, chosen, engine, plugins, lambda line: None if as_json else note.print(line, style="dim", markup=False)
     )
     facts = result.facts
     if not isinstance(facts, SupportFacts):

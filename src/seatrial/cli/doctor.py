@@ -40,7 +40,7 @@ def command(target: str, checkpoint: Path | None, checkpoint_bytes: int | None, 
             log=log,
             checkpoint=checkpoint,
             checkpoint_bytes=checkpoint_bytes,
-            progress=lambda line: None if as_json else console.print(line, style="dim"),
+            progress=lambda line: None if as_json else console.print(line, style="dim", markup=False),
         )
         said = log.read_text(errors="replace")[-2000:] if log.is_file() else ""
     if as_json:

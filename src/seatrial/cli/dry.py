@@ -134,9 +134,12 @@ def command(
             return dry(draft, tensors, target=checkpoint, draft_method=draft_method, **same)
 
         if console.is_terminal:
+            from rich.text import Text
+
             with console.status("starting") as status:
-                result = run(status.update)
-                drafted = run_draft(status.update)
+                # What the engine says is text: a bracket in it is no markup.
+                result = run(lambda line: status.update(Text(line)))
+                drafted = run_draft(lambda line: status.update(Text(line)))
         else:
             result = run(None)
             drafted = run_draft(None)

@@ -157,13 +157,15 @@ def _show_ladder(result: StepResult) -> None:
 @contextlib.contextmanager
 def _progress(stage: str) -> Iterator[Callable[[str], None]]:
     """A spinner on a terminal, a line per change elsewhere."""
+    from rich.markup import escape
+
     console = err()
     began = time.monotonic()
     if not console.is_terminal:
-        yield lambda text: console.print(f"{time.monotonic() - began:5.0f} s  {stage}: {text}")
+        yield lambda text: console.print(f"{time.monotonic() - began:5.0f} s  {stage}: {text}", markup=False)
         return
     with console.status(f"{stage}: preparing") as status:
-        yield lambda text: status.update(f"{stage}: {text}  [dim]at {time.monotonic() - began:.0f} s[/dim]")
+        yield lambda text: status.update(f"{stage}: {escape(text)}  [dim]at {time.monotonic() - began:.0f} s[/dim]")
 
 
 def _show(result: StepResult) -> None:

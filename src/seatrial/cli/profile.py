@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,15 @@ def _open(traces: tuple[Path, ...], use_cache: bool, limits: Thresholds | None =
     from seatrial.measure.profile.open import open_traces
 
     return open_traces(list(traces), use_cache=use_cache, limits=limits)
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """A file of the user's choice that cannot be written is a word of the user's that can be mended."""
+    try:
+        yield
+    except OSError as exc:
+        raise UsageError(f"{file} cannot be written: {exc.strerror or exc}", mend="Name another file.") from exc
 
 
 def _pattern(text: str | None, option: str) -> str | None:
@@ -109,7 +120,8 @@ def read_command(
         from seatrial.core.atomic import write_atomic
         from seatrial.measure.profile.view import page
 
-        write_atomic(html, page(report, opened).encode())
+        with _writing(html):
+            write_atomic(html, page(report, opened).encode())
         err().print(f"page: {html}", markup=False)
     if explains is not None:
         from seatrial.evidence import open_workspace
@@ -285,7 +297,8 @@ def cut_command(
     from seatrial.measure.profile.thresholds import load_thresholds
 
     offsets = align(opened, load_thresholds().ranks).offsets if len(opened) > 1 else [0]
-    many = write_cut(opened, offsets, int(first_ms * 1e6), int(last_ms * 1e6), file)
+    with _writing(file):
+        many = write_cut(opened, offsets, int(first_ms * 1e6), int(last_ms * 1e6), file)
     if as_json:
         print_json({"file": str(file), "events": many})
     else:

@@ -11,6 +11,7 @@ import click
 
 from seatrial.cli._gate_inputs import Place, demand_checkpoint
 from seatrial.cli.common import err, json_option, leave, out, print_json
+from seatrial.core.errors import UsageError
 from seatrial.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def logs(name: str, lines: int, follow: bool) -> None:
 
     record = served.find(name)
     file = served.servers_folder() / record.name / "server.log"
+    if not file.is_file():
+        raise UsageError(f"the log {file} is gone", mend=f"`seatrial serve status {name}` says what is left.")
     with file.open("rb") as stream:
         # Bounded: the last lines of a log are looked for in its last megabyte.
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - (1 << 20)))

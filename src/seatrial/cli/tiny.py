@@ -37,11 +37,17 @@ def command(family: str, folder: Path, target: str, python: Path | None, seed: i
         raise UsageError(f"the folder {folder} cannot be used: {exc.strerror}", mend="Name another one.") from exc
     if not empty:
         raise UsageError(f"the folder {folder} is not empty", mend="Name a new or an empty one.")
+
+    def say(line: str) -> None:
+        err().print(line, markup=False)
+
     with tempfile.TemporaryDirectory(prefix="seatrial-") as scratch:
         log = Path(scratch) / "probe.log"
         request = {"family": family, "folder": str(folder.resolve()), "seed": seed}
         with ProbeSession(interpreter, log=log, env=chosen.launch.env) as session:
-            reply = session.call("tiny_checkpoint", request, timeout_s=300.0, progress=err().print)
+            reply = session.call(
+                "tiny_checkpoint", request, timeout_s=300.0, progress=lambda line: err().print(line, markup=False)
+            )
     if reply.status == "raised" and reply.error is not None and reply.error.type.endswith("ValueError"):
         raise UsageError(reply.error.message, mend="See `seatrial tiny --help`.")
     if reply.status != "answered":

@@ -105,7 +105,8 @@ def contradicted(there: EvidenceView) -> None:
 
 def seen_of(there: EvidenceView) -> BenchSeen | None:
     """What a bench shows; None if nothing was measured. Raises FileFormatError for facts that are none."""
-    sides = [_side(there, plain) for plain in there.manifest.arguments.get("sides") or ()]
+    listed = there.manifest.arguments.get("sides")
+    sides = [_side(there, s) for s in listed if isinstance(s, dict)] if isinstance(listed, list) else []
     if not sides or any(s is None for s in sides):
         return None
     judged = there.facts("verdict")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from seatrial.core.clock import Stopwatch
 from seatrial.core.command import Command
-from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.errors import UsageError
 from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import Attachment, StepResult
@@ -109,16 +109,20 @@ def dry(
         reply = session.call("dry", request, timeout_s=timeout_s, progress=progress)
     attachments: tuple[Attachment, ...] = (Attachment(name="dry.log", path=reply.log),)
     commands = (_command(request, ranks, chosen),)
-    if reply.status != "answered":
+
+    def unanswered(what: str, said: str) -> StepResult:
         return StepResult(
             step="dry",
-            outcome=inconclusive(f"the dry run could not be made: {reply.trouble()}"),
-            summary=f"no account: {reply.trouble()}",
+            outcome=inconclusive(f"{what}: {said}"),
+            summary=f"no account: {said}",
             facts=None,
             commands=commands,
             attachments=attachments,
             timeline=clock.spans(),
         )
+
+    if reply.status != "answered":
+        return unanswered("the dry run could not be made", reply.trouble())
     with clock.span("read the answer", "seatrial"):
         builder = AccountBuilder(request, reply.decode(RawDry))
     if builder.spread.unlike:
@@ -127,7 +131,7 @@ def dry(
         with clock.span("build and load all ranks", "engine"):
             again = session.call("dry", request, timeout_s=timeout_s, progress=progress)
         if again.status != "answered":
-            raise EngineError(f"the second dry run gave no answer: {again.trouble()}", mend=f"See {again.log}.")
+            return unanswered("some ranks stood for others that are unlike them, and not all load", again.trouble())
         builder = AccountBuilder(request, again.decode(RawDry))
     with clock.span("account", "seatrial"):
         account = builder.account()

@@ -156,7 +156,7 @@ def find(name: str) -> ServedRecord:
 def every() -> list[ServedRecord]:
     """All records, by name."""
     root = servers_folder()
-    found = [_read(folder) for folder in sorted(root.iterdir())] if root.is_dir() else []
+    found = [_read(folder) for folder in sorted(root.iterdir()) if folder.is_dir()] if root.is_dir() else []
     return [r for r in found if r is not None]
 
 

@@ -7,7 +7,7 @@ leaves out or changes is a `Deviation` with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -86,8 +86,19 @@ class LaunchPlan(Record):
 
 
 def tensor_parallel(request: LaunchRequest) -> int:
-    """The size asked for, else the target's, else 1."""
-    return tensor_parallel_of(request.tp, request.args)
+    """The size among the further arguments, which the server takes, else the one asked for, the target's, or 1."""
+    given = whole_number_in(request.extra_args, "--tensor-parallel-size", "-tp")
+    return given if given is not None else tensor_parallel_of(request.tp, request.args)
+
+
+def whole_number_in(words: Sequence[str], *flags: str) -> int | None:
+    """The last value that a command line gives one of these flags, if it is a whole number of at least 1."""
+    found = ""
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if (name.replace("_", "-") if name.startswith("--") else name) in flags:
+            found = value if equals else words[place + 1] if place + 1 < len(words) else ""
+    return int(found) if found.isdecimal() and int(found) else None
 
 
 def tensor_parallel_of(tp: int | None, args: Mapping[str, Scalar]) -> int:
@@ -105,7 +116,7 @@ def serve_arguments(request: LaunchRequest, args: dict[str, Scalar]) -> list[str
     length = request.max_model_len if request.max_model_len is not None else request.args.get("max-model-len")
     if length is not None:
         line += ["--max-model-len", str(length)]
-    size = tensor_parallel(request)
+    size = tensor_parallel_of(request.tp, request.args)
     if size > 1 or "tensor-parallel-size" in request.args:
         line += ["--tensor-parallel-size", str(size)]
     line += flags({name: value for name, value in merged.items() if name not in ("trust-remote-code", "dtype")})
@@ -149,7 +160,9 @@ def built(
         env=settings,
         cwd=request.cwd,
     )
-    length = request.max_model_len if request.max_model_len is not None else request.args.get("max-model-len")
+    length: Scalar | None = whole_number_in(request.extra_args, "--max-model-len")
+    if length is None:
+        length = request.max_model_len if request.max_model_len is not None else request.args.get("max-model-len")
     return LaunchPlan(
         command=command,
         tp=tensor_parallel(request),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 STEP_LIMIT = 2_000_000
+SIZE_LIMIT = 1_000_000  # characters or elements of one value
 STRING_METHODS = {
     "startswith",
     "endswith",
@@ -98,9 +99,13 @@ class Evaluator:
         if method is None:
             raise Unresolved(node, f"{ast.unparse(node)[:60]!r} is not a constant expression")
         try:
-            return method(node, local)
+            found = method(node, local)
         except (TypeError, ValueError, AttributeError, RecursionError, OverflowError) as exc:
             raise Unresolved(node, f"{ast.unparse(node)[:60]!r}: {exc}") from exc
+        if isinstance(found, (str, bytes, list, tuple, dict)) and len(found) > SIZE_LIMIT:
+            # Doubled often enough, a few lines would fill the memory.
+            raise Unresolved(node, "the value is too large")
+        return found
 
     def _constant(self, node: ast.Constant, _local: Mapping[str, Any]) -> Any:
         return node.value
@@ -198,8 +203,13 @@ class Evaluator:
         raise Unresolved(node, f"{ast.unparse(node)[:60]!r} is not a constant expression")
 
     def _boolop(self, node: ast.BoolOp, local: Mapping[str, Any]) -> Any:
-        results = (self.value(v, local) for v in node.values)
-        return all(results) if isinstance(node.op, ast.And) else any(results)
+        """As in Python the value of the operand that decides, not its truth."""
+        found: Any = None
+        for operand in node.values:
+            found = self.value(operand, local)
+            if bool(found) is isinstance(node.op, ast.Or):
+                break
+        return found
 
     def _unaryop(self, node: ast.UnaryOp, local: Mapping[str, Any]) -> Any:
         if isinstance(node.op, ast.Not):

@@ -24,7 +24,7 @@ def engine_version(trees: Trees) -> str:
     if data is not None:
         try:
             nodes = list(ast.walk(ast.parse(data)))
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             nodes = []
         for node in nodes:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
@@ -49,7 +49,7 @@ def read_engine_registry(trees: Trees) -> tuple[list[Registered], list[Finding]]
         )
     try:
         module = ast.parse(data)
-    except (SyntaxError, ValueError, RecursionError) as exc:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         raise FileFormatError(
             f"{trees.label}: {REGISTRY} does not parse: {exc}",
             mend="It may be written for a newer Python than the one seatrial runs on.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from seatrial.core.errors import UsageError
-from seatrial.core.record import Record, from_plain, to_json, to_plain
+from seatrial.core.record import Record, from_plain, replace, to_json, to_plain
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Outcome, Verdict, inconclusive
 from seatrial.evidence import Run, Workspace
@@ -23,6 +23,7 @@ from seatrial.workflow.bench import BenchJob, run_bench
 from seatrial.workflow.ledger import open_ledger
 
 TRIAL = "trial"
+STRIDE = 7919  # between the seeds of trials, far from the neighbours that a workload uses itself
 STEP = "highest"
 
 
@@ -93,7 +94,7 @@ def highest_load(
             if known is not None:
                 waiting.remove(known)
             else:
-                known = _try(job, bounds, level, workspace, overrides, argv, say)
+                known = _try(job, bounds, level, len(kept) + len(trials), workspace, overrides, argv, say)
                 run.append(TRIAL, known)
             trials.append(known)
             say(f"{bounds.by} {level:g}: {known.outcome.verdict.value} {known.outcome.reason}")
@@ -120,6 +121,7 @@ def _try(
     job: BenchJob,
     bounds: Bounds,
     level: float,
+    number: int,
     workspace: Workspace,
     overrides: Path | None,
     argv: tuple[str, ...],
@@ -127,6 +129,9 @@ def _try(
 ) -> Trial:
     is_rate = bounds.by == "rate"
     workload = with_load(job.workload, concurrency=None if is_rate else int(level), rate=level if is_rate else None)
+    if job.sides[0].service and workload.dataset.kind == "random":
+        # One service answers every trial: the same prompts again would come from its prefix cache.
+        workload = replace(workload, load=replace(workload.load, seed=workload.load.seed + STRIDE * (number + 1)))
     one = from_plain(BenchJob, {**to_plain(job), "workload": to_plain(workload), "runs": 1}, where="highest")
     ended = run_bench(one, workspace=workspace, overrides=overrides, argv=argv, say=say)
     outcome = ended.runs[-1].sla if ended.runs else inconclusive(ended.reason or "nothing was measured")

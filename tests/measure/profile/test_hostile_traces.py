@@ -7,10 +7,11 @@ import random
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seatrial.core.errors import SeatrialError
+from seatrial.core.errors import FileFormatError, SeatrialError
 from seatrial.measure.profile.analyse import analyse
 from seatrial.measure.profile.open import open_traces
 
@@ -116,3 +117,10 @@ def test_mutated_bytes_of_a_table(seed, many):
         at = chance.randrange(len(data))
         data[at : at + chance.randrange(2)] = chance.choice(ODD)
     survives(bytes(data), "kernel_details.csv")
+
+
+def test_a_damaged_zst_is_one_line(tmp_path):
+    file = tmp_path / "t.json.zst"
+    file.write_bytes(b"nothing that any zstd ever wrote")
+    with pytest.raises(FileFormatError, match=r"zstd"):
+        open_traces([file])

@@ -92,3 +92,11 @@ def test_diff_ends_with_the_verdict_of_its_prediction(write):
 def test_families_are_listed():
     assert "attention" in run("families").output
     assert json.loads(run("families", "--json").output)
+
+
+def test_a_place_that_cannot_be_written_is_a_users_error(write, tmp_path):
+    path, gone = write(EVENTS), tmp_path / "gone" / "out"
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        run("read", path, "--no-cache", "--html", gone)
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        run("cut", path, "--no-cache", "--to", "5", "--out", gone)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from seatrial.core.errors import FileFormatError
+from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record, from_json, from_plain, replace, to_plain
 from seatrial.delivery.evidence_view import EvidenceView
@@ -39,6 +39,7 @@ MEASURED = "bench-"
 BY_COMMAND = ("flag.", "env.", "tensor_parallel", "profiler_attached", "dtype", "quantization")
 OF_ITS_CORE = "of its core, so it was itself a bottleneck"
 USED_TOO, REPEATED = "others used it too", "a prefix cache answers them"
+MOST_REQUESTS = 500_000
 MOST_TOKENS = 20_000_000  # of prompts made again: seconds of work, whatever a manifest asks for
 DISK_FULL = "the records cannot be written any more"
 
@@ -74,7 +75,8 @@ def workload_of(view: EvidenceView) -> Workload:
 def plan_of(view: EvidenceView, workload: Workload) -> Plan | None:
     """The requests made again, where nothing but the workload is needed for it and they are not too many."""
     load, dataset = workload.load, workload.dataset
-    many = (load.requests + load.warmup) * dataset.input_tokens > MOST_TOKENS
+    count = load.requests + load.warmup
+    many = count * dataset.input_tokens > MOST_TOKENS or count > MOST_REQUESTS
     if dataset.file or dataset.form == "text" or many:
         return None
     return make_plan(workload, view.checkpoint_name)
@@ -83,7 +85,8 @@ def plan_of(view: EvidenceView, workload: Workload) -> Plan | None:
 def side_of(view: EvidenceView, label: str) -> dict[str, Any] | None:
     """The side of that name as the manifest has it."""
     sides = view.manifest.arguments.get("sides")
-    return next((s for s in sides if isinstance(s, dict) and s.get("label") == label), None) if sides else None
+    listed = sides if isinstance(sides, list) else []
+    return next((s for s in listed if isinstance(s, dict) and s.get("label") == label), None)
 
 
 def kept(view: EvidenceView, stored: StoredStep, name: str, kind: type[R]) -> R | None:
@@ -278,13 +281,18 @@ def _outside(view: EvidenceView, stored: StoredStep, bench: BenchRun, workload: 
     step, tool = stored.step, str(bench.setup.get("tool"))
     with tempfile.TemporaryDirectory(prefix="seatrial-verify-") as name:
         folder = Path(name)
-        for ref in stored.artifacts:
-            place = PurePosixPath(ref.name)
-            if place.is_absolute() or ".." in place.parts or ref.name.endswith(".log"):
-                continue
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).write_bytes(_plain(view, ref.file).read_bytes())
-        found = read_results(folder, tool)
+        try:
+            for ref in stored.artifacts:
+                place = PurePosixPath(ref.name)
+                if place.is_absolute() or ".." in place.parts or ref.name.endswith(".log"):
+                    continue
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                (folder / place).write_bytes(_plain(view, ref.file).read_bytes())
+            found = read_results(folder, tool)
+        except (OSError, ValueError, UsageError) as exc:
+            # Names that no folder can hold, or a tool that nobody knows.
+            yield error("Y218", step, f"the files of {tool!r} cannot be read again: {exc}")
+            return
     if len(found) != 1:
         yield error("Y218", step, f"{len(found)} results of {tool} are kept where one was read")
         return

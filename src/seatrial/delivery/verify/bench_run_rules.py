@@ -97,7 +97,11 @@ def whole(view: EvidenceView) -> Iterator[Finding]:
     """The steps are those that were asked for, in turn; the run's verdict is what they come to."""
     arguments, steps = view.manifest.arguments, view.gathered.steps
     labels, count = labels_of(view), arguments.get("runs")
-    count = count if isinstance(count, int) else 0
+    # One more than there can be is enough to see that some are missing, whatever a manifest asks for.
+    count = min(count, len(steps) + 1) if isinstance(count, int) else 0
+    if len(labels) not in (1, 2):
+        yield error("Y219", view.run_id, f"the manifest names {len(labels)} sides: a bench has one or two")
+        return
     order = [labels["AB".index(x)] for x in (interleaved(count) if len(labels) == 2 else "A" * count)]
     seen: dict[str, int] = {}
     wanted = []

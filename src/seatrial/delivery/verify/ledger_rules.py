@@ -17,6 +17,7 @@ from seatrial.core.record import from_plain, to_plain
 from seatrial.core.verdict import Outcome, Verdict
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import RUN_ID
+from seatrial.delivery.verify.bench_rules import workload_of
 from seatrial.delivery.verify.bench_run_rules import SMOKE, VERDICT, labels_of, runs_of
 from seatrial.delivery.verify.common import absent, differing, error, note
 from seatrial.evidence import Run, StoredStep
@@ -68,7 +69,11 @@ def highest_load(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     for trial in trials:
         place, name = f"{step}: {bounds.get('by')} {trial.get('level')}", str(trial.get("run"))
         said = from_plain(Outcome, trial.get("outcome"), where=place)
-        outcomes.append((float(trial.get("level") or 0), said))
+        level = trial.get("level")
+        if not isinstance(level, (int, float)):
+            yield error("Y222", step, f"a trial is at the level {level!r}")
+            return
+        outcomes.append((float(level), said))
         if trial not in known:
             yield error("Y222", place, "no record of the ledger holds this trial")
         bench = beside(view, name)
@@ -76,8 +81,8 @@ def highest_load(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
             yield _absent(view, name, "the trial's outcome")
             continue
         runs = _all_runs(bench)
-        load = (bench.manifest.arguments.get("workload") or {}).get("load") or {}
-        if float(load.get(str(bounds.get("by"))) or 0) != trial.get("level"):
+        load = workload_of(bench).load
+        if (load.concurrency if bounds.get("by") == "concurrency" else load.rate) != trial.get("level"):
             yield error("Y222", place, f"the bench {name} was at another level")
         if runs and runs[-1].sla != said:
             yield error(

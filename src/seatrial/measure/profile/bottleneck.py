@@ -7,7 +7,7 @@ from seatrial.measure.profile.thresholds import BottleneckLimits
 
 
 def bottleneck(found: Times, memory: Memory, limits: BottleneckLimits) -> Bottleneck:
-    """The first exceeded of host, communication, compute, memory; `unclassified` if none is."""
+    """The first exceeded of host, communication, memory, compute; `unclassified` if none is."""
     span = found.span_ns or 1
     moved = (found.copy_ns + memory.kv_cache_ns) / (found.busy_ns or 1)
     measures = (

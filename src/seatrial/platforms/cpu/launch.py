@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from seatrial.core.errors import UsageError
-from seatrial.platforms.base import LaunchPlan, LaunchRequest, built, tensor_parallel
+from seatrial.platforms.base import LaunchPlan, LaunchRequest, built, tensor_parallel, whole_number_in
 
 BIND = "VLLM_CPU_OMP_THREADS_BIND"
 
@@ -30,11 +30,8 @@ def plan(request: LaunchRequest) -> LaunchPlan:
 
 def pipeline_parallel(request: LaunchRequest) -> int:
     """The number of pipeline stages among the extra arguments, else the target's, else 1."""
-    words = request.extra_args
-    for name in ("--pipeline-parallel-size", "-pp"):
-        if name in words[:-1] and words[words.index(name) + 1].isdigit():
-            return int(words[words.index(name) + 1])
-    return int(request.args.get("pipeline-parallel-size", 1))
+    given = whole_number_in(request.extra_args, "--pipeline-parallel-size", "-pp")
+    return given if given is not None else int(request.args.get("pipeline-parallel-size", 1))
 
 
 def bind(cores: list[int], size: int) -> str:

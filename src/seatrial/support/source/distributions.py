@@ -144,7 +144,7 @@ def _setup_py(data: bytes | None) -> tuple[str, list[EntryPoint]]:
         return "", []
     try:
         module = ast.parse(data)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "", []
     for node in ast.walk(module):
         if not (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "setup"):
@@ -161,13 +161,13 @@ def _literal_points(node: ast.expr | None) -> list[EntryPoint]:
         return []
     try:
         value = ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return []
     if isinstance(value, str):
         return list(_ini_points(value.encode(), "setup.py"))
     points = []
     for group, lines in value.items() if isinstance(value, dict) else ():
-        for line in [lines] if isinstance(lines, str) else lines:
+        for line in [lines] if isinstance(lines, str) else lines if isinstance(lines, (list, tuple)) else ():
             entry, _, target = str(line).partition("=")
             points.append(EntryPoint(group=str(group), name=entry.strip(), target=target.strip(), place="setup.py"))
     return points

@@ -89,7 +89,7 @@ def _finder_mapping(file: Path) -> dict[str, str]:
     """The literal MAPPING of package names to folders in a setuptools editable finder."""
     try:
         module = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     for node in module.body:
         targets = (
@@ -102,7 +102,7 @@ def _finder_mapping(file: Path) -> dict[str, str]:
                 continue
             try:
                 value = ast.literal_eval(node.value)
-            except ValueError:
+            except (ValueError, TypeError, RecursionError, MemoryError):
                 return {}
             if isinstance(value, dict):
                 return {str(k): str(v) for k, v in value.items()}

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from seatrial.core.errors import FileFormatError
 
 MEMBER_LIMIT = 16 * 1024 * 1024
 TOTAL_LIMIT = 512 * 1024 * 1024
@@ -127,8 +130,9 @@ class ZipTree(ArchiveTree):
             return None
         try:
             return self._archive.read(info)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError):
-            return None
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, ValueError) as exc:
+            # Damaged is not absent: a module that seems missing would be called a breakage.
+            raise FileFormatError(f"{self.label}: {path} cannot be read: {exc}", mend="Download it again.") from exc
 
 
 class TarTree(ArchiveTree):
