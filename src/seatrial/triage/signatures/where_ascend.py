@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seatrial.triage.signature import Signature
-from seatrial.triage.signatures._make import SHAPE, root
+from seatrial.triage.signatures._make import LITERAL, SHAPE, root
 
 ANY = r"(?:Runtime|Assertion|Value|NotImplemented|Type|Key|Index)Error"
 RAISED = r"RuntimeError|AssertionError|ValueError|NotImplementedError|TypeError|KeyError|IndexError"
@@ -24,14 +24,11 @@ SIGNATURES: tuple[Signature, ...] = (
          innermost=r"vllm_ascend/(?:attention|ops|models/layer/attention)/(?:context_parallel/)?(?:dsa|sfa|mla)\w{0,20}\.py", code=CHECK, unless=rf"{PLAIN}|captur|[Ss]pecul|Duplicate layer", anchor="-",
          matches=('  File "/w/vllm_ascend/attention/dsa_v1.py", line 9, in forward\n    raise RuntimeError(\nRuntimeError: IndexCache requires topk_indices_buffer when skip_topk is enabled.',
                   '  File "/w/vllm_ascend/attention/context_parallel/sfa_cp.py", line 9, in build\n    assert self.kv_cache is not None\nAssertionError')),
-    root("where.asc-kv-offload", "kv-transfer-pd", ANY, SHAPE, "The failure was raised while KV blocks were moved to or from host memory or another instance.", "Serve without --kv-transfer-config and KV offloading to confirm.", raised=RAISED,
-         innermost=r"vllm_ascend/(?:simple_)?kv_offload/|vllm_ascend/distributed/kv_transfer/|cpu_offload/", unless=PLAIN, anchor="-",
+    root("where.kv-store", "kv-transfer-pd", ANY, LITERAL, "The failure was raised while KV blocks were moved to or from host memory, a store or another instance.", "Serve without --kv-transfer-config and KV offloading to confirm.", raised=RAISED,
+         innermost=r"/kv_transfer/|kv_p2p|/kvpool/|kv_pool|kv_offload/|/cpu_offload/|mooncake|ascend_store|llmdatadist", unless=rf"{PLAIN}|[Aa]ddress already|[Pp]ort\b|[Ii]nstall", anchor="-",
          matches=('  File "/w/vllm_ascend/simple_kv_offload/npu_mem_ops.py", line 9, in copy\n    assert a == b, "src/dst block counts must match"\nAssertionError: src/dst block counts must match',
-                  '  File "/w/vllm_ascend/kv_offload/npu.py", line 9, in transfer_async\n    self.events[job_id]\nKeyError: 12')),
-    root("where.asc-triton", "triton-kernel", ANY, SHAPE, "The wrapper of a Triton kernel refused shape, dtype or layout.", "Compare the shape that the check names with the model's config; another attention or sampling backend to confirm.", raised=RAISED,
-         innermost=r"vllm_ascend/ops/triton/", code=CHECK, unless=rf"{PLAIN}|captur|not installed", anchor="-",
-         matches=('  File "/w/vllm_ascend/ops/triton/fla/chunk.py", line 9, in chunk_gated_delta_rule\n    assert q.dtype == k.dtype == v.dtype\nAssertionError',
-                  '  File "/w/vllm_ascend/ops/triton/layernorm_gated.py", line 9, in layer_norm_fwd_npu\n    assert x.stride(-1) == 1\nAssertionError')),
+                  '  File "/w/vllm_ascend/kv_offload/npu.py", line 9, in transfer_async\n    self.events[job_id]\nKeyError: 12',
+                  '  File "/w/vllm_ascend/distributed/kv_transfer/kv_pool/ascend_store/pool_worker.py", line 9, in register\n    assert self.store is not None\nAssertionError')),
     root("where.asc-hccl", "hccl-communication", ANY, SHAPE, "The plugin's communicator refused the group or the tensor.", "Check the ranks' devices and that every rank makes the same groups in the same order.", raised=RAISED,
          innermost=r"vllm_ascend/distributed/device_communicators/", unless=PLAIN, anchor="-",
          matches=('  File "/w/vllm_ascend/distributed/device_communicators/pyhccl.py", line 9, in __init__\n    assert dist.get_backend(group) != dist.Backend.HCCL, (\nAssertionError: PyHcclCommunicator should be attached to a non-HCCL group.',)),
