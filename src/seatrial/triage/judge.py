@@ -119,7 +119,7 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
     sure = odds[best]
     if best == UNKNOWN or sure < known.floor:
         return answer.unknown(found.judged, material, found.fatal, likely=_likely(found, odds, known))
-    sure = round(sure, 2)
+    sure = round(min(sure, known.ceiling), 2)
     if best != found.rule:
         return answer.likely(_likely(found, odds, known), found.focus, found.judged, material, found.fatal)
     return _rule(found, material, sure)
@@ -139,7 +139,7 @@ def _rule(found: Reading, material: Material, sure: float) -> Diagnosis:
 def _likely(found: Reading, odds: dict[str, float], known: likeness.Table) -> likeness.Likely:
     """The likeliest category that has a name."""
     best = max((c for c in odds if c != UNKNOWN), key=lambda category: odds[category])
-    return likeness.Likely(best, round(odds[best], 2), likeness.speaking(found.words, best, known))
+    return likeness.Likely(best, round(min(odds[best], known.ceiling), 2), likeness.speaking(found.words, best, known))
 
 
 def _focus(
