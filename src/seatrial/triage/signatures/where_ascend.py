@@ -10,12 +10,14 @@ RAISED = r"RuntimeError|AssertionError|ValueError|NotImplementedError|TypeError|
 CHECK = r"^(?:raise|assert)\b"
 PLAIN = r"out of memory|unexpected keyword|required positional|No module|cannot import|divisible|NPU function error|aclnn|same device"
 SIGNATURES: tuple[Signature, ...] = (
-    root("where.asc-experts", "expert-parallel", ANY, SHAPE, "The experts' code refused what it was given: routing, dispatch between ranks, or the experts' weights.", "Serve without --enable-expert-parallel to confirm; compare the number of experts, EP size and MC2 capacity.", raised=RAISED,
+    root("where.asc-experts", "expert-parallel", ANY, SHAPE, "The experts' code refused what it was given: routing, dispatch between ranks, or the experts' weights.", "Serve without --enable-expert-parallel to confirm; compare the number of experts, EP size and MC2 capacity.", raised=RAISED, code=CHECK,
          innermost=r"vllm_ascend/(?:_310p/|ops/)(?:fused_moe/|moe/)|vllm_ascend/eplb/", unless=rf"{PLAIN}|[Qq]uant|MXFP|mxfp|W\dA\d|LoRA|has no attribute|captur", anchor="-",
          matches=('  File "/w/vllm_ascend/ops/fused_moe/token_dispatcher.py", line 9, in token_dispatch\n    raise NotImplementedError("Dispatch function not implemented.")\nNotImplementedError: Dispatch function not implemented.',
                   '  File "/w/vllm_ascend/ops/fused_moe/moe_mlp.py", line 9, in unified_apply_mlp\n    raise ValueError(\nValueError: group_list_type should be in [0, 1, 2], but received 7',
-                  "  File \"/w/vllm_ascend/ops/fused_moe/fused_moe.py\", line 618, in forward\n    if forward_context.moe_layer_index < len(forward_context.all_moe_layers):\nTypeError: object of type 'NoneType' has no len()",
                   '  File "/w/vllm_ascend/ops/fused_moe/experts_selector.py", line 9, in select_experts\n    raise ValueError(\nValueError: Unsupported scoring function: foo')),
+    root("where.asc-experts-object", "expert-parallel", r"(?:Type|Key|Index)Error", SHAPE, "The experts' code was not given what it reads: its layers, its groups or its tables were set up otherwise.", "Serve without --enable-expert-parallel to confirm; compare the plugin's release with the engine's.", raised=r"TypeError|KeyError|IndexError",
+         innermost=r"vllm_ascend/(?:_310p/|ops/)(?:fused_moe/|moe/)|vllm_ascend/eplb/", unless=rf"{PLAIN}|[Qq]uant|MXFP|mxfp|LoRA|captur", sources=("vllm-ascend#8620",), anchor="-",
+         matches=("  File \"/w/vllm_ascend/ops/fused_moe/fused_moe.py\", line 618, in forward\n    if forward_context.moe_layer_index < len(forward_context.all_moe_layers):\nTypeError: object of type 'NoneType' has no len()",)),
     root("where.asc-quant", "quant-unsupported", r"(?:Runtime|Attribute|Type|Key|Index)Error", SHAPE, "The failure was raised in the plugin's quantisation code.", "Serve the unquantised checkpoint to confirm; compare the layer's scheme with the plugin's list.",
          raised=r"RuntimeError|AttributeError|TypeError|KeyError|IndexError", innermost=r"vllm_(?:ascend|kunlun)/(?:_310p/)?quantization/", unless=rf"{PLAIN}|[Ee]xpert|topk|captur|HCCL|\.weight['\"]", anchor="-",
          matches=('  File "/w/vllm_ascend/quantization/methods/w4a8.py", line 9, in apply\n    out = x.view(self.group_size, -1)\nRuntimeError: strides do not fit',
