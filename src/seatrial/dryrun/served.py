@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from seatrial.core.record import Record
 
+# vLLM's other words for a dtype; "auto" is the checkpoint's own.
+DTYPES = {"auto": "", "half": "float16", "float": "float32"}
+
 
 class ServedAs(Record):
     """`dtype` and `quantization` are "" where the checkpoint's config decides."""
@@ -27,6 +30,6 @@ def served_as(args: Mapping[str, str | int | float | bool]) -> ServedAs:
         tp=int(args.get("tensor-parallel-size", 1)),
         pp=int(args.get("pipeline-parallel-size", 1)),
         ep=args.get("enable-expert-parallel", False) is True,
-        dtype="" if dtype == "auto" else dtype,
+        dtype=DTYPES.get(dtype, dtype),
         quantization=str(args.get("quantization", "")),
     )
