@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from seatrial.checkpoint.documents import load
 from seatrial.checkpoint.files import Folder
 from seatrial.checkpoint.headers import check_layout, decode, decode_slowly
 from seatrial.checkpoint.names import ASTERISK, fill, group, split
+from seatrial.checkpoint.quant import _covers
 from seatrial.core.finding import Severity
 from seatrial.core.record import to_json
 from seatrial.core.verdict import Verdict
@@ -226,3 +228,17 @@ def test_an_asterisk_in_a_name_is_no_number(tmp_path):
     card = read_card(tmp_path / "odd")
     assert card.weights.tensors == 1
     assert any(f.code == "C098" for f in card.findings)
+
+
+@pytest.mark.parametrize("rule", ["*" * 40 + "z", "*e*" * 12 + "q", "*.*" * 30 + "!"])
+def test_a_rule_of_many_asterisks_is_answered_at_once(tmp_path, rule):
+    # As a regular expression each takes longer than anybody waits.
+    method = {"quant_method": "fp8", "weight_block_size": [16, 16], "modules_to_not_convert": [rule]}
+    (tmp_path / "config.json").write_text(json.dumps({**TINY, "quantization_config": method}))
+    assert read_card(tmp_path).quantization.excluded == (rule,)
+    assert not _covers(rule, "model.layers.0.self_attn.o_proj")
+
+
+@given(st.text("ab.*", max_size=8).filter(lambda rule: "*" in rule), st.text("ab.", max_size=10))
+def test_an_asterisk_stands_for_anything(rule, module):
+    assert _covers(rule, module) == fnmatchcase(module, rule)

@@ -137,3 +137,51 @@ def test_a_number_that_is_not_finite_is_a_usage_error(folder, option):
     done = run("plan", folder, "--memory", "64", *option)
     assert done.returncode == 2, done.stderr
     assert option[0] in done.stderr
+
+
+TARGET = """
+[targets.wide]
+extends = "cuda"
+[targets.wide.serve.args]
+tensor-parallel-size = 2
+max-model-len = 96
+max-num-seqs = 7
+enforce-eager = true
+gpu-memory-utilization = 0.5
+quantization = "fp8"
+"""
+
+
+@pytest.fixture
+def planned(folder, tmp_path, monkeypatch):
+    """The plan's question and the document, with a target of that folder's."""
+    (tmp_path / "seatrial.toml").write_text(TARGET)
+    monkeypatch.chdir(tmp_path)
+
+    def plan(*words):
+        done = run("plan", folder, "--memory", "8", "--json", *words)
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
+
+    return plan
+
+
+def test_a_plan_for_a_target_is_of_what_its_server_is_started_with(planned):
+    found = planned("--target", "wide")
+    asked = found["plan"]["asked"]
+    assert (asked["layout"]["tp"], asked["length"], asked["requests"]) == (2, 96, 1)
+    serving = asked["serving"]
+    assert (serving["max_num_seqs"], serving["eager"], serving["utilization"]) == (7, True, 0.5)
+    assert any("--quantization" in note for note in found["unknown"])
+
+
+def test_the_command_line_wins_over_the_target(planned):
+    words = ("--tp", "1", "--max-model-len", "64", "--max-num-seqs", "3", "--gpu-memory-utilization", "0.9")
+    asked = planned("--target", "wide", *words)["plan"]["asked"]
+    assert (asked["layout"]["tp"], asked["length"], asked["requests"]) == (1, 64, 3)
+    assert asked["serving"]["utilization"] == 0.9
+
+
+def test_a_device_that_is_named_outright_is_planned_without_the_default_target(planned):
+    asked = planned()["plan"]["asked"]
+    assert (asked["layout"]["tp"], asked["serving"]["utilization"], asked["serving"]["eager"]) == (1, 0.9, False)

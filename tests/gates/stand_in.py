@@ -8,9 +8,9 @@ empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in
 flood (1 MB of log per answer and at the start), no-image, no-audio, huge, crash-with=WORD (crash on a request if WORD
 is one of the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
 deaf-to-adapter, idle-replica (the second of two never works), endless (a schema's answer is cut off at temperature 0),
-batch-drift and batch-fault (another token when requests overlap: by a hair, or by far), graph-fault (another token
-without --enforce-eager), never-compiles (says so in its configuration), secret (logs its command line), say=TEXT (logs
-it, ; for a comma),
+batch-drift and batch-fault (another token when requests overlap: by a hair, or by far), twin (another token of
+the same text when requests overlap), graph-fault (another token without --enforce-eager), never-compiles (says so in
+its configuration), secret (logs its command line), say=TEXT (logs it, ; for a comma),
 nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does),
 crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place).
 """
@@ -191,9 +191,24 @@ class Handler(BaseHTTPRequestHandler):
             graph_fault = "graph-fault" in FAULTS and "--enforce-eager" not in sys.argv
             if graph_fault or ("batch-fault" in FAULTS and BUSY[1] > 1):
                 choice["logprobs"]["tokens"] = [*tokens[:2], " wrong", *tokens[3:]]
+            if body.get("return_tokens_as_token_ids"):
+                by_number(choice["logprobs"])
+                if "twin" in FAULTS and BUSY[1] > 1:
+                    # Another token that is written as the same text.
+                    choice["logprobs"]["tokens"][2] += "0000"
         # A medium in base64 is long, and so it is many prompt tokens.
         usage = {"completion_tokens": len(tokens), "prompt_tokens": len(json.dumps(body.get("messages", ""))) // 100}
         return {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
+
+
+def by_number(logprobs):
+    """Tokens as `token_id:12` instead of as text, as vLLM writes them on request."""
+
+    def number(text):
+        return f"token_id:{int.from_bytes(text.encode(), 'big') % 99991}"
+
+    logprobs["tokens"] = [number(t) for t in logprobs["tokens"]]
+    logprobs["top_logprobs"] = [{number(t): p for t, p in row.items()} for row in logprobs["top_logprobs"]]
 
 
 def main():

@@ -100,6 +100,7 @@ def test_serve_starts_shows_logs_and_stops(seatrial, checkpoint, alive):
     assert again.returncode == 2
     assert "already there" in again.stderr
     assert "serving" in seatrial("serve", "status").stdout
+    assert seatrial("serve", "status", "tiny-model").returncode == 0
     assert "Application startup complete" in seatrial("serve", "logs", "tiny-model").stdout
     stopped = seatrial("serve", "stop", "tiny-model")
     assert (stopped.returncode, alive()) == (0, []), stopped.stdout
@@ -143,6 +144,8 @@ def test_serve_reports_a_server_that_does_not_come_up(seatrial, checkpoint, aliv
     assert "with exit code 7" in done.stdout
     assert alive() == []
     assert "ended with exit code 7" in seatrial("serve", "status").stdout
+    one = seatrial("serve", "status", "tiny-model", "--json")
+    assert (one.returncode, json.loads(one.stdout)[0]["state"]) == (1, "ended")
 
 
 def test_a_config_that_is_a_fifo_is_not_waited_for(seatrial, tmp_path):

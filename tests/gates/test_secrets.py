@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from seatrial.core.errors import EngineError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import to_json
 from seatrial.core.secrets import secret_values
@@ -12,6 +13,7 @@ from seatrial.gates import gate
 from seatrial.gates.facts import Milestone
 from seatrial.gates.matrix import matrix
 from seatrial.gates.veil import Veil
+from seatrial.measure.load.service import started
 
 KEY = "bosuns-whistle-7731"
 
@@ -54,6 +56,18 @@ def test_a_key_the_engine_prints_stays_in_the_raw_log_only_and_that_is_said(run,
 
 def test_the_matrix_quotes_no_key_as_evidence(run):
     assert KEY.encode() not in to_json(run("secret", matrix, only=("streaming", "chunked-prefill")))
+
+
+def test_a_service_that_does_not_come_up_is_told_without_the_key(
+    stand_in_target, engine_home, checkpoint, tmp_path, alive
+):
+    target = stand_in_target("secret,die-at-start")
+    more = {"python": engine_home, "scratch": tmp_path / "scratch", "extra_args": ("--api-key", KEY)}
+    with pytest.raises(EngineError) as raised, started(checkpoint, target, **more):
+        pass
+    assert "non-default args" in raised.value.message
+    assert KEY not in raised.value.message
+    assert alive() == []
 
 
 def test_values_of_secret_flags_and_variables_are_known():

@@ -83,6 +83,12 @@ def test_a_hairs_breadth_is_rounding_and_a_wide_gap_is_not(run, fault, verdict, 
         assert "token 2 of prompt" in result.outcome.reason
 
 
+def test_tokens_written_alike_are_told_apart_by_their_numbers(run):
+    result = run(agreement, "twin")
+    assert result.facts.comparisons[0].divergences[0].place == 2
+    assert result.outcome.verdict is Verdict.FAIL
+
+
 def test_a_compiled_start_that_answers_otherwise_is_named(run):
     result = run(agreement, "graph-fault")
     assert result.outcome.verdict is Verdict.FAIL

@@ -257,5 +257,7 @@ def test_the_command_lists_shows_and_ends_with_the_documented_exit_codes(tmp_pat
     assert run("show", "AlphaForCausalLM", source).returncode == 0
     assert run("show", "OldForCausalLM", source).returncode == 1
     unknown = run("show", "AlphaForCausal", source)
-    assert (unknown.returncode, "Traceback" in unknown.stderr) == (2, False)
-    assert "AlphaForCausalLM" in unknown.stderr
+    assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
+    assert "AlphaForCausalLM" in unknown.stdout
+    told = json.loads(run("show", "AlphaForCausal", source, "--json").stdout)
+    assert (told["state"], told["nearest"][0]) == ("unknown", "AlphaForCausalLM")

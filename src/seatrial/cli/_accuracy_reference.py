@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--url", help="Ask this running server (http://HOST:PORT) instead of starting one.")
 @click.option("--model", help="The model's name at --url; default: the folder's name.")
 @click.option("--in-process", is_flag=True, help="Run the engine in its interpreter, without a server.")
-@click.option("--dtype", help="Serving dtype; default: the checkpoint's.")
+@click.option("--dtype", help="Serving dtype, if not the target's or the checkpoint's.")
 @click.option("--prompts", default=6, show_default=True, type=click.IntRange(1, 64), help="How many prompts.")
 @click.option("--tokens", default=16, show_default=True, type=click.IntRange(1, 256), help="Tokens of each answer.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, other prompts.")
@@ -101,9 +101,13 @@ def _parity(
 ) -> tuple[StepResult, ...]:
     from seatrial.core.record import replace
     from seatrial.core.step import Attachment
+    from seatrial.dryrun import served_as
     from seatrial.engine.border import ProbeSession
     from seatrial.measure.accuracy import answers, reference_dtype
     from seatrial.measure.accuracy.parity import parity as judge
+
+    # What the target's server computes in; the reference is scored in the same.
+    targets_own = served_as(target.serve.args).dtype if not url else ""
 
     before: tuple[StepResult, ...] = ()
     logs = {"engine.log": folder / "engine.log", "reference.log": folder / "reference.log"}
@@ -114,7 +118,7 @@ def _parity(
         if in_process:
             setting = answers.Engine(
                 checkpoint=str(checkpoint.absolute()),
-                dtype=dtype or "auto",
+                dtype=dtype or targets_own or "auto",
                 max_model_len=max_model_len,
                 patch=str(patch.absolute()) if patch else "",
             )
@@ -126,7 +130,7 @@ def _parity(
             found, engine, before = _served(
                 checkpoint, target, python, folder, asked, tokens, url, model, tp, max_model_len, extra
             )
-            served_in, how = dtype or reference_dtype(checkpoint), url or "served"
+            served_in, how = dtype or targets_own or reference_dtype(checkpoint), url or "served"
         result = judge(reference, str(checkpoint.absolute()), found, dtype=served_in, how=how, engine=engine, say=say)
     kept = tuple(Attachment(name=name, path=str(file)) for name, file in logs.items() if file.is_file())
     return (*before, replace(result, attachments=(*result.attachments, *kept)))
@@ -168,8 +172,8 @@ def _served(
 
 @click.command()
 @engine_options
-@click.option("--tp", default=1, show_default=True, type=click.IntRange(min=1), help="Tensor parallel size.")
-@click.option("--dtype", default="auto", show_default=True, help="Serving dtype; float32 shows formulas more sharply.")
+@click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size instead of the target's.")
+@click.option("--dtype", help="Serving dtype, if not the target's or the checkpoint's; float32 shows formulas sharply.")
 @click.option("--prompt", help="The prompt; default: one of our own.")
 @click.option("--patch", type=click.Path(path_type=Path), help="Python file with patch(model), to try a mend on.")
 @click.option("--dump", type=click.Path(path_type=Path), help="Read the engine's side from this msProbe dump instead.")
@@ -180,8 +184,8 @@ def locate(
     max_model_len: int | None,
     keep: Path | None,
     workspace: Path,
-    tp: int,
-    dtype: str,
+    tp: int | None,
+    dtype: str | None,
     prompt: str | None,
     patch: Path | None,
     dump: Path | None,
@@ -194,6 +198,7 @@ def locate(
     from seatrial.core.errors import UsageError
     from seatrial.core.record import replace
     from seatrial.core.step import Attachment
+    from seatrial.dryrun import served_as
     from seatrial.engine.border import ProbeSession
     from seatrial.measure.accuracy import answers, reference_dtype, serving
     from seatrial.measure.accuracy.locate import against
@@ -207,19 +212,21 @@ def locate(
         raise UsageError("--patch and --dump exclude each other", mend="A dump is of an engine that ran elsewhere.")
     _is_file(patch)
     located, python = located_target(target, checkpoint)
+    own = served_as(located.target.serve.args)
+    size, dtype = tp or own.tp, dtype or own.dtype or "auto"
     asked = answers.Asked(text=prompt or watched())
     there = read_msprobe(dump) if dump is not None else None
 
     def work(_: str, folder: Path) -> tuple[StepResult, ...]:
         log = folder / "probe.log"
         chosen = located.target
-        env = serving.rank_env(checkpoint, chosen, python=python or Path(), tp=tp)
+        env = serving.rank_env(checkpoint, chosen, python=python or Path(), tp=size)
         say("dry run: which tensor goes into which module")
         with ProbeSession(python or Path(), log=folder / "dry.log", env=chosen.launch.env) as session:
             account = tensor_account(
                 session,
                 checkpoint.absolute(),
-                tp=tp,
+                tp=size,
                 dtype=dtype if dtype != "auto" else "",
                 stubs=load_stubs(chosen.platform, chosen.lineage),
                 plugin_root=local_root(chosen.roots.plugin),
@@ -242,7 +249,7 @@ def locate(
                 setting = answers.Engine(
                     checkpoint=str(checkpoint.absolute()),
                     dtype=dtype,
-                    tp=tp,
+                    tp=size,
                     max_model_len=max_model_len,
                     patch=str(patch.absolute()) if patch else "",
                 )
@@ -258,7 +265,7 @@ def locate(
         python=python,
         workspace=workspace,
         options={
-            "tp": tp,
+            "tp": size,
             "dtype": dtype,
             "prompt": prompt,
             "patch": patch,

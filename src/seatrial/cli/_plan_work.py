@@ -21,7 +21,7 @@ from seatrial.estimate.engine_rules import EngineRules
 from seatrial.estimate.facts import Roof
 from seatrial.estimate.from_log import MOST_BYTES, Comparison, compare, learn, read_log
 from seatrial.estimate.measured import Reached, Run, reached
-from seatrial.estimate.model import Lacking, Model, NotModelled
+from seatrial.estimate.model import Lacking, Model, NotModelled, altered
 from seatrial.estimate.recommend import Recommendation, overlay, recommend
 from seatrial.estimate.roofline import Speed, rates, speed
 from seatrial.estimate.whatif import Axes, Table, what_if
@@ -61,13 +61,14 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
     if file is not None and options["forget"]:
         forget_calibration(file, target)
     learnt = load_calibration(file, target) if file else Calibration()
-    model = read_model(checkpoint)
+    model = altered(read_model(checkpoint), given=options["dtype"])
     layout = Layout(tp=options["tp"], pp=options["pp"], dp=options["dp"], ep=options["ep"])
     serving = Serving(
         max_model_len=options["max_model_len"], max_num_seqs=options["max_num_seqs"],
         max_num_batched_tokens=options["max_num_batched_tokens"], utilization=options["utilization"],
         kv_bytes=options["kv_bytes"], kv_dtype=options["kv_dtype"], block_size=options["block_size"],
         prefix_caching=not options["no_prefix_caching"], eager=options["eager"], spec_tokens=options["spec_tokens"],
+        own_draft=options["own_draft"],
     )  # fmt: skip
     rules = engine_rules(device.platform)
     engine = ask_engine(checkpoint, target, layout, serving) if options["ask_engine"] else None
@@ -75,7 +76,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
     if exact is not None and engine is not None:
         raise UsageError("--dry and --ask-engine both answer for the weights", mend="Leave one of them out.")
     plan = make_plan(
-        model, layout, serving, rules, device.memory, requests=options["max_num_seqs"],
+        model, layout, serving, rules, device.memory, requests=options["requests"],
         margin_share=options["margin"], calibration=learnt, engine=engine, exact=exact,
         draft=read_model(options["draft"]) if options["draft"] else None,
     )  # fmt: skip
@@ -96,7 +97,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
         if options["learn"] and file is not None:
             learnt = learn(readings, plan, source.name, learnt)
             keep_calibration(file, target, learnt)
-    unknown: list[str] = []
+    unknown: list[str] = list(options["notes"])
     # Charts need a load; it is shown on the page.
     prompt = options["prompt"] or (min(CHART_PROMPT, plan.asked.length) if options["page"] is not None else None)
     speeds = _speeds(model, plan, layout, rules, device, options, prompt, unknown)
@@ -112,7 +113,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
             raise UsageError("--recommend needs --hardware", mend="Name the device; see `seatrial hardware list`.")
         chosen = recommend(
             model, device.hardware, rules, serving, options["aim"], devices=most,
-            requests=options["max_num_seqs"] or 1, output=options["output"], ttft_s=options["ttft"],
+            requests=options["requests"] or 1, output=options["output"], ttft_s=options["ttft"],
             tpot_s=options["tpot"], margin_share=options["margin"], calibration=learnt,
         )  # fmt: skip
         text = overlay(chosen, target, f"{target}-{options['aim']}")
@@ -138,7 +139,7 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
 def parse_axes(given: tuple[str, ...], layout: Layout, options: dict[str, Any]) -> Axes:
     """`tp=1,2,4` and the like; axes that are not named keep the command's own value."""
     found: dict[str, Any] = {
-        "tp": (layout.tp,), "ep": (layout.ep,), "batch": (options["max_num_seqs"] or 1,),
+        "tp": (layout.tp,), "ep": (layout.ep,), "batch": (options["requests"] or 1,),
         "prompt": (options["prompt"] or 1024,), "output": (options["output"],), "spec": (options["spec_tokens"],),
         "accept": (options["accept"],),
     }  # fmt: skip

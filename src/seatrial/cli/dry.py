@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 # Beyond any server; a list is made of every rank.
 MOST_RANKS = 100_000
 # What a draft shares with its target; dtype and quantisation are its own.
-DRAFT_OPTIONS = ("session", "tp", "pp", "ranks", "trust_remote_code", "stubs", "plugin_root", "chosen", "timeout_s")
+DRAFT_OPTIONS = (
+    "session",
+    "tp",
+    "pp",
+    "ep",
+    "ranks",
+    "trust_remote_code",
+    "stubs",
+    "plugin_root",
+    "chosen",
+    "timeout_s",
+)
 
 
 def parse_ranks(text: str) -> list[int] | None:
@@ -45,12 +56,14 @@ def parse_ranks(text: str) -> list[int] | None:
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--target", default="cpu", show_default=True, help="The target whose engine loads it.")
-@click.option("--tp", type=click.IntRange(1), default=1, show_default=True, help="Tensor-parallel size.")
-@click.option("--pp", type=click.IntRange(1), default=1, show_default=True, help="Pipeline-parallel size.")
-@click.option("--ep", is_flag=True, help="Experts in parallel over the tensor-parallel ranks.")
+@click.option("--tp", type=click.IntRange(1), help="Tensor-parallel size instead of the target's.")
+@click.option("--pp", type=click.IntRange(1), help="Pipeline-parallel size instead of the target's.")
+@click.option(
+    "--ep/--no-ep", default=None, help="Experts in parallel over the tensor-parallel ranks; else the target's."
+)
 @click.option("--ranks", default="all", show_default=True, help="Ranks to load: all, 0,3 or 0-3.")
-@click.option("--dtype", default="", help="dtype of the model, if not the config's.")
-@click.option("--quantization", default="", help="Quantisation method, if not the config's.")
+@click.option("--dtype", default="", help="dtype of the model, if not the target's or the config's.")
+@click.option("--quantization", default="", help="Quantisation method, if not the target's or the config's.")
 @click.option(
     "--draft", type=click.Path(path_type=Path), help="Also load this draft model; CHECKPOINT itself: its MTP."
 )
@@ -66,9 +79,9 @@ def parse_ranks(text: str) -> list[int] | None:
 def command(
     checkpoint: Path,
     target: str,
-    tp: int,
-    pp: int,
-    ep: bool,
+    tp: int | None,
+    pp: int | None,
+    ep: bool | None,
     ranks: str,
     dtype: str,
     quantization: str,
@@ -85,7 +98,7 @@ def command(
     is filled on every rank. Nothing is written into the checkpoint; nothing is fetched.
     """
     from seatrial.checkpoint import index_names, read_checkpoint
-    from seatrial.dryrun import dry, dry_names
+    from seatrial.dryrun import dry, dry_names, served_as
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
     from seatrial.platforms.stubs import load_stubs, local_root
@@ -97,6 +110,8 @@ def command(
             "name a file in a folder that exists and is not the checkpoint", param_hint="--listing"
         )
     chosen = load_target(target, find_overrides(Path.cwd())).target
+    # What the target's server would be started with; another layout has other ranks, and other faults.
+    served = served_as(chosen.serve.args)
     python = target_python(chosen)
     facts = read_checkpoint(checkpoint)
     console = err()
@@ -106,12 +121,12 @@ def command(
     ):
         options: dict[str, Any] = {
             "session": session,
-            "tp": tp,
-            "pp": pp,
-            "ep": ep,
+            "tp": served.tp if tp is None else tp,
+            "pp": served.pp if pp is None else pp,
+            "ep": served.ep if ep is None else ep,
             "ranks": wanted,
-            "dtype": dtype,
-            "quantization": quantization,
+            "dtype": dtype or served.dtype,
+            "quantization": quantization or served.quantization,
             "trust_remote_code": trust_remote_code,
             "stubs": load_stubs(chosen.platform, chosen.lineage),
             "chosen": chosen.name,

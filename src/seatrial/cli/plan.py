@@ -27,7 +27,7 @@ MOST_GIB = 1 << 20
 @click.option("--tp", default=1, show_default=True, type=click.IntRange(1), help="Tensor-parallel size.")
 @click.option("--pp", default=1, show_default=True, type=click.IntRange(1), help="Pipeline-parallel size.")
 @click.option("--dp", default=1, show_default=True, type=click.IntRange(1), help="Data-parallel size.")
-@click.option("--ep", is_flag=True, help="Spread whole experts over the ranks (--enable-expert-parallel).")
+@click.option("--ep/--no-ep", default=False, help="Spread whole experts over the ranks (--enable-expert-parallel).")
 @click.option("--max-model-len", type=click.IntRange(1), help="Tokens per request; the model's own if left out.")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="Requests at once; so many are asked to fit.")
 @click.option(
@@ -68,14 +68,19 @@ MOST_GIB = 1 << 20
 def command(checkpoint: Path, target: str, as_json: bool, **options: Any) -> None:
     """Plan how CHECKPOINT would be served, without touching a device.
 
+    Sizes, lengths and switches that are not given are those of the target's server (with --hardware or --memory and no
+    --target: the defaults below).
     Pass: the asked requests fit with the margin kept. A risk (fits only without the margin) counts as inconclusive.
     """
-    from seatrial.cli._plan_inputs import device_of
+    from seatrial.cli._plan_inputs import device_of, served
     from seatrial.cli._plan_page import write_page
     from seatrial.cli._plan_show import show
     from seatrial.cli._plan_work import answer
 
     device = device_of(target, options["hardware"], options["memory_gib"])
+    context = click.get_current_context()
+    given = [n for n in context.params if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
+    options = served(target, options, given)
     found = answer(checkpoint, target, device, options)
     if options["page"] is not None:
         write_page(options["page"], found)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from seatrial.cli.common import json_option, leave, print_json
-from seatrial.core.errors import UsageError
 from seatrial.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -74,10 +73,14 @@ def show(architecture: str, source: Path, plugins: tuple[Path, ...], as_json: bo
     entry = table.get(architecture)
     if entry is None:
         near = _near(architecture, table.supported())
-        raise UsageError(
-            f"vLLM {table.engine_version} knows no architecture {architecture!r}",
-            mend=f"Nearest names: {', '.join(near)}." if near else "See `seatrial registry list`.",
-        )
+        if as_json:
+            print_json({"architecture": architecture, "state": "unknown", "nearest": near})
+        else:
+            hint = f"Nearest names: {', '.join(near)}." if near else "See `seatrial registry list`."
+            click.echo(f"vLLM {table.engine_version or 'of unknown version'} knows no {architecture}. {hint}")
+        _notes(table.findings)
+        leave(Verdict.FAIL)
+        return
     if as_json:
         print_json(entry)
     else:

@@ -94,17 +94,22 @@ def start(
 @click.argument("name", required=False)
 @json_option
 def status(name: str | None, as_json: bool) -> None:
-    """Say how the server NAME is, or all of them."""
+    """Say how the server NAME is, or all of them.
+
+    Of NAME the exit code says it too: 0 serving, 3 starting, 1 not answering, ended or orphaned.
+    """
     from seatrial.gates import served
 
-    states = [served.look(r) for r in ([served.find(name)] if name else served.every())]
+    states = [served.look(r) for r in ([served.find(name)] if name is not None else served.every())]
     if as_json:
         print_json(states)
-        return
-    if not states:
+    elif not states:
         out().print("no server was started with `seatrial serve start`")
-    for state in states:
+    for state in [] if as_json else states:
         out().print(_line(state), markup=False)
+    if name is not None:
+        known = {"serving": Verdict.PASS, "starting": Verdict.INCONCLUSIVE}
+        leave(known.get(states[0].state, Verdict.FAIL))
 
 
 @command.command()

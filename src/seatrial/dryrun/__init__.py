@@ -10,6 +10,9 @@ from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.listing import FILE_NAME as LISTING
 from seatrial.dryrun.rules import findings, page, rules
 from seatrial.dryrun.run import dry, dry_names
+from seatrial.dryrun.served import ServedAs, served_as
 from seatrial.dryrun.tensor import HeaderTensor
 
-__all__ = ["LISTING", "DryAccount", "HeaderTensor", "dry", "dry_names", "findings", "page", "rules"]
+__all__ = [
+    "LISTING", "DryAccount", "HeaderTensor", "ServedAs", "dry", "dry_names", "findings", "page", "rules", "served_as",
+]  # fmt: skip

@@ -28,7 +28,9 @@ LENGTHS = tuple(12 + 5 * n for n in range(PROMPTS))
 
 
 class Greedy(Record):
-    """One greedy answer: its tokens, their log-probabilities, and the best alternatives at each place."""
+    """One greedy answer: its tokens (as `token_id:12`, or as text where a server gives no numbers), their
+    log-probabilities, and the best alternatives at each place.
+    """
 
     tokens: tuple[str, ...]
     logprobs: tuple[float, ...]
@@ -85,6 +87,8 @@ def greedy(client: Client, *, at_once: int, lengths: Sequence[int] = LENGTHS) ->
             "temperature": 0,
             "ignore_eos": True,
             "logprobs": 5,
+            # By number (`token_id:12`): several tokens may be written alike, halves of a character all as one sign.
+            "return_tokens_as_token_ids": True,
         }
         reply = client.once("POST", COMPLETIONS, body)
         if reply.trouble():

@@ -11,7 +11,7 @@ from seatrial.core.finding import errors
 from seatrial.core.record import from_plain, replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
-from seatrial.dryrun import LISTING, dry, dry_names
+from seatrial.dryrun import LISTING, dry, dry_names, served_as
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.check import NO_DEVICE, check_engine
 from seatrial.evidence import Run, StoredStep
@@ -128,9 +128,14 @@ def _dry(context: Context) -> StepResult:
         why = checkpoint.card.weights.note or "the checkpoint holds no tensor that seatrial can read"
         return StepResult(step="dry", outcome=inconclusive(why), summary=why, facts=None)
     stubs = load_stubs(context.target.platform, context.target.lineage)
+    served = served_as(context.target.serve.args)
     options: dict[str, Any] = {
         "session": context.session,
         "tp": context.job.tp,
+        "pp": served.pp,
+        "ep": served.ep,
+        "dtype": served.dtype,
+        "quantization": served.quantization,
         "stubs": stubs,
         "plugin_root": local_root(context.target.roots.plugin),
         "chosen": context.job.target,

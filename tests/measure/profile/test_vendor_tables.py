@@ -211,7 +211,7 @@ def test_a_time_that_is_not_said_is_no_zero(folder, answer):
     assert "op_statistic.csv, line 2" in said
 
 
-@pytest.mark.parametrize("text", ["", "nan", "inf", "1e30", "12x", "--"])
+@pytest.mark.parametrize("text", ["", "nan", "inf", "1e30", "1e9999999", "-1e9999999", "12x", "--"])
 def test_no_number_becomes_no_time(text):
     with pytest.raises(ValueError, match="no "):
         nanoseconds(text)

@@ -47,7 +47,7 @@ def check(facts: Facts) -> list[Finding]:
         text = f"says {said.method} ({said.scheme}), but no tensor is quantised"
         return [note(NOT_QUANTISED, said.files[0], text)]
     found: list[Finding] = []
-    exact = [rule for rule in said.excluded if "*" not in rule and not rule.startswith("re:")]
+    exact = {rule for rule in said.excluded if "*" not in rule and not rule.startswith("re:")}
     for group in ours if exact else ():
         # Exclusions name modules; a group's first name stands for all when no rule names a number.
         row = group.indices[0]

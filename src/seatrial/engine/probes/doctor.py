@@ -152,7 +152,12 @@ def _versions(names):
 
 def _triton():
     """Which triton `import triton` would give, without importing it."""
-    spec = importlib.util.find_spec("triton")
+    try:
+        spec = importlib.util.find_spec("triton")
+    except ValueError:
+        # A plugin has put a module of its own there, which has no spec.
+        file = getattr(sys.modules.get("triton"), "__file__", None) or "made by a plugin"
+        return {"present": True, "file": file, "backends": []}
     if spec is None:
         return {"present": False, "file": "", "backends": []}
     folders = list(spec.submodule_search_locations or [])

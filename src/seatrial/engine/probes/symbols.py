@@ -33,11 +33,9 @@ def _import(module, name, cache):
         return found
     if not name:
         return THERE
-    try:
-        if hasattr(found, name):
-            return THERE
-    except Exception as exc:
-        return "not known: " + str(exc)[:200]
+    answer = _has(found, name)
+    if answer != MISSING:
+        return answer
     below = _module(module + "." + name, cache)
     return below if isinstance(below, str) else THERE
 
@@ -52,8 +50,9 @@ def _object(path, cache):
             continue
         found = module
         for part in parts[cut:]:
-            if not hasattr(found, part):
-                return "not known: no " + path
+            answer = _has(found, part)
+            if answer != THERE:
+                return answer if answer != MISSING else "not known: no " + path
             found = getattr(found, part)
         return found
     return "not known: no " + path
@@ -67,7 +66,20 @@ def _attribute(path, cache):
         found = _object(owner, cache)
     if isinstance(found, str):
         return found
-    return THERE if hasattr(found, name) else MISSING
+    answer = _has(found, name)
+    if answer == MISSING and inspect.ismodule(found):
+        # A module below it that nothing has imported yet.
+        below = _module(path, cache)
+        return below if isinstance(below, str) else THERE
+    return answer
+
+
+def _has(owner, name):
+    """Lazy modules import on being asked, which may fail in any way: that is no answer."""
+    try:
+        return THERE if hasattr(owner, name) else MISSING
+    except Exception as exc:
+        return "not known: " + type(exc).__name__ + ": " + str(exc)[:200]
 
 
 def _call(call, cache):

@@ -24,6 +24,7 @@ from seatrial.gates.quality import look, read_answer
 from seatrial.gates.readiness import wait_ready
 from seatrial.gates.requests import has_chat_template, questions
 from seatrial.gates.server import Server
+from seatrial.gates.veil import Veil
 from seatrial.measure.accuracy.records import Level
 from seatrial.measure.load.generator import address, trusted
 from seatrial.targets import Target
@@ -150,6 +151,8 @@ def started(
         if ready.ending is not None:
             error = first_error(log) if log.is_file() else None
             why = f"{ready.reason}: {error.text}" if error is not None else ready.reason
+            # An engine's first words are its own arguments, a key among them; the error is kept with the run.
+            why = Veil(argv, {**os.environ, **plan.command.env}).text(why)
             raise EngineError(f"the service is not ready ({ready.ending}): {why}", mend=f"Its log: {log}.")
         version = installed_version(python, "vllm")
         yield Running(f"http://{host}:{port}", model, server, plan.command, version, key=key, engine="vllm")

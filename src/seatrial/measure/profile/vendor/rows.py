@@ -53,7 +53,8 @@ def nanoseconds(text: str | float | int, places: int = 3) -> int:
         value = Decimal(str(text).strip())
     except InvalidOperation as exc:
         raise ValueError(f"{text!r} is no number") from exc
-    if not value.is_finite() or abs(value) > FARTHEST_NS:
+    # By its exponent first: arithmetic with one of a million digits is an error of its own.
+    if not value.is_finite() or value.adjusted() > 20 or abs(value) > FARTHEST_NS:
         raise ValueError(f"{text!r} is no time")
     return int((value * 10**places).to_integral_value())
 
