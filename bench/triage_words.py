@@ -1,6 +1,6 @@
 """Learn the table of the triage's second opinion, and measure it on incidents it has not seen.
 
-Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.5] [--folds 10]
+Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.8] [--folds 10]
 
 Trains on tests/triage/data (labelled incidents, messages, the signatures' own cases) and on the FILEs given (same
 format). The words' classifier is ridge regression on tf-idf words, one column per category. How much the signatures'
@@ -220,7 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--write", action="store_true", help="replace the table that ships with the package")
-    parser.add_argument("--floor", type=float, default=0.5, help="the probability an answer needs")
+    parser.add_argument("--floor", type=float, default=0.8, help="the probability an answer needs")
     parser.add_argument("--folds", type=int, default=10)
     given = parser.parse_args()
     library()
