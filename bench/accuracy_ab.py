@@ -2,9 +2,8 @@
 
 Run: `python bench/accuracy_ab.py [--python ENGINE_PYTHON] [--only NAME] [--json FILE]`. Needs the embedded engine. Each
 fault is put into the served engine by a general plugin of vLLM that looks at the engine's configuration and quarters
-the attention's scale only under the setting (graph, chunks of 64 or less, two ranks, 8-bit KV cache), rolls the queries
-of a batch of more than two sequences, or (mtp) accepts every drafted token; another setting, run beside it, must not
-break.
+the attention's scale only under the setting (graph, chunks of 64 or less, two ranks, 8-bit KV cache), or rolls the
+queries of a batch of more than two sequences; another setting, run beside it, must not break.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ FAULTS = {
     "tp2": "c.parallel_config.tensor_parallel_size > 1",
     "kv-fp8": "'fp8' in str(c.cache_config.cache_dtype)",
 }
-BATCH, DRAFTS = "batch", "mtp"
-# On latent attention the CPU's rotary kernel of vLLM 0.32.0 is wrong by itself.
-ARGS = {DRAFTS: ("--compilation-config", '{"custom_ops": ["all", "-rotary_embedding"]}')}
+BATCH = "batch"
 PLUGIN = """
 def register():
     import vllm.v1.worker.cpu_model_runner as runner
@@ -56,33 +53,15 @@ SEVERAL = """
 """
 
 
-ACCEPT = """
-def register():
-    from vllm.v1.sample.rejection_sampler import RejectionSampler
-    old = RejectionSampler.forward
-    def forward(self, metadata, *args, **more):
-        output = old(self, metadata, *args, **more)
-        at = 0
-        for row, count in enumerate(metadata.num_draft_tokens):
-            if count:
-                output.sampled_token_ids[row, 0] = metadata.draft_token_ids[at]
-            at += count
-        return output
-    RejectionSampler.forward = forward
-"""
-
-
 def source(name: str) -> str:
     """The plugin that breaks this one setting."""
-    if name == DRAFTS:
-        return ACCEPT
     broken = SEVERAL.strip() if name == BATCH else SCALE
     return PLUGIN.replace("WHEN", FAULTS.get(name, "True")).replace("BREAK", broken)
 
 
 def main() -> None:
     asked = options(__doc__)
-    names = (*FAULTS, BATCH, DRAFTS)
+    names = (*FAULTS, BATCH)
     asked.add_argument("--only", action="append", default=[], help=f"one of {', '.join(names)}")
     given = asked.parse_args()
     rows: list[dict[str, object]] = []
@@ -93,7 +72,7 @@ def main() -> None:
         root = Path(scratch)
         target = load_target("cpu").target
         for name in given.only or names:
-            checkpoint = tiny(session, root, "deepseek_v3_mtp" if name == DRAFTS else "qwen3")
+            checkpoint = tiny(session, root, "qwen3")
             session.rest()
             env = {**target.launch.env, **plugin(root / f"plugin-{name}", source(name))}
             broken = replace(target, launch=replace(target.launch, env=env))
@@ -105,7 +84,6 @@ def main() -> None:
                 scratch=root / name,
                 only=(name, other),
                 max_model_len=512,
-                args=ARGS.get(name, ()),
             )
             cells = {c.variant.name: c for c in result.facts.cells}
             row = {

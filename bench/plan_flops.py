@@ -19,6 +19,7 @@ from seatrial.estimate import Layout, Serving, engine_rules, read_model
 from seatrial.estimate.compute import lay_out
 from seatrial.estimate.compute_audio import encoder_parts
 from seatrial.estimate.compute_towers import tower_parts
+from seatrial.estimate.model import Lacking, NotModelled
 
 
 def main() -> None:
@@ -36,16 +37,20 @@ def main() -> None:
             model = read_model(folder)
             serving = Serving(max_model_len=options.new)
             request = {"folder": str(folder.resolve()), "batch": options.batch, "new": options.new}
-            if options.patches:
-                request["image"] = [int(x) for x in options.patches.split("x")]
-                full = causal = sum(p.flops for p in tower_parts(model, Layout(), 1, prod(request["image"])))
-            else:
-                work = lay_out(model, Layout(), serving, engine_rules("cuda"))
-                full = sum(p.flops for p in work.step(options.batch, options.new, 0, causal=False, all_logits=True))
-                causal = sum(p.flops for p in work.step(options.batch, options.new, 0, all_logits=True))
-                if model.config.get("is_encoder_decoder"):
-                    heard = sum(p.flops for p in encoder_parts(model, Layout(), options.batch))
-                    full, causal = full + heard, causal + heard
+            try:
+                if options.patches:
+                    request["image"] = [int(x) for x in options.patches.split("x")]
+                    full = causal = sum(p.flops for p in tower_parts(model, Layout(), 1, prod(request["image"])))
+                else:
+                    work = lay_out(model, Layout(), serving, engine_rules("cuda"))
+                    full = sum(p.flops for p in work.step(options.batch, options.new, 0, causal=False, all_logits=True))
+                    causal = sum(p.flops for p in work.step(options.batch, options.new, 0, all_logits=True))
+                    if model.config.get("is_encoder_decoder"):
+                        heard = sum(p.flops for p in encoder_parts(model, Layout(), options.batch))
+                        full, causal = full + heard, causal + heard
+            except (Lacking, NotModelled) as exc:
+                print(f"{folder.name:<40} not estimated: {exc}", flush=True)
+                continue
             reply = session.call("estimate_flops", request, timeout_s=300)
             if reply.status != "answered":
                 print(f"{folder.name:<40} not counted: {reply.trouble()[:150]}", flush=True)

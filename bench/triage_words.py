@@ -1,6 +1,6 @@
 """Learn the table of the triage's second opinion, and measure it on incidents it has not seen.
 
-Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.6] [--folds 10]
+Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.5] [--folds 10]
 
 Trains on tests/triage/data (labelled incidents, messages, the signatures' own cases) and on the FILEs given (same
 format). The words' classifier is ridge regression on tf-idf words, one column per category. How much the signatures'
@@ -220,7 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--write", action="store_true", help="replace the table that ships with the package")
-    parser.add_argument("--floor", type=float, default=0.6, help="the probability an answer needs")
+    parser.add_argument("--floor", type=float, default=0.5, help="the probability an answer needs")
     parser.add_argument("--folds", type=int, default=10)
     given = parser.parse_args()
     library()
@@ -261,13 +261,16 @@ def main() -> int:
         both[folds == fold] = share_of(scores[folds == fold], votes[folds == fold], part)
     for floor in (0.4, 0.5, 0.6, 0.7, 0.8, given.floor):
         show(f"both, floor {floor}", verdicts(both, right, classes, floor))
-    calibration(both, right)
+    ceiling = calibration(both, right)
+    for floor in (0.4, 0.5, 0.6, 0.7, 0.8):
+        pick = np.array([b["file"] == "public_incidents_6" for b in blind])
+        show(f"newest file, floor {floor}", verdicts(both[pick], right[pick], classes, floor))
     for name in sorted({b["set"] for b in blind}):
         pick = np.array([b["set"] == name for b in blind])
         show(f"  {name}: signatures", Counter(b["verdict"] for b in blind if b["set"] == name))
         show(f"  {name}: both", verdicts(both[pick], right[pick], classes, given.floor))
     if given.write:
-        write(Model(known + said + own, classes), classes, theta, trust, given.floor)
+        write(Model(known + said + own, classes), classes, theta, trust, given.floor, ceiling)
     return 0
 
 
@@ -280,7 +283,8 @@ def weigh(votes: np.ndarray, blind: list[dict], trust: dict[str, float], classes
                 votes[row, classes.index(category), -1] = trust.get(b["signature"], 0.0)
 
 
-def calibration(share: np.ndarray, right: np.ndarray) -> None:
+def calibration(share: np.ndarray, right: np.ndarray) -> float:
+    """Print how often answers of a probability were right; give the rate of the surest."""
     best, sure = share.argmax(axis=1), share.max(axis=1)
     good = right[np.arange(len(right)), best] > 0
     print("probability    answers  right")
@@ -289,9 +293,12 @@ def calibration(share: np.ndarray, right: np.ndarray) -> None:
         pick = (sure >= low) & (sure < high)
         if pick.any():
             print(f"{low:.2f} to {min(high, 1):.2f}{pick.sum():>9}{good[pick].mean():>9.0%}")
+    return round(float(good[sure >= 0.95].mean()), 2)
 
 
-def write(model: Model, classes: tuple[str, ...], theta: np.ndarray, trust: dict[str, float], floor: float) -> None:
+def write(
+    model: Model, classes: tuple[str, ...], theta: np.ndarray, trust: dict[str, float], floor: float, ceiling: float
+) -> None:
     words: dict[str, tuple[int, ...]] = {}
     whole = np.rint(model.weights * SCALE).astype(int)
     for word, column in model.columns.items():
@@ -302,7 +309,7 @@ def write(model: Model, classes: tuple[str, ...], theta: np.ndarray, trust: dict
     votes = {k: round(float(v), 3) for k, v in zip(KINDS[:-1], theta[1:-1], strict=True)}
     table = Table(
         schema_version=1, categories=classes, words=words, slope=round(float(theta[0]), 3), votes=votes,
-        trust=trust, floor=floor,
+        trust=trust, floor=floor, ceiling=ceiling,
     )  # fmt: skip
     TABLE.write_bytes(to_json(table) + b"\n")
     print(f"wrote {TABLE.name}: {len(words)} words, {TABLE.stat().st_size} bytes")

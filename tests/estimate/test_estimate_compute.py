@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.estimate.test_estimate_zoo import read
 
 from seatrial.core.quantity import Quantity, Source, unknown
 from seatrial.estimate import Layout, Serving, engine_rules
@@ -164,3 +165,23 @@ def test_layouts_that_do_not_divide_are_named_in_the_table(make):
     table = what_if(make(), load_hardware("nvidia-h200-sxm"), RULES, SERVING, Axes(tp=(1, 3)))
     assert table.points == 1
     assert "tensor-parallel size 3" in table.skipped[0]
+
+
+# torch 2.13's FlopCounterMode over transformers' class, 2 sequences of 1,024 tokens (bench/plan_flops.py).
+COUNTED = {
+    "FalconH1ForCausalLM": 35_031_399_792_640,
+    "Mamba2ForCausalLM": 31_491_000_107_008,
+    "GraniteMoeHybridForCausalLM": 53_122_853_240_832,
+    "JambaForCausalLM": 7_154_343_346_176,
+}
+
+
+@pytest.mark.parametrize("name", sorted(COUNTED))
+def test_models_with_mamba_agree_with_torchs_count_and_their_bound_is_below_it(name, tmp_path):
+    work = lay_out(read(name, tmp_path), Layout(), Serving(max_model_len=1024), engine_rules("cuda"))
+
+    def total(**options):
+        return sum(p.flops for p in work.step(2, 1024, 0, all_logits=True, **options))
+
+    assert total(causal=False) == pytest.approx(COUNTED[name], rel=0.001)
+    assert total() <= total(causal=False)

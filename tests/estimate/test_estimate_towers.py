@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.estimate.estimate_base import BASE
 
 from seatrial.estimate import Layout
 from seatrial.estimate.compute_towers import tower_parts
 from seatrial.estimate.model import Lacking, NotModelled
+from seatrial.estimate.weights import weight_bytes
 
 H, INNER, DEPTH, PATCH, OUT = 64, 128, 3, 8, 256
 VISION = {
@@ -44,3 +46,40 @@ def test_what_is_not_known_of_a_tower_is_named(make):
     with pytest.raises(NotModelled, match="llava"):
         tower_parts(make(model_type="llava", vision_config=VISION), Layout(), 1, 36)
     assert tower_parts(make(), Layout(), 1, 36) == ()
+
+
+LLAVA = {
+    "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
+    "vision_config": {"model_type": "clip_vision_model", "hidden_size": 64, "intermediate_size": 128,
+                      "num_hidden_layers": 6, "image_size": 28, "patch_size": 14},
+}  # fmt: skip
+
+
+def vision_bytes(model):
+    return weight_bytes(model, Layout()).stages[0].parts["vision"]
+
+
+def test_layers_behind_the_one_that_is_taken_are_not_built(make):
+    text = {k: v for k, v in BASE.items() if k not in ("architectures",)}
+
+    def of(**more):
+        return vision_bytes(make(**{**LLAVA, "text_config": text, **more}))
+
+    one = of(vision_feature_layer=-2) - of(vision_feature_layer=-3)
+    assert one == 2 * (4 * 64 * 64 + 3 * 64 + 64 + 2 * 64 * 128 + 128 + 64 + 4 * 64)
+    # With all layers the norm behind them is there too.
+    assert of(vision_feature_layer=-1) - of(vision_feature_layer=-2) == one + 2 * 2 * 64
+    assert of() == of(vision_feature_layer=-2) == of(vision_feature_layer=[1, 5])
+
+
+@pytest.mark.parametrize("layer", [9, -9, "last", [], [1, None]])
+def test_a_layer_that_is_not_there_is_named(make, layer):
+    text = {k: v for k, v in BASE.items() if k not in ("architectures",)}
+    with pytest.raises(Lacking, match="vision_feature_layer"):
+        vision_bytes(make(**{**LLAVA, "text_config": text, "vision_feature_layer": layer}))
+
+
+def test_the_steps_of_a_tower_whose_weights_alone_are_known_are_named(make):
+    text = {k: v for k, v in BASE.items() if k not in ("architectures",)}
+    with pytest.raises(NotModelled, match="llava"):
+        tower_parts(make(**{**LLAVA, "text_config": text}), Layout(), 1, 4)

@@ -111,3 +111,14 @@ def test_expert_parallel_ranks_and_pipeline_stages_give_the_bytes_the_engine_bui
         layout = Layout(tp=asked["tp"], pp=asked.get("pp", 1), ep=asked.get("ep", False))
         stage = weight_bytes(model, layout).stages[asked.get("rank", 0) // layout.tp]
         assert stage.total() == theirs, asked
+
+
+def test_a_classifier_has_a_row_for_each_label_in_float32_and_another_head_is_named(make):
+    bert = {"architectures": ["BertForSequenceClassification"], "model_type": "bert", "type_vocab_size": 2}
+    two = weight_bytes(make(**bert), Layout(tp=2)).stages[0].total()
+    five = weight_bytes(make(**bert, id2label={str(i): "x" for i in range(5)}), Layout(tp=2)).stages[0].total()
+    # Three rows more, each of the hidden size and one bias.
+    assert five - two == 3 * (256 + 1) * 4
+    assert weight_bytes(make(**bert, num_labels=5), Layout(tp=2)).stages[0].total() == five
+    with pytest.raises(NotModelled, match="the head of LlamaForSequenceClassification"):
+        weight_bytes(make(architectures=["LlamaForSequenceClassification"]), Layout())

@@ -25,24 +25,24 @@ LINES = (DATA / "engine_zoo.jsonl").read_text().splitlines()
 KEPT = {row["name"]: row for row in map(json.loads, LINES)}
 # Architectures of which a part has no formula: a tower, a head, a form of its own. The plan says which.
 WITHOUT_WEIGHTS_NAMES = """
-    AriaForConditionalGeneration AudioFlamingo3ForConditionalGeneration BertForMaskedLM
-    BertForSequenceClassification BertForTokenClassification Blip2ForConditionalGeneration CLIPModel
+    AriaForConditionalGeneration AudioFlamingo3ForConditionalGeneration
+    Blip2ForConditionalGeneration CLIPModel
     Cohere2VisionForConditionalGeneration ColPaliForRetrieval Cosmos3EdgeForConditionalGeneration
     DeepseekV4ForCausalLM
-    EmbeddingGemma2Model Exaone4_5_ForConditionalGeneration GPT2ForSequenceClassification
-    Gemma3ForConditionalGeneration Glm4vForConditionalGeneration GlmAsrForConditionalGeneration
+    EmbeddingGemma2Model Exaone4_5_ForConditionalGeneration
+    Glm4vForConditionalGeneration GlmAsrForConditionalGeneration
     GlmOcrForConditionalGeneration GraniteSpeechForConditionalGeneration
     GraniteSpeechPlusForConditionalGeneration HYV4ForCausalLM HrmTextForCausalLM InklingForConditionalGeneration
-    InternVLForConditionalGeneration JambaForSequenceClassification Llama4ForConditionalGeneration
-    LlavaForConditionalGeneration LlavaNextForConditionalGeneration LlavaNextVideoForConditionalGeneration
+    InternVLForConditionalGeneration Llama4ForConditionalGeneration
+
     LlavaOnevisionForConditionalGeneration MiniCPMV4_6ForConditionalGeneration
     MiniCPMV4_7ForConditionalGeneration Mistral3ForConditionalGeneration ModernBertForSequenceClassification
     ModernBertForTokenClassification ModernBertModel MuseGlimmerForConditionalGeneration
     OpenAIPrivacyFilterForTokenClassification PaddleOCRVLForConditionalGeneration
-    PaliGemmaForConditionalGeneration Qwen2AudioForConditionalGeneration Qwen2VLForConditionalGeneration
+    Qwen2AudioForConditionalGeneration Qwen2VLForConditionalGeneration
     Qwen2_5OmniForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3ASRForConditionalGeneration
-    RobertaForSequenceClassification RobertaForTokenClassification SiglipModel
-    XLMRobertaForSequenceClassification XLMRobertaForTokenClassification Zamba2ForCausalLM
+    SiglipModel
+    Zamba2ForCausalLM
 """
 WITHOUT_WEIGHTS = set(WITHOUT_WEIGHTS_NAMES.split())
 

@@ -277,6 +277,7 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
         "public_incidents_4.jsonl",
         "public_incidents_5.jsonl",
         "public_incidents_6.jsonl",
+        "public_incidents_7.jsonl",
     ],
 )
 def test_our_own_public_incidents_stay_answered(name):

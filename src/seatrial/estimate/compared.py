@@ -15,7 +15,7 @@ IN_ZOO = {
     "jais2", "jamba", "laguna", "llama", "llama4_text", "mamba", "mamba2", "mellum", "minicpm3", "ministral3",
     "mistral", "mixtral", "olmo", "olmo2", "olmo3", "olmoe", "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3",
     "qwen3_5_moe_text", "qwen3_5_text", "qwen3_moe", "qwen3_next", "qwen3_vl_text", "roberta", "seed_oss", "smollm3",
-    "stablelm", "starcoder2", "vaultgemma", "whisper",
+    "stablelm", "starcoder2", "vaultgemma", "whisper", "xlm-roberta",
 }  # fmt: skip
 IN_REAL_CONFIGS = {"kimi_k2", "minimax_m2", "nemotron_h", "qwen3_vl_moe_text"}
 

@@ -32,6 +32,7 @@ from seatrial.estimate.storage import bytes_on_rank, cut
 from seatrial.estimate.weights import check_heads, matrices
 
 Number = Any  # a number or a numpy array: the formulas below only add, multiply, divide and raise to powers
+SSD_CHUNK = 256  # of Mamba 2 where config.json states none (transformers' default)
 CHUNK = 64  # tokens per chunk of the chunked delta rule (transformers and flash-linear-attention)
 
 
@@ -64,7 +65,8 @@ class Mixing(Record):
 
     `encoder`: so many keys of an encoder are seen instead, by every query and without growing.
     `absorbed_*` where a decode step works on the latent itself. `kv_bytes` are read per key, once for all heads of a
-    sequence; `topk` keys at most where a sparse indexer chooses; `fixed_*` per token for recurrent layers.
+    sequence; `topk` keys at most where a sparse indexer chooses; `fixed_*` per token for recurrent layers, as they
+    are chunked in a prefill, and as a counter of all pairs sees that (`counted_flops`, not causal).
     """
 
     part: str
@@ -81,6 +83,7 @@ class Mixing(Record):
     index_bytes: float = 0
     fixed_flops: float = 0
     chunked_flops: float = 0
+    counted_flops: float = 0
     state_bytes: float = 0
 
 
@@ -168,7 +171,7 @@ class Work(Record):
 
 def _mixing(x: Mixing, batch: Number, new: Number, context: Number, causal: bool, decode: bool) -> Part:
     if x.kind == "state":
-        fixed = x.fixed_flops if decode else x.chunked_flops
+        fixed = x.fixed_flops if decode else x.chunked_flops if causal else x.counted_flops
         return Part(
             part=x.part,
             flops=x.layers * fixed * batch * new,
@@ -354,7 +357,9 @@ def _latent(model: Model, mixer: Mixer, layers: int, layout: Layout, dtype: str,
 
 def _recurrent(model: Model, mixer: Mixer, layers: int, layout: Layout, serving: Serving, rules: EngineRules) -> Mixing:
     """Gated delta rule: per token and head 6 dk dv (read, write, query) token by token; in chunks of C tokens also
-    2 C (3 dk + 2 dv) for what is within a chunk. Mamba 2: 6 times the state per token."""
+    2 C (3 dk + 2 dv) for what is within a chunk. Mamba 2: 6 times the state per token at least; as its chunked form
+    is counted (transformers' `torch_forward`, all pairs within a chunk, each head by itself), per token and head
+    4 N P + 2 C (N + P) for a state of N and a head of P."""
     state = mixer.state
     if state is None or state.recurrent is None:
         raise NotModelled(f"the FLOPs of a layer of kind {mixer.kind!r}")
@@ -364,9 +369,14 @@ def _recurrent(model: Model, mixer: Mixer, layers: int, layout: Layout, serving:
     chunked = fixed
     if mixer.kind == "gated-deltanet":
         chunked = fixed + heads * 2.0 * CHUNK * (3 * outer + 2 * inner)
+    counted = chunked
+    if mixer.kind == "mamba2":
+        within = 2.0 * (state.chunk or SSD_CHUNK) * (inner + outer)
+        counted = heads * (4.0 * inner * outer + within)
     return Mixing(
         part="linear-attention core", kind="state", layers=layers, pair_flops=0, absorbed_pair_flops=0, kv_bytes=0,
-        fixed_flops=fixed, chunked_flops=chunked, state_bytes=state_bytes(model, mixer, layout.tp, serving, rules),
+        fixed_flops=fixed, chunked_flops=chunked, counted_flops=counted,
+        state_bytes=state_bytes(model, mixer, layout.tp, serving, rules),
     )  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from math import prod
 
 from seatrial.estimate.compute import Number, Part
 from seatrial.estimate.layout import Layout
-from seatrial.estimate.matrices_towers import size_of, tower_matrices
-from seatrial.estimate.model import Lacking, Model
+from seatrial.estimate.matrices_clip import TYPES
+from seatrial.estimate.matrices_place import size_of
+from seatrial.estimate.matrices_towers import tower_matrices
+from seatrial.estimate.model import Lacking, Model, NotModelled
 from seatrial.estimate.schemes import PLAIN
 from seatrial.estimate.storage import bytes_on_rank, cut
 
@@ -23,6 +25,8 @@ def tower_parts(model: Model, layout: Layout, images: Number, patches: Number) -
     vision = model.vision()
     if not vision:
         return ()
+    if (top := model.card.architecture.model_type or "") in TYPES:
+        raise NotModelled(f"the steps of the image tower of model_type {top!r}")
     size, merged = model.dtype_bytes(), patches / _joined(vision)
     sums = {"vision": [0.0, 0.0, 0.0], "projector": [0.0, 0.0, 0.0]}
     for matrix in tower_matrices(model):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from seatrial.estimate.matrices import Matrix, Split
+from seatrial.estimate.matrices import Matrix
+from seatrial.estimate.matrices_clip import TYPES, clip_matrices
+from seatrial.estimate.matrices_place import place, size_of
 from seatrial.estimate.model import Lacking, Model, NotModelled
-
-# Far above any tower; a count beyond it is a broken file, and one list entry is made of each layer.
-MOST_LAYERS = 100_000
 
 
 def tower_matrices(model: Model) -> list[Matrix]:
@@ -24,39 +23,9 @@ def tower_matrices(model: Model) -> list[Matrix]:
         return _gemma4(model, vision)
     if "vt_hidden_size" in vision:
         return _moonvit(model, vision)
+    if top in TYPES:
+        return clip_matrices(model, vision)
     raise NotModelled(f"the weights of the image tower of model_type {top!r}")
-
-
-def size_of(vision: dict[str, Any], *keys: str) -> int:
-    """The first of `keys` that is a positive whole number; raises Lacking."""
-    for key in keys:
-        value = vision.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    raise Lacking(f"vision_config.{keys[0]}", "is missing from config.json")
-
-
-def _all(layers: int) -> tuple[int, ...]:
-    return tuple(range(layers))
-
-
-def _place(
-    module: str,
-    rows: int,
-    cols: int,
-    split: Split = "none",
-    layers: int = 0,
-    bias: bool = True,
-    projector: bool = False,
-) -> list[Matrix]:
-    """`layers` copies of a plain (never quantised) weight of the tower; every pipeline stage loads it."""
-    one = Matrix(
-        part="projector" if projector else "vision", module=module, rows=(rows,), cols=cols, split=split, bias=bias,
-        tokens="image" if cols > 1 else "none", stage="every", prefix="visual.",
-    )  # fmt: skip
-    if layers > MOST_LAYERS:
-        raise Lacking("vision_config", f"{module}: {layers} layers are no tower")
-    return [one] * max(1, layers)
 
 
 def _qwen(vision: dict[str, Any]) -> list[Matrix]:
@@ -69,20 +38,20 @@ def _qwen(vision: dict[str, Any]) -> list[Matrix]:
         * size_of(vision, "patch_size") ** 2
     )
     merged = hidden * size_of(vision, "spatial_merge_size") ** 2
-    made = _place("patch_embed.proj", hidden, patch)
-    made += _place("pos_embed", size_of(vision, "num_position_embeddings") * hidden, 1, bias=False)
+    made = place("patch_embed.proj", hidden, patch)
+    made += place("pos_embed", size_of(vision, "num_position_embeddings") * hidden, 1, bias=False)
     deep = vision.get("deepstack_visual_indexes") or []
     if not isinstance(deep, list):
         raise Lacking("vision_config.deepstack_visual_indexes", "is no list in config.json")
     for name, wide, norm in [("merger", 1, hidden)] + [("deepstack_merger_list", 1, merged)] * len(deep):
-        made += _place(f"{name}.norm", norm, 1, bias=True)
-        made += _place(f"{name}.linear_fc1", merged * wide, merged, "rows", projector=True)
-        made += _place(f"{name}.linear_fc2", out, merged * wide, "cols", projector=True)
-    made += _place("blocks.norm", hidden, 1, layers=2 * depth)
-    made += _place("blocks.attn.qkv", 3 * hidden, hidden, "rows", depth)
-    made += _place("blocks.attn.proj", hidden, hidden, "cols", depth)
-    made += _place("blocks.mlp.linear_fc1", inner, hidden, "rows", depth)
-    return made + _place("blocks.mlp.linear_fc2", hidden, inner, "cols", depth)
+        made += place(f"{name}.norm", norm, 1, bias=True)
+        made += place(f"{name}.linear_fc1", merged * wide, merged, "rows", projector=True)
+        made += place(f"{name}.linear_fc2", out, merged * wide, "cols", projector=True)
+    made += place("blocks.norm", hidden, 1, layers=2 * depth)
+    made += place("blocks.attn.qkv", 3 * hidden, hidden, "rows", depth)
+    made += place("blocks.attn.proj", hidden, hidden, "cols", depth)
+    made += place("blocks.mlp.linear_fc1", inner, hidden, "rows", depth)
+    return made + place("blocks.mlp.linear_fc2", hidden, inner, "cols", depth)
 
 
 def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
@@ -90,20 +59,20 @@ def _gemma4(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     hidden, depth = size_of(vision, "hidden_size"), size_of(vision, "num_hidden_layers")
     inner, dim = size_of(vision, "intermediate_size"), size_of(vision, "head_dim")
     heads, kv = size_of(vision, "num_attention_heads"), size_of(vision, "num_key_value_heads")
-    made = _place(
+    made = place(
         "patch_embedder.position_embedding_table",
         2 * size_of(vision, "position_embedding_size") * hidden,
         1,
         bias=False,
     )
-    made += _place("patch_embedder.input_proj", hidden, 3 * size_of(vision, "patch_size") ** 2, bias=False)
+    made += place("patch_embedder.input_proj", hidden, 3 * size_of(vision, "patch_size") ** 2, bias=False)
     for rows, cols in ((heads * dim, hidden), (kv * dim, hidden), (kv * dim, hidden), (hidden, heads * dim)):
-        made += _place("encoder.layers.self_attn", rows, cols, layers=depth, bias=False)
+        made += place("encoder.layers.self_attn", rows, cols, layers=depth, bias=False)
     for rows, cols in ((inner, hidden), (inner, hidden), (hidden, inner)):
-        made += _place("encoder.layers.mlp", rows, cols, layers=depth, bias=False)
-    made += _place("encoder.layers.norm", hidden, 1, layers=4 * depth, bias=False)
-    made += _place("encoder.layers.qk_norm", dim, 1, layers=2 * depth, bias=False)
-    return made + _place("embed_vision.embedding_projection", model.hidden(), hidden, bias=False, projector=True)
+        made += place("encoder.layers.mlp", rows, cols, layers=depth, bias=False)
+    made += place("encoder.layers.norm", hidden, 1, layers=4 * depth, bias=False)
+    made += place("encoder.layers.qk_norm", dim, 1, layers=2 * depth, bias=False)
+    return made + place("embed_vision.embedding_projection", model.hidden(), hidden, bias=False, projector=True)
 
 
 def _moonvit(model: Model, vision: dict[str, Any]) -> list[Matrix]:
@@ -118,12 +87,12 @@ def _moonvit(model: Model, vision: dict[str, Any]) -> list[Matrix]:
     if not isinstance(kernel, list) or not all(isinstance(k, int) for k in kernel):
         raise Lacking("vision_config.merge_kernel_size", "is missing from config.json")
     merged = hidden * prod(kernel)
-    made = _place("patch_embed.proj", hidden, 3 * size_of(vision, "patch_size") ** 2)
-    made += _place("patch_embed.pos_emb", places * hidden, 1, bias=False)
-    made += _place("norm", hidden, 1, layers=2 * depth + 2)
-    made += _place("encoder.blocks.wqkv", 3 * hidden, hidden, "rows", depth)
-    made += _place("encoder.blocks.wo", hidden, hidden, "cols", depth)
-    made += _place("encoder.blocks.mlp.fc0", inner, hidden, "rows", depth)
-    made += _place("encoder.blocks.mlp.fc1", hidden, inner, "cols", depth)
-    made += _place("mm_projector.linear_1", merged, merged, projector=True)
-    return made + _place("mm_projector.linear_2", model.hidden(), merged, projector=True)
+    made = place("patch_embed.proj", hidden, 3 * size_of(vision, "patch_size") ** 2)
+    made += place("patch_embed.pos_emb", places * hidden, 1, bias=False)
+    made += place("norm", hidden, 1, layers=2 * depth + 2)
+    made += place("encoder.blocks.wqkv", 3 * hidden, hidden, "rows", depth)
+    made += place("encoder.blocks.wo", hidden, hidden, "cols", depth)
+    made += place("encoder.blocks.mlp.fc0", inner, hidden, "rows", depth)
+    made += place("encoder.blocks.mlp.fc1", hidden, inner, "cols", depth)
+    made += place("mm_projector.linear_1", merged, merged, projector=True)
+    return made + place("mm_projector.linear_2", model.hidden(), merged, projector=True)

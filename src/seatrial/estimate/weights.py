@@ -17,6 +17,7 @@ from seatrial.estimate.matrices import Matrix
 from seatrial.estimate.matrices_attention import mixer_matrices
 from seatrial.estimate.matrices_ffn import ffn_matrices
 from seatrial.estimate.matrices_frame import layer_norms, norm, per_layer_inputs, positions
+from seatrial.estimate.matrices_heads import HEADS
 from seatrial.estimate.matrices_towers import tower_matrices
 from seatrial.estimate.matrices_whisper import whisper_matrices
 from seatrial.estimate.model import Lacking, Model, NotModelled, Uneven
@@ -72,8 +73,11 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
     form = family(model)
     if unlike := UNLIKE.get(model.kind()):
         raise NotModelled(f"the weights of model_type {model.kind()!r}: {unlike}")
+    heads: list[Matrix] = []
     for name in card.architecture.architectures:
-        if OTHER_HEAD.search(name):
+        if name in HEADS:
+            heads = HEADS[name](model)
+        elif OTHER_HEAD.search(name):
             raise NotModelled(f"the head of {name}")
     if model.kind() == "whisper":
         return whisper_matrices(model)
@@ -95,7 +99,7 @@ def matrices(model: Model, tp: int, *, language_only: bool = False) -> list[Matr
                 bias=form.head_bias,
             )
         )  # fmt: skip
-    made += positions(model) + per_layer_inputs(model)
+    made += heads + positions(model) + per_layer_inputs(model)
     made += [norm(model, "norm", ())]
     if not card.attention.pattern:
         raise Lacking("num_attention_heads", "config.json does not say what the layers' attention is")

@@ -55,7 +55,7 @@ def compose(run: Gathered) -> Document:
     signed = word.tone == "pass" and run.finished.get("signed_off") is True
     target = str(manifest.target.get("name") or "")
     # The last part of the path, read as text: it may be of another machine.
-    name = manifest.checkpoint.rstrip("/").rsplit("/", 1)[-1] or manifest.checkpoint
+    name = manifest.checkpoint.rstrip("/").rsplit("/", 1)[-1] or manifest.checkpoint or run.run_id
     header = (
         pair("run", run.run_id),
         pair("checkpoint", manifest.checkpoint or None, "the manifest does not name it"),

@@ -7,7 +7,7 @@ guess: when nothing matches, when a failure that nobody knows comes before a mat
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +25,10 @@ CRASH = "false-ready-first-request"
 ALONE = 0.87
 # Wrappers that repeat the cause in their own text.
 QUOTING = "wrapper.worker-failed-with"
+# These look at sizes, which words do not hold.
+READS_NUMBERS = {"oom.other-owner", "kv.negative"}
+# What pydantic says below the head of its error.
+DETAIL = re.compile(r"^\s{0,4}(?:Value error|Assertion failed), |\[type=\w{2,40}, input_")
 QUOTED = re.compile(r"(?:(?:NPUModelRunner (?:init )?failed, error is|Worker failed with error) ['\"]?)+")
 
 
@@ -86,12 +90,12 @@ def consider(material: Material, library: Library) -> Reading:
     elif chosen is not None and chosen.signature is not None and tier > Tier.WEAK:
         rule, by = chosen.signature.category, chosen.signature.id
         votes[f"chosen.{int(tier)}", rule] = 1.0
-        if chosen.signature.context:
+        if chosen.signature.context or chosen.signature.id in READS_NUMBERS:
             votes["context", rule] = 1.0
     for j in roots:
         if j.signature is not None and j.signature.category != rule:
             votes.setdefault((f"other.{int(j.signature.tier)}", j.signature.category), 1.0)
-    focus = _focus(chosen, judged, crash) or _loud(events, judged)
+    focus = _focus(chosen, judged, crash, events) or _loud(events, judged)
     # A root that stepped back behind an unknown failure: whatever the cause is, it is not what follows from it.
     barred = {j.signature.category for j in roots if j.signature and j.signature.yields == "peer"}
     if chosen is not None or not unknown:
@@ -112,12 +116,12 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
         return answer.unknown(found.judged, material, found.fatal)
     known = likeness.table()
     odds = likeness.probabilities(found.words, found.votes, known, found.rule, found.signature)
-    odds = {c: p for c, p in odds.items() if c not in found.barred}
+    odds = {c: p for c, p in odds.items() if c not in found.barred and (c == found.rule or _named(c, found.words))}
     best = max(odds, key=lambda category: odds[category])
     sure = odds[best]
     if best == UNKNOWN or sure < known.floor:
         return answer.unknown(found.judged, material, found.fatal, likely=_likely(found, odds, known))
-    sure = round(sure, 2)
+    sure = round(min(sure, known.ceiling), 2)
     if best != found.rule:
         return answer.likely(_likely(found, odds, known), found.focus, found.judged, material, found.fatal)
     return _rule(found, material, sure)
@@ -137,10 +141,12 @@ def _rule(found: Reading, material: Material, sure: float) -> Diagnosis:
 def _likely(found: Reading, odds: dict[str, float], known: likeness.Table) -> likeness.Likely:
     """The likeliest category that has a name."""
     best = max((c for c in odds if c != UNKNOWN), key=lambda category: odds[category])
-    return likeness.Likely(best, round(odds[best], 2), likeness.speaking(found.words, best, known))
+    return likeness.Likely(best, round(min(odds[best], known.ceiling), 2), likeness.speaking(found.words, best, known))
 
 
-def _focus(chosen: Judged | None, judged: Sequence[Judged], crash: Event | None) -> Event | None:
+def _focus(
+    chosen: Judged | None, judged: Sequence[Judged], crash: Event | None, events: Sequence[Event]
+) -> Event | None:
     """The event that says most about the cause: the chosen one, the first failure, a wrapper that quotes its cause."""
     if chosen is not None:
         return chosen.event
@@ -151,13 +157,34 @@ def _focus(chosen: Judged | None, judged: Sequence[Judged], crash: Event | None)
         return crash
     told = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
     quoting = [j for j in told if j.signature is not None and j.signature.id == QUOTING]
-    return quoting[0].event if quoting else None
+    known = {id(j.event) for j in judged}
+    detail = next((e for e in events if DETAIL.search(e.text) and id(e) not in known), None) if told else None
+    return quoting[0].event if quoting else detail
 
 
 def _loud(events: Sequence[Event], judged: Sequence[Judged]) -> Event | None:
     """The first line of level ERROR or above that nothing knows."""
     known = {id(j.event) for j in judged}
     return next((e for e in events if e.level in {"ERROR", "FATAL", "CRITICAL"} and id(e) not in known), None)
+
+
+# Parts of an engine that leave their name in every failure of theirs: a log that does not name them is about another.
+NAMES = {
+    "sleep-mode-race": re.compile(r"sleep|wake|asleep|camem|cumem"),
+    "lora": re.compile(r"lora|bgmv|sgmv|adapter|peft|punica"),
+    "mtp-speculative": re.compile(r"spec|mtp|eagle|draft|medusa|ngram|nextn|propose"),
+    "kv-transfer-pd": re.compile(
+        r"transfer|connector|mooncake|nixl|prefill|datadist|lmcache|xfer|kv_|disagg|producer|consumer|decode_node"
+    ),
+    "structured-output": re.compile(r"grammar|guided|structured|schema|outlines|bitmask|json|fsm|guidance|regex"),
+    "expert-parallel": re.compile(r"expert|moe|eplb|dispatch|mc2|deepep|deep_ep"),
+    "thread-binding": re.compile(r"numa|cpu|bind|affin|taskset|omp|thread|core"),
+}
+
+
+def _named(category: str, words: Mapping[str, float]) -> bool:
+    pattern = NAMES.get(category)
+    return pattern is None or any(pattern.search(word) for word in words)
 
 
 def _speaks(found: Reading) -> bool:

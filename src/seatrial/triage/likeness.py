@@ -27,7 +27,7 @@ class Table(Record):
     `votes` holds the log-odds of the signatures' votes by kind ("chosen.3" is the chosen signature's tier, "other.3"
     another root's, "context" one that also looked at the command), `trust` what is added for a signature that was right
     more or less often than others, `slope` the weight of the words' own score; `floor` is the probability that an
-    answer needs.
+    answer needs, `ceiling` how often the surest answers were right: no answer claims more.
     """
 
     schema_version: int
@@ -37,6 +37,7 @@ class Table(Record):
     votes: dict[str, float]
     trust: dict[str, float]
     floor: float
+    ceiling: float
 
 
 @cache

@@ -9,14 +9,17 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scaffold_sources import CONFIG, LATENT_CONFIG, REGISTRY, dense, drafted, engine, latent
+from scaffold_sources import CONFIG, LATENT_CONFIG, REGISTRY, checkpoint, dense, drafted, engine, latent
 from scaffolded import EVIL, MODEL, calls, made, weights
 
+from seatrial.adapter.scaffold.choose import choose
+from seatrial.adapter.scaffold.facts import decoder_facts
 from seatrial.adapter.scaffold.relative_draft import relative_draft
 from seatrial.adapter.scaffold.shrink import shrink
 from seatrial.adapter.scaffold.sizes import sections
 from seatrial.checkpoint import read_checkpoint
 from seatrial.checkpoint.weights import Tensor
+from seatrial.support.relatives import Relative
 from seatrial.support.source import open_source
 
 
@@ -31,6 +34,16 @@ def test_latent_attention_is_written_as_a_subclass_of_the_nearest_relative(tmp_p
     assert "class HarbourForCausalLM(LatentForCausalLM):" in text
     assert "model.layers.*.self_attn.kv_b_proj.weight" in weights(text)
     assert [f.code for f in result.findings if f.severity.value == "warning"] == ["F011"]
+
+
+def test_a_relative_of_another_sort_is_passed_over_whatever_its_score(tmp_path):
+    whole = read_checkpoint(checkpoint(tmp_path / "c", CONFIG | LATENT_CONFIG, latent()))
+    names = ("NearMoeForCausalLM", "NearForConditionalGeneration", "NearForCausalLM", "FarForCausalLM")
+    relatives = tuple(Relative(architecture=n, score=0.9 - i / 10, because="") for i, n in enumerate(names))
+    facts = decoder_facts(CONFIG | LATENT_CONFIG, whole.tensors)
+    assert choose(whole.card, facts, relatives, "").relative.architecture == "NearForCausalLM"
+    # Where none is of the sort, the nearest is still the nearest.
+    assert choose(whole.card, facts, relatives[:2], "").relative.architecture == "NearMoeForCausalLM"
 
 
 def test_an_overlay_keeps_hostile_names_as_text(tmp_path, vllm, plugin):
@@ -278,3 +291,10 @@ def test_a_relative_whose_draft_vllm_does_not_say_gets_none(tmp_path, vllm, plug
     config = LATENT_CONFIG | {"num_nextn_predict_layers": 1}
     result = made(tmp_path, vllm, plugin, config, drafted(latent(), 2))
     assert [f for f in result.findings if f.code == "F014" and "names no draft for LatentForCausalLM" in f.message]
+
+
+def test_the_draft_of_an_overlay_that_gets_none_is_left_out_of_the_mapping(tmp_path, vllm, plugin):
+    shapes = latent() | {"mtp.fc.weight": [64, 128]}
+    table = weights(made(tmp_path, vllm, plugin, LATENT_CONFIG, shapes, base="LatentForCausalLM").files[MODEL])
+    assert table["mtp.fc.weight"] is None
+    assert [name for name, target in table.items() if target is None] == ["mtp.fc.weight"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -41,12 +42,9 @@ for _house, _fields, _shapes in (("mimo", {}, dense()), ("qwen", MOE, sparse()))
     _named = {"architectures": [f"Harbour{_house.title()}ForCausalLM"], "model_type": f"harbour_{_house}"}
     DRAFTED[_house] = (CONFIG | _fields | _named, drafted_itself(_shapes, 2, _house))
 HIDDEN = {"qwen3": "HarbourForCausalLM", "qwen3_moe": "HarbourMoeForCausalLM"}
-# What no template writes: latent attention, a hybrid, images. Each is written as a subclass of a relative.
-OVERLAID = {
-    "deepseek_v3": "HarbourLatentForCausalLM",
-    "qwen3_next": "HarbourHybridForCausalLM",
-    "llava": "HarbourSightForConditionalGeneration",
-}
+# What no template writes is written as a subclass of a relative: images; and latent attention (LATENT), with a draft.
+OVERLAID = {"llava": "HarbourSightForConditionalGeneration"}
+LATENT = {"deepseek_v3": "HarbourLatentForCausalLM"}
 
 
 def with_draft(folder: Path, base: Path) -> Path:
@@ -69,7 +67,7 @@ def hidden(engine_python, tmp_path_factory):
     """Tiny checkpoints whose architecture and model type neither vLLM nor transformers has."""
     root = tmp_path_factory.mktemp("hidden")
     with ProbeSession(engine_python, log=root / "probe.log") as session:
-        for family, architecture in (HIDDEN | OVERLAID).items():
+        for family, architecture in (HIDDEN | OVERLAID | LATENT).items():
             folder = root / family
             folder.mkdir()
             reply = session.call("tiny_checkpoint", {"family": family, "folder": str(folder)}, timeout_s=300)
@@ -103,6 +101,28 @@ def installed(engine_python, hidden, tmp_path_factory):
     return site
 
 
+def _run_written_tests(engine_python: Path, installed: Path, tmp_path: Path) -> None:
+    """The unit tests that were written for an overlay with a draft, and for MiMo's layout, in the engine's interpreter.
+
+    The engine has no pytest: this one's modules are linked beside it.
+    """
+    borrowed = tmp_path / "borrowed"
+    borrowed.mkdir()
+    for name in ("_pytest", "pytest", "py", "pluggy", "iniconfig", "pygments", "packaging"):
+        origin = Path(importlib.util.find_spec(name).origin)
+        source = origin.parent if origin.name == "__init__.py" else origin
+        (borrowed / source.name).symlink_to(source)
+    tests = [str(installed.parent / "vllm-harbour/tests" / f"test_harbour_{n}.py") for n in ("latent_pair", "mimo")]
+    done = subprocess.run(
+        [str(engine_python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), *tests],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(borrowed), str(installed)])},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
 def projection_of(states: dict[str, str]) -> str:
     """The draft's own tensor that no model has, whatever its layout calls it."""
     (name,) = {n for n in states if n.endswith((".eh_proj.weight", ".input_proj.weight", "mtp.fc.weight"))}
@@ -130,6 +150,7 @@ def test_the_scaffolds_pass_the_dry_run_and_the_dense_one_serves(engine_python, 
                     # The model leaves the draft's own tensor, the draft takes it.
                     states = {line.kind: line.state for line in result.facts.tensors}
                     assert states[projection_of(states)] == ("loaded" if more else "dropped")
+    _run_written_tests(engine_python, installed, tmp_path)
     overrides = tmp_path / "seatrial.toml"
     overrides.write_text(
         f'[targets.harbour]\nextends = "cpu"\n[targets.harbour.launch.env]\nPYTHONPATH = "{installed}"\n'

@@ -48,20 +48,29 @@ metric_list: [{metric: exact_match}]
 """
 
 
+@pytest.fixture(scope="module")
+def reference(engine_python, tmp_path_factory):
+    """One process for the reference of all tests here: torch and transformers are imported once."""
+    with ProbeSession(engine_python, log=tmp_path_factory.mktemp("reference") / "probe.log") as session:
+        yield session
+
+
 def asked(count):
     return [Asked(text=text) for text in chosen(count)]
 
 
-def test_a_good_engine_passes_and_a_wrong_attention_scale_is_caught_and_located(tiny, engine_python, tmp_path):
+def test_a_good_engine_passes_and_a_wrong_attention_scale_is_caught_and_located(
+    tiny, engine_python, reference, tmp_path
+):
     checkpoint = str(tiny("qwen3"))
     file = tmp_path / "patch.py"
     file.write_text(SCALE)
     good = Engine(checkpoint=checkpoint, max_model_len=512)
     bad = Engine(checkpoint=checkpoint, max_model_len=512, patch=str(file))
-    with (
-        ProbeSession(engine_python, log=tmp_path / "engine.log") as engine,
-        ProbeSession(engine_python, log=tmp_path / "reference.log") as reference,
-    ):
+    account = tensor_account(reference, tiny("qwen3"))
+    reference.rest()  # the engine was imported there; what comes is Transformers alone
+    assert account.trouble == ""
+    with ProbeSession(engine_python, log=tmp_path / "engine.log") as engine:
 
         def judged(setting):
             there = in_process(engine, setting, asked(4), max_tokens=12, keep=True)
@@ -74,9 +83,6 @@ def test_a_good_engine_passes_and_a_wrong_attention_scale_is_caught_and_located(
         assert right.facts.agreement > 0.9
         wrong = judged(bad)
         assert wrong.outcome.verdict is Verdict.FAIL
-        account = tensor_account(reference, tiny("qwen3"))
-        reference.rest()
-        assert account.trouble == ""
         both = {"reference": reference, "account": account, "keep": True}
         found = locate(engine, bad, asked(1)[0], scratch=tmp_path / "bad", **both)
         assert found.facts.first.key == "layers.0.self_attn.o_proj@in"
@@ -95,7 +101,7 @@ def test_a_good_engine_passes_and_a_wrong_attention_scale_is_caught_and_located(
         )
 
 
-def test_the_ladder_and_parity_on_a_served_engine(tiny, engine_python, lm_eval_python, tmp_path):
+def test_the_ladder_and_parity_on_a_served_engine(tiny, engine_python, lm_eval_python, reference, tmp_path):
     checkpoint = tiny("qwen3")
     data = tmp_path / "sums.jsonl"
     data.write_text("\n".join(json.dumps({"question": f"{i} + {i} =", "answer": str(2 * i)}) for i in range(6)))
@@ -139,6 +145,5 @@ def test_the_ladder_and_parity_on_a_served_engine(tiny, engine_python, lm_eval_p
     assert by_tool.num_total == 4
     assert [s.metric for s in by_tool.scores] == ["exact_match,none"]
     assert by_tool.scores[0].tool_version == "0.4.13"
-    with ProbeSession(engine_python, log=tmp_path / "reference.log") as reference:
-        result = parity(reference, str(checkpoint), answers, dtype="bfloat16", how="served", engine="vllm")
+    result = parity(reference, str(checkpoint), answers, dtype="bfloat16", how="served", engine="vllm")
     assert result.outcome.verdict is Verdict.PASS, result.findings

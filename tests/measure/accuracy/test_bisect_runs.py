@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import seatrial
 from seatrial.cli.accuracy import command
+from seatrial.cli.report import command as report
 from seatrial.core.errors import UsageError
 from seatrial.evidence import Run, open_workspace, verify_run
 
@@ -102,6 +103,28 @@ def test_a_search_that_was_stopped_half_way_goes_on_where_it_was(stopped, tmp_pa
         open_workspace(tmp_path, write=False).run_folders(), key=lambda f: f.name == document["run_id"]
     )
     assert Run.read(after).manifest.arguments["options"]["resumes"] == before.name
+
+
+def test_the_page_of_a_bisect_has_a_title_and_its_trials(tmp_path):
+    at = ["--workspace", str(tmp_path)]
+    words = [
+        "bisect",
+        "--versions",
+        "1,2",
+        "--good",
+        "1",
+        "--bad",
+        "2",
+        "--cmd",
+        "sh -c 'exit $((SEATRIAL_BISECT - 1))'",
+    ]
+    done = CliRunner().invoke(command, [*words, *at, "--json"], catch_exceptions=False)
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["facts"]["first_bad"]) == (1, "2")
+    assert CliRunner().invoke(report, ["last", *at]).exit_code == 0
+    text = (Path(document["folder"]) / "report.md").read_text()
+    assert text.startswith("# " + document["run_id"].replace("-", "\\-"))
+    assert "| 2 | 1 | bad | 1 of 1 runs are bad | no |" in text
 
 
 def test_what_cannot_be_taken_up_again_is_refused(tmp_path):

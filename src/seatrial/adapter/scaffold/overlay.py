@@ -15,7 +15,7 @@ from pathlib import Path
 from seatrial import __version__
 from seatrial.adapter.scaffold.choose import Plan
 from seatrial.adapter.scaffold.render import render
-from seatrial.adapter.scaffold.roles import NUMBER
+from seatrial.adapter.scaffold.roles import DRAFT, NUMBER
 from seatrial.checkpoint import Checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
@@ -30,6 +30,7 @@ class Row(Record):
 
     kind: str
     hint: str
+    left_out: bool
 
 
 class Overlay(Record):
@@ -48,8 +49,13 @@ def entry_of(plan: Plan, table: RegistryTable) -> Registered:
     return entry
 
 
-def overlay(arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engine: Package) -> Overlay:
-    """Raises UsageError if the relative is none of this vLLM's, or its source cannot be read."""
+def overlay(
+    arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engine: Package, *, drafted: bool = False
+) -> Overlay:
+    """`drafted`: a draft (MTP) is written too, and takes its tensors by this mapping; else they are left out.
+
+    Raises UsageError if the relative is none of this vLLM's, or its source cannot be read.
+    """
     relative, entry = plan.relative, entry_of(plan, table)
     module = engine.get(entry.module)
     if relative is None or module is None or module.tree is None:
@@ -68,7 +74,14 @@ def overlay(arch: str, whole: Checkpoint, plan: Plan, table: RegistryTable, engi
         relative_class=entry.class_name,
         module=entry.module,
         because=[plan.because, *relative.because.split("; ")],
-        kinds=[Row(kind=k, hint=", ".join(w for w in hints if w in k.split("."))) for k in kinds],
+        kinds=[
+            Row(
+                kind=k,
+                hint=", ".join(w for w in hints if w in k.split(".")),
+                left_out=not drafted and DRAFT.match(k) is not None,
+            )
+            for k in kinds
+        ],
         processors=decorator,
         seatrial=__version__,
         checkpoint=Path(whole.card.folder).name,

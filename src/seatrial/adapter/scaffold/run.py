@@ -137,23 +137,31 @@ def _overlay(
     served_as: ConfigBase | None,
 ) -> list[Finding]:
     """The model as a subclass of a relative, its test and its tiny checkpoint."""
-    made = overlay(site.arch, whole, plan, table, package)
-    site.files[site.path] = made.text
-    findings = [_same_numbers(site.module, plan)]
-    if made.hints:
-        message = f"the relative's own files never say {', '.join(made.hints)}; the dry run shows whether it loads them"
-        findings.append(note("F013", site.module, message))
     relative = entry_of(plan, table)
+    model_type = served_as.model_type if served_as is not None else str(site.config.get("model_type") or "")
+    findings = [_same_numbers(site.module, plan)]
     if draft is not None:
-        model_type = served_as.model_type if served_as is not None else str(site.config.get("model_type") or "")
         # The layout is the relative's business; that the weights are there is not.
         draft = overlay_draft(site, draft, relative, model_type, table) if draft.there else draft
         if draft.reason:
             findings.append(not_written(draft))
-    small = shrink(site.config, whole.tensors, draft=draft is not None and not draft.reason)
+    drafted = draft is not None and not draft.reason
+    made = overlay(site.arch, whole, plan, table, package, drafted=drafted)
+    site.files[site.path] = made.text
+    if made.hints:
+        message = f"the relative's own files never say {', '.join(made.hints)}; the dry run shows whether it loads them"
+        findings.append(note("F013", site.module, message))
+    small = shrink(site.config, whole.tensors, draft=drafted)
     said = class_text(relative.class_path, relative.architecture, engine, ()).info
     interfaces = {key: has and site.symbols.has(INTERFACES, key) for key, has in said.items()}
-    return findings + unit_test(site, small, interfaces=interfaces, layers_field=facts.of["layers"], draft=draft)
+    return findings + unit_test(
+        site,
+        small,
+        interfaces=interfaces,
+        layers_field=facts.of["layers"],
+        draft=draft,
+        relative_type=model_type,
+    )
 
 
 def _same_numbers(module: str, plan: Plan) -> Finding:

@@ -10,27 +10,18 @@ from __future__ import annotations
 import copy
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from seatrial.adapter.scaffold.roles import DRAFT, NUMBER, NamedTensor
+from seatrial.adapter.scaffold.sides import in_order, smaller
 from seatrial.adapter.scaffold.sizes import Section, Size, sections
 from seatrial.adapter.scaffold.tiny import PACKED, SCALES, Tiny
 from seatrial.checkpoint.mtp import COUNTS
 
 CONTAINER = re.compile(r"^((?:[^.]+\.)*?(?:layers|layer|h|blocks|block|resblocks|mtp_layers))\.(\d+)\.(.+)$")
 EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.")
-# A tower's section by the words of its tensors' names.
-TOWERS = (("vi", r"vision|visual|vit\.|image"), ("au", r"audio|sound|speech|whisper"))
 MOST_LAYERS = 12
-ATTENTION = re.compile(r"(^|\.)\w*(attn|attention|mixer|mamba|ssm)\.")
-RECURRENT = re.compile(r"(^|\.)(linear_attn|mamba\d?|mixer|ssm|kda|gated_delta\w*)\.")
-OUT = re.compile(r"\.(o_proj|out_proj|dense|wo|Wo|o|c_proj|proj)\.\w+$")
-# Tensors with a side that a field gives which is no size: positions, queries, channels.
-KEPT = re.compile(r"pos|query|conv|latent|token|patch")
-# A router's rows are experts, and so is the first side of weights stacked over them.
-EXPERTS_IN_ROWS = {False: r"\b(gate|router)\b|e_score|\bexperts\.\D", True: r"expert|moe"}
-Pairs = list[tuple[int, int]]
 
 
 def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor], draft: bool = False) -> Tiny:
@@ -54,10 +45,10 @@ def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor], draft: boo
         if leaf in PACKED or not all(tensor.shape):
             left_out[kind] = None
             continue
-        order = _order(tensor.name, found)
+        order = in_order(tensor.name, found)
         sides: list[int] = []
         for at, side in enumerate(tensor.shape):
-            size = _side(side, tensor, at, order)
+            size = smaller(side, tensor, at, order)
             if size is None and side > 1 and not any(side in s.others for s in order):
                 kept[f"{kind} ({side})"] = None
             sides.append(side if size is None else size)
@@ -98,7 +89,7 @@ def _depths(config: Mapping[str, Any], found: Sequence[Section], named: list[Nam
 def _counted(container: str, count: int, found: Sequence[Section]) -> tuple[Section | None, Size | None]:
     """The section and field that count these layers: as many, or a few less (the rest are the draft's)."""
     for more in (0, 1, 2, 3):
-        for section in _order(container, found):
+        for section in in_order(container, found):
             for size in section.of("layers"):
                 if size.value == count - more:
                     return section, size
@@ -198,15 +189,8 @@ def _small_name(name: str, depths: Mapping[str, _Depth], found: Sequence[Section
     expert = EXPERT.search(name)
     if expert is None:
         return name
-    most = [size.small for section in _order(name, found) for size in section.of("experts")]
+    most = [size.small for section in in_order(name, found) for size in section.of("experts")]
     return name if not most or int(expert[1]) < most[0] else ""
-
-
-def _order(name: str, found: Sequence[Section]) -> list[Section]:
-    """The sections, that of the tensor's own tower first, then the language model's."""
-    words = next((start for start, rule in TOWERS if re.search(rule, name)), "")
-    mine = [s for s in found if words and any(p.startswith(words) or f"_{words}" in p for p in s.path)]
-    return [*mine, *(s for s in found if s not in mine)]
 
 
 def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -214,72 +198,3 @@ def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     for key in path:
         fields = fields[key]
     return fields
-
-
-def _side(side: int, tensor: NamedTensor, at: int, order: Sequence[Section]) -> int | None:
-    """The smaller side; None where no size of the config gives it, or it is a convolution's kernel."""
-    if side == 1 or (len(tensor.shape) > 3 and at > 1):
-        return None
-    first, rows = "", at == 0
-    if rows and re.search(r"embed_tokens|lm_head|wte\b|word_embeddings|embed_out", tensor.name):
-        first = "vocabulary"
-    elif "e_score" in tensor.name or (rows and re.search(EXPERTS_IN_ROWS[len(tensor.shape) == 3], tensor.name)):
-        first = "experts"
-    recurrent = RECURRENT.search(tensor.name) is not None
-    for section in order:
-        if recurrent and (at or "norm" in tensor.name) and side in section.others:
-            return side
-        for form in _forms(_part(section, recurrent), first, tensor, at):
-            for value, small in form:
-                if value == side:
-                    return small
-    return None
-
-
-def _part(section: Section, recurrent: bool) -> Section:
-    """The sizes of a tensor's own sort of mixer. A model without plain attention has no prefix before its fields."""
-    if recurrent and not any(size.field == "num_attention_heads" for size in section.sizes):
-        return section
-    return section.part(recurrent)
-
-
-def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterator[Pairs]:
-    """Sizes and what is made of them, as (value, smaller), the simplest first; in attention, products of heads."""
-    attention = ATTENTION.search(tensor.name) is not None
-    yield _pairs(section, first)
-    heads, dims, widths = _pairs(section, "heads"), _pairs(section, "head width"), _pairs(section, "width")
-    special = _pairs(section, "special width")
-    if not dims and not special:
-        dims = [(w // h, v // g) for w, v in widths[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
-    dims += special
-    products = [(h * d, g * e) for h, g in heads for d, e in dims]
-    if attention and len(tensor.shape) == 1:
-        yield [*dims, *heads] if "norm" in tensor.name else [*heads, *dims]
-    outside = len(tensor.shape) > 1 and (at == 0) == (OUT.search(tensor.name) is not None)
-    if attention and not outside:
-        yield products
-        yield [(k * v, k * s) for k in (2, 3) for v, s in products]
-    yield [*widths, *_pairs(section, "vocabulary"), *([*dims, *heads] if attention else [])]
-    if KEPT.search(tensor.name):
-        yield [(n, n) for n in section.others]
-    yield dims
-    yield products
-    sums = [(d + f, e + g) for d, e in dims for f, g in dims]
-    yield sums
-    yield [(h * d, g * e) for h, g in heads for d, e in sums]
-    yield [(k * v, k * s) for k in (2, 3, 4) for v, s in (*widths, *products, *heads, *dims)]
-    yield [(p + k * q, r + k * s) for k in (1, 2) for p, r in (*products, *widths) for q, s in products]
-    yield [(2 * (p + q), 2 * (r + s)) for p, r in products for q, s in products]
-    few = [n for n in section.others if n <= 64]
-    yield [(v * n**e, s * n**e) for n in few for e in (1, 2) for v, s in (*widths, *products)]
-    if RECURRENT.search(tensor.name):
-        # Beside the inner width: states of all groups, twice; heads; a rank.
-        mine = [n for n in section.others if n <= 1024]
-        states = [2 * n * m for n in (1, *mine) for m in mine]
-        inner = [*products, *((k * v, k * s) for k in (1, 2) for v, s in widths)]
-        more = [(0, 0), *heads]
-        yield [(k * v + n + h, k * s + n + g) for k in (1, 2) for v, s in inner for n in states for h, g in more]
-
-
-def _pairs(section: Section, role: str) -> Pairs:
-    return [(size.value, size.small) for size in section.of(role)]

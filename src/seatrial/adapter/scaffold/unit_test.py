@@ -18,9 +18,18 @@ MOST = 3
 
 
 def unit_test(
-    site: Site, made: Tiny, *, interfaces: dict[str, bool | None], layers_field: str, draft: Draft | None
+    site: Site,
+    made: Tiny,
+    *,
+    interfaces: dict[str, bool | None],
+    layers_field: str,
+    draft: Draft | None,
+    relative_type: str = "",
 ) -> list[Finding]:
-    """`interfaces`: what the class can do by its text, as keys of vLLM's own functions (`supports_pp`)."""
+    """`interfaces`: what the class can do by its text, as keys of vLLM's own functions (`supports_pp`).
+
+    `relative_type`: the model type of the relative, for an overlay, whose draft is vLLM's rule for that one.
+    """
     name = module_name(site.arch)
     tiny_file = f"tests/tiny_{name}.py"
     if made.shapes:
@@ -54,5 +63,6 @@ def unit_test(
         draft_field=draft.field if draft is not None else "",
         draft_own=draft is not None and draft.layout.own,
         layers_field=layers_field,
+        relative_type=relative_type,
     )
     return findings

@@ -152,7 +152,9 @@ def compare(request, truth, rough, weights, config, owned=None):
                     relative, limit = apart, rough
             late = [float(e) for t, e in zip(at, each, strict=True) if t > min(reached) and t not in origin]
             if not step:
-                behind[key] = max(late, default=0.0)
+                # Of the logits only the last token's are known: what came before them says more.
+                before = list(behind.values())[-1:] if len(late) < FEW else []
+                behind[key] = max(late + before, default=0.0)
             elif not untouched.any():
                 # The decoded token looks back at strayed ones as the prompt's last tokens do.
                 limit = max(limit, BEHIND * behind.get(key, 0.0))

@@ -66,6 +66,7 @@ TITLES = {
     "parity": "Parity: the engine against the reference",
     "locate": "Locate: where engine and reference part",
     "ab": "One setting at a time",
+    "bisect": "Bisect: the first bad one",
     **{f"accuracy-L{n}": f"Accuracy, level L{n}" for n in range(6)},
     "verdict": "Comparison",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seatrial.triage.signature import Signature
 from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, SUBJECTS, root
 
-FIT = "Change the value named in the message; `seatrial support` checks it against config.json before the next start."
+FIT = "Change the value named in the message; `seatrial assess CHECKPOINT` checks it against config.json before the next start."
 SIGNATURES: tuple[Signature, ...] = (
     root("cli.argparse", "cli-flag", r"error: (?:unrecognized arguments|argument [-\w/,]{1,80}:|ambiguous option|the following arguments are required)|"
          r"No such option|unexpected keyword argument '\w{1,60}'(?=[^\n]{0,80}EngineArgs)|"
@@ -74,7 +74,7 @@ SIGNATURES: tuple[Signature, ...] = (
          frames=r"attention|model_runner|spec_decode|graph",
          matches=('  File "/x/vllm_ascend/attention/attention_v1.py", line 301, in build\n    self.actual_seq_lengths_q[:n] = query_lens\n'
                   "ValueError: could not broadcast input array from shape (196,) into shape (14,)",)),
-    root("config.pydantic", "config-validation", r"^\s{0,4}(?:Value|Assertion) error, |Input should be |Extra inputs are not permitted|Field required \[type=", SHAPE,
+    root("config.pydantic", "config-validation", r"^\s{0,4}(?:(?:Value|Assertion) error|Assertion failed), |Input should be |Extra inputs are not permitted|Unexpected keyword argument \[type=|Field required \[type=", SHAPE,
          "The engine's configuration check refused a value.", FIT,
          unless=r"architectures|[Uu]nknown quantization|quantization|inspected|speculative|expert|pipeline|LoRA|lora|tokenizer|dtype|bfloat16|Free memory|chat template|not supported on|"
          r"does not support|recognize|sleep|[Dd]evice|kv_connector|connector|structured|attention backend|transformers|multimodal|mm_|prefix",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seatrial.triage.signature import Signature
 from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, root
 
-KV = "Raise --gpu-memory-utilization a little, lower --max-model-len or --max-num-batched-tokens, raise TP, or quantise; `seatrial estimate` does the sum."
+KV = "Raise --gpu-memory-utilization a little, lower --max-model-len or --max-num-batched-tokens, raise TP, or quantise; `seatrial plan` does the sum."
 SIGNATURES: tuple[Signature, ...] = (
     root("oom.device", "hbm-oom", r"(?:NPU|CUDA|XPU|HPU|HIP) (?:[Ee]rror: )?out of memory|OutOfMemoryError|aclrtMalloc\w{0,20} ?.{0,60}(?:failed|error|207001)|\b207001\b|Failed to apply for memory\.? .{0,60}HBM|"
          r"\b(?:xpu|npu|cuda|hip|device)_?[Mm]alloc\w{0,10} failed|Out of device memory|device memory (?:is )?(?:not enough|insufficient)|EL0004|FAIL_TO_ALLOC_MEMORY|[Nn]ot enough (?:device |HBM |NPU )?memory|halMemAlloc.{0,60}fail|cudaErrorMemoryAllocation|[Mm]emory_Allocation_Failure", LITERAL,

@@ -38,7 +38,9 @@ SIGNATURES: tuple[Signature, ...] = (
     root("quant.matmul-op", Q, r"aclnn(?:Quant|Weight|DynamicQuant|GroupedMatmul\w{0,20}Quant|DequantSwiglu)\w{0,40}.{0,80}(?:failed|not support|error)|npu_(?:quant_matmul|weight_quant|dynamic_quant)\w{0,30}.{0,80}(?:not support|failed|error)|"
          r"Float8_e4m3fn.{0,120}not (?:support|implemented)|DT_FLOAT8|HIFLOAT8.{0,60}not", LITERAL,
          "The quantised matmul operator refuses type, shape or layout.", OTHER,
-         matches=("RuntimeError: call aclnnQuantMatmulV4 failed, detail:EZ1001: x1 dtype is not supported",)),
+         matches=("RuntimeError: call aclnnQuantMatmulV4 failed, detail:EZ1001: x1 dtype is not supported",
+                  '  File "/w/vllm_ascend/quantization/methods/w8a8_mxfp8.py", line 9, in apply\n    output = torch_npu.npu_quant_matmul(\n'
+                  "RuntimeError: npu_quant_matmul: call aclnnQuantMatmulV5 failed, error code is 161002")),
     root("quant.place", Q, r"(?:NotImplementedError|ValueError): ", SHAPE, "The quantisation code refused this layer, type or platform.", OTHER, raised=r"NotImplementedError|ValueError",
          innermost=r"layers/quantization/|_ascend/quantization/|_kunlun/quantization/|srt/layers/quantization|quant_config\.py", unless=r"broadcast|shape mismatch|load weight",
          matches=('  File "/x/vllm/model_executor/layers/quantization/awq.py", line 3, in __init__\n    raise ValueError(x)\n' "ValueError: Currently, only 4-bit weights are here",)),

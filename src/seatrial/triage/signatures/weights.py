@@ -8,7 +8,7 @@ from seatrial.triage.signatures._make import EXACT, LITERAL, SHAPE, WEAK, root
 KEYS = "weight-key-mismatch"
 SHAPES = "weight-shape-mismatch"
 TP = "weight-shape-mismatch-tp"
-DRY = "`seatrial dryrun` lists every tensor without a parameter and every parameter without a tensor; then fix hf_to_vllm_mapper, packed_modules_mapping or skip_prefixes."
+DRY = "`seatrial dry CHECKPOINT` lists every tensor without a parameter and every parameter without a tensor; then fix hf_to_vllm_mapper, packed_modules_mapping or skip_prefixes."
 LOADER = r"load_weights|weight_loader|weight_utils|model_loader|weights_loader|load_model|loader\.py"
 SIGNATURES: tuple[Signature, ...] = (
     root("weights.corrupt", "corrupt-weights", r"SafetensorError|Error while deserializing header|[Hh]eader ?[Tt]oo ?(?:Large|Small|large|small)|InvalidHeader|MetadataIncompleteBuffer|"

@@ -1,0 +1,103 @@
+"""The second opinion beside the signatures, and the spellings of logs that it made readable."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from seatrial.triage import CATEGORIES, UNKNOWN, diagnose_text, likeness
+from seatrial.triage.advice import ADVICE
+from seatrial.triage.lines import LOUD, PYTEST, parse
+from seatrial.triage.tracebacks import SHIFTED
+from seatrial.triage.words import REPEATED, split
+
+PLACE = '  File "/v/site-packages/{path}", line 9, in {function}\n    {code}\n{error}\n'
+
+
+def test_the_table_knows_every_category_and_claims_no_certainty():
+    table = likeness.table()
+    assert set(table.categories) == {*CATEGORIES, UNKNOWN}
+    assert 0.3 <= table.floor < table.ceiling < 1
+    assert all(len(row) % 2 == 1 and row[0] > 0 for row in table.words.values())
+    assert all(0 <= row[i] < len(table.categories) for row in table.words.values() for i in range(1, len(row), 2))
+
+
+def test_every_category_has_advice():
+    assert set(ADVICE) == set(CATEGORIES)
+
+
+def test_probabilities_add_up_and_a_vote_raises_its_own_category():
+    table = likeness.table()
+    words = {f"m:{w}": 1.0 for w in split("RuntimeError: something about a port")}
+    plain = likeness.probabilities(words, {}, table)
+    voted = likeness.probabilities(words, {("chosen.3", "port-bind"): 1.0}, table)
+    assert sum(plain.values()) == pytest.approx(1)
+    assert voted["port-bind"] > plain["port-bind"]
+
+
+def test_a_failure_that_no_signature_knows_is_answered_by_its_words_and_says_so():
+    log = PLACE.format(
+        path="vllm/lora/quux.py", function="activate_adapter", code="slot = self.slots.acquire(adapter)",
+        error="LookupError: no slot for the lora adapter in the lora manager",
+    )  # fmt: skip
+    answer = diagnose_text("Traceback (most recent call last):\n" + log)
+    assert answer.category == "lora"
+    if answer.signature == "likeness":
+        assert "lora" in answer.explanation
+    assert answer.confidence <= likeness.table().ceiling
+
+
+def test_a_part_that_the_log_does_not_name_is_not_the_answer():
+    answer = diagnose_text("RuntimeError: CUDA error: an illegal memory access was encountered\n")
+    assert answer.category != "sleep-mode-race"
+
+
+def test_words_without_meaning_stay_unknown():
+    assert diagnose_text("ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\n").category == UNKNOWN
+
+
+def test_a_traceback_shifted_to_the_right_is_read():
+    frame = PLACE.format(
+        path="torch_npu/npu/utils.py", function="set_device", code="torch_npu._C._npu_setDevice(device_id)",
+        error="RuntimeError: NPU function error: c10_npu::SetDevice(device), error code is 107001",
+    )  # fmt: skip
+    shifted = "".join(f"  {line}\n" for line in ("Traceback (most recent call last):\n" + frame).splitlines())
+    answer = diagnose_text(shifted)
+    assert answer.category == "device-visibility"
+    assert answer.first_cause.exception == "RuntimeError"
+    assert answer.first_cause.frames[-1].function == "set_device"
+
+
+def test_an_exception_in_the_spelling_of_pytest_is_read():
+    text = "x/y.py:64: in test_it\n    m = load()\nE   ModuleNotFoundError: No module named 'triton'\n"
+    assert diagnose_text(text).category == "triton-missing"
+
+
+def test_a_wrapper_that_quotes_its_cause_is_answered_by_the_quote():
+    text = (
+        "RuntimeError: NPUModelRunner init failed, error is NPUModelRunner failed, error is ACLgraph has insufficient "
+        "available streams to capture the configured number of sizes.\n"
+    )
+    assert diagnose_text(text).category == "graph-capture-failure"
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("[2025-11-25 17:59:09.908267] [240] [245] [llm] [ERROR] [executor.cpp:646] Invalid number: 0", "ERROR"),
+        ("2025-12-15 09:27:56 - evalscope - ERROR: Failed to parse", "ERROR"),
+        ("ERROR 2026-01-26 21:25:05 [multiproc_executor.py:822] RuntimeError: x", "ERROR"),
+        ("the word ERROR in prose", ""),
+    ],
+)
+def test_the_level_of_other_formats_is_found(line, level):
+    assert parse(line).level == level
+
+
+@pytest.mark.parametrize("pattern", [LOUD, PYTEST, SHIFTED, REPEATED])
+@pytest.mark.parametrize("text", ["a" * 4000, " " * 4000, "a, " * 1400, "ab" * 2000, "[" * 4000, "E   " * 1000])
+def test_the_patterns_are_safe(pattern, text):
+    start = time.process_time()
+    pattern.search(text)
+    assert time.process_time() - start < 0.5
