@@ -211,3 +211,14 @@ def test_an_attribute_of_the_repository_starts_no_program(root, tmp_path):
     edit(root, "vllm/attention/layer.py", "return q", "return q * 2")
     read_changes(root, "HEAD", "test")
     assert not marker.exists()
+
+
+def test_the_roots_are_those_of_the_users_own_target_file(root, tmp_path, monkeypatch):
+    place = tmp_path / "desk"
+    place.mkdir()
+    own = f'[targets.ascend-a2.roots]\nvllm = "{root}"\nplugin = ""\n[targets.mine]\nextends = "ascend-a2"\n'
+    (place / "seatrial.toml").write_text(own)
+    monkeypatch.chdir(place)
+    for target in ("ascend-a2", "mine"):
+        done = CliRunner().invoke(diff, ["--target", target, "--json"])
+        assert [r["root"] for r in json.loads(done.stdout)] == [str(root)], done.output

@@ -154,6 +154,16 @@ def test_the_ranks_between_take_their_part_of_a_permuted_copy(second, unlike):
     assert builder.spread.unlike == unlike
 
 
+def test_some_ranks_alone_prove_nothing_of_the_others():
+    given = tensors("a.weight", shape=(8, 8))
+    rank = FakeRank(0)
+    rank.move(0, rank.parameter("a.weight", (4, 8)), rank.region(0, (4, 8)), rank.region(0, (4, 8)))
+    asked = replace(request(given, tp=2), ranks=[0])
+    outcome, found = judged(AccountBuilder(asked, answer(rank.raw())).account())
+    assert (outcome.verdict, found) == (Verdict.INCONCLUSIVE, ())
+    assert "the others were not loaded" in outcome.reason
+
+
 @pytest.mark.parametrize(("rule", "state"), [(PLACE, "dropped"), (None, "unexplained")])
 def test_a_passed_over_tensor_is_dropped_only_with_the_engines_own_rule(rule, state):
     given = [*tensors("a.weight"), *tensors("a.inv_freq", shape=(3,))]

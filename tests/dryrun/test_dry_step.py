@@ -75,7 +75,8 @@ def test_the_step_gives_the_plugins_stubs_to_a_process_of_its_own(model, tmp_pat
     assert (before, after) == ("rest", "rest")
     assert asked.stubs.modules["vllm_ascend._build_info"].values == {"__device_type__": "A2"}
     assert asked.plugin_root == str(plugin)
-    assert result.commands[0].argv[3:] == ("--target", "ascend-a2", "--plugin", str(plugin), "--tp", "2")
+    words = ("--target", "ascend-a2", "--plugin", str(plugin), "--tp", "2", "--dtype", "bfloat16")
+    assert result.commands[0].argv[3:] == words
 
 
 def test_a_target_without_a_plugin_keeps_the_engine_that_is_already_imported(model):

@@ -209,6 +209,11 @@ def test_a_run_against_a_service_nobody_prepared_is_debug(stand_in, bench_place)
             "is not a folder",
         ),
         (["bench", "run", "--workload", "w.toml", "--service", "http://127.0.0.1:9"], "lists no model"),
+        (
+            ["bench", "run", "--workload", "w.toml", "--service", "http://127.0.0.1:9", "--arg=-x"],
+            "a server that is st",
+        ),
+        (["bench", "run", "--workload", "w.toml", "--service", "http://127.0.0.1:9", "--env", "A=1"], "started here"),
         (["bench", "run", "--workload", "w.toml", "--service", "gopher://x"], "no http"),
         (["bench", "compare", "a", "b"], "there is no run"),
         (["bench", "read", "nowhere"], "is not there"),

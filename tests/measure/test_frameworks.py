@@ -80,6 +80,18 @@ def test_a_start_that_fails_is_told_with_the_logs_own_line(programs, name):
     assert FATAL[name][-30:] in " ".join(done.stderr.split())
 
 
+def test_a_start_that_fails_is_told_without_the_key(programs):
+    place, make = programs
+    words = make("sglang", f"print({FATAL['sglang']!r} + ' api_key=' + sys.argv[-1], flush=True); sys.exit(1)")
+    line = ["bench", "run", "--checkpoint", "model", "--target", "stand-in", "--workload", "w.toml"]
+    done = seatrial(place, *line, *words, "--arg=--api-key", "--arg=bosuns-whistle-7731", check=4)
+    assert "hit an exception" in done.stderr
+    assert "bosuns-whistle-7731" not in done.stderr
+    kept = [f for f in (place / ".seatrial").rglob("*") if f.is_file() and f.suffix != ".log"]
+    assert kept
+    assert not [f for f in kept if b"bosuns-whistle-7731" in f.read_bytes()]
+
+
 def test_a_server_that_answers_but_is_not_ready_is_not_measured(programs):
     place, make = programs
     words = make("sglang")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from seatrial.cli._accuracy_common import engine_options, kept_run, located_target, say, workspace_option
-from seatrial.cli.common import json_option, leave, out, print_json
+from seatrial.cli.common import FiniteRange, json_option, leave, out, print_json
 
 if TYPE_CHECKING:
     from seatrial.core.step import StepResult
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--fewshot", type=click.IntRange(min=0), help="Examples before the question (lm-eval).")
 @click.option("--pattern", default="", help="Regular expression that takes the answer out (first group).")
 @click.option("--max-tokens", default=256, show_default=True, type=click.IntRange(min=1))
-@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 2))
+@click.option("--temperature", default=0.0, show_default=True, type=FiniteRange(0, 2))
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1, 32), help="Ask every question N times.")
 @click.option("--seed", type=int, help="Seed of sampling.")
 @click.option("--chat/--no-chat", default=None, help="Use the chat template; default: if there is one.")

@@ -10,7 +10,7 @@ import click
 
 from seatrial.cli._accuracy_common import engine_options, kept_run, located_target, say, workspace_option
 from seatrial.cli._accuracy_show import ab_lines, cell_line, show
-from seatrial.cli.common import json_option
+from seatrial.cli.common import FiniteRange, json_option
 
 if TYPE_CHECKING:
     from seatrial.core.step import StepResult
@@ -76,7 +76,7 @@ def ab(
 @click.option("--python", type=click.Path(path_type=Path), help="Makes the environments; default: seatrial's own.")
 @click.option("--pip-arg", "pip_args", multiple=True, help="For pip install (an index, more packages); repeatable.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1, 15), help="Runs of each, by majority.")
-@click.option("--timeout-s", default=3600.0, show_default=True, type=click.FloatRange(1), help="Limit of one run.")
+@click.option("--timeout-s", default=3600.0, show_default=True, type=FiniteRange(1), help="Limit of one run.")
 @click.option("--resume", help="Go on with this bisect run: what it tried is not tried again.")
 @workspace_option
 @json_option

@@ -25,9 +25,10 @@ def roots_of(roots: tuple[Path, ...], target: str, workspace: str, base: str) ->
     """Roots named, else the target's; the base is `base`, else what the first run recorded, else HEAD."""
     chosen = list(roots)
     if not chosen:
-        from seatrial.targets.load import load_target
+        from seatrial.targets import find_overrides, load_target
 
-        located = load_target(target)
+        # Without the user's own file these would be the built-in roots: other checkouts, which `reset` puts back.
+        located = load_target(target, find_overrides(Path.cwd()))
         chosen = [Path(r) for r in (located.target.roots.vllm, located.target.roots.plugin) if r]
     if not chosen:
         raise UsageError(f"the target {target} names no source roots", mend="Name them: --root FOLDER.")

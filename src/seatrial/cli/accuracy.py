@@ -11,7 +11,7 @@ from seatrial.cli._accuracy_ladder import import_, run
 from seatrial.cli._accuracy_reference import locate, parity
 from seatrial.cli._accuracy_settings import ab, bisect
 from seatrial.cli._accuracy_show import compare_lines, show
-from seatrial.cli.common import json_option, leave, out, print_json
+from seatrial.cli.common import FiniteRange, json_option, leave, out, print_json
 
 
 @click.group()
@@ -26,7 +26,7 @@ for _part in (parity, locate, run, import_, ab, bisect):
 @command.command("compare")
 @click.argument("first")
 @click.argument("second")
-@click.option("--alpha", default=0.05, show_default=True, type=click.FloatRange(0.0001, 0.5))
+@click.option("--alpha", default=0.05, show_default=True, type=FiniteRange(0.0001, 0.5))
 @workspace_option
 @json_option
 def compare_(first: str, second: str, alpha: float, workspace: Path, as_json: bool) -> None:
@@ -41,10 +41,10 @@ def compare_(first: str, second: str, alpha: float, workspace: Path, as_json: bo
 
 @command.command()
 @click.argument("run_")
-@click.option("--expected", required=True, type=float, help="The value that the repository's test holds.")
+@click.option("--expected", required=True, type=FiniteRange(), help="The value that the repository's test holds.")
 @click.option("--metric", help="Which score of the run, if it has several.")
 @click.option("--rule", default="lm-eval", show_default=True, help="lm-eval, reward-model or asr.")
-@click.option("--tolerance", type=float, help="Instead of the rule's own.")
+@click.option("--tolerance", type=FiniteRange(min=0), help="Instead of the rule's own.")
 @workspace_option
 @json_option
 def check(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from seatrial.cli.common import json_option, out, print_json
+from seatrial.cli.common import FiniteRange, json_option, out, print_json
 
 
 @click.group()
@@ -56,7 +56,7 @@ def show(name: str, as_json: bool) -> None:
 
 @command.command("measure")
 @click.option("--target", default="cpu", show_default=True, help="The target whose engine measures.")
-@click.option("--seconds", default=1.0, show_default=True, type=click.FloatRange(0.1, 60), help="Per figure.")
+@click.option("--seconds", default=1.0, show_default=True, type=FiniteRange(0.1, 60), help="Per figure.")
 @click.option("--size", default=2048, show_default=True, type=click.IntRange(64, 65536), help="Of the square matrices.")
 @click.option("--collective/--no-collective", default=True, show_default=True, help="Also all-reduce between devices.")
 @click.option("--write", "file", type=click.Path(dir_okay=False), help="Write a whole hardware file for this machine.")

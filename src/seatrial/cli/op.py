@@ -91,13 +91,15 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
     from seatrial.adapter.op.coverage import coverage as judge
     from seatrial.checkpoint import read_checkpoint
     from seatrial.core.errors import EngineError
-    from seatrial.dryrun import dry
+    from seatrial.dryrun import dry, served_as
     from seatrial.engine.border import ProbeSession
     from seatrial.engine.choose import target_python
     from seatrial.platforms.stubs import load_stubs, local_root
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
+    # Another quantisation or dtype has other ops.
+    served = served_as(chosen.serve.args)
     python = target_python(chosen)
     facts = read_checkpoint(checkpoint)
     note = err()
@@ -108,10 +110,12 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
                 checkpoint,
                 facts.tensors,
                 session=session,
+                dtype=served.dtype,
+                quantization=served.quantization,
                 stubs=load_stubs(chosen.platform, chosen.lineage),
                 plugin_root=str(plugin) if plugin is not None else local_root(chosen.roots.plugin),
                 timeout_s=float(chosen.limits.probe_s.value or 600),
-                progress=lambda line: None if as_json else note.print(line, style="dim"),
+                progress=lambda line: None if as_json else note.print(line, style="dim", markup=False),
             )
     if result.facts is None:
         raise EngineError(f"the dry run gave no account: {result.outcome.reason}", mend="Run `seatrial dry` on it.")

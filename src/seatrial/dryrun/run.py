@@ -268,6 +268,8 @@ def judge(account: DryAccount, found: Sequence[Finding]) -> Outcome:
         return failed("the account does not add up, though no rule says why; this is a fault of seatrial")
     if not account.sums.parameters:
         return inconclusive("no parameter was seen")
+    if not account.all_ranks:
+        return inconclusive("all is accounted for on the ranks that were named; the others were not loaded")
     if account.names_only:
         return inconclusive("the shapes were derived from the config, not read: the shards were not seen")
     return passed()

@@ -62,6 +62,14 @@ def test_bad_input_is_one_line_with_its_mend(words, says, tmp_path, monkeypatch)
     assert caught.value.mend
 
 
+@pytest.mark.parametrize(
+    "words", [["--tolerance", "inf"], ["--tolerance", "nan"], ["--tolerance=-1"], ["--expected", "nan"]]
+)
+def test_a_check_that_every_score_or_none_would_pass_is_refused(words):
+    done = CliRunner().invoke(command, ["check", "r", "--expected", "1", *words])
+    assert (done.exit_code, words[0].partition("=")[0] in done.output) == (2, True), done.output
+
+
 def test_a_score_that_a_run_does_not_have_cannot_be_checked(written):
     with pytest.raises(UsageError, match="must name one score"):
         CliRunner().invoke(command, ["check", written("r", 5), "--expected", "1"], catch_exceptions=False)

@@ -48,10 +48,10 @@ class Framework(Record):
     tunables: tuple[str, ...]
     about: tuple[str, ...] = ()
 
-    def first_fatal(self, log: str) -> str:
-        """The first fatal line of a log; empty if there is none."""
+    def first_fatal(self, log: str, hide: Callable[[str], str] = str) -> str:
+        """The first fatal line of a log, after `hide` and then cut; empty if there is none."""
         found = re.search(self.fatal, log, re.MULTILINE)
-        return found.group(0).strip()[:300] if found else ""
+        return hide(found.group(0).strip())[:300] if found else ""
 
 
 VLLM = Framework(

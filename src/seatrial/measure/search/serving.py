@@ -18,6 +18,7 @@ from seatrial.engine.border import describe_exit
 from seatrial.gates.plan import api_key, installed_version, served_name
 from seatrial.gates.ports import belongs_to, demand_free, free_port, listens
 from seatrial.gates.server import Server
+from seatrial.gates.veil import Veil
 from seatrial.measure.load.service import Running
 from seatrial.measure.search.framework import Framework, Launching, launch
 from seatrial.targets import Target
@@ -91,7 +92,7 @@ def _wait(framework: Framework, running: Running, server: Server, port: int, lim
         if not running.alive():
             code = server.exit_code
             how = describe_exit(code) if code is not None else "unseen"
-            raise EngineError(f"{framework.name} ended {how} before it was ready{_why(framework, server.log)}",
+            raise EngineError(f"{framework.name} ended {how} before it was ready{_why(framework, running, server.log)}",
                               mend=f"Its log: {server.log}.")  # fmt: skip
         if listens(running.where.host, port):
             if belongs_to(port, set(server.pids())) is False:
@@ -101,7 +102,7 @@ def _wait(framework: Framework, running: Running, server: Server, port: int, lim
                 return
         if time.monotonic() > deadline:
             raise EngineError(
-                f"{framework.name} was not ready after {limit_s:.0f} s: {seen}{_why(framework, server.log)}",
+                f"{framework.name} was not ready after {limit_s:.0f} s: {seen}{_why(framework, running, server.log)}",
                 mend=f"Its log: {server.log}; limits.ready_s of the target is how long is waited.",
             )
         server.wait(POLL_S)
@@ -121,11 +122,14 @@ def _not_ready(framework: Framework, running: Running) -> str:
     return ""
 
 
-def _why(framework: Framework, log: Path) -> str:
+def _why(framework: Framework, running: Running, log: Path) -> str:
+    """The log's own reason; a server prints its arguments, and a key is one of them."""
+    command = running.command
+    veil = Veil(command.argv if command else (), {**os.environ, **(command.env if command else {})})
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - LARGEST_LOG))
-            found = framework.first_fatal(stream.read().decode(errors="replace"))
+            found = framework.first_fatal(stream.read().decode(errors="replace"), veil.text)
     except OSError:
         return ""
     return f": {found}" if found else ""

@@ -74,6 +74,8 @@ class BenchJob(Record):
             raise ValueError(
                 "key_env is for a service that runs already; a server of ours is told its key by --api-key"
             )
+        if any(s.service and (s.args or s.env or s.drop) for s in self.sides):
+            raise ValueError("arguments and variables are for a server that is started here, not for a running service")
         starts = any(not s.service for s in self.sides)
         if starts and (self.framework != "vllm") != bool(self.program):
             raise ValueError("framework sglang and xllm need their program, and vllm takes none: its target says it")
