@@ -176,6 +176,28 @@ def test_a_passed_over_tensor_is_dropped_only_with_the_engines_own_rule(rule, st
     assert account.sums.bytes_dropped == (6 if rule else 0)
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_expert_of_another_rank_does_not_speak_for_a_layer_that_nobody_builds_nor_for_a_lost_expert(lost):
+    local = [f"layers.0.experts.{n}.weight" for n in range(4)]
+    draft = [f"layers.1.experts.{n}.weight" for n in range(4)]
+    given = tensors(*local, *draft, *(["layers.0.experts.9.weight"] if lost else []))
+    ranks = []
+    for number in range(2):
+        rank = FakeRank(number)
+        home = rank.parameter("layers.0.experts.w", (2, 8, 4))
+        for place in range(2):
+            rank.move(2 * number + place, home, rank.region(32 * place, (8, 4)), rank.region(0, (8, 4)))
+        drops = [
+            RawDrop(kind=0, tensor=2, rule=None, sibling=True),
+            RawDrop(kind=0, tensor=4, rule=PLACE, sibling=False),
+        ]
+        ranks.append(rank.raw(drops=[] if number else drops))
+    account = account_of(given, *ranks, tp=2)
+    assert account.sums.bytes_dropped == 4 * 64
+    assert [t.name for t in account.tensor_troubles] == (["layers.0.experts.9.weight"] if lost else [])
+    assert judged(account)[0].verdict is (Verdict.FAIL if lost else Verdict.PASS)
+
+
 def test_tied_padded_and_designed_parameters_are_in_order():
     given = tensors("embed.weight")
     rank = FakeRank()

@@ -144,6 +144,20 @@ def test_mtp_layers_are_accounted_for_and_a_lost_one_is_named(engine, tmp_path):
     ]
 
 
+def test_experts_of_another_rank_say_nothing_of_those_that_nobody_builds(engine, tmp_path):
+    folder = write_config(tmp_path / "model", CONFIG)
+    tensors = deepseek_v3(CONFIG, block=0)
+    sound = dry(folder, tensors, session=engine, tp=2, ep=True)
+    assert sound.outcome.verdict is Verdict.PASS, sound.outcome.reason
+    assert any(line.state == "dropped" and ".experts." in line.kind for line in sound.facts.tensors)
+    stray = "model.layers.2.mlp.experts.99.up_proj.weight"
+    shape = next(t.shape for t in tensors if t.name == stray.replace("99", "0"))
+    more = [*tensors, HeaderTensor(name=stray, dtype="BF16", shape=shape)]
+    found = dry(folder, more, session=engine, tp=2, ep=True)
+    assert found.outcome.verdict is Verdict.FAIL
+    assert stray in {f.place for f in found.findings} | {t.name for t in found.facts.tensor_troubles}
+
+
 def test_an_eagle_head_shares_its_targets_embedding_and_misses_nothing_else(engine, tmp_path):
     target = write_config(tmp_path / "target", {**LLAMA, "num_hidden_layers": 2})
     draft = write_config(tmp_path / "draft", LLAMA)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cached_property
 
 import msgspec
@@ -18,7 +19,7 @@ from seatrial.dryrun.parameters import parameters
 from seatrial.dryrun.raw import RawDrop, RawDry
 from seatrial.dryrun.readings import Readings
 from seatrial.dryrun.request import DryRequest
-from seatrial.dryrun.tensor import BITS, elements, kind_of, size_bytes
+from seatrial.dryrun.tensor import BITS, elements, family_of, kind_of, size_bytes
 from seatrial.dryrun.weights import rank_weights
 
 SCHEMA_VERSION = 1
@@ -120,7 +121,7 @@ class AccountBuilder:
 
     def _fates(self) -> list[Fate]:
         faulty: dict[int, str] = {}
-        drops: dict[int, RawDrop] = {}
+        reasons = self._reasons()
         not_reached: set[int] = set()
         unfit: set[int] = set()
         for rank in self.full:
@@ -129,9 +130,6 @@ class AccountBuilder:
                     faulty.setdefault(failure.tensor, f"{failure.type.rpartition('.')[2]}: {failure.message}")
             for tensor, culprit in rank.raw.alike:
                 faulty.setdefault(tensor, f"not tried: several of its kind failed like {self.columns.names[culprit]}")
-            for drop in rank.raw.drops:
-                if drop.kind not in drops or drops[drop.kind].rule is None:
-                    drops[drop.kind] = drop
             not_reached.update(rank.raw.not_reached)
             unfit.update(rank.raw.unfit)
         columns = self.columns
@@ -157,7 +155,7 @@ class AccountBuilder:
             elif index in not_reached:
                 fate = Fate("not reached", reason="the load was given up before this tensor")
             else:
-                why = drops.get(columns.kind[index])
+                why = reasons(index)
                 if why is not None and why.rule is not None:
                     fate = Fate("dropped", reason=why.detail, drop=why)
                 elif not self.full:
@@ -166,6 +164,29 @@ class AccountBuilder:
                     fate = Fate("unexplained", reason=why.detail if why else "")
             fates.append(fate)
         return fates
+
+    def _reasons(self) -> Callable[[int], RawDrop | None]:
+        """The engine's rule for a tensor that no rank placed, by its kind and whether siblings of it were placed.
+
+        The rule for a tensor that another rank placed (an expert of that rank) says nothing of one that none did.
+        """
+        found: dict[tuple[int, bool], RawDrop | None] = {}
+        for rank in self.full:
+            for drop in rank.raw.drops:
+                key = drop.kind, drop.sibling
+                if drop.tensor in self.into:
+                    found.setdefault(key, None)
+                elif (before := found.get(key)) is None or before.rule is None:
+                    found[key] = drop
+        columns = self.columns
+        kinds = {kind for kind, _ in found}
+        placed = {family_of(columns.names[i]) for i in self.into if columns.kind[i] in kinds}
+
+        def reason(index: int) -> RawDrop | None:
+            kind, sibling = columns.kind[index], family_of(columns.names[index]) in placed
+            return found[kind, sibling] if (kind, sibling) in found else found.get((kind, not sibling))
+
+        return reason
 
     def _tensor_lines(self, fates: list[Fate]) -> tuple[tuple[TensorLine, ...], tuple[int, int, int, int]]:
         columns = self.columns

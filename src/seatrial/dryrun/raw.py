@@ -68,12 +68,16 @@ class RawParameter(Record):
 
 
 class RawDrop(Record):
-    """Why the loader passes over tensors of this kind: the line that decided, and what it compared with."""
+    """Why the loader passes over tensors of this kind: the line that decided, and what it compared with.
+
+    `sibling`: tensors that differ from this one in their last number alone were placed on the rank.
+    """
 
     kind: int
     tensor: int
     rule: SourcePlace | None
     detail: str = ""
+    sibling: bool = False
 
 
 class RawRegion(msgspec.Struct, frozen=True, array_like=True):

@@ -55,3 +55,11 @@ def size_bytes(dtype: str, count: int) -> int:
 def kind_of(name: str) -> str:
     """The name with every all-number component replaced by `*`: a kind is the same but for layer, expert and so on."""
     return NUMBER.sub("*", name)
+
+
+def family_of(name: str) -> str:
+    """The name with its last all-number component replaced by `*`: an expert's are those of its layer's other experts."""
+    last = None
+    for last in NUMBER.finditer(name):
+        pass
+    return name if last is None else f"{name[: last.start()]}*{name[last.end() :]}"

@@ -6,9 +6,11 @@ of a generator expression, if it held the tensor and nothing outside of it ran b
 """
 
 import linecache
+import re
 import sys
 
-MOST_KINDS = 200
+MOST_KINDS = 200  # groups of a kind
+NUMBER = re.compile(r"(?<![^.\[])\d+(?![^.\]])")
 SKIPS = ("continue", "return", "return None", "return False", "pass")
 
 
@@ -17,19 +19,34 @@ def helper(name):
 
 
 def rules(model, config, feed):
-    """One row per kind of passed-over tensor."""
-    rows = []
-    seen = set()
-    for index in feed.dropped():
-        kind = feed.kinds[index]
-        if kind in seen:
+    """Rows for passed-over tensors: the first and the last of every kind, apart for those with a placed sibling.
+
+    An expert that lives on another rank and one of a layer that nobody builds are of one kind, but not passed over by
+    one rule; siblings (names equal but for the last number) of the first are placed here.
+    """
+    dropped = feed.dropped()
+    kinds = {feed.kinds[index] for index in dropped}
+    placed = {family(feed.names[index]) for index in feed.watch.moved if feed.kinds[index] in kinds}
+    groups = {}
+    for index in dropped:
+        key = feed.kinds[index], family(feed.names[index]) in placed
+        if key not in groups and len(groups) >= MOST_KINDS:
             continue
-        seen.add(kind)
-        if len(seen) > MOST_KINDS:
-            break
-        rule, detail = trace(model, config, feed, index)
-        rows.append({"kind": kind, "tensor": index, "rule": rule, "detail": detail})
+        groups.setdefault(key, []).append(index)
+    rows = []
+    for (kind, sibling), members in groups.items():
+        for index in dict.fromkeys((members[0], members[-1])):
+            rule, detail = trace(model, config, feed, index)
+            rows.append({"kind": kind, "tensor": index, "rule": rule, "detail": detail, "sibling": sibling})
     return rows
+
+
+def family(name):
+    """The name without its last number; `seatrial.dryrun.tensor.family_of` is the same."""
+    last = None
+    for last in NUMBER.finditer(name):
+        pass
+    return name if last is None else name[: last.start()] + "*" + name[last.end() :]
 
 
 def trace(model, config, feed, index):
