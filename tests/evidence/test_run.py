@@ -298,3 +298,15 @@ def test_a_command_line_loses_its_secrets_and_only_telling_variables_keep_values
     told, others = telling_environment({"VLLM_PORT": "1", "MY_DIARY": "private", "HF_TOKEN": "x"})
     assert told == {"HF_TOKEN": "<redacted>", "VLLM_PORT": "1"}
     assert others == ("MY_DIARY",)
+
+
+def test_the_last_run_is_the_last_begun_within_one_second_too(tmp_path):
+    workspace = open_workspace(tmp_path / "w")
+    begun = []
+    for number in range(24):
+        name = workspace.new_run_id("b" if number % 2 else "a")
+        (workspace.runs_folder / name).mkdir(parents=True)
+        (workspace.runs_folder / name / "manifest.json").write_text("{}")
+        begun.append(name)
+    assert [f.name for f in workspace.run_folders()] == begun
+    assert workspace.run_folder("last").name == begun[-1]

@@ -58,8 +58,9 @@ def kind_of(name: str) -> str:
 
 
 def family_of(name: str) -> str:
-    """The name with its last all-number component replaced by `*`: an expert's are those of its layer's other experts."""
-    last = None
-    for last in NUMBER.finditer(name):
-        pass
-    return name if last is None else f"{name[: last.start()]}*{name[last.end() :]}"
+    """The name with its last all-number component as `*`: an expert's is that of its layer's other experts."""
+    numbers = list(NUMBER.finditer(name))
+    if not numbers:
+        return name
+    last = numbers[-1]
+    return f"{name[: last.start()]}*{name[last.end() :]}"

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,10 +26,11 @@ class Workspace:
         self.index_file = root / "index.sqlite"
 
     def run_folders(self) -> list[Path]:
-        """All runs, oldest first (their names begin with the time)."""
+        """All runs, oldest first (their names begin with the second and end with its part)."""
         if not self.runs_folder.is_dir():
             return []
-        return sorted(f for f in self.runs_folder.iterdir() if (f / "manifest.json").is_file())
+        found = (f for f in self.runs_folder.iterdir() if (f / "manifest.json").is_file())
+        return sorted(found, key=lambda f: (f.name[:15], f.name.rpartition("-")[2], f.name))
 
     def run_folder(self, name: str) -> Path:
         """The run of that name, of a unique beginning of it, or the newest for `last`; raises UsageError."""
@@ -52,10 +52,13 @@ class Workspace:
         return folder
 
     def new_run_id(self, label: str) -> str:
-        """Time (UTC), the checkpoint's name and four random hex digits."""
+        """Time (UTC), the checkpoint's name and the part of the second in four hex digits: `last` is the last begun."""
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._")[:40] or "run"
-        now = datetime.now(timezone.utc)
-        return f"{now:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+        while True:
+            now = datetime.now(timezone.utc)
+            name = f"{now:%Y%m%d-%H%M%S}-{slug}-{now.microsecond * 65536 // 1_000_000:04x}"
+            if not (self.runs_folder / name).exists():
+                return name
 
 
 def open_workspace(base: Path, *, write: bool) -> Workspace:

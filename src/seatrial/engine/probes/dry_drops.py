@@ -43,10 +43,11 @@ def rules(model, config, feed):
 
 def family(name):
     """The name without its last number; `seatrial.dryrun.tensor.family_of` is the same."""
-    last = None
-    for last in NUMBER.finditer(name):
-        pass
-    return name if last is None else name[: last.start()] + "*" + name[last.end() :]
+    numbers = list(NUMBER.finditer(name))
+    if not numbers:
+        return name
+    last = numbers[-1]
+    return name[: last.start()] + "*" + name[last.end() :]
 
 
 def trace(model, config, feed, index):
