@@ -301,7 +301,7 @@ def test_a_command_line_loses_its_secrets_and_only_telling_variables_keep_values
 
 
 def test_the_last_run_is_the_last_begun_within_one_second_too(tmp_path):
-    workspace = open_workspace(tmp_path / "w")
+    workspace = open_workspace(tmp_path / "w", write=True)
     begun = []
     for number in range(24):
         name = workspace.new_run_id("b" if number % 2 else "a")
