@@ -209,9 +209,8 @@ class Run:
 
     def sound(self) -> Run:
         """Itself, if its records are what was written; raises WorkspaceError where one was changed or is gone."""
-        trouble = [*self.log.problems, records.head_error(self.folder, self.log)][0]
-        if trouble:
-            raise WorkspaceError(f"run {self.run_id} cannot be used: {trouble}", mend="See `seatrial runs verify`.")
+        if found := self.problems:
+            raise WorkspaceError(f"run {self.run_id} cannot be used: {found[0]}", mend="See `seatrial runs verify`.")
         return self
 
     def last(self, kind: str) -> records.Entry | None:

@@ -124,7 +124,12 @@ def unknown(
             f"{ADVICE[hint.category].cause}"
         )
     elif first is not None:
-        why = "The first failure in the log is one that no signature knows."
+        matched = failures[0].signature is not None
+        why = (
+            "A signature fits the first failure, but too few like it were what it says for an answer."
+            if matched
+            else "The first failure in the log is one that no signature knows."
+        )
     elif fatal:
         why = (
             "A process was ended without a word: "
