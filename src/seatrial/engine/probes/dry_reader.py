@@ -20,6 +20,7 @@ import types
 V = sys.modules["seatrial_probe_dry"].sibling("dry_values")
 E = sys.modules["seatrial_probe_dry"].sibling("dry_expressions")
 MOST_DEPTH = 60
+MOST_INSIDE = 2  # readings of one function inside each other: recursion whose arguments differ
 OPEN, MAYBE, ENDED, RAISED = range(4)  # how a block of statements leaves: on, perhaps by return, by return, by raise
 
 
@@ -34,6 +35,7 @@ class Reader(V.Values, E.Expressions):
         self.reached = set()
         self.depth = self.steps = 0
         self.nodes, self.signatures, self.alike, self.changed_in, self.assigned = {}, {}, {}, {}, set()
+        self.held, self.inside = [], {}
 
     # ---- entry
 
@@ -117,7 +119,7 @@ class Reader(V.Values, E.Expressions):
         for seen in ((*key, True), (*key, certain)):
             if seen in self.seen:
                 return self.seen[seen]
-        if self.depth >= MOST_DEPTH:
+        if self.depth >= MOST_DEPTH or self.inside.get(code, 0) >= MOST_INSIDE:
             return V.UNKNOWN
         self.seen[(*key, certain)] = V.UNKNOWN  # while it is being read: recursion
         node = self.node_of(code)
@@ -134,10 +136,12 @@ class Reader(V.Values, E.Expressions):
         place = (code.co_filename, code.co_firstlineno, code.co_name)
         frame = V.Frame(names, function.__globals__, owner, receiver, *place, asker)
         self.depth += 1
+        self.inside[code] = self.inside.get(code, 0) + 1
         try:
             end = self.block(node.body, frame, certain)
         finally:
             self.depth -= 1
+            self.inside[code] -= 1
         values = frame.returns + ([None] if end in (OPEN, MAYBE) else [])
         value = functools.reduce(V.merged, values) if values else V.UNKNOWN
         if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node)):
@@ -146,25 +150,39 @@ class Reader(V.Values, E.Expressions):
         return value
 
     def key(self, value):
-        if isinstance(value, (bool, str, type(None), V.enum.Enum)):
+        if isinstance(value, (int, float, str, type(None), V.enum.Enum)):
+            return type(value), value
+        if isinstance(value, (tuple, V.Listed)):
+            return type(value), getattr(value, "grown", False), tuple(map(self.key, value))
+        if isinstance(value, V.Made):
+            return V.Made, value.kind
+        if isinstance(value, V.Bound):
+            return V.Bound, value.function, self.key(value.receiver)
+        if not V.is_known(value):
             return value
-        if isinstance(value, (int, float)):
-            return "number"
-        return id(self.canonical(value)) if V.is_known(value) else value
+        # What is known by its place must not make room for another.
+        value = self.canonical(value)
+        self.held.append(value)
+        return id(value)
 
     def enter_closure(self, closure, args, named, certain, asker):
         node, outer = closure.node, closure.frame
-        if self.depth >= MOST_DEPTH:
+        if self.depth >= MOST_DEPTH or self.inside.get(node, 0) >= MOST_INSIDE:
             return V.UNKNOWN
         names = {**outer.names, **self.bind(node.args, None, args, named, True)}
         frame = outer.inner(names, asker)
         self.depth += 1
+        self.inside[node] = self.inside.get(node, 0) + 1
         try:
             if isinstance(node, ast.Lambda):
                 return self.value(node.body, frame, certain)
             self.block(node.body, frame, certain)
         finally:
             self.depth -= 1
+            self.inside[node] -= 1
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Nonlocal):
+                outer.names.update(dict.fromkeys(inner.names, V.UNKNOWN))
         return functools.reduce(V.merged, frame.returns) if frame.returns else V.UNKNOWN
 
     @staticmethod
@@ -264,6 +282,8 @@ class Reader(V.Values, E.Expressions):
                 self.assign(part, value[index] if fits else V.UNKNOWN, frame)
         elif isinstance(target, ast.Starred):
             self.assign(target.value, V.UNKNOWN, frame)
+        elif isinstance(target, ast.Subscript):
+            self.change(target.value, frame)
         elif isinstance(target, ast.Attribute):
             self.keep(value, frame)
             self.assigned.add((id(self.value(target.value, frame, False)), target.attr))
@@ -323,35 +343,47 @@ class Reader(V.Values, E.Expressions):
         elif other == ENDED != one:
             frame.names = after_one
         else:
-            both = after_one.keys() | frame.names.keys()
-            frame.names = {k: V.merged(after_one.get(k, V.UNKNOWN), frame.names.get(k, V.UNKNOWN)) for k in both}
+            frame.names = V.either(after_one, frame.names)
         if one == other:
             return one
         return MAYBE
 
+    def perhaps(self, body, frame):
+        """A block that may run or not, from where the frame is: afterwards both are possible."""
+        before = dict(frame.names)
+        end = self.block(body, frame, False)
+        frame.names = dict(before) if end in (ENDED, RAISED) else V.either(before, frame.names)
+        return end
+
     def do_For(self, node, frame, certain):
         values = self.elements(self.value(node.iter, frame, certain))
         if values is None:
+            before = dict(frame.names)
             self.assign(node.target, V.UNKNOWN, frame)
-            end = self.block(node.body, frame, False)
+            end = self.perhaps(node.body, frame)
+            frame.names = V.either(before, frame.names)
         else:
             end = OPEN
             for value in values:
+                before = dict(frame.names)
                 self.assign(node.target, value, frame)
                 now = self.block(node.body, frame, certain and end != MAYBE)
                 if now in (ENDED, RAISED):
-                    return now
+                    return MAYBE if end == MAYBE else now
                 end = max(end, now)
+                if end == MAYBE:
+                    frame.names = V.either(before, frame.names)
         has_return = any(isinstance(n, ast.Return) for n in ast.walk(node))
-        self.block(node.orelse, frame, False)
+        self.perhaps(node.orelse, frame)
         # A break leaves the loop, not the function.
         return MAYBE if end != OPEN and has_return else OPEN
 
     do_AsyncFor = do_For
 
     def do_While(self, node, frame, certain):
-        self.value(node.test, frame, certain)
-        end = self.block(node.body, frame, False)
+        if V.truth(self.value(node.test, frame, certain)) is False:
+            return self.block(node.orelse, frame, certain)
+        end = self.perhaps(node.body, frame)
         return MAYBE if end != OPEN else OPEN
 
     def do_With(self, node, frame, certain):
@@ -364,17 +396,39 @@ class Reader(V.Values, E.Expressions):
     do_AsyncWith = do_With
 
     def do_Try(self, node, frame, certain):
+        before = dict(frame.names)
         end = self.block(node.body, frame, certain and not node.handlers)
+        if node.orelse and end == OPEN:
+            end = self.block(node.orelse, frame, certain and not node.handlers)
+        after = frame.names
         for handler in node.handlers:
-            if self.block(handler.body, frame, False) == ENDED and end == OPEN:
+            # It begins anywhere in the body.
+            frame.names = V.either(before, after)
+            if handler.name:
+                frame.names[handler.name] = V.SOME
+            left = self.block(handler.body, frame, False)
+            if left in (OPEN, MAYBE):
+                after = frame.names if end in (ENDED, RAISED) else V.either(after, frame.names)
+                end = MAYBE if end != OPEN or left == MAYBE else OPEN
+            elif left == ENDED and end == OPEN:
                 end = MAYBE
-        self.block(node.orelse, frame, False)
-        self.block(node.finalbody, frame, certain)
-        return end
+        frame.names = after
+        left = self.block(node.finalbody, frame, certain)
+        return left if left in (ENDED, RAISED) else end
+
+    do_TryStar = do_Try
 
     def do_Match(self, node, frame, certain):
         self.value(node.subject, frame, certain)
-        ends = {self.block(case.body, frame, False) for case in node.cases}
+        before = after = dict(frame.names)
+        ends = set()
+        for case in node.cases:
+            frame.names = dict(before)
+            for name in (n for n in ast.walk(case.pattern) if isinstance(n, (ast.MatchAs, ast.MatchStar))):
+                frame.names[name.name or "_"] = V.UNKNOWN
+            ends.add(self.perhaps(case.body, frame))
+            after = V.either(after, frame.names)
+        frame.names = after
         return OPEN if ends <= {OPEN, RAISED} else MAYBE
 
     def elements(self, value):
