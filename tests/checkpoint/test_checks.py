@@ -387,3 +387,18 @@ def test_what_runs_beside_attention_is_in_the_estimate(tmp_path):
     # z, x, B, C and dt in, the convolution with its bias, A, D and dt's bias, the norm, and out; the q and k norms go.
     each = 64 * (2 * 32 + 32 + 4) + (32 + 32) * 5 + 3 * 4 + 32 + 32 * 64
     assert beside.total.value - alone.total.value == 2 * (each - 2 * 16)
+
+
+@pytest.mark.parametrize(("rows", "good"), [(2, True), (3, False)])
+def test_modelopts_block_scales_are_whole_blocks_in_four_dimensions(tmp_path, rows, good):
+    tensors = {n: t for n, t in tiny_tensors().items() if n != "model.layers.0.mlp.gate_proj.weight"}
+    tensors["model.layers.0.mlp.gate_proj.weight"] = ("F8_E4M3", (256, 128))
+    tensors["model.layers.0.mlp.gate_proj.weight_scale"] = ("F32", (rows, 1, 1, 1))
+    config = {"quant_method": "modelopt", "quant_algo": "FP8_PB_WO", "exclude_modules": ["lm_head"]}
+    found = card(tmp_path, tensors, quantization_config=config, intermediate_size=256)
+    assert found.quantization.block_size == (128, 128)
+    assert ("C094" not in codes(found)) is good
+    # 256 inputs of the down projection are two blocks.
+    checks = {c.size: c for c in found.tensor_parallel}
+    assert not any("intermediate" in p for p in checks[2].problems)
+    assert any("256/4 = 64 is no multiple of 128" in p for p in checks[4].problems)
