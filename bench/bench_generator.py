@@ -2,8 +2,8 @@
 
 `python bench/bench_generator.py [--rate 2000] [--requests 10000] [--repeats 5] [--realtime] [--libraries]`. An open
 loop at a constant rate against tests/measure/fast_server.py, which stamps when a request was read whole and when its
-last byte was handed to the kernel, on the same CLOCK_MONOTONIC. Added = (end - intended send) at the client less (last
-byte - read) at the server: scheduling, connection and both kernels are in it. Must hold: p99 under 1 ms at 2,000
+last byte had been handed to the kernel, on the same CLOCK_MONOTONIC. Added = (end - intended send) at the client less
+(last byte - read) at the server: scheduling, connection and both kernels are in it. Must hold: p99 under 1 ms at 2,000
 requests/s on two cores. `--realtime` gives both processes SCHED_RR (root) and a core each: what an idle machine would
 be like when others share this one. `--libraries` drives 1,000 requests in a closed loop of 8 through each client and
 prints CPU a request.
@@ -66,7 +66,7 @@ def once(rate: float, requests: int) -> dict[str, float]:
     added = []
     for record in (r for r in run.records if not r.warmup):
         assert record.how == "ok", record
-        read, _, last = times[hashlib.md5(plan.requests[record.index].body).hexdigest()]
+        read, _, _, last = times[hashlib.md5(plan.requests[record.index].body).hexdigest()]
         added.append((record.end_s - record.intended_s - (last - read)) * 1e3)
     added.sort()
     count = len(added)

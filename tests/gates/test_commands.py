@@ -23,7 +23,7 @@ def seatrial(stand_in_target, tmp_path, checkpoint):
             env={**os.environ, "SEATRIAL_STATE": str(tmp_path / "state")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=500,
         )
 
     return run
@@ -94,7 +94,7 @@ def test_serve_starts_shows_logs_and_stops(seatrial, checkpoint, alive):
     started = json.loads(seatrial(*words, fault="grandchild").stdout)
     record = started["server"]["record"]
     assert started["server"]["state"] == "serving"
-    with urllib.request.urlopen(f"http://127.0.0.1:{record['port']}/v1/models", timeout=5) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{record['port']}/v1/models", timeout=300) as reply:
         assert b"tiny-model" in reply.read()
     again = seatrial(*words)
     assert again.returncode == 2
@@ -131,7 +131,7 @@ def test_serve_finds_what_a_killed_keeper_left_and_ends_it_when_told(seatrial, c
     record = json.loads(seatrial(*words, fault="grandchild").stdout)["server"]["record"]
     keeper = psutil.Process(record["keeper_pid"])
     os.kill(keeper.pid, signal.SIGKILL)
-    keeper.wait(5)
+    keeper.wait(300)
     assert "orphaned" in seatrial("serve", "status").stdout
     assert len(alive()) == 1
     assert seatrial("serve", "stop", "tiny-model").returncode == 0
