@@ -53,6 +53,26 @@ def test_gate_as_json_is_one_document_with_the_kept_folder(seatrial, checkpoint,
     assert (tmp_path / "kept" / "real" / "server.log").is_file()
 
 
+@pytest.mark.parametrize("command", [("soak", "--requests", "4"), ("capacity", "--context", "64", "--sequences", "1")])
+def test_a_pass_leaves_no_folder_behind_and_anything_else_names_its_own(
+    seatrial, checkpoint, command, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    name, *more = command
+    words = (name, str(checkpoint), "--target", "stand-in", *more)
+    good = seatrial(*words, "--json")
+    assert good.returncode == 0, good.stderr
+    assert list(tmp_path.glob("seatrial-*")) == []
+    assert json.loads(good.stdout).get("folder") is None
+    kept = tmp_path / "kept"
+    assert str(kept) in seatrial(*words, "--out", str(kept)).stdout.replace("\n", "")
+    assert list(kept.iterdir())
+    bad = seatrial(*words, fault="die-at-start")
+    assert bad.returncode in (1, 3)
+    (left,) = tmp_path.glob("seatrial-*")
+    assert str(left) in bad.stdout.replace("\n", "")
+
+
 def test_a_plan_is_printed_and_nothing_is_started(seatrial, checkpoint, alive):
     done = seatrial("gate", str(checkpoint), "--target", "ascend-a3", "--plan-only")
     assert done.returncode == 0

@@ -370,10 +370,33 @@ SAMPLES = (
     OLD,
     MIDDLE,
     NEW,
-    aiperf(),
-    json.loads((DATA / "vllm-0.32.json").read_text()),
-    {"benchmarks": [{"metrics": {}}]},
+    {**aiperf(), "error_summary": [{"count": 1}], "input_config": {}},
+    {**json.loads((DATA / "vllm-0.32.json").read_text()), "errors": []},
+    {"benchmarks": [{"metrics": {}}], "metadata": {}},
 )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        '{"benchmarks": [{"metrics": {}}], "metadata": "0.8"}',
+        '{"request_latency": {"unit": "ms", "avg": 1}, "error_summary": [{"count": "some"}]}',
+        '{"request_latency": {"unit": "ms", "avg": 1}, "error_summary": [{"count": 1e999}]}',
+        '{"completed": 1, "duration": 1, "request_throughput": 1, "errors": 5}',
+    ],
+)
+def test_a_field_of_another_type_than_the_tools_is_unknown(tmp_path, result):
+    (tmp_path / "r.json").write_text(result)
+    seen = read_results(tmp_path / "r.json")[0].metrics
+    assert seen.failed is None
+    assert seen.errors == {}
+
+
+def test_a_name_that_stands_twice_among_very_many_is_found_at_once(tmp_path):
+    names = ",".join(f'"k{i}":1' for i in range(300_000))
+    (tmp_path / "r.json").write_text(f'{{{names},"z":1,"z":2}}')
+    with pytest.raises(FileFormatError, match="'z' is there twice"):
+        read_results(tmp_path / "r.json")
 
 
 @given(st.sampled_from(SAMPLES), st.data())

@@ -174,6 +174,18 @@ class View:
             return None
         return tuple(values)
 
+    def numbers(self, fact: str, *keys: str) -> tuple[float, ...] | None:
+        """A list of finite numbers."""
+        found = self._find(fact, keys)
+        if found is None:
+            return None
+        values = found[1]
+        good = isinstance(values, list) and len(values) <= MOST_LAYERS
+        if not good or not all(type(v) in (int, float) and abs(v) <= MOST for v in values):
+            self._bad(fact, found[0], values, "a list of finite numbers")
+            return None
+        return tuple(float(v) for v in values)
+
     def texts(self, fact: str, *keys: str) -> tuple[str, ...] | None:
         """A list of strings."""
         found = self._find(fact, keys)
