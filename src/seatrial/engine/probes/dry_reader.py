@@ -21,6 +21,7 @@ V = sys.modules["seatrial_probe_dry"].sibling("dry_values")
 E = sys.modules["seatrial_probe_dry"].sibling("dry_expressions")
 S = sys.modules["seatrial_probe_dry"].sibling("dry_statements")
 MOST_DEPTH = 60
+MOST_INSIDE = 2  # readings of one function inside each other: recursion whose arguments differ
 
 
 class Reader(V.Values, E.Expressions, S.Statements):
@@ -34,6 +35,7 @@ class Reader(V.Values, E.Expressions, S.Statements):
         self.reached = set()
         self.depth = self.steps = 0
         self.nodes, self.signatures, self.alike, self.changed_in, self.assigned = {}, {}, {}, {}, set()
+        self.held, self.inside = [], {}
 
     # ---- entry
 
@@ -117,7 +119,7 @@ class Reader(V.Values, E.Expressions, S.Statements):
         for seen in ((*key, True), (*key, certain)):
             if seen in self.seen:
                 return self.seen[seen]
-        if self.depth >= MOST_DEPTH:
+        if self.depth >= MOST_DEPTH or self.inside.get(code, 0) >= MOST_INSIDE:
             return V.UNKNOWN
         self.seen[(*key, certain)] = V.UNKNOWN  # while it is being read: recursion
         node = self.node_of(code)
@@ -134,10 +136,12 @@ class Reader(V.Values, E.Expressions, S.Statements):
         place = (code.co_filename, code.co_firstlineno, code.co_name)
         frame = V.Frame(names, function.__globals__, owner, receiver, *place, asker)
         self.depth += 1
+        self.inside[code] = self.inside.get(code, 0) + 1
         try:
             end = self.block(node.body, frame, certain)
         finally:
             self.depth -= 1
+            self.inside[code] -= 1
         values = frame.returns + ([None] if end in (S.OPEN, S.MAYBE) else [])
         value = functools.reduce(V.merged, values) if values else V.UNKNOWN
         if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node)):
@@ -146,25 +150,39 @@ class Reader(V.Values, E.Expressions, S.Statements):
         return value
 
     def key(self, value):
-        if isinstance(value, (bool, str, type(None), V.enum.Enum)):
+        if isinstance(value, (int, float, str, type(None), V.enum.Enum)):
+            return type(value), value
+        if isinstance(value, (tuple, V.Listed)):
+            return type(value), getattr(value, "grown", False), tuple(map(self.key, value))
+        if isinstance(value, V.Made):
+            return V.Made, value.kind
+        if isinstance(value, V.Bound):
+            return V.Bound, value.function, self.key(value.receiver)
+        if not V.is_known(value):
             return value
-        if isinstance(value, (int, float)):
-            return "number"
-        return id(self.canonical(value)) if V.is_known(value) else value
+        # What is known by its place must not make room for another.
+        value = self.canonical(value)
+        self.held.append(value)
+        return id(value)
 
     def enter_closure(self, closure, args, named, certain, asker):
         node, outer = closure.node, closure.frame
-        if self.depth >= MOST_DEPTH:
+        if self.depth >= MOST_DEPTH or self.inside.get(node, 0) >= MOST_INSIDE:
             return V.UNKNOWN
         names = {**outer.names, **self.bind(node.args, None, args, named, True)}
         frame = outer.inner(names, asker)
         self.depth += 1
+        self.inside[node] = self.inside.get(node, 0) + 1
         try:
             if isinstance(node, ast.Lambda):
                 return self.value(node.body, frame, certain)
             self.block(node.body, frame, certain)
         finally:
             self.depth -= 1
+            self.inside[node] -= 1
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Nonlocal):
+                outer.names.update(dict.fromkeys(inner.names, V.UNKNOWN))
         return functools.reduce(V.merged, frame.returns) if frame.returns else V.UNKNOWN
 
     @staticmethod

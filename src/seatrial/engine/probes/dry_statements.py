@@ -83,6 +83,8 @@ class Statements:
                 self.assign(part, value[index] if fits else V.UNKNOWN, frame)
         elif isinstance(target, ast.Starred):
             self.assign(target.value, V.UNKNOWN, frame)
+        elif isinstance(target, ast.Subscript):
+            self.change(target.value, frame)
         elif isinstance(target, ast.Attribute):
             self.keep(value, frame)
             self.assigned.add((id(self.value(target.value, frame, False)), target.attr))
@@ -142,35 +144,47 @@ class Statements:
         elif other == ENDED != one:
             frame.names = after_one
         else:
-            both = after_one.keys() | frame.names.keys()
-            frame.names = {k: V.merged(after_one.get(k, V.UNKNOWN), frame.names.get(k, V.UNKNOWN)) for k in both}
+            frame.names = V.either(after_one, frame.names)
         if one == other:
             return one
         return MAYBE
 
+    def perhaps(self, body, frame):
+        """A block that may run or not, from where the frame is: afterwards both are possible."""
+        before = dict(frame.names)
+        end = self.block(body, frame, False)
+        frame.names = dict(before) if end in (ENDED, RAISED) else V.either(before, frame.names)
+        return end
+
     def do_For(self, node, frame, certain):
         values = self.elements(self.value(node.iter, frame, certain))
         if values is None:
+            before = dict(frame.names)
             self.assign(node.target, V.UNKNOWN, frame)
-            end = self.block(node.body, frame, False)
+            end = self.perhaps(node.body, frame)
+            frame.names = V.either(before, frame.names)
         else:
             end = OPEN
             for value in values:
+                before = dict(frame.names)
                 self.assign(node.target, value, frame)
                 now = self.block(node.body, frame, certain and end != MAYBE)
                 if now in (ENDED, RAISED):
-                    return now
+                    return MAYBE if end == MAYBE else now
                 end = max(end, now)
+                if end == MAYBE:
+                    frame.names = V.either(before, frame.names)
         has_return = any(isinstance(n, ast.Return) for n in ast.walk(node))
-        self.block(node.orelse, frame, False)
+        self.perhaps(node.orelse, frame)
         # A break leaves the loop, not the function.
         return MAYBE if end != OPEN and has_return else OPEN
 
     do_AsyncFor = do_For
 
     def do_While(self, node, frame, certain):
-        self.value(node.test, frame, certain)
-        end = self.block(node.body, frame, False)
+        if V.truth(self.value(node.test, frame, certain)) is False:
+            return self.block(node.orelse, frame, certain)
+        end = self.perhaps(node.body, frame)
         return MAYBE if end != OPEN else OPEN
 
     def do_With(self, node, frame, certain):
@@ -183,17 +197,39 @@ class Statements:
     do_AsyncWith = do_With
 
     def do_Try(self, node, frame, certain):
+        before = dict(frame.names)
         end = self.block(node.body, frame, certain and not node.handlers)
+        if node.orelse and end == OPEN:
+            end = self.block(node.orelse, frame, certain and not node.handlers)
+        after = frame.names
         for handler in node.handlers:
-            if self.block(handler.body, frame, False) == ENDED and end == OPEN:
+            # It begins anywhere in the body.
+            frame.names = V.either(before, after)
+            if handler.name:
+                frame.names[handler.name] = V.SOME
+            left = self.block(handler.body, frame, False)
+            if left in (OPEN, MAYBE):
+                after = frame.names if end in (ENDED, RAISED) else V.either(after, frame.names)
+                end = MAYBE if end != OPEN or left == MAYBE else OPEN
+            elif left == ENDED and end == OPEN:
                 end = MAYBE
-        self.block(node.orelse, frame, False)
-        self.block(node.finalbody, frame, certain)
-        return end
+        frame.names = after
+        left = self.block(node.finalbody, frame, certain)
+        return left if left in (ENDED, RAISED) else end
+
+    do_TryStar = do_Try
 
     def do_Match(self, node, frame, certain):
         self.value(node.subject, frame, certain)
-        ends = {self.block(case.body, frame, False) for case in node.cases}
+        before = after = dict(frame.names)
+        ends = set()
+        for case in node.cases:
+            frame.names = dict(before)
+            for name in (n for n in ast.walk(case.pattern) if isinstance(n, (ast.MatchAs, ast.MatchStar))):
+                frame.names[name.name or "_"] = V.UNKNOWN
+            ends.add(self.perhaps(case.body, frame))
+            after = V.either(after, frame.names)
+        frame.names = after
         return OPEN if ends <= {OPEN, RAISED} else MAYBE
 
     def elements(self, value):
