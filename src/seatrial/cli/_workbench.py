@@ -52,6 +52,16 @@ def engine_source(target: str, engine: Path | None) -> Path:
     return target_python(chosen)
 
 
+def known_platform(name: str) -> str:
+    """The platform, if there is such a one; "" is left to the caller. Raises UsageError."""
+    from seatrial.adapter.port.table import PLATFORMS
+
+    known = (*PLATFORMS, "cpu", "cuda")
+    if name and name not in known:
+        raise UsageError(f"unknown platform {name!r}", mend=f"Say --platform {', '.join(known[:-1])} or {known[-1]}.")
+    return name
+
+
 def take_back(root: Path, as_json: bool) -> None:
     """Undo the last batch and say what it was."""
     from seatrial.adapter.writes import undo

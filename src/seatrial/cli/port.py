@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seatrial.cli._workbench import engine_source, need, print_findings, take_back, write_files, writing_options
+from seatrial.cli._workbench import (
+    engine_source,
+    known_platform,
+    need,
+    print_findings,
+    take_back,
+    write_files,
+    writing_options,
+)
 from seatrial.cli.common import json_option, leave, out, print_json
 from seatrial.core.finding import errors
 from seatrial.core.record import to_plain
@@ -65,6 +73,7 @@ def command(
     if undo:
         take_back(root, as_json)
         return
+    known_platform(platform)
     need(module, "MODULE", "seatrial port vllm:qwen3 --into PLUGIN_ROOT --platform ascend")
     source = engine_source(target, engine)
     options = {"dry_run": dry_run, "allow_dirty": allow_dirty, "quiet": as_json}
@@ -83,11 +92,8 @@ def command(
             _show_upgrade(merged)
         leave(verdict)
     from seatrial.adapter.port.run import port
-    from seatrial.adapter.port.table import PLATFORMS
-    from seatrial.core.errors import UsageError
 
-    if platform not in (*PLATFORMS, "cpu", "cuda"):
-        raise UsageError(f"unknown platform {platform!r}", mend=f"Say --platform {', '.join(PLATFORMS)}, cpu or cuda.")
+    need(platform, "--platform", "--platform ascend, kunlun, cpu or cuda")
     made = port(
         module,
         upstream=upstream or source,

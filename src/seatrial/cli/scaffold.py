@@ -10,7 +10,15 @@ from pathlib import Path
 
 import click
 
-from seatrial.cli._workbench import engine_source, need, print_findings, take_back, write_files, writing_options
+from seatrial.cli._workbench import (
+    engine_source,
+    known_platform,
+    need,
+    print_findings,
+    take_back,
+    write_files,
+    writing_options,
+)
 from seatrial.cli.common import err, json_option, leave, out, print_json
 from seatrial.core.errors import UsageError
 from seatrial.core.record import to_plain
@@ -69,6 +77,7 @@ def model(
     if undo:
         take_back(root, as_json)
         return
+    known_platform(platform)
     need(checkpoint, "CHECKPOINT", "seatrial scaffold CHECKPOINT --into PLUGIN_ROOT")
     if checkpoint is None:
         return
