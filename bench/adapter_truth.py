@@ -286,8 +286,7 @@ def _attributes(old: State, new: State, file: str, engine: Tree) -> Iterator[Men
         if (
             path is None
             or re.search(rf"\b{name}\b", text)
-            or (not engine.lacks(module, name)
-            and "__getattr__" not in text)
+            or (not engine.lacks(module, name) and "__getattr__" not in text)
         ):
             continue
         if engine.root.joinpath(*module.split("."), name).exists() or engine.place(f"{module}.{name}"):
@@ -330,7 +329,8 @@ def _substituted(old: State, new: State) -> dict[str, set[str]]:
         shapes.setdefault(tuple(words[::2]), []).append(words)
     for line in ours - theirs:
         words = re.split(r"(\w+)", line)
-        if line.startswith(("from ", "import ", "#")):
+        # A name alone in its line, as in a list of imports, says nothing of the name that stands elsewhere.
+        if line.startswith(("from ", "import ", "#")) or len(words) < 7:
             continue
         for other in shapes.get(tuple(words[::2]), ()):
             pairs = {(a, b) for a, b in zip(words, other, strict=True) if a != b}

@@ -79,6 +79,9 @@ def _propose(ground: Ground, hit: Hit) -> Iterator[Proposal]:
 
 def _named(ground: Ground, module: str, name: str) -> tuple[str, str]:
     moved = ground.moved(module, name)
+    if moved.module and name.startswith("_") and ground.has(module, ""):
+        # Neighbours have private names in common (a table, a logger) that are other things.
+        return "", f"its module has no {name} any more; {moved.module} has one of its own"
     if moved.module:
         return f"{moved.module}.{moved.name}", "this vLLM has it there"
     if moved.candidates:
@@ -92,27 +95,25 @@ def _named(ground: Ground, module: str, name: str) -> tuple[str, str]:
 def _renamed(ground: Ground, module: str, name: str) -> str:
     """A class or function of a longer name: one that goes on where the missing one ends, or, where the missing one
     stood, one that has its words with others between. Only where there is one."""
-    pattern = re.compile(rb"^(?:class|def)[ \t]+(" + re.escape(name.encode()) + rb"[A-Z_]\w*)", re.MULTILINE)
+    pattern = re.compile(re.escape(name) + r"[A-Z_]\w*")
     found = _matches(ground, pattern, "")
     near = {f for f in found if f.rpartition(".")[0] == module}
-    words = [re.escape(word.encode()) for word in WORDS.findall(name)]
+    words = [re.escape(word) for word in WORDS.findall(name)]
     if not found and len(words) > 2:
-        pattern = re.compile(
-            rb"^(?:class|def)[ \t]+(" + rb"(?:[A-Z][a-z0-9]*|_\w+?)*".join(words) + rb")\b", re.MULTILINE
-        )
         home = module if ground.has(module, "") else module.rpartition(".")[0]
-        found = _matches(ground, pattern, home)
+        found = _matches(ground, re.compile(r"(?:[A-Z][a-z0-9]*|_\w+?)*".join(words)), home)
     chosen = near or found
     return next(iter(chosen)) if len(chosen) == 1 else ""
 
 
-def _matches(ground: Ground, pattern: re.Pattern[bytes], home: str) -> set[str]:
+def _matches(ground: Ground, pattern: re.Pattern[str], home: str) -> set[str]:
     """Definitions of matching names, in no single model's file; below `home`, if that is not ""."""
     return {
-        f"{place}.{match[1].decode()}"
-        for place, text in ground.engine.package.texts()
+        f"{place}.{name}"
+        for name, places in ground.definitions.items()
+        if pattern.fullmatch(name)
+        for place in places
         if ".models." not in place and (not home or f"{place}.".startswith(f"{home}."))
-        for match in pattern.finditer(text)
     }
 
 
