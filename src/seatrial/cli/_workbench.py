@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from seatrial.adapter.writes import Batch
     from seatrial.core.finding import Finding
 
+
+class RootPath(click.Path):
+    """A folder to write under. An empty word (a shell variable that is not set) is no folder, not this one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; a dot is this folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

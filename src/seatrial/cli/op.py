@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from seatrial.cli._workbench import (
+    RootPath,
     engine_source,
     known_platform,
     need,
@@ -28,7 +29,7 @@ def command() -> None:
 
 @command.command("new")
 @click.argument("name", required=False, default="")
-@click.option("--into", "root", type=click.Path(path_type=Path), help="The plugin's root.")
+@click.option("--into", "root", type=RootPath(path_type=Path), help="The plugin's root.")
 @click.option("--platform", default="cpu", show_default=True, help="cpu, cuda, ascend or kunlun.")
 @click.option("--target", default="cpu", show_default=True, help="The target whose vLLM it is written for.")
 @click.option("--engine", type=click.Path(path_type=Path), help="This vLLM instead: tree, sdist, wheel, environment.")

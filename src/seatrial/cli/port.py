@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seatrial.cli._workbench import (
+    RootPath,
     engine_source,
     known_platform,
     need,
@@ -31,7 +32,7 @@ SHOWN = 8
 
 @click.command()
 @click.argument("module", required=False, default="")
-@click.option("--into", "root", type=click.Path(path_type=Path), help="The plugin's root: where its setup.py is.")
+@click.option("--into", "root", type=RootPath(path_type=Path), help="The plugin's root: where its setup.py is.")
 @click.option("--platform", default="", help="ascend or kunlun (whose table of swaps is used), cpu or cuda (none).")
 @click.option("--target", default="cpu", show_default=True, help="The target whose vLLM it shall run on.")
 @click.option("--engine", type=click.Path(path_type=Path), help="This vLLM instead: tree, sdist, wheel, environment.")

@@ -240,6 +240,30 @@ def test_an_edited_model_file_is_not_written_over(tmp_path, vllm, plugin):
         scaffold(tmp_path / "checkpoint", vllm, plugin)
 
 
+@pytest.mark.parametrize(("text", "said"), [("{", "config.json cannot be used"), (None, "there is none")])
+def test_a_config_that_cannot_be_read_is_refused_for_that(tmp_path, vllm, plugin, text, said):
+    folder = checkpoint(tmp_path / "checkpoint", CONFIG, dense())
+    if text is None:
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text(text)
+    with pytest.raises(FileFormatError, match=said):
+        scaffold(folder, vllm, plugin)
+
+
+def test_a_checkpoint_without_tensors_is_refused(tmp_path, vllm, plugin):
+    folder = checkpoint(tmp_path / "checkpoint", CONFIG, dense())
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileFormatError, match="has no tensors"):
+        scaffold(folder, vllm, plugin)
+
+
+def test_an_unknown_platform_is_refused(tmp_path, vllm, plugin):
+    argv = [str(checkpoint(tmp_path / "c", CONFIG, dense())), "--into", str(plugin), "--engine", str(vllm)]
+    with pytest.raises(UsageError, match="unknown platform 'tpu'"):
+        CliRunner().invoke(command, [*argv, "--platform", "tpu"], catch_exceptions=False, standalone_mode=False)
+
+
 def test_a_config_without_architecture_is_refused(tmp_path, vllm, plugin):
     with pytest.raises(FileFormatError, match="names no class"):
         made(tmp_path, vllm, plugin, {"architectures": []})

@@ -71,7 +71,16 @@ def scaffold(
     `platform`: its table of swaps is tried on the imports, as `port` does. Raises SeatrialError subclasses.
     """
     whole = read_checkpoint(checkpoint)
-    config = documents.read(Folder(checkpoint), "config.json").data or {}
+    read = documents.read(Folder(checkpoint), "config.json")
+    if read.data is None:
+        why = "; ".join(f.message for f in read.findings) if read.present else "there is none"
+        raise FileFormatError(f"{checkpoint}/config.json cannot be used: {why}", mend="Mend that file first.")
+    config = read.data
+    if not whole.tensors:
+        raise FileFormatError(
+            f"{checkpoint} has no tensors: a model is written from their names",
+            mend="Name a folder with the headers of its .safetensors files (`seatrial inspect` reads them).",
+        )
     names = whole.card.architecture.architectures
     if not names or not names[0].isidentifier() or keyword.iskeyword(names[0]):
         raise FileFormatError(
