@@ -101,6 +101,11 @@ def _counted(container: str, count: int, found: Sequence[Section]) -> tuple[Sect
     return None, None
 
 
+def _by_layer(value: object, layers: int) -> bool:
+    """Whether it is a table by layer number: `id2label` and the like are no such tables, they have other counts."""
+    return isinstance(value, dict) and bool(value) and all(k.isdigit() and int(k) < layers for k in value)
+
+
 def _indexes(value: object, layers: int) -> bool:
     """Whether it is a list of layer numbers, such as those whose output a tower hands on."""
     return (
@@ -124,7 +129,7 @@ def _resize(
             continue
         fields[depth.size.field] = depth.kept
         for name, value in old.items():
-            if isinstance(value, dict) and value and all(key.isdigit() for key in value):
+            if _by_layer(value, depth.size.value):
                 fields[name] = {key: inner for key, inner in value.items() if int(key) < depth.kept}
             elif isinstance(value, (list, str)) and len(value) == depth.size.value > depth.kept:
                 fields[name] = value[: depth.kept]
