@@ -225,6 +225,13 @@ def test_an_archive_of_the_evidence_verifies_and_one_that_climbs_out_is_refused(
     with pytest.raises(FileFormatError, match="no plain file inside"):
         verify_bundle(climbing)
     assert not (tmp_path.parent / "escaped.txt").exists()
+    strange = tmp_path / "nul.tar"
+    with tarfile.open(strange, "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("x")
+        member.pax_headers, member.size = {"path": "a\0b"}, 1
+        archive.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(FileFormatError, match="cannot be unpacked"):
+        verify_bundle(strange)
 
 
 def test_a_run_without_any_record_proves_nothing_and_is_told_so(tmp_path):
