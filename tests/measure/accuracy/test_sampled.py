@@ -109,7 +109,7 @@ def test_locate_finds_no_module_and_says_sampling():
     result = located_again(replace(good.facts, sampled=DICE, cause="sampling", cause_by="tokens"))
     assert result.outcome.verdict is Verdict.FAIL
     assert "all 1 matched outputs are within the noise, but" in result.outcome.reason
-    assert "1.250 nats below 7 (class: sampling)" in result.outcome.reason
+    assert "1.250 nats below 7, the engine's own best (class: sampling)" in result.outcome.reason
     assert [f.code for f in result.findings] == ["A203"]
 
 

@@ -18,11 +18,13 @@ from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.measure.accuracy.answers import Asked, Engine, in_process, plain
 from seatrial.measure.accuracy.parity import HIGHER
+from seatrial.measure.accuracy.prompts import chosen
 from seatrial.measure.accuracy.sampled import Sampled, next_step, off_best
-from seatrial.measure.accuracy.sampled import told as told_sampled
 from seatrial.measure.accuracy.tensor_account import Account
 
-LOOKED_AT = 16  # tokens of an answer whose choice is looked at, the watched step's among them
+# How the tokens are chosen is looked at in so many, of the watched prompt's answer and of those to further prompts (the
+# short ones, that fit any length): an answer of a small model may say one token over and over.
+LOOKED_AT, FURTHER = 16, 3
 SHARE = 0.3  # of the engine's outputs; with fewer matched than this nothing can be said
 
 
@@ -113,14 +115,14 @@ def locate(
     there = in_process(
         session,
         engine,
-        [asked],
+        [asked, *(Asked(text=text) for text in chosen(2 * FURTHER)[::2])],
         max_tokens=LOOKED_AT,
         capture=scratch / "engine",
         keep=keep,
         timeout_s=timeout_s,
         say=say,
     )
-    seen = there.answers[0] if there.answers else None
+    others = (off_best(a.tokens, a.top[len(a.prompt_ids) :], n) for n, a in enumerate(there.answers))
     if reference is None:
         session.rest()
     return against(
@@ -131,7 +133,7 @@ def locate(
         watched=there.watched,
         dtype=there.dtype,
         account=account,
-        sampled=off_best(seen.tokens, seen.top[len(seen.prompt_ids) :]) if seen is not None else None,
+        sampled=next((other for other in others if other is not None), None),
         scratch=scratch,
         keep=keep,
         timeout_s=timeout_s,
@@ -245,19 +247,26 @@ def conclude(facts: LocateFacts) -> StepResult:
         kind = f" (class: {facts.cause}{by})"
         outcome = failed(f"{first.key} is the first module that leaves the noise {step}{cause}{kind}")
     elif facts.sampled is not None:
-        said = told_sampled([facts.sampled], 1)
+        said = _said(facts.sampled)
         outcome = failed(f"all {matched} matched outputs are within the noise, but {said} (class: sampling)")
     elif share < SHARE or not matched:
         outcome = inconclusive(f"only {matched} of {matched + len(facts.unmatched)} outputs have a counterpart")
     else:
         outcome = passed()
     if facts.sampled is not None:
-        said = told_sampled([facts.sampled], 1)
+        said = _said(facts.sampled)
         found.append(
             Finding(code="A203", severity=Severity.ERROR, place="sampling", message=said, next_step=next_step())
         )
     summary = outcome.reason or f"all {matched} matched outputs are within the noise of {facts.serving_dtype}"
     return StepResult(step="locate", outcome=outcome, summary=summary, facts=facts, findings=tuple(found))
+
+
+def _said(sampled: Sampled) -> str:
+    return (
+        f"token {sampled.place} of the answer to prompt {sampled.prompt} is {sampled.token}, {sampled.margin:.3f} nats "
+        f"below {sampled.best}, the engine's own best"
+    )
 
 
 def _cause(first: ModuleRow | None, sampled: Sampled | None) -> str:
