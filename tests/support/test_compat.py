@@ -98,7 +98,7 @@ def broken(report):
         "from vllm.layer import Base\nBase.table(1)\nBase.pick('k', None)\n",
         "from vllm.utils.math import cdiv\ndef f(cdiv):\n    return cdiv(1, 2, 3)\n",
         "from __future__ import annotations\nimport vllm.utils as u\ndef f(x) -> u.gone: ...\n",
-        "import vllm.utils as u\ndef f(x) -> \"u.gone\": ...\n",
+        'import vllm.utils as u\ndef f(x) -> "u.gone": ...\n',
     ],
 )
 def test_what_fits_or_is_guarded_raises_no_alarm(measure, main):
