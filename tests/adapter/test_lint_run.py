@@ -131,7 +131,8 @@ def test_sign_off_is_asked_of_the_commits_of_the_change(plugin):
     subprocess.run([*base, "commit", "-qm", "not signed", "--allow-empty"], check=True)
     found = lint(plugin, RULES, select=["VLM015"], since="HEAD~2").report.problems
     assert [p.message for p in found] == ["no Signed-off-by: not signed"]
-    assert "git knows no revision" in lint(plugin, RULES, since="nope").report.not_run[-1].reason
+    with pytest.raises(UsageError, match="git knows no revision nope"):
+        lint(plugin, RULES, since="nope")
 
 
 def test_two_processes_find_what_one_finds(plugin):

@@ -164,3 +164,26 @@ def test_an_unknown_kind_of_layer_is_reported(tmp_path):
     assert any(f.code == "C053" and "quantum" in f.message for f in found.findings)
     assert {m.kind for m in found.attention.mixers} == {"unknown"}
     assert found.parameters.total.value is None
+
+
+def test_whole_experts_need_not_divide_but_each_rank_has_one(tmp_path):
+    found = card(tmp_path, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=64, num_attention_heads=8)
+    checks = {c.size: c for c in found.tensor_parallel}
+    assert checks[4].expert_parallel == ()
+    assert checks[8].expert_parallel == ("experts: 6 are fewer than 8 ranks",)
+
+
+def test_shared_experts_are_split_by_width_under_expert_parallelism_too(tmp_path):
+    found = card(
+        tmp_path,
+        n_routed_experts=8,
+        num_experts_per_tok=2,
+        moe_intermediate_size=128,
+        n_shared_experts=1,
+        first_k_dense_replace=0,
+        quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic",
+                             "modules_to_not_convert": ["self_attn"]},
+    )  # fmt: skip
+    checks = {c.size: c for c in found.tensor_parallel}
+    assert checks[1].expert_parallel == ()
+    assert any("shared expert" in p and "128/2 = 64" in p for p in checks[2].expert_parallel)

@@ -220,16 +220,21 @@ class View:
 
 
 class Sections:
-    """The sections of a config by role. `text` is the language model's; the top itself for a pure one."""
+    """The sections of a config by role. `text` is the language model's; the top itself for a pure one.
+
+    `chain` leads from the top to `text`, through what lies between (Qwen-Omni's thinker).
+    """
 
     def __init__(self, top: View) -> None:
         self.top = top
+        self.chain: list[View] = []
         self.vision: View | None = None
         self.audio: View | None = None
         self.projector: View | None = None
         self.text = self._descend(top, 0)
 
     def _descend(self, view: View, depth: int) -> View:
+        self.chain.append(view)
         self.vision = self.vision or view.section(*VISION_SECTIONS)
         self.audio = self.audio or view.section(*AUDIO_SECTIONS)
         self.projector = self.projector or view.section(*PROJECTOR_SECTIONS)

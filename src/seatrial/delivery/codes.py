@@ -45,7 +45,7 @@ CODES = {
     "Y143": "The run has other records than when it was delivered.",
     "Y144": "A quoted accuracy result does not follow from its answers, or is not that of its recorded run.",
     "Y145": "A quoted bench is not there, has other records than when it was delivered, or contradicts its requests.",
-    "Y201": "The facts of a step cannot be read.",
+    "Y201": "The facts of a step cannot be read, or a step that was not run has a verdict.",
     "Y202": "A gate's verdict is not what its ending and milestones say.",
     "Y203": "A kept request or answer does not prove what the gate claims.",
     "Y204": "The recorded text or number of tokens is not that of the kept answer.",

@@ -179,10 +179,10 @@ def test_proposals_name_what_this_vllm_has_and_stay_silent_where_it_is_open(tmp_
         "Latent": "vllm.layers.mla.LatentWrapper",
         "get_rope": "get_rope(rope_parameters=...)",
         "mapping": "Experts.mapping(model=...)",
-        "old": "vllm.new.helpers.helper",
-        "activation": "vllm.model_executor.layers.activation.SiluAndMul",
-        "twice": "",
-        "nowhere": "",
+        "helper": "vllm.new.helpers.helper",
+        "SiluAndMul": "vllm.model_executor.layers.activation.SiluAndMul",
+        "Both": "",
+        "Lost": "",
     }
 
 

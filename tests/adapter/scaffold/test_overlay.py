@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scaffold_sources import CONFIG, LATENT_CONFIG, REGISTRY, checkpoint, dense, drafted, engine, latent
-from scaffolded import EVIL, MODEL, calls, made, weights
+from scaffolded import EVIL, MODEL, calls, function, made, weights
 
 from seatrial.adapter.scaffold.choose import choose
 from seatrial.adapter.scaffold.facts import decoder_facts
@@ -59,12 +60,64 @@ def test_the_config_class_is_the_relatives_and_shows_its_model_type(tmp_path, vl
     assert 'self.model_type = "latent"' in text
 
 
-def test_a_relative_whose_config_nothing_says_and_one_that_vllm_adjusts_by_name_are_told(tmp_path, vllm, plugin):
+def test_a_relative_whose_config_nothing_says_is_told(tmp_path, vllm, plugin):
     result = made(tmp_path, vllm, plugin, {}, dense(), base="KnownForCausalLM")
     told = [f.message for f in result.findings if f.code == "F015"]
-    assert [m for m in told if "no table says which config class KnownForCausalLM has" in m]
-    assert [m for m in told if "adjusts the configuration of KnownForCausalLM by its name" in m]
-    assert len(told) == 2
+    assert len(told) == 1
+    assert "no table says which config class KnownForCausalLM has" in told[0]
+
+
+def test_what_vllm_adjusts_by_the_relatives_name_is_entered_for_the_new_one(tmp_path, vllm, plugin):
+    result = made(tmp_path, vllm, plugin, {}, dense(), base="KnownForCausalLM")
+    text = result.files["vllm_harbour/models/harbour_adjusted.py"]
+    table = {"KnownForCausalLM": object}
+    adjust = function(text, "adjust", MODELS_CONFIG_MAP=table)
+    adjust()
+    adjust()
+    assert table == {"KnownForCausalLM": object, "HarbourForCausalLM": object}
+    assert "harbour_adjusted import adjust" in result.files["vllm_harbour/__init__.py"]
+    assert [f for f in result.findings if f.code == "F002" and "KnownForCausalLM by its name" in f.message]
+    other = made(tmp_path / "other", vllm, plugin, LATENT_CONFIG, latent())
+    assert "vllm_harbour/models/harbour_adjusted.py" not in other.files
+
+
+def packed(method):
+    """The latent layout with its experts packed to four bits."""
+    shapes = {}
+    for name, shape in latent().items():
+        if ".mlp." not in name or not name.endswith("_proj.weight"):
+            shapes[name] = shape
+            continue
+        rows, columns = shape
+        stem = name.removesuffix("weight")
+        if method == "awq":
+            shapes[f"{stem}qweight"] = ("I32", [columns, rows // 8])
+        elif method == "gptq":
+            shapes[f"{stem}qweight"] = ("I32", [columns // 8, rows])
+        else:
+            shapes[f"{stem}weight_packed"] = ("I32", [rows, columns // 8])
+        leaf = "weight_scale" if method == "packed" else "scales"
+        shapes[f"{stem}{leaf}"] = ("F16", [rows, 1] if method == "packed" else [1, rows])
+    return shapes
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "packed"])
+def test_packed_weights_are_plain_in_the_tiny_checkpoint_and_have_a_place(tmp_path, vllm, plugin, method):
+    quantisation = {"config_groups": {"g": {"weights": {"num_bits": 4}}}} if method == "packed" else {"bits": 4}
+    config = LATENT_CONFIG | {"quantization_config": {"quant_method": method, **quantisation}}
+    result = made(tmp_path, vllm, plugin, config, packed(method))
+    plain = made(tmp_path / "plain", vllm, plugin, LATENT_CONFIG, latent())
+    assert not [f for f in result.findings if f.code == "F003"]
+    assert sizes(result) == sizes(plain)
+    place = function(result.files[MODEL], "model_name", re=re)
+    assert all(place(name) for name in sizes(result))
+    asked = {ast.unparse(n) for n in ast.walk(ast.parse(result.files["tests/test_harbour.py"]))}
+    assert "kind.endswith(QUANTISED)" in " ".join(asked)
+
+
+def sizes(result):
+    tree = ast.parse(result.files["tests/tiny_harbour.py"])
+    return next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.AnnAssign))
 
 
 def test_the_unit_test_asks_for_what_the_relative_can_do(tmp_path, vllm, plugin):

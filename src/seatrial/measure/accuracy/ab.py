@@ -234,7 +234,11 @@ def doubtful(cell: Cell) -> bool:
 
 def arbitrated(cell: Cell, base: list[Greedy], mine: list[Greedy], why: str) -> Cell:
     """The cell after both settings answered in float32: what agrees there has parted by rounding before."""
-    exact = judge(cell.variant, base, mine, why)
+    return settled(cell, judge(cell.variant, base, mine, why))
+
+
+def settled(cell: Cell, exact: Cell) -> Cell:
+    """The cell with what became of the same two settings in float32."""
     if exact.state == "not-run":
         return replace(cell, reason=f"{cell.reason}; whether in float32 too could not be asked: {exact.reason}")
     if exact.state in ("agrees", "rounding"):
