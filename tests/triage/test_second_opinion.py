@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import pytest
 from tests.cost import million_turns
 
-from seatrial.triage import CATEGORIES, UNKNOWN, diagnose_text, likeness
+from seatrial.triage import CATEGORIES, UNKNOWN, diagnose_text, likeness, reading
 from seatrial.triage.advice import ADVICE
 from seatrial.triage.lines import LOUD, PYTEST, parse
 from seatrial.triage.tracebacks import SHIFTED
@@ -33,6 +35,37 @@ def test_probabilities_add_up_and_a_vote_raises_its_own_category():
     voted = likeness.probabilities(words, {("chosen.3", "port-bind"): 1.0}, table)
     assert sum(plain.values()) == pytest.approx(1)
     assert voted["port-bind"] > plain["port-bind"]
+
+
+def test_the_record_of_what_the_signatures_said_moves_the_odds_both_ways():
+    table = likeness.table()
+    assert set(table.said) <= set(table.categories)
+    assert UNKNOWN in table.said
+    assert all(len(row) == len(table.categories) for row in table.said.values())
+    said = next(c for c in table.said if c != UNKNOWN and table.said[c][table.categories.index(c)] > 0)
+    plain = likeness.probabilities({}, {}, table)
+    told = likeness.probabilities({}, {}, table, rule=said)
+    least = min(table.categories, key=lambda c: table.said[said][table.categories.index(c)])
+    assert told[said] > plain[said]
+    assert told[least] < plain[least]
+
+
+def test_the_lines_beside_a_failure_are_read_and_those_far_from_it_are_not():
+    quiet = "INFO 05-12 10:00:00 [a.py:1] "
+    filler = "".join(f"{quiet}line {'x' * n} of the rest\n" for n in range(3, 40))
+    log = f"{quiet}faraway thing\n{filler}{quiet}nearby thing\nRuntimeError: odd\n"
+    found = reading([BytesIO(log.encode())]).words
+    assert "i:nearby" in found
+    assert "i:faraway" not in found
+    assert "m:odd" in found
+
+
+def test_who_raised_what_is_one_word():
+    log = PLACE.format(
+        path="vllm_ascend/worker/worker.py", function="init", code="raise TypeError(1)", error="TypeError: 1"
+    )
+    found = reading([BytesIO(("Traceback (most recent call last):\n" + log).encode())]).words
+    assert {"k:TypeError|pk:vllm_ascend", "k:TypeError|worker", "k:TypeError|init", "k:TypeError|raise"} <= set(found)
 
 
 def test_a_failure_that_no_signature_knows_is_answered_by_its_words_and_says_so():

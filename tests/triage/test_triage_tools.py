@@ -17,7 +17,7 @@ from seatrial.core.errors import EngineError, UsageError
 from seatrial.triage import Library, cann, diagnose, diagnose_text, library
 from seatrial.triage.anchors import anchors
 from seatrial.triage.learn import fingerprint, learn
-from seatrial.triage.liveness import check, roots_of_target
+from seatrial.triage.liveness import _texts, check, roots_of_target
 from seatrial.triage.page import render
 from seatrial.triage.redact import redact
 from seatrial.triage.signatures import releases
@@ -176,6 +176,24 @@ def test_liveness_tells_live_stale_and_outside_apart(tmp_path):
     assert report.live + report.stale + report.outside == len(report.rows)
     with pytest.raises(UsageError):
         check([tmp_path / "nothing"])
+
+
+def test_the_check_of_the_texts_fails_where_one_is_stale(tmp_path):
+    package = tmp_path / "vllm"
+    package.mkdir()
+    (package / "a.py").write_text('raise ValueError("Model architectures x are not supported for now.")\n')
+    result = run("signatures", "--check", str(tmp_path), "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.output)["stale"] > 0
+    assert run("signatures", "--check", str(tmp_path)).exit_code == 1
+    # Every text that can be searched for, as one source: nothing is stale.
+    texts = {t for s in library().signatures for t in _texts(s)}
+    (package / "b.py").write_text("\n".join(sorted(texts)))
+    result = run("signatures", "--check", str(tmp_path), "--json")
+    assert (result.exit_code, json.loads(result.output)["stale"]) == (0, 0)
+    (package / "a.py").write_text("x = 1\n")
+    (package / "b.py").unlink()
+    assert run("signatures", "--check", str(tmp_path)).exit_code == 3
 
 
 def test_the_docs_page_is_current():

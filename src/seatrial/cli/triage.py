@@ -156,7 +156,10 @@ def show(answer: Diagnosis) -> None:
 @click.option("--check", "target", metavar="TARGET_OR_FOLDER", help="Test the texts against installed sources.")
 @json_option
 def signatures_command(target: str | None, as_json: bool) -> None:
-    """List the signatures; --check marks those whose text the installed engine no longer has."""
+    """List the signatures; --check marks those whose text the installed engine no longer has.
+
+    Exit code with --check: 1 if a text is stale, 3 if none of the texts is in these sources.
+    """
     from seatrial.triage import library
 
     if target is not None:
@@ -185,7 +188,7 @@ def _check(target: str, as_json: bool) -> None:
             f"({report.files} files of {', '.join(report.packages) or 'no known package'})",
             markup=False,
         )
-    raise SystemExit(EXIT_INCONCLUSIVE if not report.live else EXIT_PASS)
+    raise SystemExit(EXIT_INCONCLUSIVE if not report.live else EXIT_FAIL if report.stale else EXIT_PASS)
 
 
 @command.command("learn")

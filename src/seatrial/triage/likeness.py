@@ -26,8 +26,10 @@ class Table(Record):
 
     `votes` holds the log-odds of the signatures' votes by kind ("chosen.3" is the chosen signature's tier, "other.3"
     another root's, "context" one that also looked at the command), `trust` what is added for a signature that was right
-    more or less often than others, `slope` the weight of the words' own score; `floor` is the probability that an
-    answer needs, `ceiling` how often the surest answers were right: no answer claims more.
+    more or less often than others, `said` by what the signatures answer ("unknown" too) how much more or less likely
+    than usual each category then was, as log-odds times SCALE (weighted by votes["said"]), `slope` the weight of the
+    words' own score; `floor` is the probability that an answer needs, `ceiling` how often the surest answers were
+    right: no answer claims more.
     """
 
     schema_version: int
@@ -36,6 +38,7 @@ class Table(Record):
     slope: float
     votes: dict[str, float]
     trust: dict[str, float]
+    said: dict[str, tuple[int, ...]]
     floor: float
     ceiling: float
 
@@ -85,6 +88,8 @@ def probabilities(
             odds[category] += known.votes.get(kind, 0.0) * count
     if rule in odds:
         odds[rule] += known.trust.get(by, 0.0)
+    for category, ratio in zip(known.categories, known.said.get(rule, ()), strict=False):
+        odds[category] += known.votes.get("said", 0.0) * ratio / SCALE
     top = max(odds.values())
     parts = {c: math.exp(o - top) for c, o in odds.items()}
     whole = sum(parts.values())

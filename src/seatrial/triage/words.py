@@ -7,6 +7,7 @@ the same function, so that what was learned and what is asked are the same thing
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -19,12 +20,22 @@ PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 FOLDER = re.compile(r"[A-Za-z_]\w{2,40}")
 LOUD = {"ERROR", "FATAL", "CRITICAL", "WARNING"}
 # Weights by where a word stands, chosen on incidents that the table had not seen (bench/triage_words.py).
-PAIR, CODE, OUTER, FAR, OTHER, CONTEXT, STATE = 0.7, 0.6, 0.5, 0.25, 0.4, 0.25, 0.7
+PAIR, CODE, OUTER, FAR, OTHER, CONTEXT, STATE, NEAR, BOTH = 0.7, 0.6, 0.5, 0.25, 0.4, 0.25, 0.7, 0.3, 0.5
 # The same word or sign again and again, as broken answers have it; not the rulers that logs draw.
 REPEATED = re.compile(r"(?<!\w)(\w{1,12})(?:[ ,.]{1,3}\1){3,}(?!\w)|([^\W_])\2{5,}|([!?,。、的])\3{4,}")
 MAX_CHARS = 1500
 MAX_EVENTS = 300
 FRAMES = 6
+NEIGHBOURS = 14  # lines around the failure whose words count, whatever their level
+# Whose code raised: an AttributeError in a plugin is another failure than one in transformers.
+PACKAGES = {
+    "vllm", "vllm_ascend", "vllm_kunlun", "vllm_gaudi", "vllm_omni", "sglang", "xllm", "torch", "torch_npu", "torchair",
+    "triton", "transformers", "tokenizers", "huggingface_hub", "modelscope", "safetensors", "compressed_tensors",
+    "msmodelslim", "mindie_turbo", "mooncake", "lmcache", "ray", "peft", "xgrammar", "outlines", "flashinfer", "verl",
+    "lm_eval", "evalscope", "ais_bench", "opencompass", "pydantic", "fastapi", "starlette", "zmq", "importlib",
+    "multiprocessing", "diffusers", "swift", "tbe", "te",
+}  # fmt: skip
+STATEMENT = re.compile(r"\s{0,40}(assert|raise|import|from|return)\b")
 Put = Callable[[str, float], None]
 
 
@@ -71,6 +82,10 @@ def describe(
         if event.level in LOUD or event.exception:
             for word in split(event.text):
                 put(f"o:{word}", OTHER)
+    for event in _near(focus, events):
+        if event.level not in LOUD and not event.exception and event is not focus:
+            for word in split(event.text):
+                put(f"i:{word}", NEAR)
     for line in context.splitlines()[:MAX_EVENTS]:
         for word in split(line):
             put(f"x:{word}", CONTEXT)
@@ -81,8 +96,17 @@ def describe(
     return found
 
 
+def _near(focus: Event | None, events: Sequence[Event]) -> list[Event]:
+    """The lines that stand next to the failure; the first ones where nothing failed."""
+    if focus is None:
+        return list(events[:NEIGHBOURS])
+    return heapq.nsmallest(NEIGHBOURS, events, key=lambda event: abs(event.order - focus.order))
+
+
 def _places(focus: Event, put: Put) -> None:
     """Folders, files and functions of the innermost frames, the raising one at full weight; its source line."""
+    raised = focus.exception.rpartition(".")[2] or f"L{focus.level}"
+    put(f"k:{raised}|{'f' if focus.frames else 'nof'}", BOTH)
     for depth, frame in enumerate(reversed(focus.frames)):
         weight = 1.0 if depth == 0 else OUTER if depth < FRAMES else FAR
         for part in frame.path.split("/")[-5:]:
@@ -92,3 +116,9 @@ def _places(focus: Event, put: Put) -> None:
         if depth == 0:
             for word in split(frame.code):
                 put(f"c:{word}", CODE)
+            parts = frame.path.split("/")
+            package = next((part for part in parts if part in PACKAGES), "other")
+            for place in (parts[-1].removesuffix(".py"), frame.function, f"pk:{package}", *parts[-2:-1]):
+                put(f"k:{raised}|{place}", BOTH)
+            if statement := STATEMENT.match(frame.code):
+                put(f"k:{raised}|{statement[1]}", BOTH)
