@@ -281,6 +281,24 @@ def test_a_forged_conclusion_whose_hashes_all_join_is_caught(name, workspace):
     assert code in {f.code for f in one.findings if f.severity is Severity.ERROR}, one.findings
 
 
+@pytest.mark.parametrize(("verdict", "fault"), [("pass", True), ("inconclusive", False)])
+def test_a_trial_whose_bench_measured_nothing_has_neither_held_nor_broken_its_level(verdict, fault, workspace):
+    from seatrial.delivery.evidence_view import EvidenceView
+    from seatrial.delivery.verify.ledger_rules import highest_load
+
+    folder = kept_highest(workspace)
+    name = "20261121-040008-bench-small-b0b0"
+    bench = workspace.runs_folder / name
+    lines = [json.loads(x) for x in (bench / "records.jsonl").read_text().splitlines()]
+    kept = [x for x in lines if x["kind"] != "step"]
+    (bench / "records.jsonl").write_text("".join(json.dumps({**x, "seq": n}) + "\n" for n, x in enumerate(kept)))
+    forge(bench, lambda b, f, a: None)
+    forge(folder, lambda b, f, a: f("highest", lambda d: d["trials"][1]["outcome"].update(verdict=verdict, reason="x")))
+    view = EvidenceView(Run.read(folder))
+    told = [f.message for f in highest_load(view, view.stored("highest"))]
+    assert any("its outcome is" in t for t in told) is fault, told
+
+
 @pytest.mark.parametrize("kind", ["highest", "search", "loop"])
 def test_a_ledger_without_the_runs_it_names_is_called_hash_checked_and_not_derived(kind, workspace, tmp_path):
     import shutil

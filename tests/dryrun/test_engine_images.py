@@ -23,7 +23,7 @@ FEW = {"hidden_size": 128, "ffn_hidden_size": 512, "num_attention_heads": 4}
 def falcon(engine):
     """Falcon's loader splits query, key and value of each group, joins them anew and cuts its rank's part."""
     asked = {"architecture": "FalconForCausalLM", "layers": 2, "overrides": FEW}
-    made = engine.call("dry_headers", asked, timeout_s=300)
+    made = engine.call("dry_headers", asked, timeout_s=1500)
     assert made.status == "answered", made.trouble()
     tensors = [HeaderTensor(name=n, dtype=d, shape=tuple(s)) for n, d, s in made.answer["tensors"]]
     return made.answer["config"], tensors

@@ -125,8 +125,8 @@ def measured(place, *words):
 def test_texts_have_exactly_the_length_asked_for(engine_python, model, tmp_path):
     with ProbeSession(engine_python, log=tmp_path / "probe.log") as session:
         lengths = [1, 7, 32, 100]
-        reply = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=400)
+        reply = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=1500)
         assert reply.status == "answered", reply.trouble()
         assert reply.answer["lengths"] == lengths
-        again = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=400)
+        again = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=1500)
         assert again.answer == reply.answer

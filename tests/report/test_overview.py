@@ -53,6 +53,22 @@ def test_every_run_has_its_line_the_unreadable_too_and_hostile_names_stay_text(t
     assert "streaming" in page.text
 
 
+def test_a_run_that_cannot_be_read_keeps_no_other_from_its_report(three, tmp_path):
+    from click.testing import CliRunner
+
+    from seatrial.cli.report import command
+
+    done = CliRunner().invoke(command, ["--all", "--json", "--workspace", str(three.root)])
+    assert done.exit_code == 0, done.exception
+    told = json.loads(done.stdout)
+    assert (len(told["reports"]), len(told["left_out"])) == (3, 1)
+    assert "no report of 20260203-120000-torn-0004" in done.stderr
+    assert (three.root / "overview.html").is_file()
+    (tmp_path / "empty").mkdir()
+    none = CliRunner().invoke(command, ["--all", "--workspace", str(tmp_path / "empty")])
+    assert "there is no run in" in str(none.exception)
+
+
 def test_a_link_is_written_only_to_a_report_that_is_there(three):
     from seatrial.report import write_report
 

@@ -122,7 +122,7 @@ def read_attention(parts: Sections, layers: int | None, hidden: int | None) -> A
     base = _base_mixer(text, heads, kv_heads, head_dim)
     if text.data.get("model_type") == "falcon_h1":
         base = msgspec.structs.replace(base, beside="mamba2", state=read_state(text, "mamba2"))  # type: ignore[type-var]
-    mixers: list[Mixer] = []
+    places: dict[Mixer, int] = {}
     pattern: list[int] = []
     own = _per_layer(text)
     for i, word in enumerate(mixer_words(text, layers)):
@@ -131,11 +131,9 @@ def read_attention(parts: Sections, layers: int | None, hidden: int | None) -> A
             mixer = _second(text, mixer)
         if i in own and mixer.heads:
             mixer = _altered(mixer, own[i])
-        if mixer not in mixers:
-            mixers.append(mixer)
-        pattern.append(mixers.index(mixer))
+        pattern.append(places.setdefault(mixer, len(places)))
     return Attention(
-        mixers=tuple(mixers),
+        mixers=tuple(places),
         pattern=tuple(pattern),
         heads=heads,
         kv_heads=kv_heads,

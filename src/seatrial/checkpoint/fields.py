@@ -50,7 +50,7 @@ DROPPED: dict[str, tuple[str, ...]] = {
         "experts_per_token", "num_experts_per_tok", "intermediate_size", "attention_bias", "scoring_func",
         "attn_layer_indices", "full_attn_idxs", "layer_group_size", "interleaved_sliding_window", "sliding_window_size",
         "global_attn_every_n_layers", "num_dense_layers", "moe_layers_enum", "partial_rotary_factors",
-        "yarn_only_types",
+        "yarn_only_types", "tie_word_embeddings", "spatial_merge_size",
     ),
     "bookkeeping of transformers": (
         "_name_or_path", "_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "add_cross_attention",

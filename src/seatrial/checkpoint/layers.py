@@ -211,7 +211,8 @@ def _listed(text: View, layers: int) -> list[Word] | None:
     """The numbers of the layers with attention: Bamba's among Mamba layers, LFM2's among convolutions."""
     for key, other in (("attn_layer_indices", stateful(text, "mamba")), ("full_attn_idxs", "conv")):
         if (listed := text.wholes(FACT, key)) is not None:
-            return [Word(kind="attention" if i in listed else other) for i in range(layers)]
+            those = set(listed)
+            return [Word(kind="attention" if i in those else other) for i in range(layers)]
     return None
 
 

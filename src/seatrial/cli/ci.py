@@ -28,15 +28,14 @@ def command(
     from seatrial.core.finding import errors
     from seatrial.core.record import replace
     from seatrial.evidence import Run, open_workspace, verify_run
-    from seatrial.evidence.verify import RECORDS_BROKEN
     from seatrial.report.ci import annotations_of, junit_of, summary_of
     from seatrial.report.gather import gather
 
     kept = Run.read(open_workspace(Path(workspace), write=False).run_folder(run))
     found = gather(kept)
     # Whoever reads a green check reads nothing else: every file is hashed again, not the facts alone.
-    wrong = [f for f in errors(verify_run(kept.folder).findings) if f.code != RECORDS_BROKEN]
-    changed = tuple(f"{f.place}: {f.message}" for f in wrong)
+    more = (f for f in errors(verify_run(kept.folder).findings) if f.message not in found.problems)
+    changed = tuple(f"{f.place}: {f.message}" for f in more)
     found = replace(found, problems=(*found.problems, *changed))
     text = summary_of(found)
     place = summary or os.environ.get("GITHUB_STEP_SUMMARY")

@@ -39,7 +39,7 @@ CODES = {
     "Y131": "A figure is in no record.",
     "Y132": "A placeholder is left.",
     "Y133": "The support matrix shows a mark that no record backs.",
-    "Y140": "A file of the bundle is gone or not as it was written.",
+    "Y140": "A file of the bundle is gone, not as it was written, or not named by its record.",
     "Y141": "The report links to evidence that is not there.",
     "Y142": "A report does not have its sections.",
     "Y143": "The run has other records than when it was delivered.",

@@ -11,9 +11,6 @@ from seatrial.core.verdict import Verdict
 from seatrial.evidence import records
 from seatrial.evidence.artifacts import file_sha256
 
-# What is wrong with the manifest, the records or their chain; the other codes are of the head and the artifacts.
-RECORDS_BROKEN = "V001"
-
 
 class Verification(Record):
     """What was checked, and what was found. `verdict` is fail on any error, inconclusive without any record."""

@@ -351,3 +351,53 @@ def test_the_draft_of_an_overlay_that_gets_none_is_left_out_of_the_mapping(tmp_p
     table = weights(made(tmp_path, vllm, plugin, LATENT_CONFIG, shapes, base="LatentForCausalLM").files[MODEL])
     assert table["mtp.fc.weight"] is None
     assert [name for name, target in table.items() if target is None] == ["mtp.fc.weight"]
+
+
+def small_of(config, shapes):
+    made = shrink(config, tensors(shapes))
+    return made.config, made.shapes
+
+
+def test_a_width_that_is_a_multiple_of_the_main_one_stays_one_and_one_head_of_keys_is_seen():
+    """Some models compute four times the hidden size and never read the field; Falcon's queries share one KV head."""
+    config = {"hidden_size": 4544, "ffn_hidden_size": 18176, "num_attention_heads": 71, "num_hidden_layers": 2}
+    shapes = {
+        "transformer.h.0.mlp.dense_h_to_4h.weight": [18176, 4544],
+        "transformer.h.0.self_attention.query_key_value.weight": [4672, 4544],
+    }
+    small, sizes_now = small_of(config, shapes)
+    hidden = small["hidden_size"]
+    assert small["ffn_hidden_size"] == 4 * hidden
+    assert sizes_now["transformer.h.0.mlp.dense_h_to_4h.weight"] == (4 * hidden, hidden)
+    assert sizes_now["transformer.h.0.self_attention.query_key_value.weight"] == (73 * (hidden // 71), hidden)
+
+
+def test_rows_of_queries_stay_and_what_leads_from_a_tower_has_its_width():
+    config = {
+        "num_query_tokens": 32,
+        "text_config": {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 2, "vocab_size": 5000},
+        "qformer_config": {"hidden_size": 768, "encoder_hidden_size": 1408, "num_attention_heads": 12},
+        "vision_config": {"hidden_size": 1408, "num_attention_heads": 16, "num_hidden_layers": 2},
+        "id2label": {str(n): f"label {n}" for n in range(33)},
+    }
+    shapes = {"query_tokens": [1, 32, 768], "qformer.attention.key.weight": [768, 1408]}
+    small, sizes_now = small_of(config, shapes)
+    assert sizes_now["query_tokens"] == (1, 32, small["text_config"]["hidden_size"])
+    assert sizes_now["qformer.attention.key.weight"][1] == small["vision_config"]["hidden_size"]
+    assert small["qformer_config"]["encoder_hidden_size"] == small["vision_config"]["hidden_size"]
+    assert len(small["id2label"]) == 33
+
+
+def test_the_norm_before_a_projector_is_as_wide_as_what_comes_from_the_tower():
+    """4096 is the language model's width and four patches of the tower; only what comes in is the tower's."""
+    config = {
+        "text_config": {"hidden_size": 4096, "num_attention_heads": 32, "num_hidden_layers": 2, "vocab_size": 5000},
+        "vision_config": {
+            "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 2,
+        },
+    }  # fmt: skip
+    shapes = {"multi_modal_projector.layer_norm.weight": [4096], "multi_modal_projector.linear_1.weight": [4096, 4096]}
+    small, sizes_now = small_of(config, shapes)
+    inside = 4 * small["vision_config"]["hidden_size"]
+    assert sizes_now["multi_modal_projector.layer_norm.weight"] == (inside,)
+    assert sizes_now["multi_modal_projector.linear_1.weight"] == (small["text_config"]["hidden_size"], inside)

@@ -25,6 +25,8 @@ from seatrial.support.compat.records import (
 )
 from seatrial.support.compat.signature import signature
 
+# So many longer names are worth reading.
+SEVERAL = 4
 # The words of a name: `MLACommonImpl` has MLA, Common and Impl; `get_vit_backend` has get, _vit and _backend.
 WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+|_[a-zA-Z0-9]*")
 
@@ -87,14 +89,16 @@ def _named(ground: Ground, module: str, name: str) -> tuple[str, str]:
     if moved.candidates:
         return "", f"several have it: {', '.join(moved.candidates)}"
     renamed = _renamed(ground, module, name)
-    if renamed:
-        return renamed, "the one name of this vLLM that has the missing one's words"
+    if 1 < len(renamed) <= SEVERAL:
+        return "", f"this vLLM has no {name}; its words are in {', '.join(renamed)}"
+    if len(renamed) == 1:
+        return renamed[0], "the one name of this vLLM that has the missing one's words"
     return "", f"this vLLM has no {name}, and none that has its words"
 
 
-def _renamed(ground: Ground, module: str, name: str) -> str:
-    """A class or function of a longer name: one that goes on where the missing one ends, or, where the missing one
-    stood, one that has its words with others between. Only where there is one."""
+def _renamed(ground: Ground, module: str, name: str) -> list[str]:
+    """Classes and functions of a longer name: those that go on where the missing one ends, or, where the missing one
+    stood, those that have its words with others between. In order of names."""
     pattern = re.compile(re.escape(name) + r"[A-Z_]\w*")
     found = _matches(ground, pattern, "")
     near = {f for f in found if f.rpartition(".")[0] == module}
@@ -102,8 +106,7 @@ def _renamed(ground: Ground, module: str, name: str) -> str:
     if not found and len(words) > 2:
         home = module if ground.has(module, "") else module.rpartition(".")[0]
         found = _matches(ground, re.compile(r"(?:[A-Z][a-z0-9]*|_\w+?)*".join(words)), home)
-    chosen = near or found
-    return next(iter(chosen)) if len(chosen) == 1 else ""
+    return sorted(near or found)
 
 
 def _matches(ground: Ground, pattern: re.Pattern[str], home: str) -> set[str]:

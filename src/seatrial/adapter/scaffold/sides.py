@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from seatrial.adapter.scaffold.roles import NamedTensor
-from seatrial.adapter.scaffold.sizes import Section
+from seatrial.adapter.scaffold.sizes import MAIN, Section
 
 # A tower's section by the words of its tensors' names.
 TOWERS = (("vi", r"vision|visual|vit\.|image"), ("au", r"audio|sound|speech|whisper"))
 ATTENTION = re.compile(r"(^|\.)\w*(attn|attention|mixer|mamba|ssm)\.")
 RECURRENT = re.compile(r"(^|\.)(linear_attn|mamba\d?|mixer|ssm|kda|gated_delta\w*)\.")
+FUSED = re.compile(r"query_key_value|qkv|c_attn")
 OUT = re.compile(r"\.(o_proj|out_proj|dense|wo|Wo|o|c_proj|proj)\.\w+$")
 # Tensors with a side that a field gives which is no size: positions, queries, channels.
 KEPT = re.compile(r"pos|query|conv|latent|token|patch")
@@ -84,7 +85,8 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     heads, dims, widths = _pairs(section, "heads"), _pairs(section, "head width"), _pairs(section, "width")
     special = _pairs(section, "special width")
     if not dims and not special:
-        dims = [(w // h, v // g) for w, v in widths[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
+        main = [(s.value, s.small) for s in section.of("width") if s.field in MAIN] or widths
+        dims = [(w // h, v // g) for w, v in main[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
     dims += special
     products = [(h * d, g * e) for h, g in heads for d, e in dims]
     if attention and len(tensor.shape) == 1:
@@ -93,6 +95,9 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     if attention and not outside:
         yield products
         yield [(k * v, k * s) for k in (2, 3) for v, s in products]
+        if FUSED.search(tensor.name):
+            # One head of keys and one of values beside all of the queries.
+            yield [((h + 2) * d, (g + 2) * e) for h, g in heads for d, e in dims]
     yield [*widths, *_pairs(section, "vocabulary"), *([*dims, *heads] if attention else [])]
     if KEPT.search(tensor.name):
         yield [(n, n) for n in section.others]

@@ -86,10 +86,11 @@ def highest_load(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
         load = workload_of(bench).load
         if (load.concurrency if bounds.get("by") == "concurrency" else load.rate) != trial.get("level"):
             yield error("Y222", place, f"the bench {name} was at another level")
-        if runs and runs[-1].sla != said:
-            yield error(
-                "Y222", place, f"its outcome is {said.verdict.value}, the bench says {runs[-1].sla.verdict.value}"
-            )
+        # A bench without a run, or a partial one, has neither held nor broken a level.
+        partial = not runs or bool(runs[-1].metrics.partial)
+        wanted = Verdict.INCONCLUSIVE if partial else runs[-1].sla.verdict
+        if said.verdict is not wanted or (not partial and runs[-1].sla != said):
+            yield error("Y222", place, f"its outcome is {said.verdict.value}, the bench makes it {wanted.value}")
     yield from _bisected(view, stored, bounds, outcomes)
 
 
