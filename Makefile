@@ -29,11 +29,16 @@ check: $(STAMP)
 	$(BIN)/python scripts/docs.py --check
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m 'not engine and not browser and not hardware'
 
-# The tests that start the engine or a browser run one after another: they want the machine for themselves.
+# An engine starts one process after the other, and each keeps one core busy with its imports: two starts side by side
+# take little longer than one. What waits for another thread of an engine gives up its core meanwhile (OMP_WAIT_POLICY).
+# A file's tests share their engines and checkpoints and stay together. ENGINES=1: one after another.
+ENGINES ?= 2
 test: $(STAMP) engine browser
 	$(BIN)/python scripts/docs.py --check
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m 'not engine and not browser'
-	$(BIN)/python -m pytest -m 'engine or browser' --durations 25
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m 'not engine and not browser and not alone'
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(ENGINES) --dist loadfile -m '(engine or browser) and not alone' \
+		--durations 25
+	$(BIN)/python -m pytest -m alone
 
 docs: $(STAMP)
 	$(BIN)/python scripts/docs.py

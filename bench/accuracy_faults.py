@@ -2,11 +2,12 @@
 
 Run: `python bench/accuracy_faults.py [--python ENGINE_PYTHON] [--only FAMILY] [--repeats 4] [--json FILE] [--names]
 [--only-locate]`. Needs the embedded engine. Modules are paired by the dry run's account, with `--names` by their names.
- Six tiny families made by the probe `accuracy_tiny` (its text says how faults are made visible: norm
-weights away from 1, embeddings of 0.05, experts and biases of full size). Every fault is put either into a copy of the
-checkpoint (the engine loads the copy, the reference the original) or, through `patch`, into the engine's loaded
-modules. `llava` is asked with a picture too, and located on it. Clean runs with
-other prompts and other weights count false alarms. MLA runs with the rotary embedding's native method, because the CPU
+Six tiny families made by the probe `accuracy_tiny` (its text says how faults are made visible: norm weights away from
+1, embeddings of 0.05, experts and biases of full size). Every fault is put either into a copy of the checkpoint (the
+engine loads the copy, the reference the original) or, through `patch`, into the engine's loaded modules, or between its
+logits and its tokens (`sampling:`; parity must then give no error but A106, and locate no module). `llava` is asked
+with a picture too, and located on it. Clean runs with other prompts and other weights count false alarms.
+MLA runs with the rotary embedding's native method, because the CPU
 kernel of vLLM 0.32.0 rotates the latent attention's keys wrongly, which is itself a row of the table.
 """
 
@@ -27,6 +28,7 @@ from accuracy_edits import read_shard, write_shard
 from accuracy_seeds import Fault, faults
 
 from seatrial.core.errors import SeatrialError
+from seatrial.core.finding import errors
 from seatrial.core.verdict import Verdict
 from seatrial.engine.border import ProbeSession
 from seatrial.engine.store import find_engine
@@ -177,6 +179,7 @@ def one(
                 "agreement": result.facts.agreement,
                 "codes": [f.code for f in result.findings],
                 "reason": result.outcome.reason,
+                "only_sampling": [f.code for f in errors(result.findings)] == ["A106"],
             }
             row["parity_s"] = time.monotonic() - began
         began = time.monotonic()
@@ -196,6 +199,9 @@ def one(
             "located": first.key if first else "",
             "step": first.step if first else None,
             "right": bool(first and re.search(fault.where, first.key)) if fault.where else first is None,
+            "class_right": None
+            if not fault.cause
+            else found.facts.cause == fault.cause and row.get("only_sampling", True),
             "suspect": first.suspects[0].name if first and first.suspects else "",
             "cause": found.facts.cause,
             "cause_by": found.facts.cause_by,
@@ -224,6 +230,8 @@ def show(row: dict[str, Any]) -> str:
         return f"{row['family']:12} {row['fault']:48} ERROR {row['error']}"
     parity_ = f"{row['verdict']:12} {max(row['amplitudes']):9.2f}x  " if "verdict" in row else ""
     place = f"{'right' if row['right'] else 'WRONG'} {row['located']} {row['suspect']}"
+    if row["class_right"] is not None:
+        place += "class right" if row["class_right"] else f"class WRONG {row.get('codes', '')}"
     return f"{row['family']:12} {row['fault']:48} {parity_}{place} ({row['cause']}, {row['cause_by']}; {row['by']})"
 
 
@@ -243,6 +251,11 @@ def table(rows: list[dict[str, Any]]) -> None:
         f"clean runs {len(clean)}, false alarms of parity {len(alarms)}, of locate {len(astray)}; "
         f"largest amplitude of a clean run {worst:.2f}\n"
     )
+    told = [r for r in ran if r["class_right"] is not None]
+    given = sum(r["class_right"] for r in told)
+    others = [r for r in (*clean, *ran) if r not in told]
+    wrongly = sum("A106" in r.get("codes", ()) or r["cause"] == "sampling" for r in others)
+    sys.stdout.write(f"sampling faults {len(told)}, called so by both {given}; others called sampling {wrongly}\n")
     classes = Counter((r["cause"], r["cause_by"]) for r in ran)
     sys.stdout.writelines(f"class {c or 'none'} by {b or 'nothing'}: {n}\n" for (c, b), n in sorted(classes.items()))
 

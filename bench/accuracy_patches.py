@@ -73,6 +73,21 @@ def changes(model):
     for m in named(model, "TAIL"):
         yield m.register_forward_hook(change, prepend=True).remove
 """
+# What lies between the logits and the token: `CHANGE(l, taken)` of the logits, `AFTER(t)` of the tokens. `taken` are
+# the tokens chosen so far in this process, as a penalty keeps them that was meant for another request.
+SAMPLER = """
+import torch
+from vllm.v1.sample.sampler import Sampler
+def changes(model):
+    taken = []
+    def sample(self, logits, metadata, *a, old=Sampler.sample, **k):
+        seen = torch.tensor(sorted(set(taken)), dtype=torch.long, device=logits.device)
+        tokens, told = old(self, CHANGE(logits.clone(), seen), metadata, *a, **k)
+        tokens = AFTER(tokens, logits.shape[-1])
+        taken.extend(tokens.view(-1).tolist())
+        return tokens, told
+    yield put(Sampler, "sample", sample)
+"""
 
 
 def patch(source: str, **words: Any) -> str:

@@ -19,6 +19,7 @@ from accuracy_patches import (
     OUTPUT,
     ROPE_CACHE,
     ROPE_STYLE,
+    SAMPLER,
     SHIFT_QUERIES,
     head_order,
     patch,
@@ -27,7 +28,9 @@ from accuracy_patches import (
 
 @dataclass
 class Fault:
-    """`where` matches the key that locate should name first. `weights`, `config` edit the copy; `patch` is source."""
+    """`where` matches the key that locate should name first, "" for none. `weights`, `config` edit the copy; `patch` is
+    source. `cause`: the class that parity and locate must give; "" where it is not asked.
+    """
 
     name: str
     where: str
@@ -35,6 +38,41 @@ class Fault:
     config: Callable[[dict[str, Any]], None] | None = None
     patch: str = ""
     args: dict[str, Any] = field(default_factory=dict)
+    cause: str = ""
+
+
+def sampling() -> list[Fault]:
+    """Between the logits and the token: every module is right, the logits are, and another token is taken."""
+    same, kept = "(lambda l, seen: l)", "(lambda t, vocabulary: t)"
+    noise = (
+        "-torch.log(-torch.log(torch.rand(l.shape, generator=torch.Generator().manual_seed(3)).clamp(1e-9, 1 - 1e-7)))"
+    )
+    changes = {
+        "temperature 1 in spite of greedy": f"(lambda l, seen: l + {noise})",
+        "temperature 0.3 in spite of greedy": f"(lambda l, seen: l / 0.3 + {noise})",
+        "repetition penalty 1.5 of other requests": (
+            "(lambda l, seen: l.index_copy(1, seen, "
+            "torch.where(l[:, seen] > 0, l[:, seen] / 1.5, l[:, seen] * 1.5)) if len(seen) else l)"
+        ),
+        "presence penalty 2": "(lambda l, seen: l.index_add(1, seen, torch.full((len(l), len(seen)), -2.0)))",
+        "a bias on one token": "(lambda l, seen: l + 100.0 * (torch.arange(l.shape[-1]) == 11))",
+        "every third token banned": "(lambda l, seen: l.masked_fill(torch.arange(l.shape[-1]) % 3 == 0, -1e9))",
+        "the largest of half the vocabulary, as of one rank": (
+            "(lambda l, seen: l.masked_fill(torch.arange(l.shape[-1]) >= l.shape[-1] // 2, -1e9))"
+        ),
+        "the smallest instead of the largest": "(lambda l, seen: -l)",
+    }
+    made = [
+        Fault(f"sampling: {name}", "", patch=patch(SAMPLER, CHANGE=change, AFTER=kept), cause="sampling")
+        for name, change in changes.items()
+    ]
+    late = "(lambda t, vocabulary: (t + 1) % vocabulary)"
+    return [
+        *made,
+        Fault(
+            "sampling: token numbers off by one", "", patch=patch(SAMPLER, CHANGE=same, AFTER=late), cause="sampling"
+        ),
+    ]
 
 
 def common(layer_attn: int = 0) -> list[Fault]:
@@ -225,7 +263,7 @@ def faults(family: str) -> list[Fault]:
             r"layers\.1\.mlp\.down_proj@in",
             patch=patch(OUTPUT, TAIL="layers.1.mlp.act_fn", CHANGE="(lambda y: y.clamp(max=0.5))"),
         )
-        return [*common(), *dense(32, 4, 2), *qk, eps, act]
+        return [*common(), *dense(32, 4, 2), *qk, eps, act, *sampling()]
     if family == "qwen2":
         square = [
             Fault(
@@ -239,6 +277,7 @@ def faults(family: str) -> list[Fault]:
     if family == "qwen3_moe":
         return [
             *common(),
+            *sampling(),
             *projections(32, 4, 2),
             *experts("layers.1.mlp.", r"layers\.1\.mlp\."),
             Fault("top-k 2 -> 3 (config)", r"experts$", config=set_config(num_experts_per_tok=3)),

@@ -117,7 +117,7 @@ def clients(python: Path, checkpoint: Path, workload: Workload, texts: Callable[
                 server.kill()
                 server.wait()
             served = sorted((t for t in times.values()), key=lambda t: t[0])[-workload.load.requests :]
-            inside = statistics.fmean(first - read for read, first, _ in served)
+            inside = statistics.fmean(first - read for read, first, *_ in served)
             row = [statistics.fmean(ttfts) * 1e3, inside * 1e3]
             rows[name].append(row)
     print(f"what a client adds to TTFT (ms, means, median of 3; load average {os.getloadavg()[0]:.1f})")

@@ -2,7 +2,7 @@
 
     python bench/plan_bounds.py --target TARGET [--seconds 2] [--quick] [--json FILE]
 
-A tiny Qwen3 of `seatrial tiny`, and one whose weights are larger than the caches (dummy weights), are served by the
+A tiny Qwen3 of `seatrial tiny`, and one whose weights are larger than the caches (random too), are served by the
 target's engine and loaded by `seatrial bench run`; `seatrial plan --measured metrics.json` puts them beside their
 bounds. These rest on this machine's peaks (`seatrial hardware measure`), taken before and after the loads, the better
 of both: a peak is what the machine can do, and other work only lowers what is seen of it. Where other work had more
@@ -21,7 +21,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from dry_files import write
+
 from seatrial.cli._hardware_file import UNDISTURBED, complete, least_held
+from seatrial.dryrun import HeaderTensor
 
 WIDE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
 CASES = ((1, 64, 32), (4, 256, 32))
@@ -46,27 +49,52 @@ def seatrial(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def checkpoints(place: Path, quick: bool) -> list[tuple[Path, tuple[str, ...]]]:
+def checkpoints(place: Path, quick: bool) -> list[Path]:
     """The tiny checkpoint as made, and one of the same family with weights larger than the caches."""
-    made = seatrial(place, "tiny", "qwen3", "tiny")
+    tiny, wide = place / "tiny", place / "wide"
+    made = seatrial(place, "tiny", "qwen3", str(tiny))
     if made.returncode:
         sys.exit(made.stderr)
-    wide = place / "wide"
-    shutil.copytree(place / "tiny", wide, ignore=shutil.ignore_patterns("*.safetensors*"))
-    config = json.loads((wide / "config.json").read_text())
-    layers = {"layer_types": ["full_attention"] * WIDE["num_hidden_layers"]} if "layer_types" in config else {}
-    (wide / "config.json").write_text(json.dumps({**config, **WIDE, **layers}, indent=1))
-    found: list[tuple[Path, tuple[str, ...]]] = [(place / "tiny", ())]
-    return found if quick else [*found, (wide, ("--arg=--load-format=dummy",))]
+    if quick:
+        return [tiny]
+    shutil.copytree(tiny, wide, ignore=shutil.ignore_patterns("*.safetensors*"))
+    config = {**json.loads((wide / "config.json").read_text()), **WIDE}
+    if "layer_types" in config:
+        config["layer_types"] = ["full_attention"] * WIDE["num_hidden_layers"]
+    write(wide, config, qwen3(config))
+    return [tiny, wide]
 
 
-def load(place: Path, folder: Path, more: tuple[str, ...], target: str, case: tuple[int, int, int]) -> dict:
+def qwen3(config: dict) -> list[HeaderTensor]:
+    """The tensors of a dense Qwen3 without tied embeddings."""
+    hidden, between, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    query, kept = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    layer = {
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+        "self_attn.q_norm": (head,),
+        "self_attn.k_norm": (head,),
+        "self_attn.q_proj": (query, hidden),
+        "self_attn.k_proj": (kept, hidden),
+        "self_attn.v_proj": (kept, hidden),
+        "self_attn.o_proj": (hidden, query),
+        "mlp.gate_proj": (between, hidden),
+        "mlp.up_proj": (between, hidden),
+        "mlp.down_proj": (hidden, between),
+    }
+    shapes = {f"model.layers.{n}.{k}": s for n in range(config["num_hidden_layers"]) for k, s in layer.items()}
+    shapes |= {"model.norm": (hidden,), "model.embed_tokens": (config["vocab_size"], hidden)}
+    shapes["lm_head"] = shapes["model.embed_tokens"]
+    return [HeaderTensor(name=f"{name}.weight", dtype="BF16", shape=shape) for name, shape in shapes.items()]
+
+
+def load(place: Path, folder: Path, target: str, case: tuple[int, int, int]) -> dict:
     """One load, as `bench run` measured it."""
     concurrency, prompt, output = case
     workload = WORKLOAD.format(prompt=prompt, output=output, requests=4 * concurrency, concurrency=concurrency)
     (place / "w.toml").write_text(workload)
     done = seatrial(
-        place, "bench", "run", "--workload", "w.toml", "--checkpoint", str(folder), "--target", target, "--json", *more
+        place, "bench", "run", "--workload", "w.toml", "--checkpoint", str(folder), "--target", target, "--json"
     )
     if not done.stdout.strip():
         sys.exit(done.stderr[-2000:])
@@ -126,8 +154,8 @@ def main() -> None:
             shutil.copyfile(options.overrides, place / "seatrial.toml")
         first = peaks(place, options.target, options.seconds)
         runs = [
-            (folder, load(place, folder, more, options.target, case))
-            for folder, more in checkpoints(place, options.quick)
+            (folder, load(place, folder, options.target, case))
+            for folder in checkpoints(place, options.quick)
             for case in CASES[: 1 if options.quick else None]
         ]
         best = better(first, peaks(place, options.target, options.seconds))

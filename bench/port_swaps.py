@@ -4,7 +4,9 @@
 
 For every model file of PLUGIN_ROOT whose namesake is in the vLLM it was copied from: the names that upstream imports
 from vLLM and the fork from its own plugin (outside its models) are what people swapped; beside it stands what `port`
-would swap, and where it would not, why. Needs no device and changes nothing.
+would swap, and where it would not, why. What people left with vLLM counts too: a platform whose operators take vLLM's
+place by themselves has forks that swap no import at all, and then that is the figure. Names of the plugin that upstream
+has under no name (its own helpers) are counted apart. Needs no device and changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     ground = Ground(given.engine, given.plugin, given.platform)
     package = ground.plugin.package
-    files, right, missed, extra = 0, Counter(), Counter(), Counter()
+    files, kept, right, missed, extra, own = 0, 0, Counter(), Counter(), Counter(), Counter()
     for name in package.names():
         if ".models." not in name:
             continue
@@ -59,8 +61,16 @@ def main() -> None:
                 missed[f"{module}.{word} -> {place}: {refused.get(word, 'no entry in the table')}"] += 1
             elif word in swapped and bound in theirs:
                 extra[f"{module}.{word}; the fork keeps {theirs[bound][0]}"] += 1
+            elif place.startswith("vllm."):
+                kept += 1
+        for bound, (place, word) in theirs.items():
+            if place.startswith(f"{package.name}.") and ".models" not in place and bound not in before:
+                own[f"{place}.{word}"] += 1
     print(f"{given.platform}, vLLM {ground.version}: {files} forks with a namesake")
+    agreed, judged = right.total() + kept, right.total() + kept + missed.total() + extra.total()
     print(f"  swapped as the fork does: {right.total()}; not swapped: {missed.total()}; swapped alone: {extra.total()}")
+    print(f"  left with vLLM as the fork does: {kept}; so {agreed} of {judged} names of upstream agree")
+    print(f"  names of the plugin that upstream has under no name: {own.total()}")
     for title, counts in (("as the fork", right), ("not swapped", missed), ("alone", extra)):
         for what, count in counts.most_common():
             print(f"  {title}: {count} x {what}")

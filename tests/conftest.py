@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# No time limits for single examples (a busy machine is no fault of the code), and on CI the same examples every time.
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "here")
+# No time limits, neither for an example nor for making some (a busy machine is no fault of the code), and the same
+# examples every time, so that whoever runs the tests again sees the same. SEATRIAL_EXPLORE=1 looks for new ones.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **PATIENT)
+settings.register_profile("explore", **PATIENT)
+settings.load_profile("explore" if os.environ.get("SEATRIAL_EXPLORE") else "same")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -222,3 +222,11 @@ def test_the_roots_are_those_of_the_users_own_target_file(root, tmp_path, monkey
     for target in ("ascend-a2", "mine"):
         done = CliRunner().invoke(diff, ["--target", target, "--json"])
         assert [r["root"] for r in json.loads(done.stdout)] == [str(root)], done.output
+
+
+def test_a_workspace_that_is_no_folder_is_refused(root, tmp_path):
+    """Else its recorded commits would silently count as none, and HEAD as the base."""
+    for place in (tmp_path / "missing", root / "setup.py"):
+        done = CliRunner().invoke(diff, ["--root", str(root), "--workspace", str(place)])
+        assert isinstance(done.exception, UsageError), done.output
+        assert "is not a folder" in str(done.exception)

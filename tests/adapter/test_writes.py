@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seatrial.adapter.writes import Writes, batches, journal, undo
-from seatrial.core.errors import UsageError
+from seatrial.core.errors import UsageError, WorkspaceError
 
 
 def git(root, *words):
@@ -173,10 +173,33 @@ def test_a_write_that_fails_takes_the_whole_batch_back(repo, monkeypatch):
         real(self, change)
 
     monkeypatch.setattr(Writes, "_write", fails)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WorkspaceError, match="No space"):
         writes.commit()
     assert status(repo) == b""
     assert batches(repo) == []
+
+
+def test_a_root_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    writes = Writes(tmp_path / "file" / "plugin", "x")
+    writes._staged["a.py"] = b"a = 1\n"
+    with pytest.raises(WorkspaceError, match="cannot be written"):
+        writes.commit()
+
+
+def test_what_was_written_through_a_link_is_taken_back_by_either_name(repo, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(repo)
+    writes = Writes(link, "x")
+    writes.put("pkg/a.py", b"a = 2\n")
+    writes.commit()
+    undo(repo)
+    assert status(repo) == b""
+
+
+def test_there_is_nothing_to_undo_where_there_is_no_folder(tmp_path):
+    with pytest.raises(UsageError, match="is no folder"):
+        undo(tmp_path / "missing")
 
 
 def test_a_root_without_git_keeps_its_journal_inside_itself(tmp_path):

@@ -76,6 +76,42 @@ def test_with_writes_allowed_every_command_is_a_tool_and_is_said_to_write():
             assert not {p.flag for p in tool.parameters} & {"--out", "--fix", "--undo", "--bundle", "--serve"}
 
 
+def test_every_looking_command_that_is_named_is_a_command():
+    assert {" ".join(t.words) for t in tools(program, allow_writes=False)} == READ_ONLY
+
+
+def test_no_tool_has_a_parameter_that_waits_until_somebody_ends_it():
+    offered = {t.name: t for t in tools(program, allow_writes=True)}
+    assert "report" in offered
+    assert not {p.flag for t in offered.values() for p in t.parameters} & {"--serve", "--follow", "--watch"}
+
+
+@pytest.mark.parametrize(("value", "word"), [(True, "--kept"), (False, "--rolled-back"), (None, "")])
+def test_a_switch_that_has_a_no_is_told_no(value, word):
+    lesson = next(t for t in tools(program, allow_writes=True) if t.words == ("loop", "record", "lesson"))
+    known = dict.fromkeys(lesson.schema["required"], "x")
+    if value is None:
+        with pytest.raises(ValueError, match="needs the parameter 'kept'"):
+            argv_of(lesson, {**known, "kept": None})
+    else:
+        words = argv_of(lesson, {**known, "kept": value})
+        assert [w for w in words if w in ("--kept", "--rolled-back")] == [word]
+
+
+def test_an_answer_that_is_too_large_is_said_and_not_merely_missing(tmp_path, monkeypatch):
+    from seatrial.agents import mcp_server
+
+    monkeypatch.setattr(mcp_server, "LARGEST_ANSWER", 10)
+
+    async def told(*_):
+        pass
+
+    argv = [sys.executable, "-c", "print('[' + '1,' * 100 + '1]')"]
+    answer = anyio.run(mcp_server.run_command, argv, told)
+    assert (answer["exit_code"], answer["document"]) == (0, None)
+    assert "larger than" in answer["messages"][-1]
+
+
 def test_no_option_of_a_looking_tool_says_that_it_writes():
     import click
 
@@ -147,14 +183,14 @@ def test_a_cancelled_call_ends_the_process_it_started(tmp_path, monkeypatch):
                 await client.call_tool("job", {}, progress_callback=told)
 
             group.start_soon(call)
-            with anyio.fail_after(30):
+            with anyio.fail_after(300):
                 await up.wait()
             group.cancel_scope.cancel()
 
     anyio.run(session)
     pid = int((tmp_path / "pid").read_text())
     if psutil.pid_exists(pid):
-        psutil.Process(pid).wait(timeout=20)
+        psutil.Process(pid).wait(timeout=300)
     assert not psutil.pid_exists(pid)
 
 

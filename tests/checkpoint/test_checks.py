@@ -294,3 +294,111 @@ def test_no_total_is_given_where_a_shard_could_not_be_read(tmp_path):
     parameters = read_card(folder).parameters
     assert parameters.total.value is None
     assert parameters.total.note
+
+
+def packed(bits):
+    """TINY's gate projection in GPTQ's int32 words."""
+    tensors = {n: t for n, t in tiny_tensors().items() if n != "model.layers.0.mlp.gate_proj.weight"}
+    return {**tensors, "model.layers.0.mlp.gate_proj.qweight": ("I32", (64 * bits // 32, 128))}
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_packed_words_are_counted_by_their_bits(tmp_path, bits):
+    plain = card(tmp_path / "plain", tiny_tensors()).parameters.total.value
+    found = card(tmp_path, packed(bits), quantization_config={"quant_method": "gptq", "bits": bits, "group_size": 64})
+    assert found.parameters.total.value == plain
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {},
+        {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {
+            "a": {"targets": ["x"], "weights": {"num_bits": 4, "type": "int", "group_size": 32}},
+            "b": {"targets": ["y"], "weights": {"num_bits": 8, "type": "int", "group_size": 32}}}}},
+    ],
+)  # fmt: skip
+def test_packed_words_of_unknown_bits_make_the_count_unknown(tmp_path, description):
+    parameters = card(tmp_path, packed(4), **description).parameters
+    assert parameters.total.value is None
+    assert "gate_proj.qweight is packed" in parameters.total.note
+    assert parameters.stored.value is not None
+
+
+def test_ends_and_defaults_stand_where_the_nested_sections_and_vllm_have_them(tmp_path):
+    folder = tiny(tmp_path / "m")
+    (folder / "generation_config.json").write_text('{"do_sample": true, "min_p": 0.1, "top_k": 20}')
+    top = {k: v for k, v in TINY.items() if k in ("architectures",)}
+    text = {**TINY, "eos_token_id": 7, "pad_token_id": 9}
+    write = {**top, "model_type": "qwen2_5_omni", "thinker_config": {
+        "model_type": "qwen2_5_omni_thinker", "video_token_index": 5, "image_token_index": 4,
+        "vision_config": {"depth": 1, "hidden_size": 8, "patch_size": [14, 14]}, "text_config": text}}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(write))
+    found = read_card(folder)
+    assert (found.tokenizer.eos, found.tokenizer.bos, found.tokenizer.pad) == ((7,), 1, 9)
+    assert found.tokenizer.defaults == {"min_p": 0.1, "top_k": 20.0}
+    assert found.multimodal.tokens == {"image_token_index": 4, "video_token_index": 5}
+    assert found.multimodal.modalities == ("image", "video")
+    assert found.multimodal.towers[0].patch_size == 14
+    assert "C005" not in codes(found)
+
+
+@pytest.mark.parametrize(
+    ("top", "vision", "side"),
+    [
+        ({}, {"spatial_merge_size": 2}, 28),
+        ({"spatial_merge_size": 2}, {}, 28),
+        ({}, {"pixel_shuffle_ratio": 0.5}, None),
+    ],
+)
+def test_pixels_per_token_are_said_only_where_the_merge_is_known(tmp_path, top, vision, side):
+    vision = {"hidden_size": 8, "num_hidden_layers": 1, "patch_size": 14, **vision}
+    found = card(tmp_path, tiny_tensors(), vision_config=vision, **top)
+    assert found.multimodal.towers[0].pixels_per_token == side
+    told = "is for the processor to say" if side is None else "(width/28) x (height/28)"
+    assert told in found.multimodal.needs[0]
+
+
+def test_a_multimodal_models_head_is_tied_as_the_whole_says(tmp_path):
+    nested = {"text_config": {**TINY, "tie_word_embeddings": False}, "tie_word_embeddings": True}
+    towers = {"vision_config": {"hidden_size": 8, "num_hidden_layers": 1}}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "config.json").write_text(json.dumps({**nested, **towers}))
+    (tmp_path / "b" / "config.json").write_text(json.dumps(nested))
+    assert read_card(tmp_path / "a").architecture.tied_embeddings is True
+    assert read_card(tmp_path / "b").architecture.tied_embeddings is False
+
+
+@pytest.mark.parametrize("kind", ["zamba2", "hrm_text", "longcat_flash", "whisper"])
+def test_a_family_of_another_form_has_no_estimate_from_its_config(tmp_path, kind):
+    write_config(tmp_path / "m", model_type=kind)
+    total = read_card(tmp_path / "m").parameters.total
+    assert total.value is None
+    assert "no formula for" in total.note
+
+
+def test_what_runs_beside_attention_is_in_the_estimate(tmp_path):
+    mamba = {"mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 16, "mamba_n_groups": 1, "mamba_d_conv": 4}
+    write_config(tmp_path / "alone", **mamba)
+    write_config(tmp_path / "beside", model_type="falcon_h1", **mamba)
+    alone, beside = (read_card(tmp_path / name).parameters for name in ("alone", "beside"))
+    assert any("mamba2" in line for line in beside.formula)
+    # z, x, B, C and dt in, the convolution with its bias, A, D and dt's bias, the norm, and out; the q and k norms go.
+    each = 64 * (2 * 32 + 32 + 4) + (32 + 32) * 5 + 3 * 4 + 32 + 32 * 64
+    assert beside.total.value - alone.total.value == 2 * (each - 2 * 16)
+
+
+@pytest.mark.parametrize(("rows", "good"), [(2, True), (3, False)])
+def test_modelopts_block_scales_are_whole_blocks_in_four_dimensions(tmp_path, rows, good):
+    tensors = {n: t for n, t in tiny_tensors().items() if n != "model.layers.0.mlp.gate_proj.weight"}
+    tensors["model.layers.0.mlp.gate_proj.weight"] = ("F8_E4M3", (256, 128))
+    tensors["model.layers.0.mlp.gate_proj.weight_scale"] = ("F32", (rows, 1, 1, 1))
+    config = {"quant_method": "modelopt", "quant_algo": "FP8_PB_WO", "exclude_modules": ["lm_head"]}
+    found = card(tmp_path, tensors, quantization_config=config, intermediate_size=256)
+    assert found.quantization.block_size == (128, 128)
+    assert ("C094" not in codes(found)) is good
+    # 256 inputs of the down projection are two blocks.
+    checks = {c.size: c for c in found.tensor_parallel}
+    assert not any("intermediate" in p for p in checks[2].problems)
+    assert any("256/4 = 64 is no multiple of 128" in p for p in checks[4].problems)

@@ -150,6 +150,12 @@ def test_a_duplicate_key_is_found_at_any_depth():
     assert [f.code for f in found.findings] == ["C003"]
 
 
+def test_a_duplicate_key_among_very_many_is_named():
+    names = ",".join(f'"k{i}":1' for i in range(100_000))
+    found = load(f'{{{names},"z":1,"z":2}}'.encode(), "config.json")
+    assert [f.message for f in found.findings] == ["the key 'z' stands twice in one object"]
+
+
 @pytest.mark.parametrize("spelling", ['"model.norm.weight"', '"model.norm\\u002eweight"'])
 def test_a_duplicate_tensor_is_found_however_it_is_spelled(spelling):
     entry = '{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'

@@ -40,3 +40,19 @@ def test_a_change_of_the_ladder_with_brackets_does_not_end_a_gate(monkeypatch, i
         say("without --chat-template [/tmp/x]")
     if not is_terminal:
         assert "[/tmp/x]" in written.getvalue()
+
+
+def test_a_name_gives_the_terminal_no_orders(capsys):
+    from rich.table import Table
+
+    from seatrial.cli.common import out
+
+    console = out()
+    hostile = "a\x1b]0;title\x07\x1b[2Jb\rc\x9bd"
+    console.print(hostile, markup=False)
+    table = Table("name")
+    table.add_row(hostile)
+    console.print(table)
+    written = capsys.readouterr().out
+    assert written.count("\\x1b]0;title\\x07\\x1b[2Jb\\x0dc\\x9bd") == 2
+    assert not set(written) & set("\x1b\x07\r\x9b")

@@ -29,7 +29,7 @@ def seatrial(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     # What waits for ever on a pipe is killed here, and the test fails.
     return subprocess.run(
         [sys.executable, "-m", "seatrial", *words],
-        capture_output=True, text=True, cwd=cwd, timeout=30, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, cwd=cwd, timeout=500, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 

@@ -236,3 +236,19 @@ def checkout(folder: Path, files: dict[str, str] | None = None) -> Path:
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "Import")
     return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file of a checkout and every ref, to see that nothing changed."""
+    files = {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and ".git" not in p.relative_to(folder).parts
+    }
+    asked = {"refs": ("for-each-ref",), "status": ("status", "--short"), "worktrees": ("worktree", "list")}
+    said = {name: git(folder, *words).encode() for name, words in asked.items()}
+    return {**files, **said, "head": (folder / ".git/HEAD").read_bytes()}
+
+
+def snapshot_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -51,7 +51,7 @@ def package(name: str, version: str, *, wheel: bool, folder: Path) -> Path | Non
             return file
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", FETCH, name, version, "1" if wheel else "0", str(folder)]
-    subprocess.run(command, capture_output=True, timeout=300)
+    subprocess.run(command, capture_output=True, timeout=1200)
     return next(iter(folder.glob(f"{stem}*")), None)
 
 

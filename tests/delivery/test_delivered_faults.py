@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # ruff: noqa: E501 - a fault is one line: what is changed, and the code that must tell
+import json
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,15 @@ def _head(bundle: Path) -> None:
     run.close()
 
 
+def _unnamed(bundle: Path, *names: str) -> None:
+    """The record no longer names the files, and one of them says something else."""
+    file = bundle / "delivery.json"
+    record = json.loads(file.read_text())
+    record["bundle"] = [f for f in record["bundle"] if f["path"] not in names]
+    file.write_text(json.dumps(record))
+    _edit(bundle / names[0], "## 1 ", "99999 tokens/s\n## 1 ")
+
+
 def _no_log(bundle: Path) -> None:
     run = Run.read(next((bundle.parent.parent / "runs").iterdir()))
     real = run.steps()["real"]
@@ -175,6 +185,9 @@ BUNDLE = {
         "Y131",
     ),
     "the runbook removed": (lambda b: (b / "runbook.zh.md").unlink(), "Y140"),
+    "a report that the record does not name": (lambda b: _unnamed(b, "analysis.zh.md"), "Y140"),
+    "a record that names no file": (lambda b: _unnamed(b, "analysis.zh.md", "runbook.zh.md", "comment.md"), "Y140"),
+    "a report that was put there by hand": (lambda b: (b / "analysis.en.md").write_text("99999 tokens/s"), "Y140"),
     "a section of the report removed": (lambda b: _edit(b / "analysis.zh.md", "## 8 ", "### 8 "), "Y142"),
     "the run went on afterwards": (_head, "Y143"),
     "a quoted score raised": (lambda b: _edit(b / "accuracy-1/score.json", "0.7354", "0.8354"), "Y140"),

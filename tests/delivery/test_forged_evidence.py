@@ -69,6 +69,23 @@ FORGED = {
     "signed off with a failed step": (lambda b, f, a: (b["dry"]["outcome"].update(verdict="fail", reason="x"), b["finished"].update(signed_off=True)), "Y212"),
     "facts that are none": (lambda b, f, a: f("real", lambda d: d.clear()), "Y201"),
     "an account that is none": (lambda b, f, a: f("dry", lambda d: d.update(sums="all of it")), "Y201"),
+    "a step without inputs called a pass": (lambda b, f, a: (b["real"].update(inputs="", artifacts=[]), f("real", lambda d: d.update(ending="false-ready", reason="x"))), "Y201"),
+    "an engine's answer left out": (lambda b, f, a: f("engine", lambda d: d.clear()), "Y209"),
+    "an engine that cannot be imported": (lambda b, f, a: f("engine", lambda d: d.update(vllm_error="ImportError: no")), "Y209"),
+    "an engine on another platform": (lambda b, f, a: f("engine", lambda d: d.update(device_type="cuda")), "Y209"),
+    "a registry's answer left out": (lambda b, f, a: f("support", lambda d: d.clear()), "Y201"),
+    "an architecture that nothing serves": (lambda b, f, a: f("support", lambda d: d.update(served_by=None, road="none", states=[])), "Y209"),
+    "features without rows": (lambda b, f, a: f("features", lambda d: d.update(rows=[])), "Y210"),
+    "features without a base run": (lambda b, f, a: f("features", lambda d: d.update(starts={})), "Y210"),
+    "a proof that says nothing": (_row("lora", status="supported", reason="", start="base", proofs=[{}]), "Y210"),
+    "support by a start that was not made": (_row("lora", status="supported", reason="", start="lora", proofs=[{"where": "response", "says": "x"}]), "Y210"),
+    "a matrix that passed called open": (_verdict("features", "inconclusive"), "Y210"),
+    "a capacity without facts": (lambda b, f, a: f("capacity", lambda d: d.clear()), "Y201"),
+    "a capacity that passed called open": (_verdict("capacity", "inconclusive"), "Y211"),
+    "a baseline that fails, and passed": (lambda b, f, a: f("capacity", lambda d: (d.update(baseline_served=False, longest=None, most_sequences=None, root_cause="x"), [t.update(served=False) for t in d["trials"]])), "Y211"),
+    "more sequences than were served": (lambda b, f, a: f("capacity", lambda d: d.update(most_sequences=4096)), "Y211"),
+    "requests at once unanswered": (lambda b, f, a: f("capacity", lambda d: d["trials"][0]["together"].update(answered=0)), "Y211"),
+    "requests at once left out": (lambda b, f, a: f("capacity", lambda d: d["trials"][0].update(together=None)), "Y211"),
     "a cut model signed off": (lambda b, f, a: f("real", lambda d: d.update(layers=1)), "Y212"),
 }  # fmt: skip
 
@@ -85,6 +102,9 @@ SOAK = {"asked_for": 100, "sent": 100, "answered": 100, "troubles": {}, "died_at
         ("pass", {"died_at": 40}, "Y214"),
         ("fail", {}, "Y214"),
         ("fail", {"answered": 3}, None),
+        ("inconclusive", {"answered": 3}, "Y214"),
+        ("inconclusive", {"growth": 0.2}, None),
+        ("pass", {"growth": 0.2}, "Y214"),
     ],
 )
 def test_a_soak_is_held_against_its_requests(verdict, changes, code, workspace):
@@ -101,6 +121,29 @@ def test_a_soak_is_held_against_its_requests(verdict, changes, code, workspace):
     what["manifest"]["arguments"]["stages"] = []
     found = verify_bundle(make_run(workspace, what).folder).runs[0].findings
     assert [f.code for f in found if f.severity is Severity.ERROR] == ([code] if code else [])
+
+
+def test_a_soak_whose_requests_were_answered_may_fail_for_its_gate_alone(workspace):
+    from delivery_runs import make_run, recorded
+
+    what = recorded()
+    reason = "the requests were answered, but the server's own gate fails: 1 process was left behind"
+    step = {**what["steps"]["capacity"], "outcome": {"verdict": "fail", "reason": reason}, "facts": SOAK}
+    what["steps"] = {"inspect": what["steps"]["inspect"], "soak": step}
+    what["manifest"]["arguments"]["stages"] = []
+    found = verify_bundle(make_run(workspace, what).folder).runs[0].findings
+    assert [(f.code, f.severity) for f in found] == [("Y290", Severity.INFO)]
+
+
+def test_a_dry_run_of_a_checkpoint_without_readable_tensors_is_no_forgery(workspace):
+    from delivery_runs import make_run, recorded
+
+    what = recorded()
+    what["steps"] = {name: what["steps"][name] for name in ("inspect", "dry")}
+    what["steps"]["dry"].update(outcome={"verdict": "inconclusive", "reason": "no tensor"}, facts=None)
+    what["manifest"]["arguments"]["stages"] = []
+    report = verify_bundle(make_run(workspace, what).folder)
+    assert [f for f in report.runs[0].findings if f.severity is Severity.ERROR] == []
 
 
 @pytest.mark.parametrize("name", FORGED)
@@ -182,6 +225,13 @@ def test_an_archive_of_the_evidence_verifies_and_one_that_climbs_out_is_refused(
     with pytest.raises(FileFormatError, match="no plain file inside"):
         verify_bundle(climbing)
     assert not (tmp_path.parent / "escaped.txt").exists()
+    strange = tmp_path / "nul.tar"
+    with tarfile.open(strange, "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("x")
+        member.pax_headers, member.size = {"path": "a\0b"}, 1
+        archive.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(FileFormatError, match="cannot be unpacked"):
+        verify_bundle(strange)
 
 
 def test_a_run_without_any_record_proves_nothing_and_is_told_so(tmp_path):

@@ -190,11 +190,29 @@ def _event(number, **changes):
     return edit
 
 
+def _clean(bodies, step):
+    """The step's verdict and the run's, as if nothing had been found."""
+    bodies[step].update(findings=[], outcome={"verdict": "pass", "reason": ""})
+    bodies["finished"].update(verdict="pass", reason="")
+
+
 FORGED = {
     "parity: a wide distance called rounding": ("parity", lambda o, b, f, a: f("parity", lambda d: d["positions"][5].update(engine=1.0)), "Y223"),
     "parity: the bands of other positions": ("parity", lambda o, b, f, a: f("parity", lambda d: d["bands"][0].update(far=9)), "Y223"),
     "parity: an agreement raised": ("parity", lambda o, b, f, a: f("parity", lambda d: d.update(agreement=1.0)), "Y223"),
     "parity: the tokenizer's fault left out": ("parity", lambda o, b, f, a: f("parity", lambda d: d.update(other_tokens=[0])), "Y223"),
+    "parity: a band left out": ("parity", lambda o, b, f, a: f("parity", lambda d: d.update(bands=d["bands"][:1])), "Y223"),
+    "parity: another summary": ("parity", lambda o, b, f, a: b["parity"].update(summary="all is well"), "Y223"),
+    "locate: an error called inside its limit": ("locate", lambda o, b, f, a: (f("locate", lambda d: ([r.update(out=False) for r in d["rows"]], d.update(first=None, cause="", cause_by=""))), _clean(b, "locate")), "Y223"),
+    "locate: an error excused by nothing": ("locate", lambda o, b, f, a: (f("locate", lambda d: ([r.update(excused=True) for r in d["rows"] if r["out"]], d.update(first=None, cause="", cause_by=""))), _clean(b, "locate")), "Y223"),
+    "ab: a broken setting left out": ("ab", lambda o, b, f, a: (f("ab", lambda d: d.update(cells=d["cells"][:1])), _clean(b, "ab")), "Y223"),
+    "ab: a setting that was asked for left out": ("ab", lambda o, b, f, a: in_manifest(o, lambda m: m["arguments"].update(options={"only": ["tp2"]})), "Y223"),
+    "ab: a broken setting called not run": ("ab", lambda o, b, f, a: f("ab", lambda d: d["cells"][1].update(state="not-run", reason="no start")), "Y223"),
+    "ab: a wide break called rounding by float32": ("ab", lambda o, b, f, a: f("ab", lambda d: d["cells"][1].update(exact=d["cells"][0]["agreement"], state="rounding")), "Y223"),
+    "bisect: a later bad one called the first": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d.update(first_bad="v4")), "Y223"),
+    "bisect: an earlier good one called the last": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d.update(last_good="v1")), "Y223"),
+    "bisect: a trial left out": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d.update(trials=d["trials"][:3])), "Y223"),
+    "bisect: more candidates than were searched": ("bisect", lambda o, b, f, a: f("bisect", lambda d: d.update(candidates=40)), "Y223"),
     "locate: a later module called the first": ("locate", lambda o, b, f, a: f("locate", lambda d: d.update(first=d["rows"][2])), "Y223"),
     "locate: called clean": ("locate", lambda o, b, f, a: (b["locate"]["outcome"].update(verdict="pass", reason=""), b["finished"].update(verdict="pass")), "Y223"),
     "ab: a broken setting called rounding": ("ab", lambda o, b, f, a: f("ab", lambda d: d["cells"][1].update(state="rounding", reason="")), "Y223"),
@@ -232,6 +250,23 @@ def test_a_kept_run_of_every_kind_is_derived_again_and_says_what_it_could_only_h
     assert any(left in n for n in notes) if left else notes == []
 
 
+def test_a_setting_that_float32_cleared_is_derived_again_from_both_comparisons(workspace):
+    near = Divergence(prompt=0, place=3, first="a", second="b", margin=0.3, other_margin=0.2)
+    first = Agreement(
+        first="base", second="tp2", prompts=8, equal=7, divergences=(near,), worst_logprob=0.01, step=0.05
+    )
+    exact = Agreement(first="base", second="tp2", prompts=8, equal=8, divergences=(), worst_logprob=0.001, step=0.0)
+    variant = Variant(name="tp2", says="on two devices", cause="kernel")
+    cell = ab.settled(ab.cell_of(variant, first), ab.cell_of(variant, exact))
+    assert cell.state == "rounding"
+    result = ab.conclude(ab.MatrixFacts(checkpoint="/models/Qwen3-tiny", cells=(cell,)))
+    logs = ("server-base.log", "server-base-float32.log", "server-tp2.log", "server-tp2-float32.log")
+    folder = keep(workspace, "ab-2", {"kind": "accuracy", "what": "ab"}, (result,), logs=logs)
+    one = verify_bundle(folder).runs[0]
+    assert [f.one_line() for f in one.findings if f.severity is Severity.ERROR] == []
+    assert one.verdict is Verdict.PASS
+
+
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_conclusion_whose_hashes_all_join_is_caught(name, workspace):
     kind, fault, code = FORGED[name]
@@ -244,6 +279,24 @@ def test_a_forged_conclusion_whose_hashes_all_join_is_caught(name, workspace):
     one = verify_bundle(folder).runs[0]
     assert one.verdict is Verdict.FAIL
     assert code in {f.code for f in one.findings if f.severity is Severity.ERROR}, one.findings
+
+
+@pytest.mark.parametrize(("verdict", "fault"), [("pass", True), ("inconclusive", False)])
+def test_a_trial_whose_bench_measured_nothing_has_neither_held_nor_broken_its_level(verdict, fault, workspace):
+    from seatrial.delivery.evidence_view import EvidenceView
+    from seatrial.delivery.verify.ledger_rules import highest_load
+
+    folder = kept_highest(workspace)
+    name = "20261121-040008-bench-small-b0b0"
+    bench = workspace.runs_folder / name
+    lines = [json.loads(x) for x in (bench / "records.jsonl").read_text().splitlines()]
+    kept = [x for x in lines if x["kind"] != "step"]
+    (bench / "records.jsonl").write_text("".join(json.dumps({**x, "seq": n}) + "\n" for n, x in enumerate(kept)))
+    forge(bench, lambda b, f, a: None)
+    forge(folder, lambda b, f, a: f("highest", lambda d: d["trials"][1]["outcome"].update(verdict=verdict, reason="x")))
+    view = EvidenceView(Run.read(folder))
+    told = [f.message for f in highest_load(view, view.stored("highest"))]
+    assert any("its outcome is" in t for t in told) is fault, told
 
 
 @pytest.mark.parametrize("kind", ["highest", "search", "loop"])

@@ -265,6 +265,150 @@ def test_a_function_that_calls_itself_ends(read):
     assert found["lib::step"] is True
 
 
+@pytest.mark.parametrize(
+    ("body", "called"),
+    [
+        # A list that was changed holds anything: neither branch is the certain one.
+        ("""
+         outs = []
+         if x.flag:
+             outs.append(x)
+         if outs:
+             return torch.ops.lib.filled(x)
+         return torch.ops.lib.empty(x)
+         """, {"filled": False, "empty": False}),
+        ("""
+         outs = []
+         for part in x.parts:
+             outs.append(part)
+         if len(outs) == 0:
+             torch.ops.lib.empty(x)
+         else:
+             torch.ops.lib.filled(x)
+         """, {"filled": False, "empty": False}),
+        ("""
+         held = [None, None]
+         held[0] = x
+         if held[0] is None:
+             torch.ops.lib.none(x)
+         else:
+             torch.ops.lib.some(x)
+         """, {"none": False, "some": False}),
+        ("""
+         self.pending.append(x)
+         if self.pending:
+             torch.ops.lib.some(x)
+         else:
+             torch.ops.lib.none(x)
+         """, {"none": False, "some": False}),
+        # `a or b` is a's value where a is not known; only the test of it is decided.
+        ("""
+         mode = x.mode or "plain"
+         if mode == "plain":
+             torch.ops.lib.plain(x)
+         else:
+             torch.ops.lib.other(x)
+         if mode:
+             torch.ops.lib.always(x)
+         """, {"plain": False, "other": False, "always": True}),
+        ("""
+         y = x.mode and None
+         if y is None:
+             torch.ops.lib.none(x)
+         else:
+             torch.ops.lib.other(x)
+         """, {"none": False, "other": False}),
+        # What an uncertain body assigns may not have been assigned.
+        ("""
+         fast = True
+         try:
+             x.check()
+         except ValueError:
+             fast = False
+         if fast:
+             torch.ops.lib.fast(x)
+         else:
+             torch.ops.lib.slow(x)
+         """, {"fast": False, "slow": False}),
+        ("""
+         mode = "first"
+         for part in x.parts:
+             mode = "later"
+         if mode == "first":
+             torch.ops.lib.first(x)
+         else:
+             torch.ops.lib.later(x)
+         """, {"first": False, "later": False}),
+        ("""
+         done = False
+         def mark():
+             nonlocal done
+             done = True
+         mark()
+         if done:
+             torch.ops.lib.done(x)
+         else:
+             torch.ops.lib.open(x)
+         """, {"done": False, "open": False}),
+        # What is behind a return in a try is reached by its handlers.
+        ("""
+         try:
+             return torch.ops.lib.fast(x)
+         except RuntimeError:
+             pass
+         return torch.ops.lib.slow(x)
+         """, {"fast": False, "slow": False}),
+        ("""
+         while self.off:
+             torch.ops.lib.loop(x)
+         torch.ops.lib.after(x)
+         """, {"after": True}),
+        # A list of no modules is false, as torch has it; one function with two numbers is two calls.
+        ("""
+         if self.none:
+             torch.ops.lib.extra(x)
+         for i in range(2):
+             if kind(i) == "full":
+                 torch.ops.lib.full(x)
+             else:
+                 torch.ops.lib.window(x)
+         """, {"full": True, "window": True}),
+    ],
+)  # fmt: skip
+def test_nothing_is_certain_that_only_one_way_through_the_code_calls(read, body, called):
+    source = """
+ModuleList.__len__ = lambda self: len(self._modules)
+
+def kind(number):
+    return "full" if number == 0 else "window"
+
+class Model(Module):
+    def forward(self, x):
+BODY
+
+model = Model(pending=[], off=False, none=ModuleList([]))
+"""
+    found = read(source.replace("BODY", textwrap.indent(textwrap.dedent(body), "        ")))
+    assert found == {f"lib::{name}": certain for name, certain in called.items()}
+
+
+def test_temporary_values_at_one_place_of_memory_are_told_apart(read):
+    found = read("""
+        def kind(pair):
+            return pair[0]
+
+        class Model(Module):
+            def forward(self, x):
+                if kind(("full", 1)) == "full":
+                    torch.ops.lib.full(x)
+                if kind(("window", 1)) == "window":
+                    torch.ops.lib.window(x)
+
+        model = Model()
+    """)
+    assert found == {"lib::full": True, "lib::window": True}
+
+
 def test_no_function_of_the_standard_library_makes_the_reader_raise(probe):
     reader = probe.sibling("dry_reader").Reader(
         ours=lambda name: True, found=lambda *a: None, layers={}, state=lambda n: "unknown", functions=lambda n: None

@@ -66,10 +66,42 @@ def test_an_operation_that_computes_refuses_to_be_called(device):
         device.matmul.out(1, 2)
 
 
+def asks(module, name, file):
+    """A function of `file` asks through a helper of another file whether the module has it."""
+    names = {"module": module, "name": name}
+    exec(compile("def has(module, name):\n    return hasattr(module, name)", "helpers.py", "exec"), names)
+    exec(compile("def ask():\n    assert not has(module, name)", file, "exec"), names)
+    names["ask"]()
+
+
+def raised(file, text, kind=RuntimeError):
+    """An exception of `file`."""
+    with pytest.raises(kind) as caught:
+        exec(compile("raise kind(text)", file, "exec"), {"kind": kind, "text": text})
+    return caught.value
+
+
+def test_a_last_part_that_any_message_may_have_is_no_gap_of_the_stubs(device, probe, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dev", device)
+    for name in ("config", "weight", "shape"):
+        asks(device, name, "plugin.py")
+    for text in ("the config of layer 3 is wrong", "weight has shape [4], not [8]"):
+        assert probe.lacking(raised("engine/loader.py", text)) == ""
+    assert probe.lacking(RuntimeError("the config is wrong")) == "", "it was never raised"
+    # In full it is one wherever it is said, and so it is where an import failed on it.
+    assert probe.lacking(raised("engine/loader.py", "no dev.config here")) == "dev.config"
+    assert probe.lacking(raised("engine/loader.py", "no dev.configuration, dev.rt.config or xdev.config here")) == ""
+    with pytest.raises(ImportError) as caught:
+        exec(compile("from dev import softmax", "engine/loader.py", "exec"), {})
+    assert probe.lacking(caught.value) == "dev.softmax"
+
+
 def test_a_gap_is_told_from_a_fault_even_when_the_plugin_words_it(device, probe):
-    assert not hasattr(device, "float4_e2m1")
-    assert probe.lacking(RuntimeError("a newer runtime is needed. Missing symbols: float4_e2m1.")) == "dev.float4_e2m1"
-    assert probe.lacking(RuntimeError("shapes [4] and [8] differ")) == ""
+    needed = "a newer runtime is needed. Missing symbols: float4_e2m1."
+    assert probe.lacking(raised("plugin.py", needed)) == ""
+    asks(device, "float4_e2m1", "plugin.py")
+    assert probe.lacking(raised("plugin.py", needed)) == "dev.float4_e2m1"
+    assert probe.lacking(raised("plugin.py", "shapes [4] and [8] differ")) == ""
     with pytest.raises(AttributeError) as caught:
         device.norm  # noqa: B018
     wrapped = ValueError("cannot build")

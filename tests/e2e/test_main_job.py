@@ -13,7 +13,7 @@ import psutil
 import pytest
 from tests.shards import drop_tensor
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.engine
 STEPS = ["inspect", "plan", "engine", "support", "dry", "dummy", "real", "plan-check"]
 GONE = "model.layers.1.mlp.down_proj.weight"
 

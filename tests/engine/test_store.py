@@ -206,7 +206,7 @@ def test_a_relative_cache_folder_is_found_from_everywhere(tmp_path, monkeypatch,
 def test_a_command_left_behind_by_a_kill_keeps_the_lock_until_it_ends(tmp_path):
     """Otherwise the next installation would be made under the hands of the old pip."""
     lock, started = tmp_path / ".lock", tmp_path / "started"
-    child = f"import time, pathlib; pathlib.Path({str(started)!r}).write_text(''); time.sleep(60)"
+    child = f"import time, pathlib; pathlib.Path({str(started)!r}).write_text(''); time.sleep(3600)"
     script = (
         "import sys; from pathlib import Path; from seatrial.engine import install as i\n"
         f"with i._only_one(Path({str(lock)!r}), print) as held:\n"

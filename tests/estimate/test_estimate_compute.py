@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.cost import million_turns
 from tests.estimate.test_estimate_zoo import read
 
 from seatrial.core.quantity import Quantity, Source, unknown
@@ -127,9 +128,8 @@ def test_an_unknown_fp8_peak_falls_back_to_the_wider_format_only(make):
     assert unknown("x", "y").value is None
 
 
-def test_ten_thousand_points_take_under_five_seconds_and_equal_single_ones(make):
+def test_ten_thousand_points_cost_no_more_than_five_seconds_of_todays_processor_and_equal_single_ones(make):
     pytest.importorskip("numpy")
-    import time
 
     from seatrial.estimate.whatif import Axes, what_if
 
@@ -143,9 +143,9 @@ def test_ten_thousand_points_take_under_five_seconds_and_equal_single_ones(make)
         spec=(0, 1, 2, 3, 4),
         accept=(0.0, 0.7),
     )
-    began = time.perf_counter()
-    table = what_if(model, hardware, RULES, SERVING, axes)
-    assert time.perf_counter() - began < 5
+    made = []
+    assert million_turns(lambda: made.append(what_if(model, hardware, RULES, SERVING, axes))) < 200
+    (table,) = made
     assert table.points == 2 * 2 * 63 * 2 * 2 * 5 * 2 == 10080
     for i in range(0, table.points, 997):
         at = {k: v[i] for k, v in table.columns.items()}

@@ -122,7 +122,7 @@ def test_the_dry_run_and_the_formulas_agree_on_a_tiny_checkpoint(tmp_path):
 
     def run(*words):
         return subprocess.run(
-            [sys.executable, "-m", "seatrial", *words], capture_output=True, text=True, timeout=200, cwd=tmp_path
+            [sys.executable, "-m", "seatrial", *words], capture_output=True, text=True, timeout=1500, cwd=tmp_path
         )
 
     assert run("tiny", "qwen3", "t").returncode == 0

@@ -136,7 +136,7 @@ def test_the_real_engine_agrees_with_the_formulas_on_a_tiny_checkpoint(tmp_path)
     model = checkpoint(tmp_path, tensors())
     serving = Serving(max_model_len=512)
     with ProbeSession(target_python(load_target("cpu").target), log=tmp_path / "log") as session:
-        reply = session.call("kv_spec", request(str(tmp_path), Layout(tp=2), serving), timeout_s=300)
+        reply = session.call("kv_spec", request(str(tmp_path), Layout(tp=2), serving), timeout_s=1500)
     assert reply.status == "answered", reply.trouble()
     theirs = read_answer(reply.answer)
     mine = make_plan(model, Layout(tp=2), serving, engine_rules("cpu"), DEVICE)

@@ -69,7 +69,7 @@ def test_a_measured_run_gives_mfu_mbu_and_its_distance_from_the_bound(make, tmp_
     done = subprocess.run(
         [sys.executable, "-m", "seatrial", "plan", make().card.folder, "--hardware", "nvidia-h20", "--target", "cuda",
          "--measured", file],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert "TPOT measured 75.000 ms, at least" in done.stdout
     assert "times the bound" in done.stdout
@@ -128,11 +128,12 @@ def test_of_two_measurements_each_figure_is_the_better_with_its_own_share(monkey
 
 
 @pytest.mark.engine
+@pytest.mark.alone
 def test_a_real_run_is_not_faster_than_the_bounds_of_its_machine(tmp_path):
     told = tmp_path / "rows.json"
     done = subprocess.run(
         [sys.executable, BENCH, "--quick", "--seconds", "0.3", "--json", told],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=1500,
     )  # fmt: skip
     # 3: a bound was beaten or a figure was not measured, and other work was seen to hold the cores.
     assert done.returncode in (0, 3), done.stdout + done.stderr
@@ -154,8 +155,8 @@ def test_two_processes_reduce_by_gloo_and_one_has_nobody_to_reduce_with(tmp_path
     from seatrial.targets import load_target
 
     with ProbeSession(target_python(load_target("cpu").target), log=tmp_path / "log") as session:
-        two = session.call("estimate_collective", {"size": 1 << 20, "seconds": 0.1}, timeout_s=120)
-        one = session.call("estimate_collective", {"processes": 1}, timeout_s=60)
+        two = session.call("estimate_collective", {"size": 1 << 20, "seconds": 0.1}, timeout_s=1500)
+        one = session.call("estimate_collective", {"processes": 1}, timeout_s=1500)
     assert two.status == "answered", two.trouble()
     found = two.answer
     assert (found["backend"], found["processes"]) == ("gloo", 2)

@@ -11,7 +11,7 @@ import pytest
 
 
 def run(*argv):
-    return subprocess.run([sys.executable, "-m", "seatrial", *argv], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-m", "seatrial", *argv], capture_output=True, text=True, timeout=500)
 
 
 @pytest.fixture

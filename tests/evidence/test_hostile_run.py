@@ -104,6 +104,14 @@ def test_an_artifact_reference_out_of_the_folder_is_not_followed(run, tmp_path):
     assert verify_run(run.folder).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize("name", ["records.jsonl", "head.json"])
+def test_a_pipe_that_nobody_writes_to_is_no_record_and_nothing_waits_for_it(run, name):
+    run.close()
+    (run.folder / name).unlink()
+    os.mkfifo(run.folder / name)
+    assert verify_run(run.folder).verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize("name", [records.RECORDS, records.HEAD])
 def test_a_folder_in_place_of_a_file_is_said(workspace, run, name):
     run.close()

@@ -113,7 +113,9 @@ def test_a_changed_last_record_and_a_cut_log_are_noticed_though_the_chain_holds(
     assert "missing at the end" in verify_run(run.folder).findings[0].message
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_a_log_cut_at_any_byte_resumes_with_every_whole_record(run, data):
     run.close()

@@ -3,7 +3,8 @@
 Takes the arguments of the real command and uses --port, --host and --served-model-name. Run it through a link or copy
 named `vllm` beside a Python (see `conftest.py`). Faults, joined by commas: never-ready, silent (idle, no log), busy
 (silent, but computing), die-at-start, die-late, traceback, slow-start=S, no-health, health-503, wrong-model,
-models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers), hang, half-open, cut, garbage,
+models-hang, error-500, bad-request, crash-on-request, crash-after=N (after N answers, and it gives no more), hang,
+half-open, cut, garbage,
 empty, repeat, replacement, nan, deaf (ignores SIGTERM), grandchild (a daemon in its own session that ignores SIGTERM),
 flood (1 MB of log per answer and at the start), no-image, no-audio, huge, crash-with=WORD (crash on a request if WORD
 is one of the arguments), once=FILE (crash on a request, but only the first time), no-stream, no-hits, deaf-to-schema,
@@ -29,6 +30,8 @@ FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", ""
 ANSWERS = [0]
 HITS = [0]
 BUSY = [0, 0]  # requests under way now, and at most so far
+RANKED = [0]  # requests for the best of each place so far; an agreement asks for 8 one by one, then for 8 at once
+COUNTING = threading.Lock()
 
 
 def option(name, default=None):
@@ -92,12 +95,14 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"object": "list", "data": [{"id": name}]})
 
     def do_POST(self):
-        BUSY[0] += 1
-        BUSY[1] = max(BUSY)
+        with COUNTING:
+            BUSY[0] += 1
+            BUSY[1] = max(BUSY)
         try:
             self.post()
         finally:
-            BUSY[0] -= 1
+            with COUNTING:
+                BUSY[0] -= 1
 
     def post(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -121,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(500, {"error": {"message": "No module named 'av'", "code": 500}})
         if image and "no-image" in FAULTS:
             return self.answer(500, {"error": {"message": "placeholders do not match", "code": 500}})
-        if "hang" in FAULTS:
+        if "hang" in FAULTS or ANSWERS[0] >= int(FAULTS.get("crash-after") or 10**9):
             time.sleep(3600)
         if "half-open" in FAULTS or "cut" in FAULTS:
             self.send_response(200)
@@ -146,8 +151,10 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream") and "no-stream" not in FAULTS:
             return self.stream()
         self.answer(200, self.choice(body))
-        ANSWERS[0] += 1
-        if FAULTS.get("crash-after") == str(ANSWERS[0]):
+        with COUNTING:
+            ANSWERS[0] += 1
+            number = ANSWERS[0]
+        if FAULTS.get("crash-after") == str(number):
             log("RuntimeError: the decoder died")
             threading.Timer(0.05, os._exit, (3,)).start()
         return None
@@ -181,7 +188,11 @@ class Handler(BaseHTTPRequestHandler):
         text = "".join(tokens)
         choice = {"index": 0, "text": text, "message": {"role": "assistant", "content": text}, "logprobs": logprobs}
         if isinstance(body.get("logprobs"), int) and body["logprobs"] > 1:
-            time.sleep(0.05)
+            with COUNTING:
+                RANKED[0] += 1
+                alone = RANKED[0] <= 8 or not FAULTS.keys() & {"batch-drift", "batch-fault", "twin"}
+            while not alone and BUSY[1] < 2:
+                time.sleep(0.01)
             top = [{t: logprob, " other": logprob - 0.02} for t in tokens]
             choice["logprobs"]["top_logprobs"] = top
             if "no-tokens" in FAULTS:

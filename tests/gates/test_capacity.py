@@ -15,7 +15,7 @@ def sweep(stand_in_target, engine_home, checkpoint, tmp_path, alive):
     def go(fault: str, bound=None, **more):
         fields = {"model_type": "qwen3"} | ({"max_position_embeddings": bound} if bound else {})
         (checkpoint / "config.json").write_text(json.dumps(fields))
-        target = stand_in_target(fault, ready=20.0)
+        target = stand_in_target(fault)
         result = capacity(
             checkpoint, target, python=engine_home, stage="real", scratch=tmp_path / "s", sequences=16, **more
         )

@@ -23,7 +23,7 @@ def seatrial(stand_in_target, tmp_path, checkpoint):
             env={**os.environ, "SEATRIAL_STATE": str(tmp_path / "state")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=500,
         )
 
     return run
@@ -51,6 +51,26 @@ def test_gate_as_json_is_one_document_with_the_kept_folder(seatrial, checkpoint,
     assert document["verdict"] == "pass"
     assert document["results"][0]["facts"]["ending"] == "ready"
     assert (tmp_path / "kept" / "real" / "server.log").is_file()
+
+
+@pytest.mark.parametrize("command", [("soak", "--requests", "4"), ("capacity", "--context", "64", "--sequences", "1")])
+def test_a_pass_leaves_no_folder_behind_and_anything_else_names_its_own(
+    seatrial, checkpoint, command, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    name, *more = command
+    words = (name, str(checkpoint), "--target", "stand-in", *more)
+    good = seatrial(*words, "--json")
+    assert good.returncode == 0, good.stderr
+    assert list(tmp_path.glob("seatrial-*")) == []
+    assert json.loads(good.stdout).get("folder") is None
+    kept = tmp_path / "kept"
+    assert str(kept) in seatrial(*words, "--out", str(kept)).stdout.replace("\n", "")
+    assert list(kept.iterdir())
+    bad = seatrial(*words, fault="die-at-start")
+    assert bad.returncode in (1, 3)
+    (left,) = tmp_path.glob("seatrial-*")
+    assert str(left) in bad.stdout.replace("\n", "")
 
 
 def test_a_plan_is_printed_and_nothing_is_started(seatrial, checkpoint, alive):
@@ -94,7 +114,7 @@ def test_serve_starts_shows_logs_and_stops(seatrial, checkpoint, alive):
     started = json.loads(seatrial(*words, fault="grandchild").stdout)
     record = started["server"]["record"]
     assert started["server"]["state"] == "serving"
-    with urllib.request.urlopen(f"http://127.0.0.1:{record['port']}/v1/models", timeout=5) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{record['port']}/v1/models", timeout=300) as reply:
         assert b"tiny-model" in reply.read()
     again = seatrial(*words)
     assert again.returncode == 2
@@ -131,7 +151,7 @@ def test_serve_finds_what_a_killed_keeper_left_and_ends_it_when_told(seatrial, c
     record = json.loads(seatrial(*words, fault="grandchild").stdout)["server"]["record"]
     keeper = psutil.Process(record["keeper_pid"])
     os.kill(keeper.pid, signal.SIGKILL)
-    keeper.wait(5)
+    keeper.wait(300)
     assert "orphaned" in seatrial("serve", "status").stdout
     assert len(alive()) == 1
     assert seatrial("serve", "stop", "tiny-model").returncode == 0

@@ -86,7 +86,7 @@ def test_the_command_climbs_when_told(stand_in_target, checkpoint, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=500,
     )
     assert done.stdout, done.stderr
     document = json.loads(done.stdout)

@@ -56,7 +56,7 @@ def process_of():
 
     yield start
     for process in running:
-        process.communicate(timeout=10)
+        process.communicate(timeout=300)
 
 
 def test_a_mapped_native_module_gives_its_packages_folder(tmp_path):

@@ -33,7 +33,7 @@ def test_a_tiny_qwen3_serves_and_its_features_have_their_evidence(tiny, engine_p
     assert (base.ending, [q.status for q in base.requests]) == ("ready", [200, 200])
     assert base.requests[0].text.strip()
     assert base.resolved.architecture == "Qwen3ForCausalLM"
-    assert base.seatrial_cpu_s / base.waited_s < 0.02
+    assert base.seatrial_cpu_s / base.waited_s < 0.1
     # The worker itself names the sources it runs, and they are those beside the interpreter.
     [seen] = [s for s in base.worker_sources.seen if s.name == "vllm"]
     assert (seen.files >= 24, "Worker" in seen.process) == (True, True)
@@ -107,7 +107,6 @@ def test_every_family_serves_its_real_weights(tiny, engine_python, cpu, tmp_path
     assert alive() == []
 
 
-@pytest.mark.timeout(900)  # four starts
 def test_experts_in_parallel_are_false_ready_the_matrix_shows_it_and_the_ladder_finds_the_switch(
     tiny, engine_python, cpu, tmp_path, alive
 ):

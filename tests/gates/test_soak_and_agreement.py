@@ -35,8 +35,10 @@ def test_a_soak_that_holds_counts_answers_and_memory(run):
 def test_a_decoder_that_dies_after_a_while_is_told_with_the_number(run):
     result = run(soak, "crash-after=120", requests=400)
     assert result.outcome.verdict is Verdict.FAIL
-    # Two requests of the gate itself come first; a few more are under way when it dies.
-    assert 110 <= result.facts.died_at <= 300
+    # Two requests of the gate itself come first, and up to three more are under way when it gives its last answer. The
+    # first without one may be any of the batch it dies in: a batch of fifty begins when the one before it is answered.
+    assert 118 <= result.facts.answered <= 118 + 3
+    assert 100 <= result.facts.died_at <= 118 + 3
     assert "died after" in result.outcome.reason
 
 
@@ -73,8 +75,7 @@ def test_a_hairs_breadth_is_rounding_and_a_wide_gap_is_not(run, fault, verdict, 
     ]
     assert (compiled.first, compiled.second) == ("eager", "compiled")
     assert result.outcome.verdict is verdict, result.outcome.reason
-    # The first of a batch may be through before the second comes.
-    assert found.equal == equal if fault == "" else found.equal <= 2
+    assert found.equal == equal
     if fault == "":
         assert compiled.equal == 8
     if fault:

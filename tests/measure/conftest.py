@@ -18,14 +18,15 @@ package = ""
 version = ""
 interpreter = "{python}"
 [targets.stand-in.limits]
-ready_s = 20
-request_s = 5
-stop_s = 3
+ready_s = 300
+request_s = 300
+stop_s = 60
 [targets.stand-in.launch.env]
 STAND_IN = "{fault}"
-STAND_IN_TTFT = "0.004"
+STAND_IN_TTFT = "{ttft}"
 [targets.stand-in.precheck]
 foreign_cpu_percent = 100
+swap_swing_mib = 1000000
 idle_samples = 1
 idle_interval_s = 0.2
 """
@@ -42,7 +43,7 @@ concurrency = 4
 warmup = 4
 [[sla]]
 metric = "ttft"
-limit_ms = 5000
+limit_ms = 300000
 """
 SERVER = Path(__file__).parent / "fast_server.py"
 
@@ -83,8 +84,9 @@ def bench_place(tmp_path, monkeypatch):
     (tmp_path / "w.toml").write_text(WORKLOAD)
     monkeypatch.chdir(tmp_path)
 
-    def make(fault: str = "") -> Path:
-        (tmp_path / "seatrial.toml").write_text(OVERRIDES.format(python=home / "python", fault=fault))
+    def make(fault: str = "", ttft: float = 0.004) -> Path:
+        text = OVERRIDES.format(python=home / "python", fault=fault, ttft=ttft)
+        (tmp_path / "seatrial.toml").write_text(text)
         return tmp_path
 
     return make

@@ -2,13 +2,16 @@
 
 `python fast_server.py [--ttft S] [--gap S] [--slots N] [--kind vllm|sglang|xllm] [--fault NAME[=N],...] [--tls PEM]
 [--api-key KEY]` prints its port on the first line. Every answer has `max_tokens` tokens. GET /times gives, by MD5 of
-each request's body, when it was read whole, when the first byte was handed to the kernel, and when the last
-(CLOCK_MONOTONIC).
+each request's body, four times of CLOCK_MONOTONIC: when it was read whole, just before its first byte was handed to the
+kernel, just before the last piece was, and just after. A client that has the whole answer looked at the clock after the
+third time; nothing orders it and the fourth, for this process may lose its core in between.
 `slots`: at most so many requests are worked on at once, the others wait.
 With a key, whatever is under /v1 answers 401 without it, and repeats what it was given, as a careless gateway does.
 Faults: die-after=N, close-after=N (each connection after N answers), error-in-stream, http-500, no-usage, no-done,
 empty, garbage, not-ready (never), key-back (in an error), other-tokenizer, silent-after=N, not-http, coarse (all in
-one piece).
+one piece), hold-until=N (nothing is answered before N requests are here), full-above=N (503 to who comes while N are
+worked on), want-other=N (from the N-th stream on none is begun before somebody asked for an answer without a stream).
+GET /speak ends the silence of silent-after.
 """
 
 import asyncio
@@ -52,7 +55,7 @@ PIECE = piece(
 
 
 class Server(asyncio.Protocol):
-    busy = 0
+    busy = here = 0  # worked on now, and streams asked for so far
     waiting: ClassVar[list] = []
 
     def connection_made(self, transport):
@@ -90,6 +93,9 @@ class Server(asyncio.Protocol):
         self.transport.write(head.encode() + data)
 
     def get(self, path):
+        if path == "/speak":
+            FAULTS.pop("silent-after", None)
+            return self.plain(200, b"")
         if path == "/times":
             return self.plain(200, TIMES)
         if path in ("/health", "/health_generate"):
@@ -133,6 +139,8 @@ class Server(asyncio.Protocol):
             os._exit(3)
         if number > int(FAULTS.get("silent-after", 10**9)):
             return
+        if Server.busy >= int(FAULTS.get("full-above", 10**9)):
+            return self.plain(503, {"error": {"message": "the queue is full"}})
         if "http-500" in FAULTS:
             return self.plain(500, {"error": {"message": "EngineCore encountered an issue"}})
         if "not-http" in FAULTS:
@@ -150,13 +158,23 @@ class Server(asyncio.Protocol):
         else:
             one = PIECE
         if not asked.get("stream"):
-            self.noted(hashlib.md5(body).hexdigest(), at, time.monotonic())
-            return self.plain(200, {"choices": [{"text": " aye" * tokens, "finish_reason": "length"}], "usage": usage})
-        job = (self, hashlib.md5(body).hexdigest(), at, tokens, one, usage)
-        if Server.busy >= SLOTS:
-            Server.waiting.append(job)
-        else:
-            self.begin(job)
+            if Server.here >= int(FAULTS.get("want-other", 10**9)):
+                del FAULTS["want-other"]
+                self.admit()
+            now = time.monotonic()
+            self.plain(200, {"choices": [{"text": " aye" * tokens, "finish_reason": "length"}], "usage": usage})
+            return self.noted(hashlib.md5(body).hexdigest(), at, now, now)
+        Server.waiting.append((self, hashlib.md5(body).hexdigest(), at, tokens, one, usage))
+        Server.here += 1
+        self.admit()
+
+    def admit(self):
+        least, most = int(FAULTS.get("hold-until", 0)), int(FAULTS.get("want-other", 10**9))
+        if not least <= Server.here < most:
+            return
+        while Server.waiting and Server.busy < SLOTS:
+            job = Server.waiting.pop(0)
+            job[0].begin(job)
 
     def begin(self, job):
         Server.busy += 1
@@ -167,22 +185,22 @@ class Server(asyncio.Protocol):
 
     def stream(self, job):
         _, key, at, tokens, one, usage = job
+        first = time.monotonic()
         if "empty" in FAULTS:
             self.transport.write(HEAD + piece(b"data: [DONE]\n\n") + b"0\r\n\r\n")
-            return self.end(key, at, time.monotonic())
-        first = time.monotonic()
+            return self.end(key, at, first, first)
         if "error-in-stream" in FAULTS:
             self.transport.write(
                 HEAD + one + piece(b'data: {"error": {"message": "the engine died"}}\n\n') + b"0\r\n\r\n"
             )
-            return self.end(key, at, first)
+            return self.end(key, at, first, first)
         if "coarse" in FAULTS:
             many = json.dumps({"choices": [{"index": 0, "text": " aye" * tokens}]}).encode()
             self.transport.write(HEAD + piece(b"data: " + many + b"\n\n"))
             return self.rest(key, at, first, 0, one, usage)
         if not GAP:
             self.transport.write(HEAD + one * tokens + self.tail(usage))
-            return self.end(key, at, first)
+            return self.end(key, at, first, first)
         self.transport.write(HEAD + one)
         self.rest(key, at, first, tokens - 1, one, usage)
 
@@ -190,8 +208,9 @@ class Server(asyncio.Protocol):
         if left:
             asyncio.get_running_loop().call_later(GAP, self.next, key, at, first, left, one, usage)
         else:
+            last = time.monotonic()
             self.transport.write(self.tail(usage))
-            self.end(key, at, first)
+            self.end(key, at, first, last)
 
     def next(self, key, at, first, left, one, usage):
         self.transport.write(one)
@@ -205,21 +224,19 @@ class Server(asyncio.Protocol):
             events += piece(b"data: [DONE]\n\n")
         return events + b"0\r\n\r\n"
 
-    def noted(self, key, at, first):
-        TIMES[key] = [at, first, time.monotonic()]
+    def noted(self, key, at, first, last):
+        TIMES[key] = [at, first, last, time.monotonic()]
         SUMS[0] += 1
         SUMS[1] += first - at
         SUMS[2] += time.monotonic() - at
 
-    def end(self, key, at, first):
-        self.noted(key, at, first)
+    def end(self, key, at, first, last):
+        self.noted(key, at, first, last)
         Server.busy -= 1
         self.answered += 1
         if self.answered >= int(FAULTS.get("close-after", 10**9)):
             self.transport.close()
-        if Server.waiting and Server.busy < SLOTS:
-            job = Server.waiting.pop(0)
-            job[0].begin(job)
+        self.admit()
 
 
 async def main():

@@ -16,7 +16,7 @@ def workload(requests=20, concurrency=4, warmup=2, rate=0.0, stream=True, sla=()
         schema_version=1,
         name="small",
         dataset=Dataset(**{"input_tokens": 8, "output_tokens": 4, **dataset}),
-        load=Load(requests=requests, concurrency=concurrency, warmup=warmup, rate=rate, timeout_s=20),
+        load=Load(requests=requests, concurrency=concurrency, warmup=warmup, rate=rate, timeout_s=300),
         sampling=Sampling(stream=stream),
         sla=tuple(sla),
     )

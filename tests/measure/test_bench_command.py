@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -19,16 +18,20 @@ from seatrial.workflow.bench import bench_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT}/src"}
+# A run is formal only where the generator was not late, which no test can ask of a machine that others use: here it may
+# be. What lateness does to a run is tested on records made by hand (test_unfair.py).
+PATIENT = "import sys, seatrial.measure.load.metrics as m; m.LATE_S = 600.0; sys.argv[0] = 'seatrial'; "
+PATIENT += "from seatrial.cli.main import entry; entry()"
 
 
 def seatrial(place, *words, check=None, env=None):
     done = subprocess.run(
-        [sys.executable, "-m", "seatrial", *words],
+        [sys.executable, "-c", PATIENT, *words],
         cwd=place,
         env={**ENV, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
     )
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
@@ -49,7 +52,7 @@ def verified(place):
 
 
 AB = ["bench", "ab", "--workload", "w.toml", "--checkpoint", "model", "--target", "stand-in", "--json"]
-FLAG = ["--a-arg=--max-num-seqs=1", "--b-arg=--max-num-seqs=4", "--under-test", "flag.max-num-seqs"]
+FLAG = ["--a-arg=--max-num-seqs=1", "--b-arg=--max-num-seqs=16", "--under-test", "flag.max-num-seqs"]
 
 
 def processes_left(place):
@@ -64,10 +67,12 @@ def processes_left(place):
 
 
 def test_the_whole_loop_from_baseline_to_report(bench_place):
-    place = bench_place()
-    longer = (place / "w.toml").read_text().replace("requests = 40", "requests = 400")
-    (place / "w.toml").write_text(longer)  # long enough to be looked at twice while it runs
-    start = ["--goal", "more requests", "--model", "model", "--sla", "ttft p99 <= 5000 ms", "--reference", "1"]
+    # 200 requests of 20 ms, one at a time 4 s and sixteen at a time 0.26: no stall of a second turns that around, and
+    # both are long enough to be looked at twice while they run.
+    place = bench_place(ttft=0.02)
+    text = (place / "w.toml").read_text().replace("requests = 40", "requests = 200")
+    (place / "w.toml").write_text(text.replace("concurrency = 4\nwarmup = 4", "concurrency = 16\nwarmup = 16"))
+    start = ["--goal", "more requests", "--model", "model", "--sla", "ttft p99 <= 300000 ms", "--reference", "1"]
     seatrial(place, "loop", "start", *start, "--reference-source", "the test", check=0)
     done = seatrial(place, *AB, *FLAG, "--serve", "together", check=0)
     ended = document(done)
@@ -81,10 +86,10 @@ def test_the_whole_loop_from_baseline_to_report(bench_place):
     steps = [
         ["baseline", f"{run}:baseline"],
         ["evidence", f"{run}/bench-baseline-1", "--hypothesis", "one request at a time"],
-        ["patch", "--change", "max-num-seqs: 1 -> 4", "--hypothesis", "h", "--expected", "2x", "--risks", "memory"],
+        ["patch", "--change", "max-num-seqs: 1 -> 16", "--hypothesis", "h", "--expected", "2x", "--risks", "memory"],
         ["accuracy", run],
         ["performance", run],
-        ["lesson", "four at once is better", "--kept"],
+        ["lesson", "sixteen at once is better", "--kept"],
     ]
     for step in steps:
         seatrial(place, "loop", "record", *step, check=0)
@@ -95,14 +100,14 @@ def test_the_whole_loop_from_baseline_to_report(bench_place):
     seatrial(place, "report", run, check=0)
     words = [f"{run}:baseline", f"{run}:change", "--under-test", "flag.max-num-seqs", "--out", "reports"]
     seatrial(place, "bench", "compare", *words, check=0)
-    english, chinese = ((place / f"reports/report-c4-{x}.md").read_text() for x in ("en", "zh"))
+    english, chinese = ((place / f"reports/report-c16-{x}.md").read_text() for x in ("en", "zh"))
     assert "Request throughput" in english
     assert "请求吞吐" in chinese
     assert "<svg" in (place / "reports/trend-request_throughput-en.svg").read_text()
     seatrial(place, "bench", "report", run, "--out", "again", check=0)
     names = {f.name for f in (place / "again").iterdir()}
     assert names == {f.name for f in (place / "reports").iterdir()}
-    assert (place / "again/report-c4-zh.md").read_text() == chinese
+    assert (place / "again/report-c16-zh.md").read_text() == chinese
     page = (place / ".seatrial/runs" / run / "report.html").read_text()
     assert page.index('id="step-verdict"') < page.index('id="step-bench-baseline-1"')
     for told in ("change against baseline, 4 and 4 runs in turn", "Latencies", "declared as under test", "formal"):
@@ -112,7 +117,7 @@ def test_the_whole_loop_from_baseline_to_report(bench_place):
     loop = document(seatrial(place, "loop", "status", "--json", check=0))["loop"]
     seatrial(place, "report", loop, check=0)
     page = (place / ".seatrial/runs" / loop / "report.html").read_text()
-    for told in ("max-num-seqs: 1 -&gt; 4", "L1 passed", "four at once is better", "past the reference", run):
+    for told in ("max-num-seqs: 1 -&gt; 16", "L1 passed", "sixteen at once is better", "past the reference", run):
         assert told in page, told
     assert "○ not run" not in page
     assert ">not run<" not in page
@@ -125,8 +130,8 @@ def test_the_whole_loop_from_baseline_to_report(bench_place):
 
 
 def test_replay_says_what_differs_and_compares(bench_place):
-    place = bench_place()
-    # One at a time takes long enough for a look around the load; a shorter run is no formal one.
+    # One at a time, 320 ms, is long enough for a look around the load; a shorter run is no formal one.
+    place = bench_place(ttft=0.008)
     words = ["bench", "run", "--workload", "w.toml", "--checkpoint", "model", "--target", "stand-in", "--runs", "4"]
     words += ["--arg=--max-num-seqs=1"]
     seatrial(place, *words, "--serve", "together", check=0)
@@ -171,12 +176,9 @@ def test_ctrl_c_keeps_the_part_and_stops_the_servers(bench_place):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 60
-    for line in process.stderr:
-        if b"sending" in line or time.monotonic() > deadline:
-            break
+    assert any(b"sending" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT
     run = Run.read(open_workspace(place, write=False).run_folder("last"))
     assert run.log.entries[-1].kind == "interrupted"

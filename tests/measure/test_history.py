@@ -52,6 +52,14 @@ def test_a_card_is_found_by_words_path_symbol_model_and_number(cards, query):
     assert [f.card.id for f in cards.search(query)] == [kept.id]
 
 
+@pytest.mark.parametrize("query", ["算子", "融合", "回退", "算子 norm", "优化 decode"])
+def test_a_card_is_found_by_words_within_a_run_of_chinese_characters(cards, query):
+    cards.add(card("Another thing", risks="没有"))
+    kept = cards.add(card("融合算子优化", risks="回退风险小"))
+    assert [f.card.id for f in cards.search(query)] == [kept.id]
+    assert cards.search("量化") == []
+
+
 def test_the_title_ranks_before_the_body_and_every_word_must_fit(cards):
     body = cards.add(card("Something else", risks="graph replay"))
     title = cards.add(card("Graph replay refresh"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -25,7 +24,7 @@ from seatrial.measure.loop.events import (
     Performance,
     Stop,
 )
-from seatrial.workflow.loop import add_event, loop_state, patch_from, start_loop
+from seatrial.workflow.loop import add_event, loop_state, start_loop
 
 SLA = "ttft p99 <= 500 ms"
 GOAL = Goal(goal="faster", model="m", framework="vllm", reference=120.0, reference_source="a paper", sla=SLA)
@@ -176,26 +175,6 @@ def test_the_ledger_is_kept_and_evidence_must_be_there(tmp_path):
     add_event(workspace, name, Stop(rule="", reason="enough"))
     with pytest.raises(UsageError, match="has stopped"):
         add_event(workspace, name, Blocked(needs="x"))
-
-
-def test_a_change_is_the_difference_from_its_commit(tmp_path):
-    def git(*words):
-        subprocess.run(
-            ["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", *words], cwd=tmp_path, check=True
-        )
-
-    git("init", "-q")
-    (tmp_path / "a.py").write_text("x = 1\n")
-    git("add", ".")
-    git("commit", "-qm", "one")
-    assert patch_from(tmp_path, "", "h", "e", "r").diff == ""
-    (tmp_path / "a.py").write_text("x = 2\n")
-    first = patch_from(tmp_path, "", "h", "e", "r")
-    assert first.paths == ("a.py",)
-    (tmp_path / "a.py").write_text("x = 3\n")
-    assert patch_from(tmp_path, "", "h", "e", "r").diff not in ("", first.diff)
-    with pytest.raises(UsageError, match="no git checkout"):
-        patch_from(tmp_path / "none", "", "h", "e", "r")
 
 
 def test_the_commands_start_show_and_stop(tmp_path):

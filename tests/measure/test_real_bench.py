@@ -20,6 +20,7 @@ TARGET = """
 extends = "cpu"
 [targets.here.precheck]
 foreign_cpu_percent = 100
+swap_swing_mib = 1000000
 idle_samples = 1
 idle_interval_s = 0.2
 """
@@ -36,7 +37,7 @@ concurrency = 4
 warmup = 4
 [[sla]]
 metric = "e2e"
-limit_ms = 30000
+limit_ms = 300000
 """
 
 
@@ -59,7 +60,7 @@ def test_a_flag_comparison_goes_through_the_whole_loop(model, tmp_path):
     """Target, baseline, evidence, change, accuracy, performance, verdict, record, report; every stage is looked at."""
     (tmp_path / "seatrial.toml").write_text(TARGET)
     (tmp_path / "w.toml").write_text(WORKLOAD)
-    sla = "e2e p99 <= 30000 ms"
+    sla = "e2e p99 <= 300000 ms"
     goal = ["--goal", "more requests", "--model", str(model), "--target", "here", "--sla", sla]
     loop = document(seatrial(tmp_path, "loop", "start", *goal, "--json", check=0))["loop"]
     words = ["--workload", "w.toml", "--checkpoint", str(model), "--target", "here", "--serve", "together", "--json"]
@@ -114,29 +115,18 @@ def test_a_flag_comparison_goes_through_the_whole_loop(model, tmp_path):
 
 
 def measured(place, *words):
-    """A bench's document. On a machine so busy that the generator was late: once more, then the test is skipped."""
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "seatrial", "bench", *words],
-            cwd=place,
-            env=ENV,
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
-        ended = document(done)
-        doubts = [d for r in ended["runs"] for d in r["doubts"]]
-        assert all("bottleneck" in d for d in doubts), done.stderr
-        if not doubts:
-            return ended
-    pytest.skip(f"this machine is too busy for a measurement: {doubts[0]}")
+    """A bench's document; nothing but the generator's lateness may spoil a run here, and that is not looked at."""
+    done = seatrial(place, "bench", *words)
+    ended = document(done)
+    assert [d for r in ended["runs"] for d in r["doubts"]] == [], done.stderr
+    return ended
 
 
 def test_texts_have_exactly_the_length_asked_for(engine_python, model, tmp_path):
     with ProbeSession(engine_python, log=tmp_path / "probe.log") as session:
         lengths = [1, 7, 32, 100]
-        reply = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=120)
+        reply = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=1500)
         assert reply.status == "answered", reply.trouble()
         assert reply.answer["lengths"] == lengths
-        again = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=120)
+        again = session.call("exact_text", {"folder": str(model), "lengths": lengths, "seed": 3}, timeout_s=1500)
         assert again.answer == reply.answer

@@ -71,7 +71,8 @@ def test_a_bench_tells_the_servers_clock_from_the_clients(stand_in, bench_place)
 
 
 def test_a_service_that_others_use_meanwhile_is_noticed(stand_in, bench_place):
-    url, _ = stand_in("--ttft", "0.02")
+    # The bench has 44 streams: from the 20th on they wait until somebody else has asked for something, too.
+    url, _ = stand_in("--ttft", "0.02", "--fault", "want-other=20")
     body = json.dumps({"prompt": [1, 2], "max_tokens": 3}).encode()
     over = threading.Event()
 

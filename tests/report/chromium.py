@@ -54,8 +54,12 @@ class Chromium:
         self._number = 0
         self._session = ""
         self.events: list[dict[str, Any]] = []
-        targets = self.call("Target.getTargets")["targetInfos"]
-        page = next(t["targetId"] for t in targets if t["type"] == "page")
+        # Its first page may come a moment after it answers.
+        pages: list[str] = []
+        while not pages:
+            targets = self.call("Target.getTargets")["targetInfos"]
+            pages = [t["targetId"] for t in targets if t["type"] == "page"]
+        page = pages[0]
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
@@ -70,7 +74,7 @@ class Chromium:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def call(self, method: str, timeout_s: float = 60.0, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, timeout_s: float = 600.0, **parameters: Any) -> dict[str, Any]:
         """One DevTools command; raises RuntimeError on its error."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
@@ -97,9 +101,15 @@ class Chromium:
         self.wait("Page.loadEventFired")
         return time.monotonic() - began
 
-    def wait(self, method: str, timeout_s: float = 60.0) -> None:
+    def wait(self, method: str, timeout_s: float = 600.0) -> None:
         end = time.monotonic() + timeout_s
         while not any(e.get("method") == method for e in self.events):
+            self.events.append(self._next(end))
+
+    def wait_complaint(self, words: str, timeout_s: float = 600.0) -> None:
+        """Until one of `complaints` has these words: the browser logs when it comes to it."""
+        end = time.monotonic() + timeout_s
+        while not any(words in complaint for complaint in self.complaints()):
             self.events.append(self._next(end))
 
     def value(self, script: str) -> Any:

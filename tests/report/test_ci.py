@@ -96,6 +96,22 @@ def test_a_run_whose_records_were_changed_is_not_green(make, place):
     assert "are damaged" in done.stderr
 
 
+@pytest.mark.parametrize("artifact", ["facts", "other"])
+def test_a_run_whose_files_were_changed_is_green_nowhere(artifact, make, place, tmp_path):
+    run = make("good")
+    step = run.steps()["real"]
+    ref = step.facts if artifact == "facts" else step.artifacts[0]
+    run.close()
+    run.artifact(ref).write_text("{}")
+    summary, junit = tmp_path / "summary.md", tmp_path / "junit.xml"
+    words = [sys.executable, "-m", "seatrial", "ci", "last", "--workspace", str(place.parent), "--junit", str(junit)]
+    done = subprocess.run([*words, "--summary", str(summary)], capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert "are damaged" in done.stderr
+    assert "**fail**, not signed off" in summary.read_text()
+    assert Xml.parse(junit).getroot().get("errors") == "1"
+
+
 def test_a_run_without_an_end_or_whose_verdict_no_step_tells_is_no_green_suite(make):
     killed = Xml.fromstring(junit_of(gather(make("good", finish=False))))
     assert killed.get("errors") == "1"

@@ -124,7 +124,9 @@ JSON = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_facts_of_any_other_shape_are_shown_and_break_nothing(shown, data):
     further = copy.deepcopy(FURTHER)
     for step in further.values():

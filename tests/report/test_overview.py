@@ -11,6 +11,7 @@ import pytest
 from chromium import PROGRAM, Chromium
 from page import Page
 from report_runs import make_run, recorded
+from tests.cost import million_turns
 
 from seatrial.evidence import Run, open_workspace
 from seatrial.report.compare import differences, facets
@@ -52,6 +53,22 @@ def test_every_run_has_its_line_the_unreadable_too_and_hostile_names_stay_text(t
     assert "streaming" in page.text
 
 
+def test_a_run_that_cannot_be_read_keeps_no_other_from_its_report(three, tmp_path):
+    from click.testing import CliRunner
+
+    from seatrial.cli.report import command
+
+    done = CliRunner().invoke(command, ["--all", "--json", "--workspace", str(three.root)])
+    assert done.exit_code == 0, done.exception
+    told = json.loads(done.stdout)
+    assert (len(told["reports"]), len(told["left_out"])) == (3, 1)
+    assert "no report of 20260203-120000-torn-0004" in done.stderr
+    assert (three.root / "overview.html").is_file()
+    (tmp_path / "empty").mkdir()
+    none = CliRunner().invoke(command, ["--all", "--workspace", str(tmp_path / "empty")])
+    assert "there is no run in" in str(none.exception)
+
+
 def test_a_link_is_written_only_to_a_report_that_is_there(three):
     from seatrial.report import write_report
 
@@ -87,7 +104,7 @@ def serving(workspace):
 
 
 def get(port, path, host=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     connection.request("GET", path, headers={"Host": host or f"127.0.0.1:{port}"})
     answer = connection.getresponse()
     body = answer.read()
@@ -218,15 +235,12 @@ def test_two_hundred_runs_make_a_page_of_bounded_size(place, make):
 
 
 def test_the_facts_of_a_hundred_thousand_tensors_are_not_read_for_the_overview(place):
-    import time
-
     steps = recorded("good")
     steps["dry"]["facts"]["filler"] = ["x" * 1000] * 3000
     make_run(place / "20260131-120000-big-0009", steps).close()
-    began = time.perf_counter()
-    found = read_all(open_workspace(place.parent, write=False))
+    found = []
+    assert million_turns(lambda: found.extend(read_all(open_workspace(place.parent, write=False)))) < 80
     assert found[0].values["verdicts/dry"] == "pass"
-    assert time.perf_counter() - began < 2
 
 
 def test_a_linked_folder_and_a_page_by_another_name_are_not_served(place, make, tmp_path):

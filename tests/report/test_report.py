@@ -111,6 +111,29 @@ def test_damaged_evidence_is_said_and_not_shown(make):
     assert "The records of this run are damaged" in text
 
 
+@pytest.mark.parametrize("fault", ["facts changed", "facts gone", "a record changed"])
+def test_damaged_evidence_seals_no_page(fault, make):
+    from seatrial.report.compare import facets
+
+    run = make("good")
+    assert page_of(run).text.count("Signed off") == 1
+    place = run.artifact(run.steps()["real"].facts)
+    run.close()
+    if fault == "facts changed":
+        place.write_text("{}")
+    elif fault == "facts gone":
+        place.unlink()
+    else:
+        records = run.folder / "records.jsonl"
+        records.write_bytes(records.read_bytes().replace(b"case A", b"case B"))
+    damaged = Run.read(run.folder)
+    page = page_of(damaged)
+    assert "Signed off" not in page.text
+    assert "the evidence is damaged" in page.text
+    row = facets(damaged)
+    assert (row.verdict, row.signed_off) == ("fail", False)
+
+
 def spoil(value):
     """Every string, keys too, becomes hostile."""
     if isinstance(value, dict):

@@ -97,6 +97,8 @@ def broken(report):
         "from vllm.utils.math import cdiv\ncdiv(*pair)\n",
         "from vllm.layer import Base\nBase.table(1)\nBase.pick('k', None)\n",
         "from vllm.utils.math import cdiv\ndef f(cdiv):\n    return cdiv(1, 2, 3)\n",
+        "from __future__ import annotations\nimport vllm.utils as u\ndef f(x) -> u.gone: ...\n",
+        'import vllm.utils as u\ndef f(x) -> "u.gone": ...\n',
     ],
 )
 def test_what_fits_or_is_guarded_raises_no_alarm(measure, main):
@@ -119,6 +121,11 @@ def test_what_fits_or_is_guarded_raises_no_alarm(measure, main):
         ("if vllm_version_is('0.50.0'):\n    import vllm.gone\n", ("K001", "vllm.gone")),
         ("if not vllm_version_is('0.49.0'):\n    import vllm.gone\n", ("K001", "vllm.gone")),
         ("import vllm.utils as u\nu.gone()\n", ("K003", "vllm.utils.gone")),
+        ("import vllm.utils as u\ndef f(x) -> u.gone: ...\n", ("K003", "vllm.utils.gone")),
+        (
+            "import vllm.utils as u\nclass C:\n    def f(self, *, x: list[u.gone] = ()): ...\n",
+            ("K003", "vllm.utils.gone"),
+        ),
         ("from vllm.layer import Base\nx = Base.nothing\n", ("K003", "vllm.layer.Base.nothing")),
         ("from vllm.utils import cry\ncry('a', loud=1, deaf=2)\n", ("K004", "vllm.utils.text.shout")),
         ("from vllm.utils import cry\ncry('a')\n", ("K005", "vllm.utils.text.shout")),

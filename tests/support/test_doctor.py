@@ -15,6 +15,7 @@ from support_stack import ENGINE, ENTRIES, PLUGIN, host, install, stack, target,
 
 from seatrial.cli.doctor import command
 from seatrial.core.finding import Severity
+from seatrial.engine.probes import doctor as doctor_probe
 from seatrial.platforms.device_tool import DeviceReading, DeviceState, Holder
 from seatrial.support.doctor import doctor
 from seatrial.support.doctor.devices import ToolAnswer, devices_check
@@ -260,8 +261,41 @@ def test_a_gpu_may_be_chosen_by_the_beginning_of_its_uuid(tmp_path):
 
 def test_an_unknown_default_utilization_is_no_pass(tmp_path):
     assert devices_check(target(tmp_path), EIGHT, {}, None).outcome.verdict.value == "inconclusive"
+    why = "vllm.config cannot be imported: ImportError: no"
+    assert why in devices_check(target(tmp_path), EIGHT, {}, None, why).outcome.reason
     told = target(tmp_path, args={"gpu-memory-utilization": 0.9, "tensor-parallel-size": 8})
     assert devices_check(told, EIGHT, {}, None).outcome.verdict.value == "pass"
+
+
+@pytest.mark.parametrize(
+    ("config", "share", "why"),
+    [
+        ("class CacheConfig:\n    __dataclass_fields__ = {'gpu_memory_utilization': F(0.92)}", 0.92, ""),
+        ("class CacheConfig:\n    __dataclass_fields__ = {'gpu_memory_utilization': F(F(0.9))}", 0.9, ""),
+        ("class CacheConfig:\n    __dataclass_fields__ = {}", None, "has no field gpu_memory_utilization"),
+        ("class CacheConfig: pass", None, "has no field gpu_memory_utilization"),
+        (
+            "class CacheConfig:\n    __dataclass_fields__ = {'gpu_memory_utilization': F('auto')}",
+            None,
+            "no number: 'auto'",
+        ),
+        ("Other = 1", None, "cannot be imported: ImportError"),
+        ("raise RuntimeError('libhccl.so')", None, "cannot be imported: RuntimeError: libhccl.so"),
+    ],
+)
+def test_why_the_default_utilization_is_unknown_is_kept(tmp_path, monkeypatch, config, share, why):
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").write_text("")
+    field = "class F:\n    def __init__(self, default):\n        self.default = default\n"
+    (tmp_path / "vllm" / "config.py").write_text(field + config)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
+        monkeypatch.delitem(sys.modules, name)
+    found, reason = doctor_probe._utilization(lambda text: None)
+    for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert found == share
+    assert why in reason if why else reason == ""
 
 
 def test_left_over_engine_processes_are_named_apart_from_running_ones():

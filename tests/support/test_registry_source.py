@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
 import json
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from support_sources import ENGINE, ENGINE_REGISTRY, sdist, wheel, write
 
 from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
 from seatrial.support.evaluate import Evaluator, Unresolved
+from seatrial.support.modules import Package
+from seatrial.support.reach import Reach
 from seatrial.support.registry_read import difference, read_registry
-from seatrial.support.source import open_source
+from seatrial.support.source import EntryPoint, open_source
 from seatrial.support.source.distributions import distributions
 
 MODELS = "vllm.model_executor.models"
@@ -261,3 +264,30 @@ def test_the_command_lists_shows_and_ends_with_the_documented_exit_codes(tmp_pat
     assert "AlphaForCausalLM" in unknown.stdout
     told = json.loads(run("show", "AlphaForCausal", source, "--json").stdout)
     assert (told["state"], told["nearest"][0]) == ("unknown", "AlphaForCausalLM")
+
+
+@pytest.mark.parametrize("asked", [("first", "second"), ("second", "first")])
+def test_functions_that_call_each_other_are_reached_whichever_is_asked_of_first(tmp_path, asked):
+    (tmp_path / "plug").mkdir()
+    (tmp_path / "plug" / "__init__.py").write_text(
+        "def second():\n    first()\n\ndef first():\n    second()\n\ndef entry():\n    first()\n\n"
+        "def lone():\n    alone()\n\ndef alone():\n    lone()\n"
+    )
+    entry = EntryPoint(group="vllm.general_plugins", name="plug", target="plug:entry", place="")
+    reach = Reach(Package("plug", open_source(tmp_path)), (entry,))
+    assert [reach.reached("plug", name) for name in asked] == [True, True]
+    assert [reach.reached("plug", name) for name in ("lone", "alone")] == [False, False]
+
+
+def test_a_long_way_to_an_entry_point_takes_no_stack(tmp_path):
+    (tmp_path / "plug").mkdir()
+    steps = "".join(f"def step{i}():\n    step{i + 1}()\n\n" for i in range(100))
+    (tmp_path / "plug" / "__init__.py").write_text(f"{steps}def step100():\n    pass\n")
+    entry = EntryPoint(group="vllm.general_plugins", name="plug", target="plug:step0", place="")
+    reach = Reach(Package("plug", open_source(tmp_path)), (entry,))
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 120)
+    try:
+        assert reach.reached("plug", "step100")
+    finally:
+        sys.setrecursionlimit(before)

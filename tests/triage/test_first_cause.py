@@ -113,7 +113,9 @@ def test_cutting_the_head_before_the_cause_keeps_it(cut):
 
 
 @given(st.permutations(["Worker_TP0", "Worker_TP1", "Worker_TP3", "EngineCore", "APIServer"]))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_one_file_per_process_in_any_order_gives_the_same_cause(tmp_path, order):
     lines = whole()
     paths = []

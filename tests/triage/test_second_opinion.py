@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from io import BytesIO
 
 import pytest
+from tests.cost import million_turns
 
 from seatrial.triage import CATEGORIES, UNKNOWN, diagnose_text, likeness, reading
 from seatrial.triage.advice import ADVICE
@@ -130,6 +130,4 @@ def test_the_level_of_other_formats_is_found(line, level):
 @pytest.mark.parametrize("pattern", [LOUD, PYTEST, SHIFTED, REPEATED])
 @pytest.mark.parametrize("text", ["a" * 4000, " " * 4000, "a, " * 1400, "ab" * 2000, "[" * 4000, "E   " * 1000])
 def test_the_patterns_are_safe(pattern, text):
-    start = time.process_time()
-    pattern.search(text)
-    assert time.process_time() - start < 0.5
+    assert million_turns(lambda: pattern.search(text)) < 20

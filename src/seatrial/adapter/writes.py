@@ -100,12 +100,24 @@ class Writes:
         return "".join(parts)
 
     def commit(self, *, allow_dirty: bool = False) -> Batch | None:
-        """Make the writes; None if there is nothing to change. An OSError undoes what was begun, and is raised."""
+        """Make the writes; None if there is nothing to change.
+
+        Raises WorkspaceError where the system lets nothing be written, after undoing what was begun.
+        """
         changes = self.changes()
         if not changes:
             return None
         if not allow_dirty:
             self._refuse_dirty()
+        try:
+            return self._commit(changes)
+        except OSError as exc:
+            raise WorkspaceError(
+                f"{exc.filename or self.root} cannot be written: {exc.strerror or exc}",
+                mend=f"Mend the permissions of {self.root}, or make room on its disk; nothing was changed.",
+            ) from exc
+
+    def _commit(self, changes: tuple[Change, ...]) -> Batch:
         made_root = _missing_folders(self.root)
         self.root.mkdir(parents=True, exist_ok=True)
         now = datetime.now(timezone.utc)
@@ -193,7 +205,8 @@ def batches(root: Path) -> list[Batch]:
     if not folder.is_dir():
         return []
     found = [read_batch(f) for f in sorted(folder.iterdir()) if (f / BATCH).is_file()]
-    return [b for b in found if Path(b.root) == root.absolute()]
+    # The same folder by another name (a symlink) has the same batches.
+    return [b for b in found if Path(b.root).resolve() == root.resolve()]
 
 
 def read_batch(folder: Path) -> Batch:
@@ -206,6 +219,8 @@ def undo(root: Path, batch_id: str = "") -> Batch:
     Raises UsageError, before anything is touched, if there is none, or if a file has changed since.
     """
     root = root.absolute()
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder", mend="Name the root that was written to.")
     known = batches(root)
     chosen = [b for b in known if not batch_id or b.id.startswith(batch_id)]
     if not chosen or (batch_id and len(chosen) > 1):

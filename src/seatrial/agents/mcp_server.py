@@ -38,11 +38,12 @@ INSTRUCTIONS = (
 
 
 class Parameter(Record):
-    """One parameter of a command: `flag` is empty for an argument."""
+    """One parameter of a command: `flag` is empty for an argument. `off` is the flag that says no, if there is one."""
 
     name: str
     flag: str
     kind: Literal["argument", "value", "switch"]
+    off: str = ""
     is_repeated: bool = False
 
 
@@ -76,10 +77,10 @@ def argv_of(tool: ToolSpec, arguments: dict[str, Any]) -> list[str]:
     plain: list[str] = []
     for parameter in tool.parameters:
         value = arguments.get(parameter.name)
-        if value is None or value is False:
-            continue
         if parameter.kind == "switch":
-            options.append(parameter.flag)
+            options += [word for word in [parameter.flag if value else parameter.off] if word and value is not None]
+            continue
+        if value is None:
             continue
         for one in value if isinstance(value, list) else [value]:
             text = str(one)
@@ -164,6 +165,7 @@ async def run_command(argv: list[str], report: Any) -> dict[str, Any]:
 
     out: list[str] = []
     said: list[str] = []
+    cut: list[str] = []
     process = await anyio.open_process(argv, stdin=-3, start_new_session=True)
 
     async def read_out() -> None:
@@ -173,6 +175,8 @@ async def run_command(argv: list[str], report: Any) -> dict[str, Any]:
                 size += len(text)
                 if size <= LARGEST_ANSWER:
                     out.append(text)
+                else:
+                    cut[:] = [f"the command's answer is larger than {LARGEST_ANSWER >> 20} MiB, and is left out"]
 
     async def read_said() -> None:
         rest = ""
@@ -206,7 +210,7 @@ async def run_command(argv: list[str], report: Any) -> dict[str, Any]:
         document = json.loads("".join(out))
     except ValueError:
         document = None
-    return {"exit_code": code, "document": document, "messages": said[-50:]}
+    return {"exit_code": code, "document": document, "messages": [*said[-50:], *cut]}
 
 
 async def serve(server: Server[Any]) -> None:

@@ -118,11 +118,12 @@ def _intermediate(parts: Sections) -> int | None:
 
 def _tied(parts: Sections, model_type: str | None) -> bool | None:
     fact = "architecture.tied_embeddings"
-    written = parts.text.flag(fact, "tie_word_embeddings", "tie_embeddings")
-    whole = parts.top.flag(fact, "tie_word_embeddings")
-    written = whole if written is None else written
-    if written is not None:
-        return written
+    names = ("tie_word_embeddings", "tie_embeddings", "tie_embedding")
+    # With other modalities the whole's word counts (transformers 5; vLLM 0.32's with_hf_config), else the text's own.
+    order = (parts.top, parts.text) if parts.vision or parts.audio else (parts.text, parts.top)
+    for view in order:
+        if (written := view.flag(fact, *names)) is not None:
+            return written
     kind = model_type or ""
     for default, families in ((True, TIED_BY_DEFAULT), (False, UNTIED_BY_DEFAULT)):
         if kind.startswith(families):

@@ -122,18 +122,18 @@ def read_attention(parts: Sections, layers: int | None, hidden: int | None) -> A
     base = _base_mixer(text, heads, kv_heads, head_dim)
     if text.data.get("model_type") == "falcon_h1":
         base = msgspec.structs.replace(base, beside="mamba2", state=read_state(text, "mamba2"))  # type: ignore[type-var]
-    mixers: list[Mixer] = []
+    places: dict[Mixer, int] = {}
     pattern: list[int] = []
     own = _per_layer(text)
     for i, word in enumerate(mixer_words(text, layers)):
         mixer = _mixer(text, base, word.kind, word.window, word.chunk, word.compress_ratio, word.kv_heads)
+        if word.second and mixer.heads:
+            mixer = _second(text, mixer)
         if i in own and mixer.heads:
             mixer = _altered(mixer, own[i])
-        if mixer not in mixers:
-            mixers.append(mixer)
-        pattern.append(mixers.index(mixer))
+        pattern.append(places.setdefault(mixer, len(places)))
     return Attention(
-        mixers=tuple(mixers),
+        mixers=tuple(places),
         pattern=tuple(pattern),
         heads=heads,
         kv_heads=kv_heads,
@@ -175,6 +175,8 @@ def _kv_heads(text: View, heads: int | None) -> int | None:
             most=1_000_000,
         )
     )
+    if found is None and (part := text.section("attn_config")) is not None:
+        found = part.whole(fact, "kv_n_heads", least=1, most=1_000_000)  # DBRX, MPT
     if found is None and text.flag(fact, "multi_query"):
         found = 1
     if found is None and (rows := text.rows("attention.blocks", "block_configs")) and heads:
@@ -278,6 +280,23 @@ def _altered(mixer: Mixer, row: View) -> Mixer:
     kind = mixer.kind if mixer.kind == "MLA" else _by_heads(heads, kv_heads)
     return msgspec.structs.replace(  # type: ignore[type-var]
         mixer, kind=kind, heads=heads, kv_heads=kv_heads, head_dim=dim, window=window
+    )
+
+
+def _second(text: View, mixer: Mixer) -> Mixer:
+    """The config's second set of heads: Step-3.5's `attention_other_setting`, MiMo-V2's `swa_` fields."""
+    fact = "attention.second_heads"
+    part, start = text.section("attention_other_setting") or text, "swa_"
+    if part is not text:
+        start = ""
+    most = 1_000_000
+    heads = part.whole(fact, f"{start}num_attention_heads", least=1, most=most) or mixer.heads
+    names = (f"{start}num_key_value_heads", *(("num_attention_groups",) if part is not text else ()))
+    kv_heads = part.whole(fact, *names, least=1, most=most) or mixer.kv_heads
+    dim = part.whole(fact, f"{start}head_dim", least=1, most=most) or mixer.head_dim
+    value = part.whole(fact, f"{start}v_head_dim", least=1, most=most) or mixer.value_head_dim
+    return msgspec.structs.replace(  # type: ignore[type-var]
+        mixer, kind=_by_heads(heads, kv_heads), heads=heads, kv_heads=kv_heads, head_dim=dim, value_head_dim=value
     )
 
 

@@ -280,3 +280,10 @@ NESTED_SHARD = add(
     "The index names a shard in a subfolder; vLLM looks at the top only.",
     "Move the shard beside the index.",
 )
+TOO_MANY_FILES = add(
+    "C047",
+    ERROR,
+    "too many files",
+    "The folder holds more entries or shards than are looked at, so some of it was not read.",
+    "Move what is no part of the checkpoint out of the folder, or merge its shards.",
+)

@@ -174,6 +174,18 @@ class View:
             return None
         return tuple(values)
 
+    def numbers(self, fact: str, *keys: str) -> tuple[float, ...] | None:
+        """A list of finite numbers."""
+        found = self._find(fact, keys)
+        if found is None:
+            return None
+        values = found[1]
+        good = isinstance(values, list) and len(values) <= MOST_LAYERS
+        if not good or not all(type(v) in (int, float) and abs(v) <= MOST for v in values):
+            self._bad(fact, found[0], values, "a list of finite numbers")
+            return None
+        return tuple(float(v) for v in values)
+
     def texts(self, fact: str, *keys: str) -> tuple[str, ...] | None:
         """A list of strings."""
         found = self._find(fact, keys)
@@ -208,16 +220,21 @@ class View:
 
 
 class Sections:
-    """The sections of a config by role. `text` is the language model's; the top itself for a pure one."""
+    """The sections of a config by role. `text` is the language model's; the top itself for a pure one.
+
+    `chain` leads from the top to `text`, through what lies between (Qwen-Omni's thinker).
+    """
 
     def __init__(self, top: View) -> None:
         self.top = top
+        self.chain: list[View] = []
         self.vision: View | None = None
         self.audio: View | None = None
         self.projector: View | None = None
         self.text = self._descend(top, 0)
 
     def _descend(self, view: View, depth: int) -> View:
+        self.chain.append(view)
         self.vision = self.vision or view.section(*VISION_SECTIONS)
         self.audio = self.audio or view.section(*AUDIO_SECTIONS)
         self.projector = self.projector or view.section(*PROJECTOR_SECTIONS)

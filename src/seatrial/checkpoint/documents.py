@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 from seatrial.checkpoint.codes import BAD_JSON, DUPLICATE_KEY, LFS_POINTER, NOT_AN_OBJECT, NOT_FINITE, TOO_LARGE, note
@@ -50,8 +51,7 @@ def load(raw: bytes, place: str, *, repeated: str = DUPLICATE_KEY) -> Document:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            keys = [key for key, _ in items]
-            seen.update(key for key in keys if keys.count(key) > 1) if len(keys) < 2000 else seen.add("(many keys)")
+            seen.update(key for key, times in Counter(key for key, _ in items).items() if times > 1)
         return found
 
     def constant(text: str) -> float:

@@ -23,6 +23,15 @@ from seatrial.core.record import Record
 FAR = "estimated from config.json; MTP layers apart"
 
 
+# By model_type: what these have beside layers of one mixer and one feed-forward part, or instead of them.
+OTHER_FORM = {
+    "hrm_text": "HRM's two stacks of layers",
+    "longcat_flash": "LongCat's layers of two attentions and two dense parts beside the experts",
+    "whisper": "Whisper's encoder and cross-attention",
+    "zamba2": "Zamba 2's shared attention blocks",
+}
+
+
 class Term(Record):
     """One part of the sum. `active`: what one token passes of it."""
 
@@ -46,23 +55,23 @@ def estimate(
 ) -> Parameters:
     """Add up; unknown with the reason where a part is. `declared` MTP layers get a sum of their own."""
     hidden, vocabulary, layers = frame.hidden_size, frame.vocab_size, frame.layers
+    if why := OTHER_FORM.get(frame.text_model_type or frame.model_type or ""):
+        return nothing(f"no formula for {why}")
     if not hidden or not vocabulary or not layers:
         return nothing("config.json does not state hidden size, vocabulary and layers")
     terms = [Term(what=f"embedding V*H = {vocabulary}*{hidden}", total=vocabulary * hidden, active=vocabulary * hidden)]
     if frame.tied_embeddings is not True:
         guess = " (tie_word_embeddings not stated)" if frame.tied_embeddings is None else ""
         terms.append(Term(what=f"head V*H{guess}", total=vocabulary * hidden, active=vocabulary * hidden))
-    for i, mixer in enumerate(attention.mixers):
-        part = _mixer(mixer, attention, frame, text)
-        if isinstance(part, Unknown):
-            return nothing(part.why)
+    for i, whole in enumerate(attention.mixers):
         count = attention.count(i)
-        if part.total:
-            terms.append(
-                Term(
-                    what=f"{count} x {mixer.short()}: {part.what}", total=count * part.total, active=count * part.total
-                )
-            )
+        for mixer in whole.parts():
+            part = _mixer(mixer, attention, frame, text)
+            if isinstance(part, Unknown):
+                return nothing(part.why)
+            if part.total:
+                what = f"{count} x {mixer.short()}: {part.what}"
+                terms.append(Term(what=what, total=count * part.total, active=count * part.total))
     feed = _feed_forward(ffn, hidden, text)
     if isinstance(feed, Unknown):
         return nothing(feed.why)

@@ -48,6 +48,9 @@ DROPPED: dict[str, tuple[str, ...]] = {
         "sliding_window", "use_sliding_window", "max_window_layers", "sliding_window_pattern", "qk_head_dim",
         "use_bias", "use_mrope", "head_dim", "vocab_size_per_layer_input", "use_double_wide_mlp", "lm_head", "rm_head",
         "experts_per_token", "num_experts_per_tok", "intermediate_size", "attention_bias", "scoring_func",
+        "attn_layer_indices", "full_attn_idxs", "layer_group_size", "interleaved_sliding_window", "sliding_window_size",
+        "global_attn_every_n_layers", "num_dense_layers", "moe_layers_enum", "partial_rotary_factors",
+        "yarn_only_types", "tie_word_embeddings", "spatial_merge_size",
     ),
     "bookkeeping of transformers": (
         "_name_or_path", "_attn_implementation", "_attn_implementation_autoset", "_commit_hash", "add_cross_attention",

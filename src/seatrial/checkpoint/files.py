@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from seatrial.checkpoint.codes import NOT_REGULAR, OUTSIDE, TOO_LARGE, note, shown
+from seatrial.checkpoint.codes import NOT_REGULAR, OUTSIDE, TOO_LARGE, TOO_MANY_FILES, note, shown
 from seatrial.core.errors import UsageError
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
@@ -36,7 +37,10 @@ class Content(Record):
 
 
 class Folder:
-    """A checkpoint's folder. `root` is its real path; `blobs` the cache's blob folder, if it is a snapshot there."""
+    """A checkpoint's folder. `root` is its real path; `blobs` the cache's blob folder, if it is a snapshot there.
+
+    `names` are its entries, at most MAX_ENTRIES of them; `whole` is false where it has more, which is a finding too.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -48,13 +52,17 @@ class Folder:
                 mend="Name a local folder that holds config.json and the .safetensors files.",
             ) from exc
         with entries:
-            names = sorted(e.name for _, e in zip(range(MAX_ENTRIES), entries, strict=False))
+            names = sorted(e.name for e in islice(entries, MAX_ENTRIES))
+            self.whole = next(entries, None) is None
         self.names = [name for name in names if _is_text(name)]
-        self.findings = tuple(
+        found = [
             note(NOT_REGULAR, os.fsencode(name).decode("utf-8", "replace"), "has a name that is not UTF-8")
             for name in names
             if not _is_text(name)
-        )
+        ]
+        if not self.whole:
+            found.append(note(TOO_MANY_FILES, ".", f"holds more than {MAX_ENTRIES} entries; the others were not seen"))
+        self.findings = tuple(found)
         self.blobs = self._cache_blobs()
 
     def _cache_blobs(self) -> Path | None:

@@ -19,7 +19,10 @@ MOST_BYTES = 64 << 20
 
 
 def fingerprint(folder: Path) -> str:
-    """`sha256:…`. Stable while nothing changes; raises UsageError like `read_checkpoint`."""
+    """`sha256:…`. Stable while nothing changes; raises UsageError like `read_checkpoint`.
+
+    Of a folder with more entries than are looked at it covers those, and that there are more.
+    """
     place = Folder(folder)
     total = hashlib.sha256()
     for name in place.names:
@@ -28,6 +31,8 @@ def fingerprint(folder: Path) -> str:
     for child in place.names:
         if (place.root / child).is_dir() and not (place.root / child).is_symlink() and not child.startswith("."):
             total.update(f"{child}/\0".encode("utf-8", "surrogateescape"))
+    if not place.whole:
+        total.update(b"\0more entries\0")
     return f"sha256:{total.hexdigest()}"
 
 

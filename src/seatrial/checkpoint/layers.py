@@ -2,6 +2,8 @@
 
 In: the language model's section and its number of layers. Out: one `Word` per layer. A rule is used when its field is
 there; the order is that of how exact the field is (a list per layer, a pattern string, an interval, a default).
+
+Longer than 250 lines: one rule for each spelling, to be compared with its neighbours.
 """
 
 from __future__ import annotations
@@ -9,19 +11,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seatrial.checkpoint.codes import note
-from seatrial.checkpoint.config import View
+from seatrial.checkpoint.config import MOST, MOST_LAYERS, View
 from seatrial.checkpoint.model_codes import LAYER_LIST, UNKNOWN_LAYER
 from seatrial.core.record import Record
 
 
 class Word(Record):
-    """A layer's mixer in one word, with the window or chunk (tokens) of attention and what else is the layer's own."""
+    """A layer's mixer in one word, with the window or chunk (tokens) of attention and what else is the layer's own.
+
+    `second`: the heads are those of the config's second set (MiMo-V2, Step-3.5).
+    """
 
     kind: str = "attention"
     window: int | None = None
     chunk: int | None = None
     compress_ratio: int | None = None
     kv_heads: int | None = None
+    second: bool = False
 
 
 # The words of `layer_types` and `layers_block_type` (transformers' ALLOWED_LAYER_TYPES and remote code).
@@ -56,7 +62,10 @@ def mixer_words(text: View, layers: int | None) -> list[Word]:
     """One word per layer; empty where the number of layers is unknown."""
     if not layers:
         return []
-    rules = (_ratios, _written, _letters, _blocks, _kimi_linear, _interval, _types, _periods, _llama4, _windows)
+    rules = (
+        _ratios, _flags, _written, _letters, _blocks, _kimi_linear, _interval, _types, _listed, _grouped, _periods,
+        _llama4, _interleaved, _windows,
+    )  # fmt: skip
     for rule in rules:
         words = rule(text, layers)
         if words is not None:
@@ -88,6 +97,8 @@ def fitted(text: View, key: str, values: Sequence[object], layers: int, *, more:
 def _from_kinds(text: View, key: str, kinds: Sequence[str]) -> list[Word]:
     window = text.whole("attention.window", "sliding_window", "sliding_window_size")
     chunk = text.whole("attention.chunk", "attention_chunk_size")
+    other = text.section("attention_other_setting")
+    own = other.text(FACT, "attention_type") or "sliding_attention" if other else None
     words: list[Word] = []
     strange: set[str] = set()
     for name in kinds:
@@ -95,11 +106,11 @@ def _from_kinds(text: View, key: str, kinds: Sequence[str]) -> list[Word]:
         if kind == "unknown":
             strange.add(name)
         if kind == "sliding":
-            words.append(Word(window=window))
+            words.append(Word(window=window, second=name == own))
         elif kind == "chunked":
             words.append(Word(chunk=chunk))
         else:
-            words.append(Word(kind=stateful(text, kind)))
+            words.append(Word(kind=stateful(text, kind), second=name == own))
     for name in sorted(strange)[:5]:
         text.ledger.findings.append(note(UNKNOWN_LAYER, f"config.json: {text.path}{key}", f"names the kind {name!r}"))
     return words
@@ -117,11 +128,22 @@ def _ratios(text: View, layers: int) -> list[Word] | None:
     return [Word(window=window, compress_ratio=r) for r in ratios[:layers]]
 
 
+def _flags(text: View, layers: int) -> list[Word] | None:
+    """MiMo-V2: `hybrid_layer_pattern`, 1 where a layer has the window and the heads of the `swa_` fields."""
+    flags = text.wholes(FACT, "hybrid_layer_pattern", most=10)
+    if flags is None or not fitted(text, "hybrid_layer_pattern", flags, layers):
+        return None
+    window = text.whole("attention.window", "sliding_window_size", "sliding_window")
+    return [Word(window=window, second=True) if flag == 1 else Word() for flag in flags]
+
+
 def _written(text: View, layers: int) -> list[Word] | None:
+    # Step-3.5 lists its MTP layers too.
+    extra = text.whole("mtp.declared", "num_nextn_predict_layers") or 0
     for key in ("layer_types", "layers_block_type"):
         kinds = text.texts(FACT, key)
-        if kinds and fitted(text, key, kinds, layers):
-            return _from_kinds(text, key, kinds)
+        if kinds and fitted(text, key, kinds, layers, more=extra):
+            return _from_kinds(text, key, kinds[:layers])
     return None
 
 
@@ -185,6 +207,24 @@ def _types(text: View, layers: int) -> list[Word] | None:
     return [Word(kind="attention" if t == 1 else "linear") for t in types]
 
 
+def _listed(text: View, layers: int) -> list[Word] | None:
+    """The numbers of the layers with attention: Bamba's among Mamba layers, LFM2's among convolutions."""
+    for key, other in (("attn_layer_indices", stateful(text, "mamba")), ("full_attn_idxs", "conv")):
+        if (listed := text.wholes(FACT, key)) is not None:
+            those = set(listed)
+            return [Word(kind="attention" if i in those else other) for i in range(layers)]
+    return None
+
+
+def _grouped(text: View, layers: int) -> list[Word] | None:
+    """Ling and Ring: attention in the last layer of each `layer_group_size`, and beyond the last whole group."""
+    size = text.whole(FACT, "layer_group_size")
+    if not size or size == 1 or not str(text.data.get("model_type")).startswith("bailing"):
+        return None
+    whole = layers // size * size
+    return [Word(kind="attention" if (i + 1) % size == 0 or i >= whole else "linear") for i in range(layers)]
+
+
 def _periods(text: View, layers: int) -> list[Word] | None:
     """Jamba: attention every `attn_layer_period` layers from `attn_layer_offset`; pure Mamba has no attention."""
     period = text.whole(FACT, "attn_layer_period", least=1)
@@ -213,21 +253,60 @@ def _llama4(text: View, layers: int) -> list[Word] | None:
     return [Word(chunk=chunk) if r else Word() for r in rope]
 
 
+def _interleaved(text: View, layers: int) -> list[Word] | None:
+    """A window for each layer, in turn (openPangu, PLaMo 3): a list of tokens, null for none."""
+    for key in ("interleaved_sliding_window", "sliding_window"):
+        given = text.data.get(key)
+        if isinstance(given, list) and given and len(given) <= layers and all(_is_window(v) for v in given):
+            text.ledger.used.add(text.path + key)
+            text.ledger.derived("attention.window", f"config.json: {text.path}{key}, in turn")
+            return [Word(window=given[i % len(given)] or None) for i in range(layers)]
+    window = text.whole("attention.window", "interleaved_sliding_window")
+    return [Word(window=window)] * layers if window else None
+
+
+def _is_window(value: object) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= MOST)
+
+
+# transformers 5.19: the classes of which every n-th layer sees everything where no field says otherwise, by the start
+# of model_type (the first that fits) …
+LAST_OF = {
+    "afmoe": 4, "cohere2": 4, "exaone4": 4, "exaone_moe": 4, "gemma2": 2, "gemma3n": 5, "gemma3": 6, "gemma4": 6,
+    "gpt_oss": 2, "olmo3": 4,
+}  # fmt: skip
+# … and those of which it is the first of every n.
+FIRST_OF = {"cwm": 4, "granite_swa": 4, "granitemoe_swa": 4}
+# Classes whose use_sliding_window is false where it is not written.
+UNUSED = ("qwen2", "qwen3", "smollm3")
+
+
 def _windows(text: View, layers: int) -> list[Word] | None:
     """A window for all layers (Mistral), by a pattern (Gemma, Cohere), or switched off (Qwen)."""
     window = text.whole("attention.window", "sliding_window", "sliding_window_size")
     used = text.flag("attention.window_used", "use_sliding_window")
     first = text.whole("attention.window_from", "max_window_layers")
-    if not window or used is False:
-        return None
-    step = text.whole(FACT, "sliding_window_pattern", "_sliding_window_pattern", least=1)
     kind = str(text.data.get("model_type"))
-    if step is None and kind.startswith("gemma2"):
-        step = 2
-    if step is None and kind.startswith(("gemma3", "gemma4")):
-        step = 6
-    if step is not None and step > 1:
-        return [Word() if (i + 1) % step == 0 else Word(window=window) for i in range(layers)]
-    if used and first is not None:
+    if not window or used is False or (used is None and kind.startswith(UNUSED)):
+        return None
+    if (turn := _turn(text, kind)) is not None:
+        return [Word(window=window) if turn[i % len(turn)] else Word() for i in range(layers)]
+    if (used or kind == "dots1") and first is not None:
         return [Word(window=window) if i >= first else Word() for i in range(layers)]
     return [Word(window=window)] * layers
+
+
+def _turn(text: View, kind: str) -> list[bool] | None:
+    """Which layers of one turn of the pattern have the window; None where no pattern is known."""
+    keys = ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")
+    letters = text.data.get("sliding_window_pattern")
+    if isinstance(letters, str) and letters and set(letters) <= {"L", "G"} and len(letters) <= MOST_LAYERS:
+        # EXAONE 4: L local, G global.
+        text.ledger.used.add(f"{text.path}sliding_window_pattern")
+        return [letter == "L" for letter in letters]
+    step = text.whole(FACT, *keys, least=1, most=MOST_LAYERS)
+    if step is None:
+        step = next((n for name, n in LAST_OF.items() if kind.startswith(name)), None)
+    if step is None and kind in FIRST_OF:
+        return [False] + [True] * (FIRST_OF[kind] - 1)
+    return [True] * (step - 1) + [False] if step is not None and step > 1 else None

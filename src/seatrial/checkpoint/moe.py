@@ -2,12 +2,14 @@
 
 In: the language model's section. Out: `FeedForward`. The rules that say which layers have experts are those of
 transformers' model classes, each named where it stands.
+
+Longer than 250 lines: the rules of which layers have experts stand beside the fields they read.
 """
 
 from __future__ import annotations
 
 from seatrial.checkpoint.codes import note
-from seatrial.checkpoint.config import MOST_EXPERTS, View
+from seatrial.checkpoint.config import MOST_EXPERTS, MOST_LAYERS, View
 from seatrial.checkpoint.layers import LETTERS, fitted
 from seatrial.checkpoint.model_codes import EXPERT_COUNT
 from seatrial.core.record import Record
@@ -68,6 +70,10 @@ def read_feed_forward(text: View, layers: int | None, intermediate: int | None, 
 
 
 def _moe(text: View, intermediate: int | None) -> Moe | None:
+    own = text.section("ffn_config")
+    if own is not None and "moe_num_experts" in own.data:  # DBRX
+        text = own
+        intermediate = own.whole("moe.intermediate_size", "ffn_hidden_size")
     names = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts", "num_routed_experts")
     counts = text.whole_or_list("moe.experts", *names, most=MOST_EXPERTS)
     experts = max(counts, default=0) if isinstance(counts, tuple) else counts
@@ -90,13 +96,15 @@ def _moe(text: View, intermediate: int | None) -> Moe | None:
     moe = Moe(
         experts=experts,
         experts_per_token=chosen,
-        shared_experts=text.whole(
-            "moe.shared_experts",
-            "n_shared_experts",
-            "num_shared_experts",
-            "moe_num_shared_experts",
-            "num_shared_expert",
-            most=MOST_EXPERTS,
+        shared_experts=_one(
+            text.whole_or_list(
+                "moe.shared_experts",
+                "n_shared_experts",
+                "num_shared_experts",
+                "moe_num_shared_experts",
+                "num_shared_expert",
+                most=MOST_EXPERTS,
+            )
         ),
         intermediate_size=_one(
             text.whole_or_list(
@@ -181,11 +189,13 @@ def _from_blocks(text: View, layers: int, moe: Moe | None) -> tuple[str, ...] | 
 def _sparse_layers(text: View, layers: int) -> set[int]:
     """The layers with experts, by whichever field says so; all of them where none does."""
     every = range(layers)
-    listed = text.wholes(FACT, "moe_layers", "moe_layers_enum", most=MOST_EXPERTS)
-    if listed is None and isinstance(text.data.get("moe_layers_enum"), str):
-        text.ledger.used.add(text.path + "moe_layers_enum")
+    listed = _enumerated(text)
+    if listed is None:
+        listed = text.wholes(FACT, "moe_layers", "moe_layers_enum", most=MOST_EXPERTS)
     if listed:
         return set(listed)
+    if {"moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"} & text.data.keys():
+        return _between(text, layers)
     step = text.whole(FACT, "interleave_moe_layer_step", least=0)
     if step:  # Llama 4: every step-th, counted from 1
         return {i for i in every if (i + 1) % step == 0}
@@ -193,17 +203,39 @@ def _sparse_layers(text: View, layers: int) -> set[int]:
     if period:  # Jamba
         offset = text.whole(FACT, "expert_layer_offset") or 0
         return {i for i in every if i % period == offset}
-    first = text.whole(FACT, "first_k_dense_replace", "moe_layer_start_index")
-    frequency = text.whole_or_list(FACT, "moe_layer_freq", "moe_layer_interval", most=MOST_EXPERTS)
-    last = text.whole(FACT, "moe_layer_end_index")
+    first = text.whole(FACT, "first_k_dense_replace", "num_dense_layers")
+    frequency = text.whole_or_list(FACT, "moe_layer_freq", most=MOST_EXPERTS)
     if isinstance(frequency, tuple):  # MiMo-V2: one flag per layer
         return {i for i, flag in enumerate(frequency) if flag}
-    if first is not None or frequency is not None:  # DeepSeek, GLM, Kimi, ERNIE
+    if first is not None or frequency is not None:  # DeepSeek, GLM, Kimi; AFMoE and LFM2 count dense layers
         begin, every_nth = first or 0, frequency or 1
-        return {i for i in every if i >= begin and i % every_nth == 0 and (last is None or i <= last)}
+        return {i for i in every if i >= begin and i % every_nth == 0}
     sparse_step = text.whole(FACT, "decoder_sparse_step") or 1
     dense = set(text.wholes(FACT, "mlp_only_layers") or ())
     return {i for i in every if i not in dense and (i + 1) % sparse_step == 0}  # Qwen2-MoE, Qwen3-MoE
+
+
+def _enumerated(text: View) -> tuple[int, ...] | None:
+    """Step-3's `moe_layers_enum`, a string of numbers between commas."""
+    written = text.data.get("moe_layers_enum")
+    parts = [part.strip() for part in written.split(",")] if isinstance(written, str) else []
+    if not parts or len(parts) > MOST_LAYERS or not all(p.isascii() and p.isdigit() and len(p) < 9 for p in parts):
+        return None
+    text.ledger.used.add(f"{text.path}moe_layers_enum")
+    text.ledger.derived(FACT, f"config.json: {text.path}moe_layers_enum")
+    return tuple(int(part) for part in parts)
+
+
+def _between(text: View, layers: int) -> set[int]:
+    """ERNIE: every interval-th layer counted from 1, from a first to a last (-1: the last there is).
+
+    Its vision form gives a number for text and one for images: a layer with either has experts.
+    """
+    starts = text.wholes(FACT, "moe_layer_start_index", most=MOST_EXPERTS) or (0,)
+    ends = text.wholes(FACT, "moe_layer_end_index", most=MOST_EXPERTS) or (-1,)
+    step = text.whole(FACT, "moe_layer_interval", least=1) or 1
+    last = max(layers - 1 if end == -1 else end for end in ends)
+    return {i for i in range(layers) if min(starts) <= i <= last and (i + 1) % step == 0}
 
 
 def _sizes(text: View, pattern: tuple[str, ...], intermediate: int | None) -> tuple[int, ...]:

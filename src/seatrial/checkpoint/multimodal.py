@@ -23,7 +23,10 @@ MEDIA_WORDS = ("image", "video", "vision", "audio", "boi", "eoi", "boa", "eoa", 
 
 
 class Tower(Record):
-    """An encoder. Sizes in elements or pixels; `pixels_per_token` is the side of the square that becomes one token."""
+    """An encoder. Sizes in elements or pixels; `pixels_per_token` is the side of the square that becomes one token.
+
+    It is None where no field says how many patches become one: then the processor cuts, resizes or queries.
+    """
 
     kind: str
     section: str
@@ -65,10 +68,12 @@ def read_multimodal(
     top = parts.top
     towers = []
     if parts.vision is not None:
-        towers.append(_tower(parts.vision, "vision"))
+        towers.append(_tower(parts.vision, "vision", top))
     if parts.audio is not None:
-        towers.append(_tower(parts.audio, "audio"))
-    tokens = _tokens(top)
+        towers.append(_tower(parts.audio, "audio", top))
+    tokens: dict[str, int] = {}
+    for view in parts.chain:
+        tokens = {**_tokens(view), **tokens}
     counts = {p: sum(g.count for q, g in groups if q == p) for p in ("vision", "audio", "projector")}
     tensors = counts if known != "none" else None
     if not towers and not any(counts.values()):
@@ -110,12 +115,14 @@ def read_multimodal(
     )
 
 
-def _tower(view: View, kind: str) -> Tower:
+def _tower(view: View, kind: str, top: View) -> Tower:
     fact = f"multimodal.{kind}"
-    patch = view.whole(f"{fact}.patch_size", "patch_size", "vt_patch_size", least=1, most=1_000_000)
+    patch = _largest(view.whole_or_list(f"{fact}.patch_size", "patch_size", "vt_patch_size", most=1_000_000)) or None
     merge = view.whole(f"{fact}.merge", "spatial_merge_size", "pooling_kernel_size", least=1, most=1_000_000)
     kernel = view.wholes(f"{fact}.merge", "merge_kernel_size", most=1_000_000)
     merge = merge or (kernel[0] if kernel and kernel[0] > 0 else None)
+    if merge is None and kind == "vision":  # Mistral 3 has it beside the tower
+        merge = top.whole(f"{fact}.merge", "spatial_merge_size", least=1, most=1_000_000)
     size = view.whole_or_list(f"{fact}.image_size", "image_size")
     return Tower(
         kind=kind,
@@ -131,12 +138,16 @@ def _tower(view: View, kind: str) -> Tower:
         patch_size=patch,
         temporal_patch_size=view.whole(f"{fact}.temporal_patch_size", "temporal_patch_size"),
         merge=merge,
-        image_size=max(size, default=None) if isinstance(size, tuple) else size,
+        image_size=_largest(size),
         output_size=view.whole(f"{fact}.output_size", "out_hidden_size", "text_hidden_size", "output_dim"),
-        pixels_per_token=patch * (merge or 1) if patch and kind == "vision" else None,
+        pixels_per_token=patch * merge if patch and merge and kind == "vision" else None,
         positions=view.whole(f"{fact}.positions", "num_position_embeddings", "position_embedding_size"),
         inner_outputs=len(view.wholes(f"{fact}.inner_outputs", "deepstack_visual_indexes") or ()),
     )  # fmt: skip
+
+
+def _largest(value: int | tuple[int, ...] | None) -> int | None:
+    return max(value, default=None) if isinstance(value, tuple) else value
 
 
 def _tokens(top: View) -> dict[str, int]:
@@ -172,10 +183,12 @@ def _needs(towers: list[Tower], modalities: tuple[str, ...], per_image: int | No
     lines: list[str] = []
     for tower in towers:
         if tower.kind == "vision" and per_image:
-            lines.append(f"an image takes {per_image} tokens")
+            lines.append(f"an image, or each tile of one, takes {per_image} tokens")
         elif tower.kind == "vision" and tower.pixels_per_token:
             side = tower.pixels_per_token
             lines.append(f"an image takes about (width/{side}) x (height/{side}) tokens; sides are rounded to {side}")
+        elif tower.kind == "vision":
+            lines.append("how many tokens an image takes is for the processor to say; it is not read from config.json")
         if tower.kind == "vision" and "video" in modalities and tower.temporal_patch_size:
             lines.append(f"a video takes that for every {tower.temporal_patch_size} frames")
         if tower.kind == "audio":

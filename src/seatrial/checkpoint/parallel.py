@@ -2,8 +2,9 @@
 
 In: the translated config. Out: one `TpCheck` per size. The rules are vLLM's (0.32): heads and intermediate sizes must
 divide; KV heads divide or are replicated; the vocabulary is padded to 64 first; block-fp8 wants whole blocks per rank,
-grouped quantisation whole groups on the input side; Mamba groups divide or there is one. A size refused here may still
-run in a plugin that pads; a size accepted here was not run.
+grouped quantisation whole groups on the input side; Mamba groups divide or there is one; whole experts (expert
+parallelism) need not divide, but there is one for each rank. A size refused here may still run in a plugin that pads; a
+size accepted here was not run.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ def _check(size: int, demands: list[_Demand], attention: Attention, ffn: FeedFor
         if mixer.kind == "mamba2" and mixer.state and (groups := mixer.state.groups) and groups != 1 and groups % size:
             text = f"Mamba groups: {groups} is not divisible by {size}"
             words[text] = without_experts[text] = None
-    if ffn.moe is not None and ffn.moe.experts % size:
-        without_experts[f"experts: {ffn.moe.experts} is not divisible by {size}"] = None
+    # Whole experts are dealt out as evenly as they go (determine_expert_map); a rank without any is nowhere foreseen.
+    if ffn.moe is not None and ffn.moe.experts < size:
+        without_experts[f"experts: {ffn.moe.experts} are fewer than {size} ranks"] = None
     return TpCheck(
         size=size,
         fits=not words,
@@ -105,11 +107,14 @@ def _demands(
             found.append(
                 _Demand(what="expert intermediate size", value=ffn.moe.intermediate_size, step=step, experts=True)
             )
-        if ffn.moe.shared_intermediate_size:
-            shared = _step(quantization, "mlp.shared_expert.down_proj")
-            found.append(
-                _Demand(what="shared expert's intermediate size", value=ffn.moe.shared_intermediate_size, step=shared)
-            )
+        width = ffn.moe.shared_intermediate_size
+        if width is None and ffn.moe.shared_experts and ffn.moe.intermediate_size:
+            width = ffn.moe.shared_experts * ffn.moe.intermediate_size
+        if width:
+            # Split by width whether or not the experts are dealt out whole.
+            names = ("mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj")
+            shared = min(_step(quantization, name) for name in names)
+            found.append(_Demand(what="shared expert's intermediate size", value=width, step=shared))
     return found
 
 

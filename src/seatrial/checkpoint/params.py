@@ -30,18 +30,20 @@ class Parameters(Record):
     formula: tuple[str, ...] = ()
 
 
-def packing(group: Group, dtype: str, quantization: Quantization | None, four_bit: set[str]) -> int:
-    """How many parameters one stored element holds. `four_bit`: modules with scales of a 4-bit scheme."""
+def unpacked(group: Group, dtype: str, quantization: Quantization | None, four_bit: set[str]) -> int | None:
+    """How many parameters the stored elements hold; None where no file says how many bits each has.
+
+    `four_bit`: modules with scales of a 4-bit scheme.
+    """
     leaf = group.pattern.rsplit(".", 1)[-1]
     bits = quantization.weight_bits if quantization else None
     if leaf in ("qweight", "weight_packed") and dtype in ("I32", "U32", "I64"):
-        width = 64 if dtype == "I64" else 32
-        return width // bits if bits and width % bits == 0 else 1
+        return group.elements * (64 if dtype == "I64" else 32) // bits if bits else None
     if dtype in ("U8", "I8") and (leaf.endswith("_blocks") or leaf == "weight_packed"):
-        return 2
+        return 2 * group.elements
     if dtype in ("U8", "I8") and leaf in ("weight", "gate_up_proj", "down_proj") and group.pattern in four_bit:
-        return 2
-    return 1
+        return 2 * group.elements
+    return group.elements
 
 
 def four_bit_patterns(groups: list[tuple[Part, Group]], expert_dtype: str | None) -> set[str]:
@@ -77,13 +79,20 @@ def count(
     four_bit = four_bit_patterns(groups, expert_dtype)
     stored = 0
     by_part: dict[str, int] = {}
+    unclear = ""
     for part, group in groups:
         stored += group.elements
         if serves(group.pattern):
             continue
         dtypes = {dtype for dtype, _ in group.kinds}
-        factor = packing(group, next(iter(dtypes)), quantization, four_bit) if len(dtypes) == 1 else 1
-        by_part[part] = by_part.get(part, 0) + group.elements * factor
+        held = unpacked(group, next(iter(dtypes)), quantization, four_bit) if len(dtypes) == 1 else group.elements
+        if held is None:
+            unclear = unclear or group.pattern
+        by_part[part] = by_part.get(part, 0) + (held or 0)
+    if unclear and whole:
+        exact = Quantity(value=stored, unit="elements", source=Source.MEASURED, note="sum over the shards' headers")
+        why = f"{unclear} is packed, and no file says of how many bits all of it is"
+        return msgspec.structs.replace(nothing(why), stored=exact)  # type: ignore[type-var]
     if not whole:
         partial = Quantity(
             value=stored, unit="elements", source=Source.MEASURED, note="only the shards that could be read"

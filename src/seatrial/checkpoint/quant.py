@@ -213,8 +213,9 @@ ALGORITHMS = {
     "FP8_PB_WO": ("fp8 128x128", 8, "float"), "FP8_PER_CHANNEL_PER_TOKEN": ("fp8 per-channel", 8, "float"),
     "W4A16_AWQ": ("int4 awq", 4, "int"), "W4A8_AWQ": ("int4 awq a8", 4, "int"), "INT8_SQ": ("int8", 8, "int"),
     "MXFP8": ("mxfp8", 8, "float"), "MXFP4": ("mxfp4", 4, "float"), "W4A8_NVFP4_FP8": ("nvfp4 a8", 4, "float"),
-    "MIXED_PRECISION": ("mixed", None, None),
+    "MIXED_PRECISION": ("mixed", None, None), "FP8_BLOCK_SCALES": ("fp8 128x128", 8, "float"),
 }  # fmt: skip
+BLOCKED = ("FP8_PB_WO", "FP8_BLOCK_SCALES")
 
 
 def _modelopt(view: View, whole: View, place: str) -> Quantization:
@@ -238,6 +239,7 @@ def _modelopt(view: View, whole: View, place: str) -> Quantization:
     method = {"NVFP4": "modelopt_fp4", "MIXED_PRECISION": "modelopt_mixed"}.get(algorithm, "modelopt")
     return _make(
         view, method, f"{name} g{group}" if group and bits == 4 else name, place, bits=bits, form=form, group=group,
+        block=(128, 128) if algorithm in BLOCKED else None,
         activation=_input_activation(view), kv_cache=kv_cache, layers=layers,
         producer=f"modelopt {version}" if version else "modelopt",
     )  # fmt: skip

@@ -88,7 +88,7 @@ def _card(folder: Folder, files: WeightFiles) -> Card:
         ledger.findings.append(note(NO_SCHEME, "*.safetensors", why))
     mtp = read_mtp(parts, groups, files.known if files.whole else "none")
     media = read_multimodal(parts, folder, groups, files.known if files.whole else "none", frame.vocab_size)
-    words = read_tokenizer(folder, parts.top, frame.vocab_size, whole=files.known == "headers")
+    words = read_tokenizer(folder, parts.chain, frame.vocab_size, whole=files.known == "headers")
     expert_dtype = text.text("quantization.expert_dtype", "expert_dtype")
     if files.known == "headers":
         parameters = count(groups, ffn, quantization, expert_dtype, whole=files.whole)

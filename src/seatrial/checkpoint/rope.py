@@ -28,6 +28,8 @@ class Rope(Record):
 
 def read_rope(text: View) -> Rope:
     """`rope_parameters` (transformers 5, possibly per layer type), else `rope_scaling` and `rope_theta` (4)."""
+    if isinstance(text.data.get("rope_theta"), list):
+        return Rope(kinds=_by_layer(text))
     theta = text.number("rope.theta", "rope_theta", "rotary_emb_base", "rope_base")
     partial = text.number("rope.partial", "partial_rotary_factor", "rotary_pct", "rope_pct")
     kinds: dict[str, RopeKind] = {}
@@ -50,6 +52,26 @@ def read_rope(text: View) -> Rope:
         kinds["compressed"] = RopeKind(kind="default", theta=compressed)
     text.number("rope.swa_theta", "swa_rope_theta")
     return Rope(kinds=kinds, rotary_dim=text.whole("rope.rotary_dim", "rotary_dim"))
+
+
+def _by_layer(text: View) -> dict[str, RopeKind]:
+    """Step-3.5: a base and a part per layer, told apart by `layer_types`; scaling for the types it names alone."""
+    thetas = text.numbers("rope.theta", "rope_theta") or ()
+    partials = text.numbers("rope.partial", "partial_rotary_factors") or ()
+    types = text.texts("rope.types", "layer_types") or ()
+    scaling = text.section("rope_parameters", "rope_scaling")
+    scaled = text.texts("rope.scaled", "yarn_only_types")
+    kinds: dict[str, RopeKind] = {}
+    for i, theta in enumerate(thetas):
+        name = types[i] if i < len(types) else "all"
+        if name in kinds:
+            continue
+        partial = partials[i] if i < len(partials) else None
+        if scaling is not None and (scaled is None or name in scaled):
+            kinds[name] = msgspec.structs.replace(_kind(scaling, theta, partial), theta=theta)  # type: ignore[type-var]
+        else:
+            kinds[name] = RopeKind(kind="default", theta=theta, partial=partial)
+    return kinds
 
 
 def _kind(part: View, theta: float | None, partial: float | None) -> RopeKind:

@@ -6,6 +6,7 @@ skipped), because the standard library needs half a second for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +26,11 @@ FILES = (
 )  # fmt: skip
 VOCABULARIES = frozenset(FILES[:10]) - {"merges.txt"}
 LARGEST = 64 << 20
-SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens", "do_sample")
+# vLLM 0.32's ModelConfig.get_diff_sampling_param.
+SAMPLING = (
+    "repetition_penalty", "presence_penalty", "frequency_penalty", "temperature", "top_k", "top_p", "min_p",
+    "max_new_tokens",
+)  # fmt: skip
 
 
 class Tokenizer(Record):
@@ -74,14 +79,17 @@ class Vocabulary(Record):
     findings: tuple[Finding, ...] = ()
 
 
-def read_tokenizer(folder: Folder, top: View, vocabulary: int | None, *, whole: bool) -> Tokenizer:
-    """Read and check against the model's `vocabulary` size; `whole`: weights are there, so the rest should be too."""
-    found = top.ledger.findings
+def read_tokenizer(folder: Folder, views: Sequence[View], vocabulary: int | None, *, whole: bool) -> Tokenizer:
+    """Read and check against the model's `vocabulary` size; `whole`: weights are there, so the rest should be too.
+
+    `views`: config.json from its top to the language model's section; the outermost that says something counts.
+    """
+    found = views[0].ledger.findings
     files = tuple(n for n in FILES if folder.has(n)) + tuple(
         n for n in folder.names if n.endswith(".tiktoken") and n not in FILES
     )
-    settings = _view(folder, "tokenizer_config.json", top.ledger)
-    generation = _view(folder, "generation_config.json", top.ledger)
+    settings = _view(folder, "tokenizer_config.json", views[0].ledger)
+    generation = _view(folder, "generation_config.json", views[0].ledger)
     words = _vocabulary(folder)
     found += words.findings
     if whole and not any(f in VOCABULARIES or f.endswith(".tiktoken") for f in files):
@@ -89,11 +97,13 @@ def read_tokenizer(folder: Folder, top: View, vocabulary: int | None, *, whole: 
     template = _template(folder, settings)
     if whole and template is None and files:
         found.append(note(NO_CHAT_TEMPLATE, "tokenizer_config.json: chat_template", "there is no chat template"))
-    eos = generation.wholes("tokenizer.eos", "eos_token_id") or top.wholes("tokenizer.eos", "eos_token_id") or ()
-    if not eos and (nested := top.section("text_config", "llm_config", "language_config")) is not None:
-        eos = nested.wholes("tokenizer.eos", "eos_token_id") or ()
-    bos = top.data.get("bos_token_id")
-    pad = top.data.get("pad_token_id")
+    eos: tuple[int, ...] = ()
+    for view in (generation, *views):
+        eos = eos or view.wholes("tokenizer.eos", "eos_token_id") or ()
+    bos, pad = (
+        next((v.data[key] for v in views if v.data.get(key) is not None), None)
+        for key in ("bos_token_id", "pad_token_id")
+    )
     _check(found, eos, vocabulary, words, settings, whole=whole)
     longest = settings.data.get("model_max_length")
     return Tokenizer(
@@ -114,7 +124,8 @@ def read_tokenizer(folder: Folder, top: View, vocabulary: int | None, *, whole: 
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and abs(value) < 2**48 else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < 2**48 else None
 
 
 def _view(folder: Folder, file: str, ledger: Ledger) -> View:

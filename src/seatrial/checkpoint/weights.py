@@ -21,6 +21,7 @@ from seatrial.checkpoint.codes import (
     OTHER_FORMAT,
     SHARD_ABSENT,
     TENSOR_ABSENT,
+    TOO_MANY_FILES,
     TOO_MANY_TENSORS,
     note,
 )
@@ -34,7 +35,9 @@ from seatrial.core.record import Record
 MAX_TENSORS = 700_000
 NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})\.safetensors$")
 # After these, tensors that cannot be seen are no news.
-GONE = {SHARD_ABSENT, TENSOR_ABSENT, INDEX_ESCAPES, BAD_ENTRY}
+GONE = {SHARD_ABSENT, TENSOR_ABSENT, INDEX_ESCAPES, BAD_ENTRY, TOO_MANY_FILES}
+# Shards named, of those missing from one numbered set; the others are counted.
+NAMED_GAPS = 20
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -105,7 +108,7 @@ def read_weights(folder: Folder) -> WeightFiles:
     index = read_index(folder, index_file) if index_file else None
     if index:
         found += index.findings
-    present = [n for n in folder.names if n.endswith(".safetensors")][:MAX_SHARDS]
+    present = [n for n in folder.names if n.endswith(".safetensors")]
     wanted = _wanted(folder, index, present, found)
     headers = _read_all(folder, wanted, found)
     total = sum([h.nbytes for h in headers])
@@ -123,7 +126,7 @@ def read_weights(folder: Folder) -> WeightFiles:
         found.append(note(NO_WEIGHTS, "*.safetensors", "no shard is there" + (", only its index" if names else "")))
     return WeightFiles(
         known="headers" if headers else "names" if names else "none",
-        whole=all(h.usable for h in headers) and not any(f.code in GONE for f in found),
+        whole=folder.whole and all(h.usable for h in headers) and not any(f.code in GONE for f in found),
         index=index_file or "",
         index_total_size=index.total_size if index else None,
         shards=tuple(_shard(h) for h in headers),
@@ -139,7 +142,8 @@ def _wanted(folder: Folder, index: Index | None, present: list[str], found: list
     """The shards to read, by name."""
     if index is None or not index.usable:
         found += _numbering_gaps(present)
-        return present
+        found += _too_many(present)
+        return present[:MAX_SHARDS]
     named = [s for s in index.shards() if safe(s)]
     absent = [s for s in named if not folder.has(s)]
     # With no shard at all this is an index by itself, which is a way to look at a model, not a broken download.
@@ -150,17 +154,29 @@ def _wanted(folder: Folder, index: Index | None, present: list[str], found: list
     return [s for s in named if s not in gone]
 
 
+def _too_many(present: list[str]) -> list[Finding]:
+    """Without an index every shard of the folder counts; those beyond the bound are not read."""
+    left = present[MAX_SHARDS:]
+    text = f"is one of {len(left)} shards that were not read: at most {MAX_SHARDS} are"
+    return [note(TOO_MANY_FILES, left[0], text)] if left else []
+
+
 def _numbering_gaps(present: list[str]) -> list[Finding]:
-    """Without an index, `x-00002-of-00005` itself says which files belong to the set."""
+    """Without an index, `x-00002-of-00005` itself says which files belong to the set; the first missing are named."""
     sets: dict[tuple[str, str], set[int]] = {}
     for name in present:
         if match := NUMBERED.match(name):
             sets.setdefault((match["stem"], match["count"]), set()).add(int(match["number"]))
-    return [
-        note(SHARD_ABSENT, f"{stem}-{number:0{len(count)}}-of-{count}.safetensors", "is missing from the numbered set")
-        for (stem, count), numbers in sets.items()
-        for number in sorted(set(range(1, min(int(count), MAX_SHARDS) + 1)) - numbers)[:20]
-    ]
+    found: list[Finding] = []
+    for (stem, count), numbers in sets.items():
+        missing = [n for n in range(1, min(int(count), MAX_SHARDS) + 1) if n not in numbers]
+        found += [
+            note(SHARD_ABSENT, f"{stem}-{n:0{len(count)}}-of-{count}.safetensors", "is missing from the numbered set")
+            for n in missing[:NAMED_GAPS]
+        ]
+        if more := int(count) - len([n for n in numbers if 1 <= n <= int(count)]) - len(missing[:NAMED_GAPS]):
+            found.append(note(SHARD_ABSENT, f"{stem}-*-of-{count}.safetensors", f"lacks {more} more of its shards"))
+    return found
 
 
 def _read_all(folder: Folder, wanted: list[str], found: list[Finding]) -> list[Header]:

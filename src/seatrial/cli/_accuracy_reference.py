@@ -48,8 +48,10 @@ def parity(
     the two is the noise the engine is measured by. From a served engine (started here, or at --url) or in-process.
     """
     from seatrial.core.errors import UsageError
+    from seatrial.dryrun import served_as
     from seatrial.measure.accuracy.answers import Asked
     from seatrial.measure.accuracy.prompts import IMAGE, chosen
+    from seatrial.measure.accuracy.serving import demand_own_server
 
     in_process, patch = options["in_process"], options["patch"]
     if patch and not in_process:
@@ -58,8 +60,15 @@ def parity(
         raise UsageError("--in-process runs one rank", mend="Leave it out: a served engine may have several.")
     if in_process and options["url"]:
         raise UsageError("--in-process and --url exclude each other", mend="Give one of them.")
+    demand_own_server(options["url"], tp=options["tp"], max_model_len=max_model_len, model=options["model"])
     _is_file(patch)
     located, python = located_target(target, checkpoint)
+    size = served_as(located.target.serve.args).tp
+    if in_process and options["tp"] is None and size > 1:
+        raise UsageError(
+            f"--in-process runs one rank, the target {target} serves with tensor-parallel size {size}",
+            mend="Leave out --in-process, or give --tp 1 if one rank is what you want to see.",
+        )
     asked = [Asked(text=t) for t in chosen(options["prompts"], options["seed"])]
     # A server is asked in messages and puts the picture's mark there itself.
     words = IMAGE if in_process else IMAGE.rpartition("\n")[2]

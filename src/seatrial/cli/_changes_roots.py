@@ -23,6 +23,8 @@ class RootBase(NamedTuple):
 
 def roots_of(roots: tuple[Path, ...], target: str, workspace: str, base: str) -> list[RootBase]:
     """Roots named, else the target's; the base is `base`, else what the first run recorded, else HEAD."""
+    if not Path(workspace).is_dir():
+        raise UsageError(f"the workspace {workspace} is not a folder", mend="Name the folder that has .seatrial.")
     chosen = list(roots)
     if not chosen:
         from seatrial.targets import find_overrides, load_target

@@ -10,8 +10,8 @@ from seatrial.agents.mcp_server import Parameter, ToolSpec
 
 # Commands that only look: they start no engine, write nothing and change nothing.
 READ_ONLY = {
-    "accuracy check", "accuracy compare", "assess", "bench compare", "bench read", "compat", "compat check",
-    "compat matrix", "diff", "doctor", "engine list", "hardware list", "hardware show", "history search",
+    "accuracy check", "accuracy compare", "assess", "bench compare", "bench read", "compat", "compat matrix",
+    "diff", "doctor", "engine list", "hardware list", "hardware show", "history search",
     "history show", "inspect", "lint", "loop status", "plan", "profile families", "registry diff", "registry list",
     "registry show", "runs list", "runs show", "runs verify", "serve status", "skills list", "targets list",
     "targets show", "triage logs", "triage signatures", "verify",
@@ -35,6 +35,8 @@ WRITING = {
     "apply",
     "force",
 }
+# Parameters that wait until somebody ends the command: no tool has them, or a call would never be answered.
+WAITING = {"serve", "watch", "follow"}
 
 
 def tools(program: click.Group, *, allow_writes: bool) -> tuple[ToolSpec, ...]:
@@ -50,6 +52,8 @@ def _leaves(group: click.Group, path: tuple[str, ...]) -> list[tuple[tuple[str, 
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
+            if command.invoke_without_command and command.params:
+                found.append(((*path, name), command))
             found += _leaves(command, (*path, name))
         elif command is not None:
             found.append(((*path, name), command))
@@ -69,16 +73,17 @@ def _tool(path: tuple[str, ...], command: click.Command) -> ToolSpec:
     for parameter in command.params:
         shown = parameter.name or ""
         # An argument names what is looked at: only options write.
-        writes = isinstance(parameter, click.Option) and WRITING & {shown, *(o.lstrip("-") for o in parameter.opts)}
-        if shown in ("as_json", "help") or (is_read_only and writes):
+        words = {shown, *(o.lstrip("-") for o in parameter.opts)} if isinstance(parameter, click.Option) else set()
+        if shown in ("as_json", "help") or words & WAITING or (is_read_only and words & WRITING):
             continue
         is_switch = isinstance(parameter, click.Option) and parameter.is_flag
         is_repeated = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs != 1
         flag = (
             next((o for o in parameter.opts if o.startswith("--")), "") if isinstance(parameter, click.Option) else ""
         )
+        off = next((o for o in parameter.secondary_opts if o.startswith("--")), "")
         kind = "switch" if is_switch else "value" if flag else "argument"
-        parameters.append(Parameter(name=shown, flag=flag, kind=kind, is_repeated=is_repeated))  # type: ignore[arg-type]
+        parameters.append(Parameter(name=shown, flag=flag, kind=kind, off=off, is_repeated=is_repeated))  # type: ignore[arg-type]
         properties[shown] = _schema(parameter, is_switch=is_switch, is_repeated=is_repeated)
         if parameter.required:
             required.append(shown)

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from seatrial.adapter.writes import Batch
     from seatrial.core.finding import Finding
 
+
+class RootPath(click.Path):
+    """A folder to write under. An empty word (a shell variable that is not set) is no folder, not this one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; a dot is this folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -50,6 +60,16 @@ def engine_source(target: str, engine: Path | None) -> Path:
     if chosen.roots.vllm and Path(chosen.roots.vllm).is_dir():
         return Path(chosen.roots.vllm)
     return target_python(chosen)
+
+
+def known_platform(name: str) -> str:
+    """The platform, if there is such a one; "" is left to the caller. Raises UsageError."""
+    from seatrial.adapter.port.table import PLATFORMS
+
+    known = (*PLATFORMS, "cpu", "cuda")
+    if name and name not in known:
+        raise UsageError(f"unknown platform {name!r}", mend=f"Say --platform {', '.join(known[:-1])} or {known[-1]}.")
+    return name
 
 
 def take_back(root: Path, as_json: bool) -> None:

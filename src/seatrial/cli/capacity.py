@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from seatrial.cli._gate_inputs import Place, demand_checkpoint, kept_in
 from seatrial.cli.common import err, json_option, leave, out, print_json
 from seatrial.core.errors import UsageError
+from seatrial.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from seatrial.targets import Target
@@ -81,6 +83,8 @@ def command(
         keep=write,
         say=lambda text: err().print(text, markup=False),
     )
+    if keep is None and result.outcome.verdict is Verdict.PASS:
+        shutil.rmtree(folder, ignore_errors=True)
     if as_json:
         print_json(result)
         leave(result.outcome.verdict)
@@ -94,7 +98,8 @@ def command(
     console.print(f"{result.outcome.verdict.value}: {result.summary}", markup=False)
     if not result.facts.baseline_served:
         console.print(f"root cause: {result.facts.root_cause}", markup=False)
-    console.print(f"logs and trials: {folder}", markup=False)
+    if folder.exists():
+        console.print(f"logs and trials: {folder}", markup=False)
     leave(result.outcome.verdict)
 
 

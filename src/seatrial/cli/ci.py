@@ -25,11 +25,18 @@ def command(
 ) -> None:
     """Report RUN (a name, a unique beginning of one, or `last`) to a CI service; exits with the run's verdict."""
     from seatrial.core.atomic import write_atomic
-    from seatrial.evidence import Run, open_workspace
+    from seatrial.core.finding import errors
+    from seatrial.core.record import replace
+    from seatrial.evidence import Run, open_workspace, verify_run
     from seatrial.report.ci import annotations_of, junit_of, summary_of
     from seatrial.report.gather import gather
 
-    found = gather(Run.read(open_workspace(Path(workspace), write=False).run_folder(run)))
+    kept = Run.read(open_workspace(Path(workspace), write=False).run_folder(run))
+    found = gather(kept)
+    # Whoever reads a green check reads nothing else: every file is hashed again, not the facts alone.
+    more = (f for f in errors(verify_run(kept.folder).findings) if f.message not in found.problems)
+    changed = tuple(f"{f.place}: {f.message}" for f in more)
+    found = replace(found, problems=(*found.problems, *changed))
     text = summary_of(found)
     place = summary or os.environ.get("GITHUB_STEP_SUMMARY")
     try:
@@ -44,9 +51,9 @@ def command(
     word = str(found.finished.get("verdict") or "")
     # A run that never finished has shown nothing.
     verdict = Verdict(word) if word in {v.value for v in Verdict} else Verdict.INCONCLUSIVE
-    if found.problems and verdict is not Verdict.FAIL:
-        # Records that do not join are no evidence of anything they say.
-        click.echo(f"the records of run {found.run_id} are damaged: {found.problems[0]}", err=True)
+    if found.damage:
+        # Records that do not join, or whose files were changed, are no evidence of anything they say.
+        click.echo(f"the records of run {found.run_id} are damaged: {found.damage}", err=True)
         verdict = Verdict.FAIL
     if as_json:
         print_json({"run_id": found.run_id, "verdict": verdict, "summary": text, "annotations": annotations_of(found)})

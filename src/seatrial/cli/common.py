@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,9 +14,12 @@ from seatrial.core.verdict import Verdict, exit_code
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Control characters but for the tab and the end of a line.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 STYLES = {
     Verdict.PASS: "bold green",
     Verdict.FAIL: "bold red",
@@ -41,16 +45,23 @@ class FiniteRange(click.FloatRange):
 
 def out() -> Console:
     """The console for results; plain text when standard output is not a terminal."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """The console for progress and notes, on standard error."""
+    return _console(stderr=True, highlight=False)
+
+
+def _console(**options: Any) -> Console:
+    """Names and texts from checkpoints, logs and records are shown, and give a terminal no orders."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    class Shown(Console):
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str(CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text), **how)
+
+    return Shown(**options)
 
 
 def print_json(document: Any) -> None:

@@ -150,8 +150,11 @@ def evidence(runs: tuple[str, ...], hypothesis: str, name: str, workspace: Path,
 
 
 @record.command()
-@click.option("--repo", type=click.Path(path_type=Path), help="The checkout that holds the change.")
-@click.option("--change", default="", help="The change in words; alone for a setting ('flag: old -> new').")
+@click.option("--repo", type=click.Path(path_type=Path), help="The checkout that holds a change of code.")
+@click.option("--base", default="", help="The commit before the change; default: HEAD, so what is not committed.")
+@click.option(
+    "--change", default="", help="The setting that changes: 'FLAG: OLD -> NEW' or 'VARIABLE: unset -> VALUE'."
+)
 @click.option("--hypothesis", required=True, help="Why it should help.")
 @click.option("--expected", required=True, help="By how much, in which figure.")
 @click.option("--risks", required=True, help="Accuracy, memory, graph, communication, compatibility.")
@@ -160,6 +163,7 @@ def evidence(runs: tuple[str, ...], hypothesis: str, name: str, workspace: Path,
 @json_option
 def patch(
     repo: Path | None,
+    base: str,
     change: str,
     hypothesis: str,
     expected: str,
@@ -168,42 +172,53 @@ def patch(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    """One reviewable change, by the hash of what differs from its commit."""
-    from seatrial.workflow.loop import patch_from
+    """One reviewable change: the difference of a checkout, which is kept, or a setting.
 
-    _add(patch_from(repo, change, hypothesis, expected, risks), name, workspace, as_json)
+    Code is taken as `seatrial diff` shows it, untracked files included; --change with --repo names the setting that
+    turns the code on. What is measured later must be that change and no other.
+    """
+    from seatrial.workflow.loop import recorded_change
+
+    found = recorded_change(repo, base, change, hypothesis, expected, risks)
+    _add(found.patch, name, workspace, as_json, found.diff)
 
 
 @record.command()
 @click.argument("run")
 @click.option("--against", default="", metavar="RUN", help="The accuracy run from before the change (L3 and above).")
-@click.option("--repo", type=click.Path(path_type=Path), help="The checkout: is it still the recorded change?")
+@click.option(
+    "--repo", type=click.Path(path_type=Path), help="The checkout of the change, if it is not where it was recorded."
+)
 @loop_option
 @workspace_option
 @json_option
 def accuracy(run: str, against: str, repo: Path | None, name: str, workspace: Path, as_json: bool) -> None:
     """The accuracy check of the change: RUN of `seatrial accuracy run`, or of `bench ab` with its smokes."""
     from seatrial.evidence import open_workspace
-    from seatrial.workflow.loop import accuracy_from
+    from seatrial.workflow.loop import accuracy_from, loop_state, present_diff
 
-    found = accuracy_from(open_workspace(workspace, write=True), run, _diff(repo), against)
+    place = open_workspace(workspace, write=True)
+    found = accuracy_from(place, run, present_diff(loop_state(place, name), repo), against)
     _add(found, name, workspace, as_json)
 
 
 @record.command()
 @click.argument("run")
-@click.option("--repo", type=click.Path(path_type=Path), help="The checkout: is it still the recorded change?")
+@click.option(
+    "--repo", type=click.Path(path_type=Path), help="The checkout of the change, if it is not where it was recorded."
+)
 @loop_option
 @workspace_option
 @json_option
 def performance(run: str, repo: Path | None, name: str, workspace: Path, as_json: bool) -> None:
     """The comparison with the baseline: a RUN of `seatrial bench ab`."""
     from seatrial.evidence import open_workspace
-    from seatrial.workflow.loop import loop_state, performance_from
+    from seatrial.workflow.loop import loop_state, performance_from, present_diff
 
     place = open_workspace(workspace, write=True)
-    judged_by = loop_state(place, name).goal.judged_by
-    _add(performance_from(place, run, judged_by, _diff(repo)), name, workspace, as_json)
+    state = loop_state(place, name)
+    found = performance_from(place, run, state.goal.judged_by, present_diff(state, repo))
+    _add(found, name, workspace, as_json)
 
 
 @record.command()
@@ -285,24 +300,12 @@ def stop(rule: str, reason: str, name: str, workspace: Path, as_json: bool) -> N
     _add(Stop(rule=rule, reason=reason), name, workspace, as_json)
 
 
-def _diff(repository: Path | None) -> str:
-    from seatrial.core.errors import UsageError
-    from seatrial.evidence.manifest import git_state
-
-    if repository is None:
-        return ""
-    state = git_state(repository)
-    if state is None:
-        raise UsageError(f"{repository} is no git checkout", mend="Name the checkout that holds the change.")
-    return state.changes or "clean"
-
-
-def _add(event: Event, name: str, workspace: Path, as_json: bool) -> None:
+def _add(event: Event, name: str, workspace: Path, as_json: bool, diff: bytes = b"") -> None:
     from seatrial.evidence import open_workspace
     from seatrial.workflow.loop import add_event, loop_folder
 
     place = open_workspace(workspace, write=True)
-    _show(loop_folder(place, name).name, add_event(place, name, event), as_json)
+    _show(loop_folder(place, name).name, add_event(place, name, event, diff), as_json)
 
 
 def _show(name: str, state: State, as_json: bool) -> None:

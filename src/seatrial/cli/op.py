@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from seatrial.cli._workbench import engine_source, need, print_findings, take_back, write_files, writing_options
+from seatrial.cli._workbench import (
+    RootPath,
+    engine_source,
+    known_platform,
+    need,
+    print_findings,
+    take_back,
+    write_files,
+    writing_options,
+)
 from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
 from seatrial.core.record import replace, to_plain
 from seatrial.core.verdict import Verdict, failed
@@ -20,7 +29,7 @@ def command() -> None:
 
 @command.command("new")
 @click.argument("name", required=False, default="")
-@click.option("--into", "root", type=click.Path(path_type=Path), help="The plugin's root.")
+@click.option("--into", "root", type=RootPath(path_type=Path), help="The plugin's root.")
 @click.option("--platform", default="cpu", show_default=True, help="cpu, cuda, ascend or kunlun.")
 @click.option("--target", default="cpu", show_default=True, help="The target whose vLLM it is written for.")
 @click.option("--engine", type=click.Path(path_type=Path), help="This vLLM instead: tree, sdist, wheel, environment.")
@@ -53,6 +62,7 @@ def new(
     if undo:
         take_back(root, as_json)
         return
+    known_platform(platform)
     need(name, "NAME", "seatrial op new fused_scale --into PLUGIN_ROOT")
     from seatrial.adapter.op.new import new_op
 
@@ -98,6 +108,7 @@ def coverage(checkpoint: Path, target: str, platform: str, plugin: Path | None, 
     from seatrial.targets import find_overrides, load_target
 
     chosen = load_target(target, find_overrides(Path.cwd())).target
+    known_platform(platform)
     # Another quantisation or dtype has other ops.
     served = served_as(chosen.serve.args)
     python = target_python(chosen)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from seatrial.cli._workbench import engine_source, need, print_findings, take_back, write_files, writing_options
+from seatrial.cli._workbench import (
+    RootPath,
+    engine_source,
+    known_platform,
+    need,
+    print_findings,
+    take_back,
+    write_files,
+    writing_options,
+)
 from seatrial.cli.common import json_option, leave, out, print_json
 from seatrial.core.finding import errors
 from seatrial.core.record import to_plain
@@ -23,7 +32,7 @@ SHOWN = 8
 
 @click.command()
 @click.argument("module", required=False, default="")
-@click.option("--into", "root", type=click.Path(path_type=Path), help="The plugin's root: where its setup.py is.")
+@click.option("--into", "root", type=RootPath(path_type=Path), help="The plugin's root: where its setup.py is.")
 @click.option("--platform", default="", help="ascend or kunlun (whose table of swaps is used), cpu or cuda (none).")
 @click.option("--target", default="cpu", show_default=True, help="The target whose vLLM it shall run on.")
 @click.option("--engine", type=click.Path(path_type=Path), help="This vLLM instead: tree, sdist, wheel, environment.")
@@ -65,6 +74,7 @@ def command(
     if undo:
         take_back(root, as_json)
         return
+    known_platform(platform)
     need(module, "MODULE", "seatrial port vllm:qwen3 --into PLUGIN_ROOT --platform ascend")
     source = engine_source(target, engine)
     options = {"dry_run": dry_run, "allow_dirty": allow_dirty, "quiet": as_json}
@@ -83,11 +93,8 @@ def command(
             _show_upgrade(merged)
         leave(verdict)
     from seatrial.adapter.port.run import port
-    from seatrial.adapter.port.table import PLATFORMS
-    from seatrial.core.errors import UsageError
 
-    if platform not in (*PLATFORMS, "cpu", "cuda"):
-        raise UsageError(f"unknown platform {platform!r}", mend=f"Say --platform {', '.join(PLATFORMS)}, cpu or cuda.")
+    need(platform, "--platform", "--platform ascend, kunlun, cpu or cuda")
     made = port(
         module,
         upstream=upstream or source,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from seatrial.cli.common import err, json_option, out, print_json
-from seatrial.core.errors import UsageError
+from seatrial.core.errors import SeatrialError, UsageError
 
 if TYPE_CHECKING:
     from seatrial.evidence import Workspace
@@ -47,10 +47,20 @@ def command(
     if everything:
         if run is not None:
             raise UsageError("--all writes the reports of every run", mend="Leave out RUN or --all.")
-        written = [write_report(Run.read(folder)) for folder in place.run_folders()]
+        folders = place.run_folders()
+        if not folders:
+            raise UsageError(f"there is no run in {place.root}", mend="See `seatrial runs list`.")
+        written, left = [], []
+        for folder in folders:
+            try:
+                written.append(write_report(Run.read(folder)))
+            except SeatrialError as exc:
+                # One run that cannot be read keeps no other from its page; the overview tells it as unreadable.
+                left.append(exc.message)
+                err().print(f"no report of {folder.name}: {exc.message}", markup=False)
         page = write_overview(place)
         if as_json:
-            print_json({"overview": str(page), "reports": [str(w) for w in written]})
+            print_json({"overview": str(page), "reports": [str(w) for w in written], "left_out": left})
         else:
             out().print(str(page), markup=False)
         return

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import click
 
-from seatrial.cli._workbench import engine_source, need, print_findings, take_back, write_files, writing_options
+from seatrial.cli._workbench import (
+    RootPath,
+    engine_source,
+    known_platform,
+    need,
+    print_findings,
+    take_back,
+    write_files,
+    writing_options,
+)
 from seatrial.cli.common import err, json_option, leave, out, print_json
 from seatrial.core.errors import UsageError
 from seatrial.core.record import to_plain
@@ -38,7 +47,7 @@ def command() -> None:
 
 @command.command(DEFAULT)
 @click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
-@click.option("--into", "root", type=click.Path(path_type=Path), help="The plugin's root: where its pyproject.toml is.")
+@click.option("--into", "root", type=RootPath(path_type=Path), help="The plugin's root: where its pyproject.toml is.")
 @click.option("--platform", default="cpu", show_default=True, help="cpu, cuda, ascend or kunlun.")
 @click.option("--target", default="cpu", show_default=True, help="The target whose vLLM it is written for.")
 @click.option("--engine", type=click.Path(path_type=Path), help="This vLLM instead: tree, sdist, wheel, environment.")
@@ -69,6 +78,7 @@ def model(
     if undo:
         take_back(root, as_json)
         return
+    known_platform(platform)
     need(checkpoint, "CHECKPOINT", "seatrial scaffold CHECKPOINT --into PLUGIN_ROOT")
     if checkpoint is None:
         return
@@ -107,7 +117,7 @@ def model(
 
 @command.command("plugin")
 @click.argument("name", required=False, default="")
-@click.option("--into", "root", type=click.Path(path_type=Path), help="Its folder; NAME in this one, if not given.")
+@click.option("--into", "root", type=RootPath(path_type=Path), help="Its folder; NAME in this one, if not given.")
 @writing_options
 @json_option
 def plugin(name: str, root: Path | None, dry_run: bool, allow_dirty: bool, undo: bool, as_json: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
 
 from seatrial.cli._gate_inputs import Place, demand_checkpoint, kept_in
 from seatrial.cli.common import STYLES, err, json_option, leave, out, print_json
-from seatrial.core.verdict import combine
+from seatrial.core.verdict import Verdict, combine
 
 
 @click.command()
@@ -20,7 +21,9 @@ from seatrial.core.verdict import combine
 @click.option("--agree", is_flag=True, help="Compare greedy answers: batch 1 and n, and TP 1 with --tp.")
 @click.option("--tp", type=click.IntRange(min=1), help="Tensor parallel size instead of the target's.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Context length instead of the target's.")
-@click.option("--out", "keep", type=Place(), help="Keep logs in this folder.")
+@click.option(
+    "--out", "keep", type=Place(), help="Keep logs in this folder; without it, only those of a soak that did not pass."
+)
 @json_option
 def command(
     checkpoint: Path,
@@ -54,37 +57,42 @@ def command(
         err().print(text, markup=False)
 
     results = []
-    if requests:
-        results.append(
-            soak(
-                checkpoint,
-                chosen,
-                python=python,
-                stage="dummy" if stage == "dummy" else "real",
-                scratch=folder / "soak",
-                requests=requests,
-                at_once=at_once,
-                tp=tp,
-                max_model_len=max_model_len,
-                say=say,
+    verdict = Verdict.INCONCLUSIVE
+    try:
+        if requests:
+            results.append(
+                soak(
+                    checkpoint,
+                    chosen,
+                    python=python,
+                    stage="dummy" if stage == "dummy" else "real",
+                    scratch=folder / "soak",
+                    requests=requests,
+                    at_once=at_once,
+                    tp=tp,
+                    max_model_len=max_model_len,
+                    say=say,
+                )
             )
-        )
-    if agree:
-        results.append(
-            agreement(
-                checkpoint,
-                chosen,
-                python=python,
-                stage="dummy" if stage == "dummy" else "real",
-                scratch=folder / "agree",
-                tp=tp,
-                max_model_len=max_model_len,
-                say=say,
+        if agree:
+            results.append(
+                agreement(
+                    checkpoint,
+                    chosen,
+                    python=python,
+                    stage="dummy" if stage == "dummy" else "real",
+                    scratch=folder / "agree",
+                    tp=tp,
+                    max_model_len=max_model_len,
+                    say=say,
+                )
             )
-        )
-    verdict = combine(r.outcome.verdict for r in results)
+        verdict = combine(r.outcome.verdict for r in results)
+    finally:
+        if keep is None and verdict is Verdict.PASS:
+            shutil.rmtree(folder, ignore_errors=True)
     if as_json:
-        print_json({"verdict": verdict, "results": results})
+        print_json({"verdict": verdict, "folder": str(folder) if folder.exists() else None, "results": results})
         leave(verdict)
     console = out()
     for result in results:
@@ -92,5 +100,6 @@ def command(
         console.print(f"[{style}]{result.outcome.verdict.value}[/{style}]  {result.step}  {escape(result.summary)}")
         if result.outcome.reason:
             console.print(f"      {escape(result.outcome.reason)}")
-    console.print(f"logs: {folder}", markup=False)
+    if folder.exists():
+        console.print(f"logs: {folder}", markup=False)
     leave(verdict)

@@ -14,7 +14,7 @@ from seatrial.core.record import Record, from_plain
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import ArtifactRef, Run, StoredStep
 from seatrial.gates.facts import GateFacts
-from seatrial.report.gather import Gathered, gather
+from seatrial.report.gather import MAX_FACTS, Gathered, gather, read_artifact
 
 GATES = ("dummy", "real")
 LARGEST_TEXT = 4 << 20
@@ -171,8 +171,8 @@ class EvidenceView:
     def _facts_of(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
             stored = from_plain(StoredStep, body, where="record")
-            data = msgspec.json.decode(self.run.artifact(stored.facts).read_bytes())
-        except (FileFormatError, OSError, msgspec.DecodeError):
+            data = msgspec.json.decode(read_artifact(self.run.folder, stored.facts, MAX_FACTS).data)
+        except (FileFormatError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
 

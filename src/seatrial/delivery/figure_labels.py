@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from seatrial.core.record import Record
+from seatrial.delivery.planned import field_of
 
 TIME = r"(_s|seconds|_ms|duration|p99|median)$"
 CONTEXT = r"(context|max_model_len|max_position\w*|longest)$"
@@ -91,6 +92,13 @@ def named(after: str, headings: tuple[str, ...]) -> Kind | None:
         if field and any(words.search(text) for text in headings):
             return Kind(field=field)
     return None
+
+
+def advised(after: str, headings: tuple[str, ...]) -> Kind | None:
+    """The row and column of the table of planned memory, with the scale of the figure's unit; None elsewhere."""
+    field = field_of(*headings[:2]) if len(headings) > 1 else ""
+    power = next((p for unit, p in BINARY.items() if re.match(rf"\s*{unit}\b", after)), 0)
+    return Kind(field=field, scale=2.0**-power) if field else None
 
 
 def _unit(after: str) -> Kind | None:

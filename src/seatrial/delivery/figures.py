@@ -18,7 +18,8 @@ from typing import Any
 from seatrial.core.record import Record, to_plain
 from seatrial.delivery.benches import Benched, BenchSeen
 from seatrial.delivery.evidence_view import EvidenceView
-from seatrial.delivery.figure_labels import QUOTED, kind_of, named
+from seatrial.delivery.figure_labels import QUOTED, advised, kind_of, named
+from seatrial.delivery.planned import backing, planned_of
 from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import DEFAULT_PORT
 from seatrial.evidence import ADVICE
@@ -69,9 +70,16 @@ class Numbers:
     """The numbers of the evidence by path, and each number of a recorded text between its two words."""
 
     def __init__(
-        self, numbers: Iterable[tuple[str, float]], texts: Iterable[str] = (), pairs: Iterable[str] = ()
+        self,
+        numbers: Iterable[tuple[str, float]],
+        texts: Iterable[str] = (),
+        pairs: Iterable[str] = (),
+        advice: Iterable[tuple[str, float]] = (),
     ) -> None:
-        """`pairs`: names with their values, as code sets them."""
+        """`pairs`: names with their values, as code sets them. `advice`: what was predicted and what it was held
+        against, which back nothing but the table that shows them.
+        """
+        self._advice = {path: value for path, value in advice if math.isfinite(value)}
         values = {(v, path.lower()) for path, v in (*numbers, *CONSTANTS) if math.isfinite(v)}
         self._sorted = sorted(values)
         self._between = {t for text in texts for t in _between(HASH.sub(" ", text[:LONGEST]))}
@@ -96,6 +104,9 @@ class Numbers:
         plain = place.shown.replace(",", "")
         decimals = len(plain.partition(".")[2])
         value = float(plain)
+        if advice := advised(place.after, place.headings):
+            known = self._advice.get(advice.field)
+            return known is not None and abs(known * advice.scale - value) <= 0.5 * 10**-decimals + 1e-9
         kind = None if place.is_quote else named(place.after, place.headings)
         if kind is None and self._quoted(place, abs(value)):
             return True
@@ -158,7 +169,7 @@ def numbers_of(view: EvidenceView, scored: Scored | None = None, benched: Benche
     for bench in benched.quoted if benched is not None else ():
         _bench(bench, numbers, texts, pairs)
     texts += benched.refused if benched is not None else ()
-    return Numbers(numbers, texts, pairs)
+    return Numbers(numbers, texts, pairs, backing(planned_of(view)))
 
 
 def _bench(bench: BenchSeen, numbers: list[tuple[str, float]], texts: list[str], pairs: list[str]) -> None:

@@ -20,6 +20,7 @@ from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.kunlun import kunlun_files
 from seatrial.delivery.listing import in_matrix, in_nav, in_titles, in_toctree
 from seatrial.delivery.order import PLATFORM, Dropped, Order, Outgoing, Plan
+from seatrial.delivery.planned import planned_of
 from seatrial.delivery.render import render
 from seatrial.delivery.repository import Repository
 from seatrial.delivery.scores import Scored
@@ -139,6 +140,7 @@ def _values(
         "dirty": [p for state in view.manifest.git for p in state.dirty if state.folder in _roots(view)],
         "steps": [s for s in STEPS if s in ALWAYS or view.stored(s) is not None],
         "capacity": view.facts("capacity"),
+        "planned": planned_of(view),
         "ladders": view.ladders(),
         "fallback": _fallback(view),
         "false_ready": [s for s in view.starts() if s.ending == "false-ready"],

@@ -13,6 +13,7 @@ from seatrial.delivery.benches import Benched
 from seatrial.delivery.docs_dialect import DocsDialect
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.order import Order
+from seatrial.delivery.planned import planned_of
 from seatrial.delivery.render import render
 from seatrial.delivery.repository import Repository
 from seatrial.delivery.scores import Scored
@@ -58,6 +59,7 @@ def tutorial(
         ready=seconds(gate.ready_s) if gate is not None and gate.ready_s is not None else "unknown",
         card=card(view),
         capacity=view.facts("capacity"),
+        planned=planned_of(view),
         is_own_platform=view.platform == order.kind,
     )
 

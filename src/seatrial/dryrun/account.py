@@ -105,6 +105,18 @@ class Cast(Record):
     alone: bool = False
 
 
+class Regrouped(Record):
+    """Tensors of a kind that the loader views in a shape which is no merging or splitting of neighbouring dimensions.
+
+    `shape` and `viewed` are those of `names[0]`.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    viewed: tuple[int, ...]
+
+
 class Failure(Record):
     """An exception of the engine, with the tensor by name and its shape; `ranks` it happened on."""
 
@@ -235,6 +247,7 @@ class DryAccount(Record):
     unknown_dtypes: tuple[str, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
     casts: tuple[Cast, ...] = ()
+    regrouped: tuple[Regrouped, ...] = ()
     failures: tuple[Failure, ...] = ()
     mends: tuple[Mend, ...] = ()
     crashed_ranks: dict[int, int] = msgspec.field(default_factory=dict)

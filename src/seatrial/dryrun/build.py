@@ -12,7 +12,7 @@ from functools import cached_property
 
 import msgspec
 
-from seatrial.dryrun.account import DryAccount, Sums, TensorLine, TensorState, TensorTrouble, Timing
+from seatrial.dryrun.account import DryAccount, Regrouped, Sums, TensorLine, TensorState, TensorTrouble, Timing
 from seatrial.dryrun.extras import cache, casts, failures, merged_stubs, overlaps
 from seatrial.dryrun.names import shard_of
 from seatrial.dryrun.parameters import parameters
@@ -88,6 +88,7 @@ class AccountBuilder:
             unknown_dtypes=tuple(sorted({d for d in self.columns.dtypes if d not in BITS})),
             overlaps=overlaps(self.readings),
             casts=casts(self.readings),
+            regrouped=self._regrouped(),
             failures=failures(self.readings),
             crashed_ranks={r.rank: r.crashed for r in raw.ranks if r.crashed is not None},
             rank_classes=self.spread.classes(),
@@ -118,6 +119,23 @@ class AccountBuilder:
         )
 
     # ---- tensors
+
+    def _regrouped(self) -> tuple[Regrouped, ...]:
+        """By kind, each tensor once; the shapes are those of the first."""
+        columns = self.columns
+        seen = {index: (old, new) for rank in self.full for index, old, new in rank.raw.regrouped}
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index in sorted(seen):
+            groups[columns.kind[index]].append(index)
+        return tuple(
+            Regrouped(
+                kind=columns.kinds[kind],
+                names=tuple(columns.names[i] for i in members),
+                shape=tuple(seen[members[0]][0]),
+                viewed=tuple(seen[members[0]][1]),
+            )
+            for kind, members in groups.items()
+        )
 
     def _fates(self) -> list[Fate]:
         faulty: dict[int, str] = {}

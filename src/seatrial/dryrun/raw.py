@@ -163,6 +163,7 @@ class RawRank(Record):
     operations: list[str] = msgspec.field(default_factory=list)
     moves: str = ""
     images: list[RawImage] = msgspec.field(default_factory=list)
+    regrouped: list[tuple[int, list[int], list[int]]] = msgspec.field(default_factory=list)
     layers: list[RawLayer] = msgspec.field(default_factory=list)
     ops: dict[str, int] = msgspec.field(default_factory=dict)
     placeholders: dict[str, str] = msgspec.field(default_factory=dict)

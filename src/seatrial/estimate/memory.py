@@ -102,7 +102,7 @@ def activation_bytes(model: Model, layout: Layout, serving: Serving, rules: Engi
     tokens = serving.max_num_batched_tokens or rules.batched_tokens
     seqs = serving.max_num_seqs or rules.max_seqs
     hidden, tp = model.hidden(), layout.tp
-    attention = max((m.heads or 0) * (m.head_dim or 0) * 2 // tp for m in card.attention.mixers)
+    attention = max(((m.heads or 0) * (m.head_dim or 0) * 2 // tp for m in card.attention.mixers), default=0)
     ffn = card.feed_forward
     dense = 3 * max(ffn.sizes, default=0) // tp
     experts = 0

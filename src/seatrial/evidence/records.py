@@ -14,11 +14,13 @@ from typing import Any
 
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import FileFormatError, WorkspaceError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, from_json, to_json
 
 RECORDS = "records.jsonl"
 HEAD = "head.json"
 SCHEMA_VERSION = 1
+LARGEST = 1 << 30  # bytes of a file of records; facts and logs are artifacts, so a run's are some megabytes at most
 
 
 class Entry(Record):
@@ -61,8 +63,9 @@ def read_log(folder: Path) -> Log:
     """Read a run's records and check the chain; faults are `problems`, in words, and end the reading."""
     try:
         file = folder / RECORDS
-        data = file.read_bytes() if file.exists() else b""
-        previous = sha256((folder / "manifest.json").read_bytes())
+        # Plain files only: evidence that somebody handed over may hold a pipe that nobody writes to.
+        data = read_plain(file, limit=LARGEST) if os.path.lexists(file) else b""
+        previous = sha256(read_plain(folder / "manifest.json", limit=LARGEST))
     except OSError as exc:
         raise WorkspaceError(f"run {folder.name} cannot be read: {exc}", mend="Make its files readable.") from exc
     *lines, torn = data.split(b"\n")
@@ -92,7 +95,7 @@ def read_log(folder: Path) -> Log:
 def read_head(folder: Path) -> Head | None:
     file = folder / HEAD
     try:
-        data = file.read_bytes() if file.exists() else None
+        data = read_plain(file) if os.path.lexists(file) else None
     except OSError as exc:
         raise FileFormatError(f"{HEAD}: cannot be read: {exc.strerror}") from exc
     return from_json(Head, data, where=HEAD) if data is not None else None

@@ -184,6 +184,11 @@ class Run:
         with explained(self.folder):
             return store_file(self.artifacts_folder, name, source)
 
+    def keep_bytes(self, name: str, data: bytes) -> ArtifactRef:
+        """Keep bytes as an artifact; the caller records the reference."""
+        with explained(self.folder):
+            return store_bytes(self.artifacts_folder, name, data)
+
     def has(self, ref: ArtifactRef) -> bool:
         """Whether the artifact is there and unchanged."""
         path = self.artifacts_folder / ref.file

@@ -5,17 +5,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from collections import deque
 
 import psutil
 
 from seatrial.core.errors import EngineError
 
+MOST_HELD = 64  # ports; the oldest is let go, whose server has been started long ago
+HELD: deque[socket.socket] = deque()
+
 
 def free_port(host: str) -> int:
-    """A port nobody listens on now; the kernel's choice. It may be taken a moment later: check again before use."""
-    with _bound(host, 0) as listener:
-        number: int = listener.getsockname()[1]
-        return number
+    """A port nobody has, the kernel's choice; it gives it to nobody who lets it choose, as long as it is held here.
+
+    An engine takes a minute before it binds its port. Until then a bound socket keeps the number from every listener
+    and every connection that asks for any port; a server that asks for this very number gets it, since both say
+    SO_REUSEADDR and only one listens. Who names the number himself can still take it: check again before use.
+    """
+    HELD.append(_bound(host, 0))
+    if len(HELD) > MOST_HELD:
+        HELD.popleft().close()
+    number: int = HELD[-1].getsockname()[1]
+    return number
 
 
 def demand_free(host: str, port: int) -> None:

@@ -28,6 +28,7 @@ from seatrial.targets import Target
 LENGTHS = (1, 7, 32, 3, 100, 16)  # prompt tokens
 ANSWERS = (1, 8, 2, 16)  # answer tokens; the two lists differ in length, so that all pairs come up
 BATCH = 50  # requests between two looks at the memory
+OWN_GATE = "the requests were answered, but the server's own gate fails"
 GROWTH = 0.10  # of the memory after a quarter of the requests, when caches are warm; more is a finding
 
 
@@ -103,7 +104,7 @@ def soak(
         outcome = failed(f"{facts.asked_for - facts.answered} requests failed: {next(iter(facts.troubles))}")
     elif result.facts.ending != "ready":
         # The gate around the requests failed: the server died behind the last one, or talks nonsense.
-        outcome = failed(f"the requests were answered, but the server's own gate fails: {result.outcome.reason}")
+        outcome = failed(f"{OWN_GATE}: {result.outcome.reason}")
     elif facts.growth is not None and facts.growth > GROWTH:
         outcome = inconclusive(f"memory grew by {facts.growth:.1%} after the first quarter; a longer soak would tell")
     else:

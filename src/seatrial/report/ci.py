@@ -23,7 +23,7 @@ MAX_ANNOTATIONS = 50
 
 def summary_of(run: Gathered) -> str:
     """The step summary: verdict, a table of the steps, what needs attention."""
-    finished = run.finished
+    finished = run.told
     verdict = str(finished.get("verdict") or run.state)
     sealed = "signed off" if finished.get("signed_off") is True else "not signed off"
     lines = [f"## seatrial: {_cell(run.run_id)}", "", f"{MARKS.get(verdict, '❔')} **{_cell(verdict)}**, {sealed}"]
@@ -108,8 +108,8 @@ def _whole(run: Gathered) -> str:
     """Why the run as a whole has not passed; empty if it has."""
     if run.state != "finished":
         return f"the run is {run.state}: it has no verdict"
-    verdict = str(run.finished.get("verdict"))
-    return "" if verdict == "pass" else f"{verdict}: {run.finished.get('reason') or 'no reason is recorded'}"
+    verdict = str(run.told.get("verdict"))
+    return "" if verdict == "pass" else f"{verdict}: {run.told.get('reason') or 'no reason is recorded'}"
 
 
 def _findings(run: Gathered) -> Iterator[tuple[str, Finding]]:

@@ -13,7 +13,7 @@ import msgspec
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record, from_plain, to_plain
 from seatrial.evidence import Run, StoredStep
-from seatrial.report.gather import read_artifact
+from seatrial.report.gather import Content, read_artifact
 from seatrial.report.words import between, scalar, seconds
 
 MAX_FACTS = 2 << 20
@@ -72,6 +72,7 @@ def facets(run: Run) -> Facets:
     values: dict[str, str] = {}
     features: dict[str, str] = {}
     steps: dict[str, StoredStep] = {}
+    damage = list(run.problems)
     for entry in run.log.entries:
         if entry.kind == "step":
             try:
@@ -84,7 +85,9 @@ def facets(run: Run) -> Facets:
         if not stored.inputs:
             continue
         values[f"numbers/{step}: time"] = seconds(stored.duration_s)
-        facts = _facts(run, stored)
+        content = read_artifact(run.folder, stored.facts, MAX_FACTS)
+        damage += [f"{step}: {content.problem}"] if content.damaged else []
+        facts = _facts(content)
         if step == "features":
             rows = facts.get("rows")
             features = {
@@ -110,14 +113,17 @@ def facets(run: Run) -> Facets:
     for state in manifest.git:
         values[f"run/git: {state.folder}"] = state.commit[:12] + (" with changes" if state.is_dirty else "")
     values["run/seatrial"] = manifest.seatrial_version
-    return _of(run, values, features)
+    return _of(run, values, features, damage[0] if damage else "")
 
 
-def _of(run: Run, values: dict[str, str], features: dict[str, str]) -> Facets:
+def _of(run: Run, values: dict[str, str], features: dict[str, str], damage: str) -> Facets:
     manifest = run.manifest
     last = run.log.entries[-1] if run.log.entries else None
     body = to_plain(last.body) if last is not None else {}
     ending = body if isinstance(body, dict) else {}
+    if damage:
+        # Damaged evidence seals nothing, whatever its last record says.
+        ending = {**ending, "verdict": "fail", "signed_off": False, "reason": f"the evidence is damaged: {damage}"}
     finished = ending if last is not None and last.kind == "finished" else {}
     state = last.kind if last is not None and last.kind in ("finished", "interrupted", "error") else "unfinished"
     wall = finished.get("wall_s")
@@ -183,8 +189,7 @@ def _bench(step: str, facts: dict[str, Any], values: dict[str, str]) -> None:
         values[f"numbers/{step}: {head.replace('_', ' ')} {tail}".rstrip()] = told
 
 
-def _facts(run: Run, stored: StoredStep) -> dict[str, Any]:
-    content = read_artifact(run.folder, stored.facts, MAX_FACTS)
+def _facts(content: Content) -> dict[str, Any]:
     if content.problem:
         return {}
     try:

@@ -52,7 +52,7 @@ def compose(run: Gathered) -> Document:
     """The whole report."""
     manifest = run.manifest
     word = _verdict(run)
-    signed = word.tone == "pass" and run.finished.get("signed_off") is True
+    signed = word.tone == "pass" and run.told.get("signed_off") is True
     target = str(manifest.target.get("name") or "")
     # The last part of the path, read as text: it may be of another machine.
     name = manifest.checkpoint.rstrip("/").rsplit("/", 1)[-1] or manifest.checkpoint or run.run_id
@@ -100,9 +100,9 @@ def _verdict(run: Gathered) -> _Verdict:
         words = {"interrupted": "the run was interrupted", "error": "the run ended with an error"}
         text = words.get(run.state, "the run has not finished")
         return _Verdict(verdict="unfinished", tone="inconclusive", reason=f"{text}: {why}" if why else text)
-    verdict = str(run.finished.get("verdict") or "unknown")
+    verdict = str(run.told.get("verdict") or "unknown")
     tone: Tone = verdict if verdict in ("pass", "fail", "inconclusive", "not-applicable") else "unknown"  # type: ignore[assignment]
-    return _Verdict(verdict=verdict, tone=tone, reason=str(run.finished.get("reason") or ""))
+    return _Verdict(verdict=verdict, tone=tone, reason=str(run.told.get("reason") or ""))
 
 
 def _attention(run: Gathered) -> list[Section]:

@@ -6,6 +6,7 @@ In: a Run. Out: a `Gathered`. Refuses nothing: what is missing, changed or too l
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ MAX_TEXT = 64 << 10
 
 
 class StepFacts(Record):
-    """A step as recorded, its facts as plain data, and `problem`: why they could not be read (empty if they could)."""
+    """A step as recorded, its facts as plain data, and `problem`: why they could not be read (empty if they could).
+
+    `damaged`: they are not what was recorded, or gone.
+    """
 
     stored: StoredStep
     facts: Any
     problem: str
+    damaged: bool = False
 
 
 class Gathered(Record):
@@ -40,6 +45,20 @@ class Gathered(Record):
     state: str
     finished: dict[str, Any]
     folder: str
+
+    @property
+    def damage(self) -> str:
+        """Why nothing that the records say can be believed; empty if they and the facts are as they were written."""
+        lost = (f"{step}: {known.problem}" for step, known in self.steps.items() if known.damaged)
+        return next(chain(self.problems, lost), "")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the last record says of the run. Damaged evidence seals nothing, whatever it says."""
+        if not self.finished or not self.damage:
+            return self.finished
+        why = f"the evidence is damaged: {self.damage}"
+        return {**self.finished, "verdict": "fail", "signed_off": False, "reason": why}
 
     def artifact_text(self, ref: ArtifactRef) -> str | None:
         """The beginning of a small text artifact, or None: absent, changed, no plain file, or over 64 KiB."""
@@ -70,7 +89,7 @@ def gather(run: Run) -> Gathered:
                 facts = msgspec.json.decode(content.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
                 problem = f"the facts are not JSON: {exc}"
-        steps[stored.step] = StepFacts(stored=stored, facts=facts, problem=problem)
+        steps[stored.step] = StepFacts(stored=stored, facts=facts, problem=problem, damaged=content.damaged)
     kinds = [e.kind for e in run.log.entries]
     last = kinds[-1] if kinds else ""
     body = run.last("finished") if last == "finished" else None
@@ -90,6 +109,7 @@ def gather(run: Run) -> Gathered:
 class Content(Record):
     data: bytes
     problem: str
+    damaged: bool = False
 
 
 def read_artifact(folder: Path, ref: ArtifactRef, limit: int) -> Content:
@@ -97,12 +117,13 @@ def read_artifact(folder: Path, ref: ArtifactRef, limit: int) -> Content:
     name = ref.file
     path = folder / "artifacts" / name
     if not name or Path(name).name != name or name.startswith("."):
-        return Content(data=b"", problem=f"the record names no artifact but {name!r}")
+        return Content(data=b"", problem=f"the record names no artifact but {name!r}", damaged=True)
     if path.is_symlink() or not path.is_file():
-        return Content(data=b"", problem=f"the artifact {name} is missing")
+        return Content(data=b"", problem=f"the artifact {name} is missing", damaged=True)
     if path.stat().st_size > limit:
         return Content(data=b"", problem=f"the artifact {name} is over {limit >> 20} MiB and was not read")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != ref.sha256:
-        return Content(data=b"", problem=f"the artifact {name} was changed since it was recorded; it is not shown")
+        why = f"the artifact {name} was changed since it was recorded; it is not shown"
+        return Content(data=b"", problem=why, damaged=True)
     return Content(data=data, problem="")

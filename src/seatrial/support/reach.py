@@ -24,16 +24,29 @@ class Reach:
             self._entries.add((module.strip(), attribute.split("[")[0].strip()))
         self._texts = dict(package.texts())
         self._known: dict[tuple[str, str], bool] = {}
+        self._callers_of: dict[tuple[str, str], list[tuple[str, str]]] = {}
 
     def reached(self, module: str, function: str) -> bool:
         """`function` is a dotted name in `module`; the empty name, a module's own statements, counts as reached."""
         key = (module, function)
-        if not function or key in self._entries:
-            return True
-        if key not in self._known:
-            self._known[key] = False  # a circle of callers reaches nothing by itself
-            self._known[key] = any(self.reached(*caller) for caller in self._callers(module, function))
-        return self._known[key]
+        seen, waiting = {key}, [key]
+        while waiting:
+            at = waiting.pop()
+            if not at[1] or at in self._entries or self._known.get(at) is True:
+                self._known[key] = True
+                return True
+            if at not in self._known:
+                fresh = [caller for caller in self._called_by(at) if caller not in seen]
+                seen.update(fresh)
+                waiting += fresh
+        # None of all those that lead here is an entry, nor does anything else lead to them.
+        self._known.update(dict.fromkeys(seen, False))
+        return False
+
+    def _called_by(self, key: tuple[str, str]) -> list[tuple[str, str]]:
+        if key not in self._callers_of:
+            self._callers_of[key] = self._callers(*key)
+        return self._callers_of[key]
 
     def _callers(self, module: str, function: str) -> list[tuple[str, str]]:
         last = function.rpartition(".")[2]

@@ -91,7 +91,7 @@ def support(
         platform_quantization=answer.platform_quantization,
         supported=tuple(answer.supported) if serving is None else (),
     )
-    outcome = _outcome(facts)
+    outcome = judge(facts)
     return StepResult(
         step=STEP,
         outcome=outcome,
@@ -156,7 +156,8 @@ def _is_wrapper(class_path: str) -> bool:
     return class_path.startswith("vllm.model_executor.models.transformers")
 
 
-def _outcome(facts: SupportFacts) -> Outcome:
+def judge(facts: SupportFacts) -> Outcome:
+    """The verdict from what the engine's registry said."""
     raised = [p.name for p in facts.plugins if p.state == "raised"]
     if raised:
         return failed(f"plugin {raised[0]} raises when the engine calls it, which ends the engine")

@@ -6,19 +6,18 @@ An event is checked against the state before it is written, and its evidence mus
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from seatrial.core.errors import UsageError
-from seatrial.core.record import to_plain
+from seatrial.core.record import from_plain, replace, to_plain
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import Run, Workspace
-from seatrial.evidence.manifest import git_state
 from seatrial.measure.loop import Event, State, after, read_event, state_of, stop_rules
-from seatrial.measure.loop.events import Accuracy, Goal, Patch, Performance, Stop
+from seatrial.measure.loop.events import Accuracy, DiffFile, Goal, Patch, Performance, Stop
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.loop_accuracy import accuracy_from
+from seatrial.workflow.loop_change import present_diff, recorded_change
 from seatrial.workflow.loop_evidence import baseline_from, demand_evidence, performance_from
 from seatrial.workflow.loop_fair import demand_fair
 
@@ -31,8 +30,9 @@ __all__ = [
     "evidence_of",
     "loop_folder",
     "loop_state",
-    "patch_from",
     "performance_from",
+    "present_diff",
+    "recorded_change",
     "start_loop",
 ]
 EVENT = "loop"
@@ -83,8 +83,8 @@ def loop_state(workspace: Workspace, name: str) -> State:
     return state_of(events_of(Run.read(loop_folder(workspace, name))))
 
 
-def add_event(workspace: Workspace, name: str, event: Event) -> State:
-    """Check and write; the state after it."""
+def add_event(workspace: Workspace, name: str, event: Event, diff: bytes = b"") -> State:
+    """Check and write; the state after it. `diff`: the difference that a change of code is, to be kept beside it."""
     folder = loop_folder(workspace, name)
     for place in evidence_of(event):
         demand_evidence(workspace, place)
@@ -96,6 +96,10 @@ def add_event(workspace: Workspace, name: str, event: Event) -> State:
         _demand_same_model(workspace, before, event)
         demand_fair(workspace, before, event)
         _demand_rule(before, event)
+        if isinstance(event, Patch) and diff:
+            kept = run.keep_bytes(f"round-{len(state.rounds)}.patch", diff)
+            event = replace(event, file=from_plain(DiffFile, to_plain(kept), where=run.run_id))
+            state = after(before, event)
         run.append(EVENT, event)
         if state.stopped is not None:
             verdict = Verdict.PASS if state.stopped.rule in ("win", "tie") else Verdict.INCONCLUSIVE
@@ -154,24 +158,3 @@ def evidence_of(event: Event) -> tuple[str, ...]:
     value = getattr(event, "evidence", ())
     places = (value,) if isinstance(value, str) else tuple(value)
     return (*places, event.against) if isinstance(event, Accuracy) and event.against else places
-
-
-def patch_from(repository: Path | None, change: str, hypothesis: str, expected: str, risks: str) -> Patch:
-    """The change as it is now: the difference from the commit, or a setting said in words."""
-    state = git_state(repository) if repository is not None else None
-    if repository is not None and state is None:
-        raise UsageError(
-            f"{repository} is no git checkout", mend="Name the checkout, or say the setting with --change."
-        )
-    if state is None and not change.strip():
-        raise UsageError("what is the change?", mend="Give --repo CHECKOUT, or --change 'flag: old -> new'.")
-    setting = hashlib.sha256(change.strip().encode()).hexdigest() if change.strip() else ""
-    return Patch(
-        diff=state.changes if state is not None else setting,
-        change=change,
-        hypothesis=hypothesis,
-        expected=expected,
-        risks=risks,
-        commit=state.commit if state is not None else "",
-        paths=state.dirty if state is not None else (),
-    )

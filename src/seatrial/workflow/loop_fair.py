@@ -16,7 +16,8 @@ from seatrial.measure.compare.fairness import fairness
 from seatrial.measure.compare.setup import Setup
 from seatrial.measure.compare.verdict import figure
 from seatrial.measure.loop import Event, State
-from seatrial.measure.loop.events import Accuracy, Baseline, Performance
+from seatrial.measure.loop.change import not_before, not_compared
+from seatrial.measure.loop.events import Accuracy, Baseline, Patch, Performance
 from seatrial.workflow.bench import bench_runs, judged_of
 from seatrial.workflow.loop_evidence import demand_evidence
 
@@ -30,6 +31,8 @@ class Standing(Record):
 
 def demand_fair(workspace: Workspace, state: State, event: Event) -> None:
     """See the module's text; events of other kinds pass."""
+    if isinstance(event, Patch):
+        _demand_beginning(workspace, state, event)
     if not isinstance(event, (Accuracy, Performance)):
         return
     name = event.evidence.partition("/")[0]
@@ -39,6 +42,31 @@ def demand_fair(workspace: Workspace, state: State, event: Event) -> None:
             raise UsageError(f"{name} spoke for the change of round {turn.number}", mend="Measure this change.")
     if isinstance(event, Performance):
         _demand_standing(workspace, state, event)
+        _demand_change(workspace, state, event)
+
+
+def _demand_beginning(workspace: Workspace, state: State, event: Patch) -> None:
+    """A setting changes what stands, not something else."""
+    standing = _standing(workspace, state)
+    if event.setting is None or standing.setup is None:
+        return
+    if why := not_before(event.setting, standing.setup):
+        raise UsageError(f"the change does not begin at what stands, {standing.place}: {why}", mend="Correct --change.")
+
+
+def _demand_change(workspace: Workspace, state: State, event: Performance) -> None:
+    """The comparison's sides differ in the recorded change, and in no other setting."""
+    run = demand_evidence(workspace, event.evidence)
+    judged = judged_of(run)
+    sides = {r.setup.label: r.setup for r in bench_runs(run)}
+    if judged is None or judged.label_a not in sides or judged.label_b not in sides:
+        return
+    turn = state.rounds[-1]
+    if why := not_compared(turn.patch, sides[judged.label_a], sides[judged.label_b]):
+        raise UsageError(
+            f"{run.run_id} does not compare the change of round {turn.number}, {turn.patch.change}: {why}",
+            mend="Measure the change that was recorded.",
+        )
 
 
 def _demand_standing(workspace: Workspace, state: State, event: Performance) -> None:

@@ -237,6 +237,8 @@ def test_the_command_shows_the_diff_then_writes_then_takes_it_back(vllm, plugin)
         (["--into", "{plugin}"], "MODULE is missing"),
         (["vllm:alpha", "--into", "{plugin}", "--platform", "tpu", "--engine", "{vllm}"], "unknown platform"),
         (["vllm:alpha", "--into", "{vllm}/vllm", "--platform", "kunlun", "--engine", "{vllm}"], "not the root"),
+        (["vllm:alpha", "--into", "{plugin}", "--engine", "{vllm}"], "--platform is missing"),
+        (["x.py", "--upgrade", "--platform", "tpu", "--into", "{plugin}", "--engine", "{vllm}"], "unknown platform"),
         (["x.py", "--upgrade", "--into", "{plugin}", "--engine", "{vllm}"], "--base is missing"),
     ],
 )
@@ -244,6 +246,30 @@ def test_what_is_asked_wrongly_is_said_in_one_line(vllm, plugin, arguments, said
     filled = [a.format(plugin=plugin, vllm=vllm) for a in arguments]
     with pytest.raises(SeatrialError, match=said):
         CliRunner().invoke(command, filled, catch_exceptions=False, standalone_mode=False)
+
+
+def test_an_empty_word_is_no_root(vllm):
+    """`--into "$PLUGIN"` where the variable is not set: nothing is written into the folder one stands in."""
+    done = CliRunner().invoke(command, ["vllm:alpha", "--into", "", "--platform", "cpu", "--engine", str(vllm)])
+    assert done.exit_code == 2
+    assert "it is empty" in done.output
+
+
+def test_a_port_that_is_there_keeps_its_reason_and_another_reason_is_no_edit(vllm, plugin):
+    first = ported(vllm, plugin, because="the fused kernel")
+    apply(plugin, first)
+    assert ported(vllm, plugin).files[TARGET] == first.files[TARGET]
+    other = ported(vllm, plugin, because="another layout").files[TARGET]
+    assert find(other, TARGET).reason != find(first.files[TARGET], TARGET).reason
+    (plugin / TARGET).write_text(first.files[TARGET] + "x = 1\n")
+    with pytest.raises(UsageError, match="has been edited since"):
+        ported(vllm, plugin, because="another layout")
+
+
+def test_a_project_file_that_is_no_toml_is_named(vllm, plugin):
+    (plugin / "pyproject.toml").write_text("[[[")
+    with pytest.raises(SeatrialError, match="is not TOML"):
+        ported(vllm, plugin)
 
 
 def test_without_libcst_the_extra_is_named(monkeypatch, vllm, plugin):

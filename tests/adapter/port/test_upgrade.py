@@ -179,11 +179,37 @@ def test_proposals_name_what_this_vllm_has_and_stay_silent_where_it_is_open(tmp_
         "Latent": "vllm.layers.mla.LatentWrapper",
         "get_rope": "get_rope(rope_parameters=...)",
         "mapping": "Experts.mapping(model=...)",
-        "old": "vllm.new.helpers.helper",
-        "activation": "vllm.model_executor.layers.activation.SiluAndMul",
-        "twice": "",
-        "nowhere": "",
+        "helper": "vllm.new.helpers.helper",
+        "SiluAndMul": "vllm.model_executor.layers.activation.SiluAndMul",
+        "Both": "",
+        "Lost": "",
     }
+
+
+LONGER = """from vllm.kernels import CutlassScaledLinear, TritonScaledLinear, _TABLE
+from vllm.two import Both as Other
+"""
+
+
+def test_a_longer_name_with_the_same_words_is_proposed_where_there_is_one_and_named_where_there_are_several(tmp_path):
+    source = {
+        **NEW_API,
+        "vllm/kernels/__init__.py": "",
+        "vllm/kernels/a.py": "class CutlassInt8ScaledLinear: ...\nclass TritonInt8ScaledLinear: ...\n",
+        "vllm/kernels/b.py": "class TritonFP8ScaledLinear: ...\n",
+        "vllm/others.py": "_TABLE = []\n\n\nclass CutlassFP8ScaledLinear: ...\n",
+    }
+    engine = write(tmp_path / "e", source)
+    plugin = write(tmp_path / "p", {**PLUGIN, "vllm_kunlun/models/demo.py": LONGER})
+    ground = Ground(engine, plugin, "kunlun")
+    found = {p.old.rpartition(".")[2]: p for p in proposals(ground, all_hits(ground), "vllm_kunlun/models/demo.py")}
+    assert found["CutlassScaledLinear"].new == "vllm.kernels.a.CutlassInt8ScaledLinear"
+    assert found["TritonScaledLinear"].new == ""
+    both = "vllm.kernels.a.TritonInt8ScaledLinear, vllm.kernels.b.TritonFP8ScaledLinear"
+    assert both in found["TritonScaledLinear"].why
+    # A private name that another module has too is another thing.
+    assert found["_TABLE"].new == ""
+    assert "vllm.others has one of its own" in found["_TABLE"].why
 
 
 def test_every_proposal_is_in_the_sources(tmp_path):

@@ -173,15 +173,16 @@ LATENT_CONFIG = {"kv_lora_rank": 32, "qk_rope_head_dim": 8, "qk_nope_head_dim": 
 
 
 def checkpoint(folder: Path, config: dict, shapes: dict[str, list[int]]) -> Path:
-    """Headers with zeroed weights."""
+    """Headers with zeroed weights; a shape may stand with a dtype of its own, as `("I32", [2, 8])`."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     header, offset = {}, 0
-    for name, shape in shapes.items():
-        size = 2
+    for name, given in shapes.items():
+        dtype, shape = given if isinstance(given, tuple) else ("BF16", given)
+        size = 4 if dtype == "I32" else 2
         for side in shape:
             size *= side
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(offset))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scaffold_sources import CONFIG, LATENT_CONFIG, REGISTRY, checkpoint, dense, drafted, engine, latent
-from scaffolded import EVIL, MODEL, calls, made, weights
+from scaffolded import EVIL, MODEL, calls, function, made, weights
 
 from seatrial.adapter.scaffold.choose import choose
 from seatrial.adapter.scaffold.facts import decoder_facts
@@ -59,12 +60,64 @@ def test_the_config_class_is_the_relatives_and_shows_its_model_type(tmp_path, vl
     assert 'self.model_type = "latent"' in text
 
 
-def test_a_relative_whose_config_nothing_says_and_one_that_vllm_adjusts_by_name_are_told(tmp_path, vllm, plugin):
+def test_a_relative_whose_config_nothing_says_is_told(tmp_path, vllm, plugin):
     result = made(tmp_path, vllm, plugin, {}, dense(), base="KnownForCausalLM")
     told = [f.message for f in result.findings if f.code == "F015"]
-    assert [m for m in told if "no table says which config class KnownForCausalLM has" in m]
-    assert [m for m in told if "adjusts the configuration of KnownForCausalLM by its name" in m]
-    assert len(told) == 2
+    assert len(told) == 1
+    assert "no table says which config class KnownForCausalLM has" in told[0]
+
+
+def test_what_vllm_adjusts_by_the_relatives_name_is_entered_for_the_new_one(tmp_path, vllm, plugin):
+    result = made(tmp_path, vllm, plugin, {}, dense(), base="KnownForCausalLM")
+    text = result.files["vllm_harbour/models/harbour_adjusted.py"]
+    table = {"KnownForCausalLM": object}
+    adjust = function(text, "adjust", MODELS_CONFIG_MAP=table)
+    adjust()
+    adjust()
+    assert table == {"KnownForCausalLM": object, "HarbourForCausalLM": object}
+    assert "harbour_adjusted import adjust" in result.files["vllm_harbour/__init__.py"]
+    assert [f for f in result.findings if f.code == "F002" and "KnownForCausalLM by its name" in f.message]
+    other = made(tmp_path / "other", vllm, plugin, LATENT_CONFIG, latent())
+    assert "vllm_harbour/models/harbour_adjusted.py" not in other.files
+
+
+def packed(method):
+    """The latent layout with its experts packed to four bits."""
+    shapes = {}
+    for name, shape in latent().items():
+        if ".mlp." not in name or not name.endswith("_proj.weight"):
+            shapes[name] = shape
+            continue
+        rows, columns = shape
+        stem = name.removesuffix("weight")
+        if method == "awq":
+            shapes[f"{stem}qweight"] = ("I32", [columns, rows // 8])
+        elif method == "gptq":
+            shapes[f"{stem}qweight"] = ("I32", [columns // 8, rows])
+        else:
+            shapes[f"{stem}weight_packed"] = ("I32", [rows, columns // 8])
+        leaf = "weight_scale" if method == "packed" else "scales"
+        shapes[f"{stem}{leaf}"] = ("F16", [rows, 1] if method == "packed" else [1, rows])
+    return shapes
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "packed"])
+def test_packed_weights_are_plain_in_the_tiny_checkpoint_and_have_a_place(tmp_path, vllm, plugin, method):
+    quantisation = {"config_groups": {"g": {"weights": {"num_bits": 4}}}} if method == "packed" else {"bits": 4}
+    config = LATENT_CONFIG | {"quantization_config": {"quant_method": method, **quantisation}}
+    result = made(tmp_path, vllm, plugin, config, packed(method))
+    plain = made(tmp_path / "plain", vllm, plugin, LATENT_CONFIG, latent())
+    assert not [f for f in result.findings if f.code == "F003"]
+    assert sizes(result) == sizes(plain)
+    place = function(result.files[MODEL], "model_name", re=re)
+    assert all(place(name) for name in sizes(result))
+    asked = {ast.unparse(n) for n in ast.walk(ast.parse(result.files["tests/test_harbour.py"]))}
+    assert "kind.endswith(QUANTISED)" in " ".join(asked)
+
+
+def sizes(result):
+    tree = ast.parse(result.files["tests/tiny_harbour.py"])
+    return next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.AnnAssign))
 
 
 def test_the_unit_test_asks_for_what_the_relative_can_do(tmp_path, vllm, plugin):
@@ -298,3 +351,53 @@ def test_the_draft_of_an_overlay_that_gets_none_is_left_out_of_the_mapping(tmp_p
     table = weights(made(tmp_path, vllm, plugin, LATENT_CONFIG, shapes, base="LatentForCausalLM").files[MODEL])
     assert table["mtp.fc.weight"] is None
     assert [name for name, target in table.items() if target is None] == ["mtp.fc.weight"]
+
+
+def small_of(config, shapes):
+    made = shrink(config, tensors(shapes))
+    return made.config, made.shapes
+
+
+def test_a_width_that_is_a_multiple_of_the_main_one_stays_one_and_one_head_of_keys_is_seen():
+    """Some models compute four times the hidden size and never read the field; Falcon's queries share one KV head."""
+    config = {"hidden_size": 4544, "ffn_hidden_size": 18176, "num_attention_heads": 71, "num_hidden_layers": 2}
+    shapes = {
+        "transformer.h.0.mlp.dense_h_to_4h.weight": [18176, 4544],
+        "transformer.h.0.self_attention.query_key_value.weight": [4672, 4544],
+    }
+    small, sizes_now = small_of(config, shapes)
+    hidden = small["hidden_size"]
+    assert small["ffn_hidden_size"] == 4 * hidden
+    assert sizes_now["transformer.h.0.mlp.dense_h_to_4h.weight"] == (4 * hidden, hidden)
+    assert sizes_now["transformer.h.0.self_attention.query_key_value.weight"] == (73 * (hidden // 71), hidden)
+
+
+def test_rows_of_queries_stay_and_what_leads_from_a_tower_has_its_width():
+    config = {
+        "num_query_tokens": 32,
+        "text_config": {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 2, "vocab_size": 5000},
+        "qformer_config": {"hidden_size": 768, "encoder_hidden_size": 1408, "num_attention_heads": 12},
+        "vision_config": {"hidden_size": 1408, "num_attention_heads": 16, "num_hidden_layers": 2},
+        "id2label": {str(n): f"label {n}" for n in range(33)},
+    }
+    shapes = {"query_tokens": [1, 32, 768], "qformer.attention.key.weight": [768, 1408]}
+    small, sizes_now = small_of(config, shapes)
+    assert sizes_now["query_tokens"] == (1, 32, small["text_config"]["hidden_size"])
+    assert sizes_now["qformer.attention.key.weight"][1] == small["vision_config"]["hidden_size"]
+    assert small["qformer_config"]["encoder_hidden_size"] == small["vision_config"]["hidden_size"]
+    assert len(small["id2label"]) == 33
+
+
+def test_the_norm_before_a_projector_is_as_wide_as_what_comes_from_the_tower():
+    """4096 is the language model's width and four patches of the tower; only what comes in is the tower's."""
+    config = {
+        "text_config": {"hidden_size": 4096, "num_attention_heads": 32, "num_hidden_layers": 2, "vocab_size": 5000},
+        "vision_config": {
+            "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 2,
+        },
+    }  # fmt: skip
+    shapes = {"multi_modal_projector.layer_norm.weight": [4096], "multi_modal_projector.linear_1.weight": [4096, 4096]}
+    small, sizes_now = small_of(config, shapes)
+    inside = 4 * small["vision_config"]["hidden_size"]
+    assert sizes_now["multi_modal_projector.layer_norm.weight"] == (inside,)
+    assert sizes_now["multi_modal_projector.linear_1.weight"] == (small["text_config"]["hidden_size"], inside)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quantised import write_quantised
 from scaffold_sources import CONFIG, MOE, checkpoint, dense, sparse
-from scaffolded import EVIL, MODEL, calls, made, questions, weights
+from scaffolded import EVIL, MODEL, calls, function, made, questions, weights
 
 from seatrial.adapter.scaffold.facts import decoder_facts
 from seatrial.adapter.scaffold.plugin import plugin_files
@@ -209,7 +209,9 @@ def test_a_quantised_checkpoint_keeps_every_scale_and_its_tiny_one_is_plain(tmp_
     assert (result.plan.kind, questions(result)) == ("template", [])
     mapping = weights(result.files[MODEL])
     assert all(target == name for name, target in mapping.items())
-    assert len(mapping) == len({re.sub(r"\.\d+(?=\.)", ".*", t.name) for t in read_checkpoint(folder).tensors})
+    kinds = {re.sub(r"\.\d+(?=\.)", ".*", t.name) for t in read_checkpoint(folder).tensors}
+    plain = {re.sub("qweight$", "weight", kind) for kind in kinds}
+    assert set(mapping) == kinds | plain
     assert not [f for f in result.findings if f.code == "F003"]
     shapes = next(
         ast.literal_eval(n.value)
@@ -218,6 +220,11 @@ def test_a_quantised_checkpoint_keeps_every_scale_and_its_tiny_one_is_plain(tmp_
     )
     assert {name.rpartition(".")[2] for name in shapes} == {"weight"}
     assert "model.layers.0.self_attn.q_proj.weight" in shapes
+    # The unit test asks the same of the written file.
+    place = function(result.files[MODEL], "model_name", re=re)
+    places = {place(name) for name in shapes}
+    assert len(places - {None}) == len(shapes)
+    assert "not kind.endswith(QUANTISED)" in result.files["tests/test_harbour.py"]
 
 
 def test_what_the_engine_has_is_not_written_again_without_fork(tmp_path, vllm, plugin):
@@ -231,6 +238,30 @@ def test_an_edited_model_file_is_not_written_over(tmp_path, vllm, plugin):
     (plugin / MODEL).write_text(result.files[MODEL] + "# answered\n")
     with pytest.raises(UsageError, match="not as it would be written"):
         scaffold(tmp_path / "checkpoint", vllm, plugin)
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "config.json cannot be used"), (None, "there is none")])
+def test_a_config_that_cannot_be_read_is_refused_for_that(tmp_path, vllm, plugin, text, said):
+    folder = checkpoint(tmp_path / "checkpoint", CONFIG, dense())
+    if text is None:
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text(text)
+    with pytest.raises(FileFormatError, match=said):
+        scaffold(folder, vllm, plugin)
+
+
+def test_a_checkpoint_without_tensors_is_refused(tmp_path, vllm, plugin):
+    folder = checkpoint(tmp_path / "checkpoint", CONFIG, dense())
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileFormatError, match="has no tensors"):
+        scaffold(folder, vllm, plugin)
+
+
+def test_an_unknown_platform_is_refused(tmp_path, vllm, plugin):
+    argv = [str(checkpoint(tmp_path / "c", CONFIG, dense())), "--into", str(plugin), "--engine", str(vllm)]
+    with pytest.raises(UsageError, match="unknown platform 'tpu'"):
+        CliRunner().invoke(command, [*argv, "--platform", "tpu"], catch_exceptions=False, standalone_mode=False)
 
 
 def test_a_config_without_architecture_is_refused(tmp_path, vllm, plugin):

@@ -123,7 +123,6 @@ def test_a_layout_that_is_known_with_a_tensor_that_is_not_is_a_question(tmp_path
     ("change", "config", "said"),
     [
         (lambda s: {n: x for n, x in s.items() if n != "mtp.fc.weight"}, {}, "have no mtp.fc.weight"),
-        (lambda s: s | {"mtp.layers.1.input_layernorm.weight": [64]}, {}, "2 layers share mtp.pre_fc_norm_embedding"),
         (lambda s: s, {"mtp_num_hidden_layers": 2}, "say 2 layers, and the weights have layers 0"),
         (lambda s: {n.replace("mtp.", "mtp.deep."): x for n, x in s.items()}, {}, "none of the known layouts"),
     ],
@@ -147,6 +146,31 @@ def test_one_draft_layer_is_compiled_and_several_are_not(tmp_path, vllm, plugin)
     two = made(tmp_path / "two", vllm, plugin, {"num_nextn_predict_layers": 2}, drafted(dense(), 2) | second)
     assert "@support_torch_compile" not in two.files[DRAFT]
     assert questions(two) == []
+
+
+def test_several_layers_that_share_their_norms_and_projection_are_written_with_one_of_each(tmp_path, vllm, plugin):
+    shapes = drafted_itself(dense(), 2, "qwen")
+    second = {n.replace("mtp.layers.0.", "mtp.layers.1."): s for n, s in shapes.items() if "mtp.layers.0." in n}
+    result = made(tmp_path, vllm, plugin, {"mtp_num_hidden_layers": 2}, shapes | second)
+    assert questions(result) == []
+    assert not [f for f in result.findings if f.code in ("F003", "F014")]
+    text = result.files[DRAFT]
+    place = function(text, "draft_name", re=re)
+    assert place("mtp.layers.1.mlp.up_proj.weight", 2) == "model.layers.3.mtp_block.mlp.up_proj.weight"
+    assert place("mtp.fc.weight", 2) == "model.layers.2.eh_proj.weight"
+    places = [place(name, 2) for name in shapes | second if "mtp" in name]
+    assert len(places) == len(set(places))
+    assert "layer.eh_proj, layer.shared_head = first.eh_proj, first.shared_head" in text
+    assert "first.eh_proj" not in made(tmp_path / "one", vllm, plugin, {}, shapes).files[DRAFT]
+
+
+def test_several_layers_with_all_of_their_own_share_nothing(tmp_path, vllm, plugin):
+    shapes = drafted_itself(dense(), 2, "mimo")
+    second = {n.replace("mtp_layers.0.", "mtp_layers.1."): s for n, s in shapes.items() if "mtp_layers.0." in n}
+    text = made(tmp_path, vllm, plugin, {"num_nextn_predict_layers": 2}, shapes | second).files[DRAFT]
+    place = function(text, "draft_name", re=re)
+    assert place("model.mtp_layers.1.input_proj.weight", 2) == "model.layers.3.eh_proj.weight"
+    assert "first.eh_proj" not in text
 
 
 def test_a_tied_head_is_the_drafts_too(tmp_path, vllm, plugin):

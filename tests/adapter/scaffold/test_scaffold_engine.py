@@ -70,7 +70,7 @@ def hidden(engine_python, tmp_path_factory):
         for family, architecture in (HIDDEN | OVERLAID | LATENT).items():
             folder = root / family
             folder.mkdir()
-            reply = session.call("tiny_checkpoint", {"family": family, "folder": str(folder)}, timeout_s=300)
+            reply = session.call("tiny_checkpoint", {"family": family, "folder": str(folder)}, timeout_s=1500)
             assert reply.status == "answered", reply.trouble()
             config = json.loads((folder / "config.json").read_text())
             config |= {"architectures": [architecture], "model_type": f"harbour_{family}"}

@@ -76,7 +76,7 @@ def lm_eval_python(engine_python):
         )
         for step in steps:
             try:
-                run = subprocess.run(step, capture_output=True, text=True, timeout=400)
+                run = subprocess.run(step, capture_output=True, text=True, timeout=1200)
             except (OSError, subprocess.TimeoutExpired) as exc:
                 pytest.skip(f"lm-eval cannot be installed: {exc}")
             if run.returncode:

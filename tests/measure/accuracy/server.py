@@ -11,24 +11,25 @@ class StandIn:
     """`reply(prompt, number)` gives a text, None for HTTP 500; `born(number)` the process start time then.
 
     From question `silent_from` on it keeps every connection and answers nothing; if `closes`, it takes no new ones
-    either, as a server does that is stopping.
+    either, as a server does that is stopping. What else is asked once the question before was answered has no answer
+    either, so that it does not matter when the silent question is read.
     """
 
     def __init__(self, reply, born=lambda number: 1.0, silent_from=1 << 30, closes=False):
         stand_in = self
-        self.asked = 0
+        self.asked, self.counted = 0, threading.Condition()
         self.over = threading.Event()
 
-        def silent():
-            if stand_in.asked < silent_from:
+        def silent(number):
+            if number < silent_from:
                 return False
             if closes:
                 stand_in.server.socket.close()
-            return stand_in.over.wait(60)
+            return stand_in.over.wait(3600)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                if silent():
+                if silent(stand_in.asked + 1):
                     return
                 if self.path == "/v1/models":
                     self.send({"data": [{"id": "tiny"}]})
@@ -40,8 +41,10 @@ class StandIn:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 prompt = body["messages"][0]["content"] if "messages" in body else body["prompt"]
-                stand_in.asked += 1
-                if silent():
+                with stand_in.counted:
+                    stand_in.asked += 1
+                    stand_in.counted.notify_all()
+                if silent(stand_in.asked):
                     return
                 text = reply(prompt, stand_in.asked)
                 if text is None:
@@ -69,6 +72,11 @@ class StandIn:
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server.server_port}"
+
+    def was_asked(self, number):
+        """Waits until that many questions were read (their sender may have given up by then)."""
+        with self.counted:
+            return self.counted.wait_for(lambda: self.asked >= number, 300) and self.asked == number
 
     def __enter__(self):
         self.thread.start()

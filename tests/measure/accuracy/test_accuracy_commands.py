@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -73,6 +74,49 @@ def test_a_check_that_every_score_or_none_would_pass_is_refused(words):
 def test_a_score_that_a_run_does_not_have_cannot_be_checked(written):
     with pytest.raises(UsageError, match="must name one score"):
         CliRunner().invoke(command, ["check", written("r", 5), "--expected", "1"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("what", ["parity", "run"])
+@pytest.mark.parametrize(
+    ("words", "says", "mend"),
+    [
+        (["--url", "http://127.0.0.1:9", "--tp", "2"], "--tp is for a server that is started here", "--tp, or --url"),
+        (
+            ["--url", "http://127.0.0.1:9", "--max-model-len", "64"],
+            "--max-model-len is for a server",
+            "--max-model-len",
+        ),
+        (
+            ["--url", "http://h:9", "--tp", "2", "--max-model-len", "64"],
+            "--tp and --max-model-len are for",
+            "Leave out",
+        ),
+        (["--model", "m"], "--model is the name at --url", "--url"),
+    ],
+)
+def test_what_no_running_server_can_be_given_is_refused(what, words, says, mend, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError) as caught:
+        CliRunner().invoke(command, [what, ".", *words], catch_exceptions=False)
+    assert says in caught.value.one_line()
+    assert mend in caught.value.mend
+
+
+def test_one_process_is_not_taken_for_the_ranks_of_the_target(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "seatrial.toml").write_text(
+        '[targets.wide]\nextends = "cpu"\n[targets.wide.engine]\nkind = "interpreter"\n'
+        f'interpreter = "{sys.executable}"\n[targets.wide.serve.args]\ntensor-parallel-size = 4\n'
+    )
+    words = ["parity", ".", "--target", "wide", "--in-process"]
+    with pytest.raises(UsageError, match="serves with tensor-parallel size 4") as caught:
+        CliRunner().invoke(command, words, catch_exceptions=False)
+    assert "--tp 1" in caught.value.mend
+    # Said by hand it is taken: the next thing that is wrong is the interpreter, which has no engine.
+    done = CliRunner().invoke(command, [*words, "--tp", "1"])
+    assert "tensor-parallel size" not in str(done.exception)
 
 
 @pytest.mark.parametrize("url", ["https://h:1", "ftp://h", "http://", "http://h:99999", "http://[x"])

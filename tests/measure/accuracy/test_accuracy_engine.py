@@ -122,7 +122,7 @@ def test_the_ladder_and_parity_on_a_served_engine(tiny, engine_python, lm_eval_p
         argv = lm_eval_command(
             lm_eval_python, place.url, place.model, task="tiny_sums", output=tool, include=tmp_path / "task", limit=4
         )
-        run_tool(argv, log=tool / "log", cwd=tool, timeout_s=300)
+        run_tool(argv, log=tool / "log", cwd=tool, timeout_s=1500)
         found = read_lm_eval(tool, "tiny_sums")
         request = RequestConfig(api_url=place.url, model=place.model)
         scores.append(keep(tmp_path / "L3-tool", found, request=request, level="L3", limit=4, source="tiny_sums"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from seatrial.core.record import replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import failed, passed
 from seatrial.evidence import Run, open_workspace
@@ -17,6 +18,7 @@ from seatrial.measure.accuracy.locate import conclude as concluded
 from seatrial.measure.accuracy.parity import Divergence, ParityFacts
 from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig
 from seatrial.measure.accuracy.run import RunWriter, tally
+from seatrial.measure.accuracy.sampled import Sampled
 from seatrial.report.compose import compose
 from seatrial.report.gather import gather
 from seatrial.report.html import html_of
@@ -74,6 +76,12 @@ def test_locate_names_the_class_by_the_suspect_and_by_the_place_without_one(page
     alone = row("layers.0.self_attn#rope_q", 0.4)
     text = page(located([alone], alone, cause_of_place(alone), "place"))
     assert "by the place alone" in text
+    chosen = Sampled(prompt=0, place=3, token="9", best="7", margin=1.25)
+    facts = located([row("embed_tokens", 0.001)], None, "sampling", "tokens").facts
+    text = page(concluded(replace(facts, sampled=chosen)))
+    for part in ("no module parts, but", "token 3 is 9, its best is 7", "1.250 nats below", "by the tokens"):
+        assert part in text, part
+    text = page(located([alone], alone, cause_of_place(alone), "place"))
     assert "class: position, by its place: no suspect explains it" in text
 
 

@@ -120,9 +120,8 @@ def test_ends_that_git_does_not_know_or_in_the_wrong_order_are_refused(repositor
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path):
-    code = candidates.command(
-        f"{sys.executable} -c 'import time; time.sleep(60)'", candidate="x", cwd=None, log=tmp_path / "l", timeout_s=0.5
-    )
+    hanging = f"{sys.executable} -c 'import time; time.sleep(3600)'"
+    code = candidates.command(hanging, candidate="x", cwd=None, log=tmp_path / "l", timeout_s=0.5)
     assert code is None
 
 

@@ -64,7 +64,7 @@ def stopped(tmp_path):
         "with (home / 'asked').open('a') as stream:\n    print(name, file=stream)\n"
         "if name == '4' and not (home / 'again').exists():\n"
         "    (home / 'again').write_text(str(os.getpid()))\n"
-        "    os.kill(os.getppid(), getattr(signal, sys.argv[1]))\n    time.sleep(60)\n"
+        "    os.kill(os.getppid(), getattr(signal, sys.argv[1]))\n    time.sleep(3600)\n"
         "sys.exit(int(int(name) >= 6))\n"
     )
 
@@ -72,7 +72,7 @@ def stopped(tmp_path):
         words = [sys.executable, "-m", "seatrial", "accuracy", "bisect", "--versions", "1,2,3,4,5,6,7,8", "--good", "1"]
         words += ["--bad", "8", "--cmd", f"{sys.executable} {script} {how}", "--workspace", str(tmp_path)]
         env = {**os.environ, "PYTHONPATH": SOURCE}
-        return subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(words, env=env, capture_output=True, text=True, timeout=500)
 
     return start
 

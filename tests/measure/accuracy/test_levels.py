@@ -14,6 +14,7 @@ from tests.measure.accuracy.server import StandIn
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.gates.client import Client
 from seatrial.measure.accuracy.dataset import extract, read_questions, same
 from seatrial.measure.accuracy.ladder import Setting, assertions, one_prompt, questions, service
 from seatrial.measure.accuracy.prompts_l2 import L2, repeated
@@ -42,7 +43,7 @@ def asked(stand_in, file, folder, **more):
     setting = Setting(api_url=place.url, model="tiny", chat=True, max_tokens=64, repeats=more.pop("repeats", 1))
     given_ = read_questions(file, more.get("limit"))
     return questions(
-        client_at(place, 5.0),
+        client_at(place, 300.0),
         setting,
         folder,
         given_,
@@ -109,17 +110,26 @@ def test_a_server_that_is_gone_gives_no_score_at_all(sums, tmp_path):
     place = address(url, "tiny")
     setting = Setting(api_url=url, model="tiny", chat=True)
     folder = tmp_path / "run"
-    score = questions(client_at(place, 2.0), setting, folder, read_questions(sums), name="s", limit=None, level="L4")
+    score = questions(client_at(place, 300.0), setting, folder, read_questions(sums), name="s", limit=None, level="L4")
     assert (score.status, score.num_no_answer, score.scores) == ("partial", 8, ())
+
+
+def hasty_from(place, stand_in, question):
+    """A client that waits as long as an answer takes, and from that question on, which has none, 0.3 s."""
+
+    def send(*asked):
+        return client_at(place, 0.3 if stand_in.asked >= question - 1 else 300.0)._send(*asked)
+
+    return Client(place.model, send)
 
 
 def test_a_server_that_falls_silent_half_way_is_waited_for_once_and_nothing_more_is_asked(sums, tmp_path):
     with StandIn(adds, silent_from=4) as stand_in:
         place = address(stand_in.url, "tiny")
         setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
-        client = client_at(place, 0.3)
+        client = hasty_from(place, stand_in, 4)
         score = questions(client, setting, tmp_path / "run", read_questions(sums), name="s", limit=None, level="L4")
-        assert stand_in.asked == 4
+        assert stand_in.was_asked(4)
     assert (score.status, score.num_correct, score.num_no_answer) == ("partial", 3, 5)
     assert score.scores[0].n == 3
     assert not score.scores[0].complete
@@ -132,7 +142,7 @@ def test_a_server_that_is_stopping_and_waits_for_the_answer_under_way_is_not_wai
     with StandIn(adds, silent_from=4, closes=True) as stand_in:
         place = address(stand_in.url, "tiny")
         setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
-        client = client_at(place, 50.0, every_s=0.1)
+        client = client_at(place, 300.0, every_s=0.1)
         score = questions(client, setting, tmp_path / "run", read_questions(sums), name="s", limit=None, level="L4")
     assert (score.status, score.num_correct, score.num_no_answer) == ("partial", 3, 5)
     rows = read_run(tmp_path / "run").predictions
@@ -143,8 +153,8 @@ def test_a_server_that_is_stopping_and_waits_for_the_answer_under_way_is_not_wai
 def test_a_smoke_level_does_not_go_on_asking_a_server_that_is_gone(tmp_path):
     with StandIn(lambda prompt, n: "42", silent_from=3) as stand_in:
         setting = Setting(api_url=stand_in.url, model="tiny", chat=True)
-        assertions(client_at(address(stand_in.url, "tiny"), 0.3), setting, tmp_path / "run")
-        assert stand_in.asked == 3
+        assertions(hasty_from(address(stand_in.url, "tiny"), stand_in, 3), setting, tmp_path / "run")
+        assert stand_in.was_asked(3)
     troubles = [r.trouble for r in read_run(tmp_path / "run").predictions]
     assert sum(t.startswith("not asked: since question ") for t in troubles) == len(troubles) - 2
 
@@ -166,7 +176,7 @@ def test_the_smoke_levels_pass_on_a_sane_server_and_name_what_fails(tmp_path):
 
     with StandIn(sane) as stand_in:
         place = address(stand_in.url, "tiny")
-        client, setting = client_at(place, 5.0), Setting(api_url=place.url, model="tiny", chat=True)
+        client, setting = client_at(place, 300.0), Setting(api_url=place.url, model="tiny", chat=True)
         assert service(client, setting, tmp_path / "L0", None).num_correct == 2
         assert one_prompt(client, setting, tmp_path / "L1").num_correct == 1
         score = assertions(client, setting, tmp_path / "L2")
@@ -181,7 +191,9 @@ def test_the_smoke_levels_pass_on_a_sane_server_and_name_what_fails(tmp_path):
 def test_two_different_answers_to_the_same_prompt_fail(tmp_path):
     with StandIn(lambda p, n: f"42 144 Paris {n}") as stand_in:
         place = address(stand_in.url, "tiny")
-        score = assertions(client_at(place, 5.0), Setting(api_url=place.url, model="tiny", chat=True), tmp_path / "L2")
+        score = assertions(
+            client_at(place, 300.0), Setting(api_url=place.url, model="tiny", chat=True), tmp_path / "L2"
+        )
     rows = {p.id: p for p in read_run(tmp_path / "L2").predictions}
     assert rows["arithmetic"].trouble == "asked twice, two answers"
     assert score.num_correct == 0
@@ -192,7 +204,9 @@ def test_a_log_with_an_error_fails_level_zero(tmp_path):
     log.write_text("INFO fine\nERROR 11-20 10:00:00 [core.py:1] RuntimeError: NaN in the logits\n")
     with StandIn(adds) as stand_in:
         place = address(stand_in.url, "tiny")
-        score = service(client_at(place, 5.0), Setting(api_url=place.url, model="tiny", chat=True), tmp_path / "r", log)
+        score = service(
+            client_at(place, 300.0), Setting(api_url=place.url, model="tiny", chat=True), tmp_path / "r", log
+        )
     assert score.num_correct == 2
     assert score.num_total == 3
 

@@ -74,7 +74,7 @@ def service(write, tmp_path, monkeypatch):
 def run(url, folder, **options):
     from pathlib import Path
 
-    capture = collect(url, folder, Workload(trace_s=0.5, request_s=5, **options))
+    capture = collect(url, folder, Workload(**{"trace_s": 300, "request_s": 300, **options}))
     return judged(capture, faults([Path(t) for t in capture.traces]) if capture.traces else [])
 
 
@@ -98,7 +98,7 @@ def test_warm_up_lies_before_the_window_and_the_workload_within(service):
 )
 def test_a_capture_that_is_not_whole_is_inconclusive_and_says_why(service, fault, reason, attached):
     url, folder, calls = service(fault)
-    capture = run(url, folder)
+    capture = run(url, folder, trace_s=0.5 if fault == "no-trace" else 300)
     assert capture.outcome.verdict is Verdict.INCONCLUSIVE
     assert reason in capture.outcome.reason
     assert capture.profiler_attached is attached

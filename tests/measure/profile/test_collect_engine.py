@@ -74,7 +74,7 @@ def server(tmp_path):
 
 def seatrial(*words):
     """The program itself: a server started to stay belongs to no process of this test."""
-    return subprocess.run([sys.executable, "-m", "seatrial", *words], capture_output=True, text=True, timeout=420)
+    return subprocess.run([sys.executable, "-m", "seatrial", *words], capture_output=True, text=True, timeout=1500)
 
 
 def test_a_fresh_trace_is_collected_and_says_what_torch_says(server):

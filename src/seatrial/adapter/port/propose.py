@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 
 from seatrial.adapter.port.ground import Ground
 from seatrial.core.record import Record
@@ -23,6 +24,11 @@ from seatrial.support.compat.records import (
     Hit,
 )
 from seatrial.support.compat.signature import signature
+
+# So many longer names are worth reading.
+SEVERAL = 4
+# The words of a name: `MLACommonImpl` has MLA, Common and Impl; `get_vit_backend` has get, _vit and _backend.
+WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+|_[a-zA-Z0-9]*")
 
 
 class Proposal(Record):
@@ -49,76 +55,80 @@ def proposals(ground: Ground, hits: list[Hit], file: str = "") -> tuple[Proposal
     for hit in hits:
         if file and hit.file != file:
             continue
-        found.setdefault((hit.file, hit.line, hit.code, hit.symbol), _propose(ground, hit))
+        for proposal in _propose(ground, hit):
+            found.setdefault((hit.file, hit.line, hit.code, proposal.old), proposal)
     return tuple(sorted(found.values(), key=lambda p: (p.file, p.line, p.old)))
 
 
-def _propose(ground: Ground, hit: Hit) -> Proposal:
-    new, why = "", hit.message
-    if hit.code in (NO_MODULE, NO_NAME):
-        new, why = _import(ground, hit)
-    elif hit.code == OWN_GONE:
-        new, why = _own(ground, hit)
-    elif hit.code in (UNKNOWN_ARGUMENT, MISSING_ARGUMENT):
-        new, why = _call(ground, hit)
-    return Proposal(file=hit.file, line=hit.line, code=hit.code, old=hit.symbol, new=new, why=why)
-
-
-def _import(ground: Ground, hit: Hit) -> tuple[str, str]:
-    """A module or a name of vLLM that is not there. Of a missing module the asked-for names are looked up."""
-    if hit.code == NO_NAME:
-        module, _, name = hit.symbol.rpartition(".")
-        return _named(ground, module, name)
-    names = _asked(ground, hit)
-    if not names:
-        moved = ground.moved(hit.symbol, "")
-        return moved.module, f"candidates: {', '.join(moved.candidates) or 'none'}"
-    news = []
-    for name in names:
-        new, why = _named(ground, hit.symbol, name)
-        if not new:
-            return "", why
-        news.append(new)
-    return ", ".join(news), "the names it asks for are there now"
+def _propose(ground: Ground, hit: Hit) -> Iterator[Proposal]:
+    """One for a name, an attribute or a call; for a module that is gone, one for each name asked of it."""
+    whole = hit.code == NO_MODULE or (hit.code == OWN_GONE and " has no module " in hit.message)
+    asked = _asked(ground, hit) if whole else []
+    for old in [f"{hit.symbol}.{name}" for name in asked] or [hit.symbol]:
+        module, _, name = old.rpartition(".")
+        new, why = "", hit.message
+        if hit.code == NO_NAME or (hit.code == NO_MODULE and asked):
+            new, why = _named(ground, module, name)
+        elif hit.code == NO_MODULE:
+            moved = ground.moved(old, "")
+            new, why = moved.module, f"candidates: {', '.join(moved.candidates) or 'none'}"
+        elif hit.code == OWN_GONE:
+            new, why = _own(ground, hit, module, name)
+        elif hit.code in (UNKNOWN_ARGUMENT, MISSING_ARGUMENT):
+            new, why = _call(ground, hit)
+        yield Proposal(file=hit.file, line=hit.line, code=hit.code, old=old, new=new, why=why)
 
 
 def _named(ground: Ground, module: str, name: str) -> tuple[str, str]:
     moved = ground.moved(module, name)
+    if moved.module and name.startswith("_") and ground.has(module, ""):
+        # Neighbours have private names in common (a table, a logger) that are other things.
+        return "", f"its module has no {name} any more; {moved.module} has one of its own"
     if moved.module:
         return f"{moved.module}.{moved.name}", "this vLLM has it there"
     if moved.candidates:
         return "", f"several have it: {', '.join(moved.candidates)}"
     renamed = _renamed(ground, module, name)
-    if renamed:
-        return renamed, "the one name of this vLLM that begins with the missing one"
-    return "", f"this vLLM has no {name}, and none whose name begins so"
+    if 1 < len(renamed) <= SEVERAL:
+        return "", f"this vLLM has no {name}; its words are in {', '.join(renamed)}"
+    if len(renamed) == 1:
+        return renamed[0], "the one name of this vLLM that has the missing one's words"
+    return "", f"this vLLM has no {name}, and none that has its words"
 
 
-def _renamed(ground: Ground, module: str, name: str) -> str:
-    """A class or function of a name that goes on where the missing one ends; only where there is one."""
-    pattern = re.compile(rb"^(?:class|def)[ \t]+(" + re.escape(name.encode()) + rb"[A-Z_]\w*)", re.MULTILINE)
-    found = {
-        f"{place}.{match[1].decode()}"
-        for place, text in ground.engine.package.texts()
-        if ".models." not in place
-        for match in pattern.finditer(text)
-    }
+def _renamed(ground: Ground, module: str, name: str) -> list[str]:
+    """Classes and functions of a longer name: those that go on where the missing one ends, or, where the missing one
+    stood, those that have its words with others between. In order of names."""
+    pattern = re.compile(re.escape(name) + r"[A-Z_]\w*")
+    found = _matches(ground, pattern, "")
     near = {f for f in found if f.rpartition(".")[0] == module}
-    chosen = near or found
-    return next(iter(chosen)) if len(chosen) == 1 else ""
+    words = [re.escape(word) for word in WORDS.findall(name)]
+    if not found and len(words) > 2:
+        home = module if ground.has(module, "") else module.rpartition(".")[0]
+        found = _matches(ground, re.compile(r"(?:[A-Z][a-z0-9]*|_\w+?)*".join(words)), home)
+    return sorted(near or found)
 
 
-def _own(ground: Ground, hit: Hit) -> tuple[str, str]:
-    """A module of the plugin's own that is gone: vLLM's of the same last name, if it has the names asked for."""
-    names = _asked(ground, hit)
-    last = hit.symbol.rpartition(".")[2]
-    for name in names:
-        homes = [m for m in ground.engine.package.names() if m.rpartition(".")[2] == last and ground.has(m, name)]
-        if len(homes) == 1:
-            return f"{homes[0]}.{name}", "vLLM's own module of that name has it"
-        moved = ground.moved(hit.symbol, name)
-        if moved.module:
-            return f"{moved.module}.{name}", "vLLM has it"
+def _matches(ground: Ground, pattern: re.Pattern[str], home: str) -> set[str]:
+    """Definitions of matching names, in no single model's file; below `home`, if that is not ""."""
+    return {
+        f"{place}.{name}"
+        for name, places in ground.definitions.items()
+        if pattern.fullmatch(name)
+        for place in places
+        if ".models." not in place and (not home or f"{place}.".startswith(f"{home}."))
+    }
+
+
+def _own(ground: Ground, hit: Hit, module: str, name: str) -> tuple[str, str]:
+    """A name of a module of the plugin's own that is gone: vLLM's module of the same last name, if it has the name."""
+    last = module.rpartition(".")[2]
+    homes = [m for m in ground.engine.package.names() if m.rpartition(".")[2] == last and ground.has(m, name)]
+    if len(homes) == 1:
+        return f"{homes[0]}.{name}", "vLLM's own module of that name has it"
+    moved = ground.moved(module, name)
+    if moved.module:
+        return f"{moved.module}.{name}", "vLLM has it"
     return "", hit.message
 
 

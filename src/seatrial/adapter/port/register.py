@@ -9,6 +9,7 @@ an entry point of `vllm.general_plugins`, and one whose registration has none of
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,22 @@ from seatrial.support.registry_read import plugin_distribution, plugin_package
 from seatrial.support.registry_records import Registered
 from seatrial.support.source import Distribution, open_source
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 GROUP = "vllm.general_plugins"
+
+
+def _refuse_unparsed(project: Path) -> None:
+    """A pyproject.toml that cannot be read would look like one without entry points."""
+    if not project.is_file():
+        return
+    try:
+        tomllib.loads(project.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise FileFormatError(f"{project} is not TOML: {exc}", mend="Mend that file first.") from exc
 
 
 class Registration(NamedTuple):
@@ -48,6 +64,7 @@ class PluginSource:
         self.root = root
         self.texts: dict[str, str] = {}
         self.last = ""
+        _refuse_unparsed(root / "pyproject.toml")
         trees = open_source(root)
         self.label = trees.label
         self.distribution: Distribution = plugin_distribution(trees)

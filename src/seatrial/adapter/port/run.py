@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seatrial.adapter.port.cst import cst
 from seatrial.adapter.port.ground import MODELS, Ground
-from seatrial.adapter.port.header import Provenance, digest, find, put
+from seatrial.adapter.port.header import Provenance, digest, find, put, without_reason
 from seatrial.adapter.port.register import PluginSource, register_all
 from seatrial.adapter.port.strategy import Strategy, decide
 from seatrial.core.errors import UsageError
@@ -116,12 +116,16 @@ def port(
     except (libcst.ParserSyntaxError, UnicodeDecodeError) as exc:
         first = str(exc).splitlines()[0]
         raise UsageError(f"{module.path} cannot be parsed by LibCST: {first}", mend="Upgrade libcst.") from exc
+    path = plugin.path_of(target)
     provenance = Provenance(
-        version=source.version, path=module.path, sha256=digest(data), platform=platform, reason=strategy.reason
+        version=source.version,
+        path=module.path,
+        sha256=digest(data),
+        platform=platform,
+        reason=strategy.reason if because else _recorded(root / path, path) or strategy.reason,
     )
     text = put(made.source, provenance)
     ast.parse(text)
-    path = plugin.path_of(target)
     _refuse_other(root / path, path, provenance, text)
     files = {path: text}
     ours = {a: c for a, c in classes.items() if _free(plugin, a, f"{target}:{c}")}
@@ -177,6 +181,14 @@ def _held(plugin: PluginSource, classes: dict[str, str], ours: dict[str, str], t
     return out
 
 
+def _recorded(place: Path, path: str) -> str:
+    """The reason in the header of a port that is there; "" for none."""
+    if not place.is_file():
+        return ""
+    old = find(place.read_text(encoding="utf-8", errors="replace"), path)
+    return old.reason if old is not None else ""
+
+
 def _refuse_other(place: Path, path: str, provenance: Provenance, text: str) -> None:
     """A file that is there must be this very port."""
     if not place.is_file():
@@ -188,7 +200,7 @@ def _refuse_other(place: Path, path: str, provenance: Provenance, text: str) -> 
     if old.path != provenance.path:
         raise UsageError(f"{path} is a port of {old.path}", mend="Move it first.")
     same = (old.version, old.sha256) == (provenance.version, provenance.sha256)
-    if not same or there != text:
+    if not same or without_reason(there) != without_reason(text):
         why = "has been edited since" if same else f"is a port of vLLM {old.version}"
         raise UsageError(f"{path} {why}", mend="`seatrial port --upgrade` keeps the edits.")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from seatrial.adapter.scaffold.site import note
+from seatrial.adapter.scaffold.render import render
+from seatrial.adapter.scaffold.site import Site, note
 from seatrial.adapter.scaffold.undecided import class_prefix
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
@@ -49,17 +50,22 @@ def config_base(trees: Trees, architecture: str, module: str) -> ConfigBase | No
     return None
 
 
-def by_name(trees: Trees, model_type: str, architecture: str, base: ConfigBase | None) -> list[Finding]:
-    """F015: what vLLM does for a relative by its names, and an overlay under another name does not get."""
+def by_name(site: Site, architecture: str, base: ConfigBase | None) -> list[Finding]:
+    """What vLLM does for a relative by its names: entered for the overlay too (F002), or said not to be (F015)."""
     findings = []
+    trees, model_type = site.trees, str(site.config.get("model_type") or "")
     if base is None and knows_model_type(trees, model_type) is False:
         message = f"no table says which config class {architecture} has: model_type {model_type!r} gets a plain one"
         step = "Where vLLM looks at model_type (latent attention, caches, processors), give it the relative's class."
         findings.append(note("F015", "config.json", message, Severity.WARNING, step))
     if f'"{architecture}":'.encode() in (trees.read(ADJUSTED) or b""):
-        message = f"vLLM adjusts the configuration of {architecture} by its name (MODELS_CONFIG_MAP), not of this one"
-        step = f"Read what it does there ({ADJUSTED}); add the architecture to the map in register() if it is needed."
-        findings.append(note("F015", ADJUSTED, message, Severity.WARNING, step))
+        module = f"{site.module}_adjusted"
+        place = site.plugin.path_of(module)
+        site.files[place] = render("adjusted.py.jinja", arch=site.arch, relative=architecture)
+        site.calls.append((module, "adjust"))
+        message = f"assumed: what vLLM adjusts in the configuration of {architecture} by its name is right here too"
+        step = f"Read what MODELS_CONFIG_MAP has for it ({ADJUSTED})."
+        findings.append(note("F002", place, message, next_step=step))
     return findings
 
 

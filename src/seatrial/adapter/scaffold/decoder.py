@@ -10,6 +10,7 @@ from seatrial.adapter.scaffold.facts import DecoderFacts
 from seatrial.adapter.scaffold.render import render
 from seatrial.adapter.scaffold.site import Site
 from seatrial.adapter.scaffold.symbols import Symbols
+from seatrial.adapter.scaffold.tiny import plain_kinds
 from seatrial.adapter.scaffold.undecided import class_prefix
 from seatrial.checkpoint import Checkpoint
 
@@ -39,6 +40,7 @@ def decoder(site: Site, whole: Checkpoint, facts: DecoderFacts) -> str:
         arch=site.arch,
         p=class_prefix(site.arch),
         f=facts,
+        plain=plain_kinds(facts.kinds),
         dense=dense,
         beyond=beyond(whole.tensors, facts.of["layers"] and site.text.get(facts.of["layers"])),
         fused_moe=fused,

@@ -44,6 +44,11 @@ class Draft(Record):
     there: bool = True
 
     @property
+    def shared(self) -> bool:
+        """Whether several layers have the norms around them and the projection in common."""
+        return self.count > 1 and any("*" not in end for end in self.layout.around)
+
+    @property
     def number(self) -> str:
         """Python that gives the count of layers."""
         return f"config.{self.field}" if self.field else str(self.count)
@@ -98,9 +103,6 @@ def _numbered_itself(
         said = ", ".join(map(str, numbers))
         reason = f"{field or 'the names'} say {count} layers, and the weights have layers {said}"
         return replace(none, reason=reason, there=False)
-    shared = [end for end in layout.around if "*" not in end]
-    if shared and count > 1:
-        return replace(none, reason=f"{count} layers share {', '.join(shared)}; one layer is written")
     kinds = []
     for pattern, members in sorted(groups.items()):
         target = next((to for end, to in layout.around.items() if pattern.endswith(end)), "")

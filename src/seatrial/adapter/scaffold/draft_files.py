@@ -11,6 +11,7 @@ from seatrial.adapter.scaffold.facts import DecoderFacts
 from seatrial.adapter.scaffold.relative_draft import relative_draft
 from seatrial.adapter.scaffold.render import render
 from seatrial.adapter.scaffold.site import Site, note, open_place
+from seatrial.adapter.scaffold.tiny import plain_kinds
 from seatrial.adapter.scaffold.undecided import class_prefix
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import replace
@@ -40,6 +41,7 @@ def draft_files(site: Site, facts: DecoderFacts, draft: Draft | None) -> list[Fi
         p=class_prefix(site.arch),
         f=facts,
         d=draft,
+        plain=plain_kinds(draft.kinds),
         dense=not facts.moe or bool(facts.dense_test),
         imports=site.symbols.imports(names),
         seatrial=__version__,

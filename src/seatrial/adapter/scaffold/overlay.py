@@ -16,6 +16,7 @@ from seatrial import __version__
 from seatrial.adapter.scaffold.choose import Plan
 from seatrial.adapter.scaffold.render import render
 from seatrial.adapter.scaffold.roles import DRAFT, NUMBER
+from seatrial.adapter.scaffold.unpack import plain_name
 from seatrial.checkpoint import Checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
@@ -26,11 +27,15 @@ PROCESSOR = "MULTIMODAL_REGISTRY.register_processor"
 
 
 class Row(Record):
-    """A line of the mapping; `hint` are its words that the relative's own files never say."""
+    """A line of the mapping; `hint` are its words that the relative's own files never say.
+
+    `plain`: only the tiny checkpoint has it, which is not quantised.
+    """
 
     kind: str
     hint: str
     left_out: bool
+    plain: bool = False
 
 
 class Overlay(Record):
@@ -65,6 +70,7 @@ def overlay(
     if entry.class_name == arch:
         raise UsageError(f"{arch} is the relative itself", mend="Name another one by --base.")
     kinds = sorted({NUMBER.sub("*", t.name) for t in whole.tensors})
+    plain = sorted({plain_name(k) for k in kinds} - set(kinds))
     hints = _hints(relative.because)
     decorator = _processor(module.tree, entry.class_name, entry.module)
     text = render(
@@ -79,8 +85,9 @@ def overlay(
                 kind=k,
                 hint=", ".join(w for w in hints if w in k.split(".")),
                 left_out=not drafted and DRAFT.match(k) is not None,
+                plain=k in plain,
             )
-            for k in kinds
+            for k in (*kinds, *plain)
         ],
         processors=decorator,
         seatrial=__version__,

@@ -25,7 +25,7 @@ from seatrial.adapter.scaffold.roles import DRAFT
 from seatrial.adapter.scaffold.shrink import shrink
 from seatrial.adapter.scaffold.site import Site, note, open_place
 from seatrial.adapter.scaffold.symbols import Symbols
-from seatrial.adapter.scaffold.tiny import tiny
+from seatrial.adapter.scaffold.tiny import quantised_leaves, tiny
 from seatrial.adapter.scaffold.undecided import module_name
 from seatrial.adapter.scaffold.unit_test import unit_test
 from seatrial.checkpoint import Checkpoint, documents, read_checkpoint
@@ -71,7 +71,16 @@ def scaffold(
     `platform`: its table of swaps is tried on the imports, as `port` does. Raises SeatrialError subclasses.
     """
     whole = read_checkpoint(checkpoint)
-    config = documents.read(Folder(checkpoint), "config.json").data or {}
+    read = documents.read(Folder(checkpoint), "config.json")
+    if read.data is None:
+        why = "; ".join(f.message for f in read.findings) if read.present else "there is none"
+        raise FileFormatError(f"{checkpoint}/config.json cannot be used: {why}", mend="Mend that file first.")
+    config = read.data
+    if not whole.tensors:
+        raise FileFormatError(
+            f"{checkpoint} has no tensors: a model is written from their names",
+            mend="Name a folder with the headers of its .safetensors files (`seatrial inspect` reads them).",
+        )
     names = whole.card.architecture.architectures
     if not names or not names[0].isidentifier() or keyword.iskeyword(names[0]):
         raise FileFormatError(
@@ -96,11 +105,10 @@ def scaffold(
         findings = _template(site, whole, facts, draft)
     else:
         findings = _overlay(site, whole, facts, plan, table, package, engine, draft, served_as)
+        findings += by_name(site, plan.relative.architecture if plan.relative is not None else "", served_as)
     if platform in PLATFORMS:
         site.files = {path: _swapped(body, engine, root, platform) for path, body in site.files.items()}
     _refuse_edited(root, site.files)
-    if plan.relative is not None:
-        findings += by_name(trees, str(config.get("model_type") or ""), plan.relative.architecture, served_as)
     findings += enter(site, served_as)
     return Scaffold(
         schema_version=SCHEMA_VERSION,
@@ -122,7 +130,14 @@ def _template(site: Site, whole: Checkpoint, facts: DecoderFacts, draft: Draft |
     findings += draft_files(site, facts, draft)
     made = tiny(site.config, facts, draft)
     interfaces: dict[str, bool | None] = {"supports_pp": True, "supports_lora": True}
-    return findings + unit_test(site, made, interfaces=interfaces, layers_field=facts.of["layers"], draft=draft)
+    return findings + unit_test(
+        site,
+        made,
+        interfaces=interfaces,
+        layers_field=facts.of["layers"],
+        draft=draft,
+        quantised=quantised_leaves(t.name for t in whole.tensors),
+    )
 
 
 def _overlay(
@@ -161,6 +176,7 @@ def _overlay(
         layers_field=facts.of["layers"],
         draft=draft,
         relative_type=model_type,
+        quantised=quantised_leaves(t.name for t in whole.tensors),
     )
 
 

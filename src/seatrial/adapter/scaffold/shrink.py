@@ -17,6 +17,7 @@ from seatrial.adapter.scaffold.roles import DRAFT, NUMBER, NamedTensor
 from seatrial.adapter.scaffold.sides import in_order, smaller
 from seatrial.adapter.scaffold.sizes import Section, Size, sections
 from seatrial.adapter.scaffold.tiny import PACKED, SCALES, Tiny
+from seatrial.adapter.scaffold.unpack import packed_bits, unpacked
 from seatrial.checkpoint.mtp import COUNTS
 
 CONTAINER = re.compile(r"^((?:[^.]+\.)*?(?:layers|layer|h|blocks|block|resblocks|mtp_layers))\.(\d+)\.(.+)$")
@@ -33,18 +34,22 @@ def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor], draft: boo
     for section in found:
         _resize(small, config, section, {c: d for c, d in depths.items() if d.section is section}, draft)
     _plain(small)
+    bits = packed_bits(config)
+    scales = {t.name.rpartition(".")[0]: t.shape for t in named if t.name.endswith(".scales")}
     shapes: dict[str, tuple[int, ...]] = {}
     left_out: dict[str, None] = {}
     kept: dict[str, None] = {}
-    for tensor in named:
-        leaf = tensor.name.rpartition(".")[2]
-        name = _small_name(tensor.name, depths, found, draft)
-        if leaf in SCALES or not name:
+    for stored in named:
+        leaf = stored.name.rpartition(".")[2]
+        if leaf in SCALES or not _small_name(stored.name, depths, found, draft):
+            continue
+        tensor: NamedTensor | None = stored
+        if leaf in PACKED:
+            tensor = unpacked(stored, scales.get(stored.name.rpartition(".")[0], ()), bits)
+        if tensor is None or not all(tensor.shape):
+            left_out[NUMBER.sub("*", stored.name)] = None
             continue
         kind = NUMBER.sub("*", tensor.name)
-        if leaf in PACKED or not all(tensor.shape):
-            left_out[kind] = None
-            continue
         order = in_order(tensor.name, found)
         sides: list[int] = []
         for at, side in enumerate(tensor.shape):
@@ -52,7 +57,7 @@ def shrink(config: Mapping[str, Any], tensors: Iterable[NamedTensor], draft: boo
             if size is None and side > 1 and not any(side in s.others for s in order):
                 kept[f"{kind} ({side})"] = None
             sides.append(side if size is None else size)
-        shapes[name] = tuple(sides)
+        shapes[_small_name(tensor.name, depths, found, draft)] = tuple(sides)
     return Tiny(config=small, shapes=shapes, left_out=tuple(left_out), kept=tuple(kept))
 
 
@@ -96,6 +101,11 @@ def _counted(container: str, count: int, found: Sequence[Section]) -> tuple[Sect
     return None, None
 
 
+def _by_layer(value: object, layers: int) -> bool:
+    """Whether it is a table by layer number: `id2label` and the like are no such tables, they have other counts."""
+    return isinstance(value, dict) and bool(value) and all(k.isdigit() and int(k) < layers for k in value)
+
+
 def _indexes(value: object, layers: int) -> bool:
     """Whether it is a list of layer numbers, such as those whose output a tower hands on."""
     return (
@@ -119,7 +129,7 @@ def _resize(
             continue
         fields[depth.size.field] = depth.kept
         for name, value in old.items():
-            if isinstance(value, dict) and value and all(key.isdigit() for key in value):
+            if _by_layer(value, depth.size.value):
                 fields[name] = {key: inner for key, inner in value.items() if int(key) < depth.kept}
             elif isinstance(value, (list, str)) and len(value) == depth.size.value > depth.kept:
                 fields[name] = value[: depth.kept]

@@ -12,15 +12,22 @@ import re
 from collections.abc import Iterator, Sequence
 
 from seatrial.adapter.scaffold.roles import NamedTensor
-from seatrial.adapter.scaffold.sizes import Section
+from seatrial.adapter.scaffold.sizes import MAIN, Section
 
 # A tower's section by the words of its tensors' names.
 TOWERS = (("vi", r"vision|visual|vit\.|image"), ("au", r"audio|sound|speech|whisper"))
 ATTENTION = re.compile(r"(^|\.)\w*(attn|attention|mixer|mamba|ssm)\.")
 RECURRENT = re.compile(r"(^|\.)(linear_attn|mamba\d?|mixer|ssm|kda|gated_delta\w*)\.")
+FUSED = re.compile(r"query_key_value|qkv|c_attn")
 OUT = re.compile(r"\.(o_proj|out_proj|dense|wo|Wo|o|c_proj|proj)\.\w+$")
 # Tensors with a side that a field gives which is no size: positions, queries, channels.
 KEPT = re.compile(r"pos|query|conv|latent|token|patch")
+# Of those, tensors with a row for each of such things: not their last side.
+ROWS = re.compile(r"pos|query|latent|token")
+# Between a tower and the language model: what goes in comes from the tower.
+BETWEEN = re.compile(r"projector|merger|connector|aligner")
+NORM = re.compile("norm")
+FROM_TOWER = re.compile(r"norm|merg|linear_1|fc1|proj_in|mlp\.[01]\.")
 # A router's rows are experts, and so is the first side of weights stacked over them.
 EXPERTS_IN_ROWS = {False: r"\b(gate|router)\b|e_score|\bexperts\.\D", True: r"expert|moe"}
 Pairs = list[tuple[int, int]]
@@ -43,6 +50,12 @@ def smaller(side: int, tensor: NamedTensor, at: int, order: Sequence[Section]) -
     elif "e_score" in tensor.name or (rows and re.search(EXPERTS_IN_ROWS[len(tensor.shape) == 3], tensor.name)):
         first = "experts"
     recurrent = RECURRENT.search(tensor.name) is not None
+    last = at == len(tensor.shape) - 1
+    if not first and not last and ROWS.search(tensor.name) and any(side in s.others for s in order):
+        return side
+    entering = FROM_TOWER if len(tensor.shape) > 1 else NORM
+    if BETWEEN.search(tensor.name) and ("merging" in tensor.name or (last and entering.search(tensor.name))):
+        order = [*(s for s in order if _tower(s)), *(s for s in order if not _tower(s))]
     for section in order:
         if recurrent and (at or "norm" in tensor.name) and side in section.others:
             return side
@@ -51,6 +64,11 @@ def smaller(side: int, tensor: NamedTensor, at: int, order: Sequence[Section]) -
                 if value == side:
                     return small
     return None
+
+
+def _tower(section: Section) -> bool:
+    """Whether it is a tower's section, by its name in config.json."""
+    return any(p.startswith(word) or f"_{word}" in p for p in section.path for word, _ in TOWERS)
 
 
 def _part(section: Section, recurrent: bool) -> Section:
@@ -67,7 +85,8 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     heads, dims, widths = _pairs(section, "heads"), _pairs(section, "head width"), _pairs(section, "width")
     special = _pairs(section, "special width")
     if not dims and not special:
-        dims = [(w // h, v // g) for w, v in widths[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
+        main = [(s.value, s.small) for s in section.of("width") if s.field in MAIN] or widths
+        dims = [(w // h, v // g) for w, v in main[:1] for h, g in heads if w % h == 0 and v % g == 0][:1]
     dims += special
     products = [(h * d, g * e) for h, g in heads for d, e in dims]
     if attention and len(tensor.shape) == 1:
@@ -76,6 +95,9 @@ def _forms(section: Section, first: str, tensor: NamedTensor, at: int) -> Iterat
     if attention and not outside:
         yield products
         yield [(k * v, k * s) for k in (2, 3) for v, s in products]
+        if FUSED.search(tensor.name):
+            # One head of keys and one of values beside all of the queries.
+            yield [((h + 2) * d, (g + 2) * e) for h, g in heads for d, e in dims]
     yield [*widths, *_pairs(section, "vocabulary"), *([*dims, *heads] if attention else [])]
     if KEPT.search(tensor.name):
         yield [(n, n) for n in section.others]

@@ -34,6 +34,8 @@ ROLES: tuple[tuple[Role, str], ...] = (
 PLAIN = {"quantization_config", "compression_config", "rope_scaling", "rope_parameters"}
 HEADS, HEAD, WIDTH, LEAST, EXPERTS, CHOSEN, VOCABULARY = 4, 32, 64, 16, 4, 2, 256
 MOST = 4096  # no model has more heads, and config.json is hostile input
+# Widths that are often a whole multiple of the main one, which some models count on.
+INNER = re.compile(r"intermediate|ffn|n_inner|d_ff")
 # Sizes of a recurrent mixer, by the start of their fields.
 MIXER = re.compile(r"(linear|mamba|ssm|gdn|kda|lightning)_")
 
@@ -69,16 +71,14 @@ def sections(config: Mapping[str, Any]) -> tuple[Section, ...]:
     raw = list(_walk(config, ()))
     text = next((path for path, fields in raw if path and path[-1] in TEXT), ())
     raw.sort(key=lambda pair: (pair[0] != text, len(pair[0])))
-    found: list[Section] = []
+    # A width that leads from one part to another is that part's own width there; the language model's comes first.
     lent: dict[int, int] = {}
     for path, fields in raw:
-        section = _section(path, fields, lent)
-        if section.sizes:
-            found.append(section)
-        if not lent:
-            hidden = next((s for s in section.of("width") if s.field in MAIN), None)
-            lent = {hidden.value: hidden.small} if hidden is not None else {}
-    return tuple(found)
+        hidden = next((s for s in _section(path, fields, {}).of("width") if s.field in MAIN), None)
+        if hidden is not None:
+            lent.setdefault(hidden.value, hidden.small)
+    found = (_section(path, fields, lent) for path, fields in raw)
+    return tuple(s for s in found if s.sizes or s.others)
 
 
 TEXT = ("text_config", "llm_config", "language_config", "thinker_config")
@@ -102,12 +102,13 @@ def _whole(value: object) -> int:
 
 
 def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int, int]) -> Section:
-    """`lent`: the language model's width, which fields of a tower that lead to it have too."""
+    """`lent`: the widths of all parts, which fields that lead to another part have too."""
     numbers = {name: n for name, value in fields.items() if (n := _whole(value))}
     roles = {name: role for name in numbers if (role := role_of(name)) is not None}
     heads = [numbers[n] for n, role in roles.items() if role == "heads"]
     plain = [numbers[n] for n, role in roles.items() if role == "heads" and not MIXER.match(n)]
-    main = next((numbers[name] for name in MAIN if name in numbers), 0)
+    main_name = next((name for name in MAIN if name in numbers), "")
+    main = numbers.get(main_name, 0)
     head_widths = [numbers[n] for n, role in roles.items() if role == "head width"]
     latent = any(role == "special width" and not MIXER.match(n) for n, role in roles.items())
     if main and plain and main % max(plain) == 0 and not head_widths and not latent:
@@ -129,6 +130,8 @@ def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int
         if role == "head width":
             return value // by_width
         if role == "width":
+            if INNER.search(name) and main and numbers[name] in range(2 * main, 9 * main, main):
+                return numbers[name] // main * small(main_name, role)
             if name not in MAIN and value in lent:
                 return lent[value]
             if MIXER.match(name) and value in mixed:
@@ -140,7 +143,9 @@ def _section(path: tuple[str, ...], fields: Mapping[str, Any], lent: Mapping[int
         return min(value, fixed.get(role, value))
 
     sizes = [Size(field=n, role=role, value=numbers[n], small=small(n, role)) for n, role in roles.items()]
-    others = sorted({n for name, n in numbers.items() if name not in roles and n > 1})
+    tables = [v for v in fields.values() if isinstance(v, dict) and all(str(key).isdigit() for key in v)]
+    counts = [n for table in tables for value in table.values() if (n := _whole(value))]
+    others = sorted({n for n in (*(n for name, n in numbers.items() if name not in roles), *counts) if n > 1})
     return Section(path=path, sizes=tuple(sizes), others=tuple(others))
 
 

@@ -8,7 +8,7 @@ grouped, a dense layer stays before the ones with experts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from seatrial.adapter.scaffold.draft import Draft
@@ -95,13 +95,26 @@ def tiny(config: Mapping[str, Any], facts: DecoderFacts, draft: Draft | None = N
     return Tiny(config=small, shapes=shapes, left_out=tuple(left_out))
 
 
+def quantised_leaves(names: Iterable[str]) -> tuple[str, ...]:
+    """The last words of packed weights and of their scales, as far as these tensors have any."""
+    leaves = {name.rpartition(".")[2] for name in names}
+    return tuple(leaf for leaf in (*PACKED, *SCALES) if leaf in leaves)
+
+
+def plain_kinds(kinds: Iterable[Kind]) -> list[Kind]:
+    """The packed kinds, as those of the tiny checkpoint that stand for them; none that is there anyhow."""
+    known = list(kinds)
+    there = {kind.pattern for kind in known}
+    plain = [_plain(kind) for kind in known]
+    return [p for p, kind in zip(plain, known, strict=True) if p is not kind and p.pattern not in there]
+
+
 def _plain(kind: Kind) -> Kind:
     """A packed weight as the one it was packed from."""
     module, _, leaf = (kind.target or "").rpartition(".")
     if leaf not in PACKED or not kind.pattern.endswith(f".{leaf}"):
         return kind
-    pattern = f"{kind.pattern.removesuffix(leaf)}weight"
-    return replace(kind, pattern=pattern, target=f"{module}.weight")
+    return replace(kind, pattern=f"{kind.pattern.removesuffix(leaf)}weight", target=f"{module}.weight")
 
 
 def _shape(target: str, kv_heads: int, own_dim: bool, own_width: bool, shared: int) -> tuple[int, ...] | None:

@@ -25,10 +25,12 @@ def unit_test(
     layers_field: str,
     draft: Draft | None,
     relative_type: str = "",
+    quantised: tuple[str, ...] = (),
 ) -> list[Finding]:
     """`interfaces`: what the class can do by its text, as keys of vLLM's own functions (`supports_pp`).
 
     `relative_type`: the model type of the relative, for an overlay, whose draft is vLLM's rule for that one.
+    `quantised`: the last words of tensors' names that the tiny checkpoint has not.
     """
     name = module_name(site.arch)
     tiny_file = f"tests/tiny_{name}.py"
@@ -64,5 +66,6 @@ def unit_test(
         draft_own=draft is not None and draft.layout.own,
         layers_field=layers_field,
         relative_type=relative_type,
+        quantised=quantised,
     )
     return findings

@@ -61,12 +61,17 @@ def _blocks(group: Group, partner: Group, block: tuple[int, int]) -> list[Findin
         for dtype, shape in group.kinds
         if dtype in FP8 and len(shape) > 1
     }
-    wrong = [shape for _, shape in partner.kinds if len(shape) > 1 and wanted and shape not in wanted]
+    wrong = [shape for _, shape in partner.kinds if len(shape) > 1 and wanted and _plane(shape) not in wanted]
     return [
         note(SCALE_SHAPE, partner.pattern, f"has shape {list(shape)}; blocks of {block[0]}x{block[1]} need "
              f"{' or '.join(str(list(s)) for s in sorted(wanted))}")
         for shape in wrong[:2]
     ]  # fmt: skip
+
+
+def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """modelopt writes the blocks of a matrix as [rows, 1, columns, 1]."""
+    return (shape[0], shape[2]) if len(shape) == 4 and shape[1] == shape[3] == 1 else shape
 
 
 def _scale(group: Group, weight: Group | None) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from seatrial.evidence import Run
 from seatrial.evidence.records import HEAD, sha256
 
 LINK = re.compile(r"\]\((\.\./[^)]+)\)")
+MOST_FILES = 1000  # a bundle has about a dozen
 HEADINGS = {"analysis.zh.md": 12, "analysis.en.md": 12, "runbook.zh.md": 5, "runbook.en.md": 5}
 
 
@@ -92,6 +94,39 @@ def quoted(folder: Path, delivered: Delivered) -> Iterator[Finding]:
             yield error("Y144", one.run_id, "no quoted score is an artifact of this run", "Deliver again.")
 
 
+def _complete(folder: Path, delivered: Delivered) -> Iterator[Finding]:
+    """The record names what every delivery has, and nothing lies beside that which it does not name."""
+    named = {f.path for f in delivered.bundle}
+    due = [
+        "comment.md",
+        *(f"{name}.{lang}.md" for lang in delivered.order.languages for name in ("analysis", "runbook")),
+    ]
+    for path in due:
+        if path not in named:
+            yield error(
+                "Y140", path, "delivery.json does not name the file, and every delivery has it", "Deliver again."
+            )
+    for path in _beside(folder):
+        if path not in named and path not in due:
+            why = "the file lies in the bundle and delivery.json does not name it: nothing in it was checked"
+            yield error("Y140", path, why, "Take it away.")
+
+
+def _beside(folder: Path) -> list[str]:
+    """The files of the bundle's folder but for the record itself, and but for runs that were packed with it."""
+    found: list[str] = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [
+            name for name in sorted(folders)
+            if not (here == folder and name in ("runs", ".seatrial")) and not (here / name / "manifest.json").is_file()
+        ]  # fmt: skip
+        found += [(here / name).relative_to(folder).as_posix() for name in sorted(files)]
+        if len(found) > MOST_FILES:
+            break
+    return [path for path in found if path != "delivery.json"]
+
+
 def bundle(folder: Path, delivered: Delivered, view: EvidenceView | None, numbers: Numbers | None) -> Iterator[Finding]:
     for file in delivered.bundle:
         place = folder / file.path
@@ -112,6 +147,7 @@ def bundle(folder: Path, delivered: Delivered, view: EvidenceView | None, number
             for found in unfounded(text, numbers):
                 why = f"line {found.line}: the figure {found.figure} is in no record: {found.text}"
                 yield error("Y131", file.path, why, "Deliver again.")
+    yield from _complete(folder, delivered)
     yield from quoted(folder, delivered)
     yield from benches(folder, delivered)
     if view is not None:

@@ -15,6 +15,7 @@ from seatrial.delivery.sources import SCORE, attached
 from seatrial.delivery.verify.common import error, note
 from seatrial.evidence import StoredStep
 from seatrial.measure.accuracy.records import Score
+from seatrial.measure.accuracy.run import FILES
 
 
 def accuracy(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
@@ -25,6 +26,9 @@ def accuracy(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
         yield error("Y217", step, "no score is kept")
         return
     for source in sources:
+        if lost := [name for name in FILES if name not in source.files]:
+            yield error("Y217", step, f"{', '.join(lost)} is not kept beside the score: nothing can be counted again")
+            continue
         try:
             read = read_scores((source,))
             score = from_json(Score, Path(source.files[SCORE]).read_bytes(), where=source.where)

@@ -128,7 +128,7 @@ def _opened(place: Path) -> Iterator[Path]:
         try:
             with tarfile.open(place) as archive:
                 _unpack(archive, Path(name))
-        except (tarfile.TarError, EOFError, OSError) as exc:
+        except (tarfile.TarError, EOFError, OSError, ValueError) as exc:  # ValueError: a name with a NUL
             raise FileFormatError(f"{place} cannot be unpacked: {exc}", mend="Name a tar archive of a run.") from exc
         inner = [f for f in Path(name).iterdir() if f.is_dir()]
         yield inner[0] if len(inner) == 1 and not (Path(name) / "runs").is_dir() else Path(name)

@@ -7,30 +7,42 @@ large): each rule says in a note (Y290) what it could only check by its hash.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from seatrial.core.errors import UsageError
 from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain, to_plain
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import Verdict
 from seatrial.delivery.evidence_view import EvidenceView
-from seatrial.delivery.verify.common import differing, error, loaded, note
+from seatrial.delivery.verify.common import differing, error, note
 from seatrial.delivery.verify.ledger_rules import beside
 from seatrial.evidence import StoredStep
-from seatrial.measure.accuracy import ab, bisect, locate
+from seatrial.measure.accuracy import ab, locate
 from seatrial.measure.accuracy import parity as parity_of
+from seatrial.measure.accuracy.ab_variants import chosen_variants
 from seatrial.measure.accuracy.distance import band
 
-TRIALS = "trials.jsonl"
+LONGEST_NAME = 1000  # of a module
+UNASKED = "; whether in float32 too could not be asked: "
 
 
 def parity(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     """The bands and the agreement from the positions; verdict and findings from those."""
     step = stored.step
     facts = from_plain(parity_of.ParityFacts, view.facts(step), where=f"facts of {step}")
+    parts = [b.part for b in facts.bands]
+    if parts not in (["prefill", "decode"], ["prefill", "decode", "picture"]):
+        yield error("Y223", step, f"its bands are {', '.join(parts) or 'none'}, and every part has one")
+    if strange := {p.part for p in facts.positions} - set(parts):
+        yield error("Y223", step, f"positions of the part {sorted(strange)[0]!r} are in no band")
     for said in facts.bands:
-        # Which prompts had a picture is not in the facts.
         mine = [p for p in facts.positions if p.part == said.part]
-        if said.part != "picture":
+        if said.part == "picture":
+            yield note(
+                step, "which prompts had a picture is not kept: the distances of their band are only hash-checked"
+            )
+        else:
             again = band(said.part, [p.engine for p in mine], [p.noise for p in mine])
             for place, one, two in differing(to_plain(said), to_plain(again)):
                 yield error("Y223", f"{step}: {said.part}", f"{place} is {one}, the positions come to {two}")
@@ -41,19 +53,40 @@ def parity(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
         if d.near_tie != (d.margin <= parity_of.TIE_SIGMAS * facts.sigma):
             yield error("Y223", f"{step}: prompt {d.prompt}", "a divergence is called a near-tie against its margin")
     yield from _same(stored, parity_of.conclude(facts))
-    yield note(step, "the distances of single positions are only hash-checked: their logits are not kept")
+    yield note(
+        step, "the distances of single positions and the noise's sigma are only hash-checked: their logits are not kept"
+    )
 
 
 def located(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     """The first module outside the noise from the rows; verdict and findings from that."""
     step = stored.step
     facts = from_plain(locate.LocateFacts, view.facts(step), where=f"facts of {step}")
+    for row in facts.rows:
+        if row.out is not (not row.relative <= row.limit or row.bad > 0):
+            yield error("Y223", f"{step}: {row.key}", f"out={row.out} is not what its error and its limit come to")
+        if row.excused and not (row.out and _enclosed(row, facts.rows)):
+            yield error("Y223", f"{step}: {row.key}", "it is excused, and nothing that encloses it is inside the noise")
     first = next((r for r in facts.rows if r.out and not r.excused), None)
     if first != facts.first:
         told = first.key if first is not None else "none"
         yield error("Y223", step, f"the first module is given as another than its rows say ({told})")
     yield from _same(stored, locate.conclude(facts))
     yield note(step, "the errors of single modules are only hash-checked: the outputs they were made of are not kept")
+
+
+def _enclosed(row: locate.ModuleRow, rows: tuple[locate.ModuleRow, ...]) -> bool:
+    """Whether the nearest judged module around it (for an input the module itself) is inside the noise."""
+    name, of_input, _ = row.key.partition("@")
+    mine = [r for r in rows if r.step == row.step]
+    judged, outside = {r.key for r in mine}, {r.key for r in mine if r.out}
+    if "#" in row.key or len(name) > LONGEST_NAME:
+        return False
+    while not of_input and "." in name:
+        name = name.rpartition(".")[0]
+        if name in judged:
+            break
+    return name != row.key and name in judged and name not in outside
 
 
 def matrix(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
@@ -63,23 +96,59 @@ def matrix(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     logs = {ref.name for ref in stored.artifacts}
     raw = view.facts(step).get("cells")
     for cell, plain in zip(facts.cells, raw if isinstance(raw, list) else (), strict=True):
-        place, agreement = f"{step}: {cell.variant.name}", cell.agreement
-        ran = cell.state != "not-run"
-        if ran and (agreement is None or agreement.troubles):
-            yield error("Y223", place, f"it is called {cell.state}, and no comparison of it is whole")
-        elif ran and agreement is not None and "step" not in (plain.get("agreement") or {}):
-            yield note(place, "what is rounding was judged by an earlier rule, so its state was not derived again")
-        elif ran and agreement is not None:
-            again = ab.cell_of(cell.variant, agreement)
-            if (again.state, again.reason) != (cell.state, cell.reason):
-                yield error("Y223", place, f"it is called {cell.state}, its comparison makes it {again.state}")
-        if ran and f"server-{cell.variant.name}.log" not in logs:
-            yield error("Y223", place, "the log of its server is not kept")
+        yield from _cell(step, cell, plain, logs)
+        milder = plain.get("milder") if isinstance(plain, dict) else None
+        for one, part in zip(cell.milder, milder if isinstance(milder, list) else (), strict=True):
+            yield from _cell(step, one, part, logs)
+    started = {f"server-{c.variant.name}" for cell in facts.cells for c in (cell, *cell.milder)} | {"server-base"}
+    begun = {n: n.removesuffix(".log").removesuffix("-float32") for n in logs if n.startswith("server-")}
+    if facts.cells and (lost := sorted(n for n, start in begun.items() if start not in started)):
+        yield error("Y223", step, f"{lost[0]} is the log of a setting that has no cell")
+    yield from _all_asked(view, step, [c.variant.name for c in facts.cells])
     if not facts.cells and stored.outcome.verdict is not Verdict.INCONCLUSIVE:
         yield error("Y223", step, f"the verdict is {stored.outcome.verdict.value}, and no cell is there")
     elif facts.cells:
         yield from _same(stored, ab.conclude(facts))
     yield note(step, "the divergences of single prompts are only hash-checked: their answers are not kept")
+
+
+def _all_asked(view: EvidenceView, step: str, have: list[str]) -> Iterator[Finding]:
+    """Every setting that the manifest asks for has its cell."""
+    options = view.manifest.arguments.get("options")
+    only = options.get("only") if isinstance(options, dict) else None
+    if not have or not isinstance(only, list):
+        return
+    try:
+        due = [v.name for v in chosen_variants([str(n) for n in only])]
+    except UsageError as exc:
+        yield error("Y223", step, exc.message)
+        return
+    if lost := [n for n in due if n not in have]:
+        yield error("Y223", step, f"the setting {lost[0]} was asked for and has no cell")
+
+
+def _cell(step: str, cell: ab.Cell, plain: dict[str, Any], logs: set[str]) -> Iterator[Finding]:
+    """One setting: its state from its comparison, and from the one in float32 where that decided."""
+    place, agreement, name = f"{step}: {cell.variant.name}", cell.agreement, cell.variant.name
+    whole = agreement is not None and not agreement.troubles
+    if (cell.state != "not-run") is not whole:
+        why = "and a comparison of it is whole" if whole else "and no comparison of it is whole"
+        yield error("Y223", place, f"it is called {cell.state}, {why}")
+    if cell.state == "not-run" or agreement is None:
+        return
+    if lost := {f"server-{name}.log", *([f"server-{name}-float32.log"] if cell.exact is not None else [])} - logs:
+        yield error("Y223", place, f"the log of its server is not kept: {min(lost)}")
+    if "step" not in (plain.get("agreement") or {}):
+        yield note(place, "what is rounding was judged by an earlier rule, so its state was not derived again")
+        return
+    again = ab.cell_of(cell.variant, agreement)
+    if cell.exact is not None:
+        if not ab.doubtful(again):
+            yield error("Y223", place, "it was asked again in float32, and its comparison leaves no doubt")
+        again = ab.settled(again, ab.cell_of(cell.variant, cell.exact))
+    reason = cell.reason.partition(UNASKED)[0] if ab.doubtful(again) else cell.reason
+    if (again.state, again.reason) != (cell.state, reason):
+        yield error("Y223", place, f"it is called {cell.state}, its comparison makes it {again.state}")
 
 
 def _same(stored: StoredStep, again: StepResult) -> Iterator[Finding]:
@@ -89,30 +158,8 @@ def _same(stored: StoredStep, again: StepResult) -> Iterator[Finding]:
     if [f.code for f in stored.findings] != [f.code for f in again.findings]:
         codes = ", ".join(f.code for f in again.findings) or "none"
         yield error("Y223", stored.step, f"its findings are not those of its facts ({codes})")
-
-
-def bisected(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
-    """Each trial from its exit codes; the first bad one and the last good one from the trials."""
-    step = stored.step
-    facts = from_plain(bisect.BisectFacts, view.facts(step), where=f"facts of {step}")
-    kept = [loaded(line) for line in view.text(step, TRIALS).splitlines()]
-    for trial in facts.trials:
-        place = f"{step}: {trial.candidate}"
-        again = bisect.judge(trial.candidate, trial.codes)
-        # Without any code the environment failed, and the reason is its own.
-        if again.judgement != trial.judgement or (trial.codes and again.reason != trial.reason):
-            yield error("Y223", place, f"it is called {trial.judgement}, its exit codes make it {again.judgement}")
-        if not any(isinstance(k, dict) and k.get("codes") == list(trial.codes) for k in kept):
-            yield error("Y223", place, f"{TRIALS} does not hold these exit codes")
-    tried = {t.candidate: t.judgement for t in facts.trials}
-    for name, wanted in ((facts.first_bad, "bad"), (facts.last_good, "good")):
-        if name and tried.get(name) != wanted:
-            yield error("Y223", step, f"{name} is called {wanted}, its trial says {tried.get(name)}")
-    wanted_verdict = Verdict.FAIL if facts.first_bad and not facts.suspects else Verdict.INCONCLUSIVE
-    if stored.outcome.verdict is not wanted_verdict:
-        said = stored.outcome.verdict.value
-        yield error("Y223", step, f"the verdict is {said}, its trials make it {wanted_verdict.value}")
-    yield note(step, "what the command did in a trial is only hash-checked: its exit codes are taken as recorded")
+    if stored.summary != again.summary:
+        yield error("Y223", stored.step, f"the summary {stored.summary!r} is not that of its facts")
 
 
 def profile(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:

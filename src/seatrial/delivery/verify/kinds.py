@@ -14,14 +14,15 @@ from seatrial.delivery.evidence_view import GATES, EvidenceView
 from seatrial.delivery.verify.accuracy_rules import accuracy
 from seatrial.delivery.verify.bench_rules import MEASURED, measured
 from seatrial.delivery.verify.bench_run_rules import SMOKE, VERDICT, comparison, smoke, whole
+from seatrial.delivery.verify.bisect_rules import bisected
 from seatrial.delivery.verify.compared_rules import agreement, ladder
-from seatrial.delivery.verify.found_rules import bisected, located, matrix, parity, profile
+from seatrial.delivery.verify.found_rules import located, matrix, parity, profile
 from seatrial.delivery.verify.gate_rules import gate_rule
 from seatrial.delivery.verify.ledger_rules import highest_load, loop, search
 from seatrial.delivery.verify.plan_rules import check as plan_check
 from seatrial.delivery.verify.plan_rules import plan
 from seatrial.delivery.verify.served_rules import capacity, features, soak
-from seatrial.delivery.verify.step_rules import dry, engine, finished, inspect
+from seatrial.delivery.verify.step_rules import dry, engine, finished, inspect, support
 from seatrial.evidence import StoredStep
 from seatrial.measure.accuracy.records import LEVELS
 
@@ -57,12 +58,12 @@ MAIN = {
     "inspect": Rule(check=inspect, what="verdict from the checkpoint's card"),
     "plan": Rule(check=plan, what="verdict from the plan's own figures"),
     "plan-check": Rule(check=plan_check, what="verdict from plan and gate"),
-    "engine": Rule(check=engine, what="verdict from its findings and the manifest's versions"),
-    "support": Rule(check=engine, what="verdict from its findings"),
+    "engine": Rule(check=engine, what="verdict from what the engine said of itself, and the manifest's versions"),
+    "support": Rule(check=support, what="verdict from what the registry said"),
     "dry": Rule(check=dry, what="verdict and sums from the account of every tensor"),
     **dict.fromkeys(GATES, GATE),
     **{f"{stage}-ladder": LADDER for stage in GATES},
-    "features": Rule(check=features, what="each status from its proofs in the logs"),
+    "features": Rule(check=features, what="each proof that is a line from the logs, the verdict from the base run"),
     "agreement": Rule(check=agreement, what="comparisons and verdict from the kept answers"),
     "capacity": Rule(check=capacity, what="baseline, longest context and most sequences from the trials"),
     "soak": Rule(check=soak, what="verdict from the counts of its requests"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isclose
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -24,7 +25,8 @@ from seatrial.evidence import Run, StoredStep
 from seatrial.measure.compare import BenchRun, Judged
 from seatrial.measure.compare.verdict import figure
 from seatrial.measure.loop import read_event, state_of, stop_rules
-from seatrial.measure.loop.events import Accuracy, Baseline, Event, Performance, Stop
+from seatrial.measure.loop.change import MOST_BYTES, diff_faults, not_compared
+from seatrial.measure.loop.events import Accuracy, Baseline, Event, Patch, Performance, Stop
 from seatrial.measure.search import highest
 from seatrial.measure.search.highest import outcome_of, told
 from seatrial.measure.search.rank import outcome_of as outcome_of_search
@@ -84,10 +86,11 @@ def highest_load(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
         load = workload_of(bench).load
         if (load.concurrency if bounds.get("by") == "concurrency" else load.rate) != trial.get("level"):
             yield error("Y222", place, f"the bench {name} was at another level")
-        if runs and runs[-1].sla != said:
-            yield error(
-                "Y222", place, f"its outcome is {said.verdict.value}, the bench says {runs[-1].sla.verdict.value}"
-            )
+        # A bench without a run, or a partial one, has neither held nor broken a level.
+        partial = not runs or bool(runs[-1].metrics.partial)
+        wanted = Verdict.INCONCLUSIVE if partial else runs[-1].sla.verdict
+        if said.verdict is not wanted or (not partial and runs[-1].sla != said):
+            yield error("Y222", place, f"its outcome is {said.verdict.value}, the bench makes it {wanted.value}")
     yield from _bisected(view, stored, bounds, outcomes)
 
 
@@ -156,8 +159,12 @@ def loop(view: EvidenceView) -> Iterator[Finding]:
     except (FileFormatError, UsageError) as exc:
         yield error("Y222", view.run_id, f"the ledger breaks a rule of the loop: {exc.message}")
         return
+    patch: Patch | None = None
     for number, event in enumerate(events, 1):
-        yield from _event(view, event, number, state.goal.judged_by)
+        patch = event if isinstance(event, Patch) else patch
+        if isinstance(event, Patch):
+            yield from _change(view, event, number)
+        yield from _event(view, event, number, state.goal.judged_by, patch)
         if isinstance(event, Stop) and event.rule:
             held = {h.rule: h for h in stop_rules(state_of(events[: number - 1]))}.get(event.rule)
             if held is None or not held.holds:
@@ -171,7 +178,26 @@ def loop(view: EvidenceView) -> Iterator[Finding]:
         yield error("Y222", "finished", f"the loop's verdict is {finished.get('verdict')}, its events come to {wanted}")
 
 
-def _event(view: EvidenceView, event: Event, number: int, judged_by: str) -> Iterator[Finding]:
+def _change(view: EvidenceView, event: Patch, number: int) -> Iterator[Finding]:
+    """The change is what is kept of it: its difference, or its setting."""
+    place = f"event {number}"
+    if event.file is None and event.setting is None:
+        yield note(place, "the change was recorded in words: there is nothing to derive it from")
+    for fault in diff_faults(event, _stored(view, event)):
+        yield error("Y222", place, f"the change is not what is kept of it: {fault}")
+
+
+def _stored(view: EvidenceView, patch: Patch) -> bytes | None:
+    """The kept difference; None where it is not there, or larger than any that is kept."""
+    if patch.file is None or Path(patch.file.file).name != patch.file.file:
+        return None
+    file = view.run.artifacts_folder / patch.file.file
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > MOST_BYTES:
+        return None
+    return file.read_bytes()
+
+
+def _event(view: EvidenceView, event: Event, number: int, judged_by: str, patch: Patch | None) -> Iterator[Finding]:
     if not isinstance(event, (Baseline, Performance, Accuracy)):
         return
     place = f"event {number}"
@@ -195,6 +221,11 @@ def _event(view: EvidenceView, event: Event, number: int, judged_by: str) -> Ite
         said = (event.answer, event.reason, event.value, event.change)
         if said != (judged.answer, judged.reason, value, change):
             yield error("Y222", place, f"it says {event.answer}, {event.value}; {run.run_id} says {judged.answer}")
+        setups = {r.setup.label: r.setup for r in _all_runs(run)}
+        both = judged.label_a in setups and judged.label_b in setups
+        why = not_compared(patch, setups[judged.label_a], setups[judged.label_b]) if patch is not None and both else ""
+        if why:
+            yield error("Y222", place, f"{run.run_id} does not compare the change of its round: {why}")
     else:
         kept = {s: k.stored.outcome.verdict for s, k in run.gathered.steps.items() if s.startswith(SMOKE)}
         if event.against:

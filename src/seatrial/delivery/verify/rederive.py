@@ -13,6 +13,7 @@ from pathlib import Path
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding
 from seatrial.core.record import Record
+from seatrial.core.verdict import Verdict
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.verify.common import error, note
 from seatrial.delivery.verify.kinds import KINDS, LEDGERS, kind_of
@@ -46,6 +47,7 @@ def rederive(view: EvidenceView) -> Rederived:
         found.append(note(view.run_id, f"no rule knows runs of the kind {kind!r}: only hashes were checked"))
     for step, known in view.gathered.steps.items():
         if not known.stored.inputs:
+            found += _not_run(step, known.stored.outcome.verdict)
             continue
         if known.problem:
             found.append(error("Y201", step, f"the facts cannot be read: {known.problem}"))
@@ -67,6 +69,12 @@ def rederive(view: EvidenceView) -> Rederived:
             count += kind in LEDGERS and bool(checked[-1].derived)
     found += _order(view)
     return Rederived(kind=kind, findings=tuple(found), checked=tuple(checked), count=count)
+
+
+def _not_run(step: str, verdict: Verdict) -> Iterator[Finding]:
+    """A step that was blocked has no inputs, and proves nothing: no rule looks at it, so it must say so itself."""
+    if verdict is not Verdict.INCONCLUSIVE:
+        yield error("Y201", step, f"it has no inputs, so it was not run, and its verdict is {verdict.value}")
 
 
 def _told(place: str, rule: Iterator[Finding]) -> list[Finding]:

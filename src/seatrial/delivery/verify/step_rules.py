@@ -6,19 +6,27 @@ from collections.abc import Iterator
 
 from seatrial.checkpoint.card import Card
 from seatrial.checkpoint.step import judge as judge_card
-from seatrial.core.errors import FileFormatError
+from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Finding, errors
 from seatrial.core.record import from_plain
 from seatrial.core.verdict import Verdict
-from seatrial.delivery.evidence_view import EvidenceView
+from seatrial.delivery.evidence_view import GATES, EvidenceView
 from seatrial.delivery.verify.common import error
 from seatrial.dryrun.account import DryAccount
 from seatrial.dryrun.rules import findings as dry_findings
 from seatrial.dryrun.run import judge as judge_account
+from seatrial.engine.border import ProbeReply
+from seatrial.engine.check import NO_DEVICE
+from seatrial.engine.identity import examine
 from seatrial.evidence import StoredStep, verdict_of
+from seatrial.platforms import platform
+from seatrial.support import SupportFacts
+from seatrial.support.step import judge as judge_support
 
 
 def dry(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
+    if view.gathered.steps["dry"].facts is None and stored.outcome.verdict is Verdict.INCONCLUSIVE:
+        return  # the checkpoint had no tensor that could be read
     try:
         account = from_plain(DryAccount, view.facts("dry"), where="facts of dry")
     except FileFormatError as exc:
@@ -49,12 +57,45 @@ def inspect(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
 
 
 def engine(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
-    if stored.outcome.verdict is Verdict.PASS and errors(stored.findings):
-        yield error("Y209", stored.step, f"it passed with the error {errors(stored.findings)[0].one_line()}")
-    version = view.facts("engine").get("vllm_version") or view.facts("engine").get("vllm")
-    installed = view.manifest.versions.get("vllm", "")
+    """What the engine said of itself, examined again. Where nothing is served, an absent device leaves it open."""
+    facts, step = view.facts("engine"), stored.step
+    if not facts or "status" in facts:
+        # It did not answer: the facts are the probe's.
+        if stored.outcome.verdict is not Verdict.FAIL or not facts:
+            yield error(
+                "Y209", step, f"the verdict is {stored.outcome.verdict.value}, and no answer of the engine is kept"
+            )
+        return
+    try:
+        device = platform(view.platform).device_type
+    except UsageError as exc:
+        yield error("Y209", step, exc.message)
+        return
+    reply = ProbeReply(probe="identity", status="answered", duration_s=0.0, log="", answer=facts)
+    codes = {f.code for f in errors(examine(reply, device))}
+    served = any(gate in view.gathered.steps for gate in GATES)
+    wanted = {Verdict.FAIL} if codes else {Verdict.PASS}
+    if codes and codes <= NO_DEVICE and not served:
+        wanted.add(Verdict.INCONCLUSIVE)
+    if stored.outcome.verdict not in wanted:
+        told = ", ".join(sorted(codes)) or "no fault"
+        yield error("Y209", step, f"the verdict is {stored.outcome.verdict.value}, the engine's own answer has {told}")
+    if codes != {f.code for f in errors(stored.findings)}:
+        yield error("Y209", step, f"its findings are not those of the engine's own answer ({', '.join(sorted(codes))})")
+    version, installed = facts.get("vllm_version"), view.manifest.versions.get("vllm", "")
     if isinstance(version, str) and installed and not installed.startswith(version.split("+")[0]):
-        yield error("Y209", stored.step, f"the step saw vLLM {version}, the manifest lists {installed}")
+        yield error("Y209", step, f"the step saw vLLM {version}, the manifest lists {installed}")
+
+
+def support(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
+    """What the registry said, judged again; without an answer nothing passes."""
+    facts = from_plain(SupportFacts, view.facts("support"), where="facts of support")
+    wanted = Verdict.INCONCLUSIVE if facts.road == "unknown" else judge_support(facts).verdict
+    if stored.outcome.verdict is not wanted:
+        said = stored.outcome.verdict.value
+        yield error(
+            "Y209", stored.step, f"the verdict is {said}, what the engine's registry said makes it {wanted.value}"
+        )
 
 
 def finished(view: EvidenceView) -> Iterator[Finding]:

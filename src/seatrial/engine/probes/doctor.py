@@ -169,20 +169,26 @@ def _triton():
     return {"present": True, "file": spec.origin or "", "backends": backends}
 
 
-def _utilization():
-    """vLLM's own default of --gpu-memory-utilization; it is not the same in every release."""
+def _utilization(progress):
+    """vLLM's own default of --gpu-memory-utilization (it is not the same in every release), or why it is unknown."""
+    progress("reading the engine's defaults")
     try:
         from vllm.config import CacheConfig
-
-        default = CacheConfig.__dataclass_fields__["gpu_memory_utilization"].default
-        return float(getattr(default, "default", default))
-    except Exception:
-        return None
+    except Exception as exc:  # an installation that is broken raises whatever it likes
+        return None, "vllm.config cannot be imported: " + _line(exc)
+    field = getattr(CacheConfig, "__dataclass_fields__", {}).get("gpu_memory_utilization")
+    if field is None:
+        return None, "this vLLM's CacheConfig has no field gpu_memory_utilization"
+    default = getattr(field.default, "default", field.default)
+    if isinstance(default, bool) or not isinstance(default, (int, float)):
+        return None, "this vLLM's default of gpu_memory_utilization is no number: " + repr(default)[:80]
+    return float(default), ""
 
 
 def probe(request, progress):
     plugins = _plugins(progress)
     overlaps, missing, unreadable = _files(progress)
+    share, why = _utilization(progress)
     return {
         "plugins": plugins,
         "overlaps": overlaps,
@@ -190,6 +196,7 @@ def probe(request, progress):
         "without_record": unreadable,
         "versions": _versions(request.get("device_packages", [])),
         "triton": _triton(),
-        "memory_utilization_default": _utilization(),
+        "memory_utilization_default": share,
+        "memory_utilization_unknown": why,
         "vllm_plugins": os.environ.get("VLLM_PLUGINS"),
     }

@@ -76,6 +76,7 @@ def run_ranks(jobs, request, config, progress):
         "dry_drops",
         "dry_values",
         "dry_expressions",
+        "dry_statements",
         "dry_reader",
         "dry_ops",
         "dry_rank",

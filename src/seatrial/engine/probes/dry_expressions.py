@@ -7,6 +7,8 @@ import sys
 import types
 
 V = sys.modules["seatrial_probe_dry"].sibling("dry_values")
+# Methods that change a list.
+CHANGES = {"append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse"}
 PURE = {"isinstance", "hasattr", "getattr", "len", "range", "enumerate", "zip", "islice", "list", "tuple", "reversed"}
 COMPARED = {
     ast.Eq: lambda a, b: a == b,
@@ -58,6 +60,8 @@ class Expressions:
             value = list(vars(value)["_modules"].values())
         elif V.is_module(value) and type(value).__name__ == "ModuleDict":
             value = vars(value)["_modules"]
+        if isinstance(value, V.Listed) and value.grown:
+            return V.UNKNOWN
         if isinstance(value, (dict, list, tuple)) and isinstance(key, (int, str, slice)):
             try:
                 return value[key]
@@ -75,7 +79,7 @@ class Expressions:
 
     def of_List(self, node, frame, certain):
         found = self.of_Tuple(node, frame, certain)
-        return list(found) if V.is_known(found) else found
+        return V.Listed(found) if V.is_known(found) else found
 
     def of_Set(self, node, frame, certain):
         found = self.of_Tuple(node, frame, certain)
@@ -123,7 +127,8 @@ class Expressions:
             value = self.value(part, frame, certain and not unsure)
             decided = V.truth(value)
             if decided is stop:
-                return stop if unsure else value
+                # Behind a part that is not known it may be that part's value: only what a test makes of it is known.
+                return value if not unsure else V.TRUTHY if stop else V.FALSY
             unsure = unsure or decided is None
         return V.UNKNOWN if unsure else value
 
@@ -142,7 +147,7 @@ class Expressions:
         if kind in (ast.Is, ast.IsNot):
             if other is None or one is None:
                 left = one if other is None else other
-                same = None if left is V.UNKNOWN else left is None
+                same = None if left is V.UNKNOWN or left is V.FALSY else left is None
             else:
                 same = one is other if V.is_known(one) and V.is_known(other) else None
             return V.UNKNOWN if same is None else same is (kind is ast.Is)
@@ -181,6 +186,8 @@ class Expressions:
         if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
             return V.Super(frame.receiver, frame.owner)
         target = self.value(node.func, frame, certain)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+            self.change(node.func.value, frame)
         args = [self.value(a, frame, certain) for a in node.args]
         spread = any(isinstance(a, ast.Starred) for a in node.args)
         if spread:
@@ -210,6 +217,14 @@ class Expressions:
         at = (frame.file, frame.first + node.lineno - 1, frame.function)
         return self.call(target, args, named, certain, at, frame.asker)
 
+    def change(self, node, frame):
+        """The list that `node` is holds anything from here on; an attribute of the model decides nothing any more."""
+        held = self.value(node, frame, False)
+        if isinstance(held, V.Listed):
+            held.grown = True
+        elif isinstance(held, list) and isinstance(node, ast.Attribute):
+            self.assigned.add((id(self.value(node.value, frame, False)), node.attr))
+
     def builtin(self, name, args):
         if name == "hasattr" and len(args) == 2 and isinstance(args[1], str):
             found = self.attribute(args[0], args[1])
@@ -229,13 +244,13 @@ class Expressions:
             if V.is_known(args[0]) and not isinstance(args[0], (V.Op, V.Bound, V.Closure, V.Context, V.Made, V.Word)):
                 return isinstance(args[0], kinds) if all(isinstance(k, type) for k in kinds) else V.UNKNOWN
             return V.UNKNOWN
-        if any(not V.is_known(a) for a in args):
+        if any(not V.is_known(a) or (isinstance(a, V.Listed) and a.grown) for a in args):
             return V.UNKNOWN
         lists = [list(vars(a)["_modules"].values()) if V.is_module(a) and "_modules" in vars(a) else a for a in args]
         if not all(isinstance(a, (list, tuple, range, int, type(None))) for a in lists):
             return V.UNKNOWN
         try:
             made = itertools.islice(*lists) if name == "islice" else getattr(builtins, name)(*lists)
-            return made if isinstance(made, (int, range)) else list(itertools.islice(made, 4096))
+            return made if isinstance(made, (int, range)) else V.Listed(itertools.islice(made, 4096))
         except (TypeError, ValueError):
             return V.UNKNOWN

@@ -98,6 +98,7 @@ def run(rank, how, request, config, progress):
     answer["operations"] = list(watch.operations)
     answer["moves"] = base64.b64encode(watch.moves.tobytes()).decode()
     answer["images"] = watch.images_partly_read(lambda index: math.prod(feed.shapes[feed.columns["shape"][index]]))
+    answer["regrouped"] = [[index, *shapes] for index, shapes in watch.regrouped.items()]
     answer["layers"] = describe.attention(config)
     answer["ops"] = describe.operations(model)
     if how == "full" and rank == request["ranks"][0]:

@@ -5,8 +5,8 @@ functions is walked with the real objects: attributes of the model as it was bui
 configuration. A test that these decide leaves one branch; any other leaves both, and what lies in them (or after a
 return in them) is "not certain". Nothing of the engine is executed: properties and small helpers are walked too.
 
-A call on what is not known (`dry_values.py`) is not followed, so the reading is a lower bound. This file holds calls
-and statements; it passes 250 lines, as splitting the table of nodes further would hide it.
+A call on what is not known (`dry_values.py`) is not followed, so the reading is a lower bound. Calls are here,
+statements in `dry_statements.py`, expressions in `dry_expressions.py`.
 """
 
 import ast
@@ -19,11 +19,12 @@ import types
 
 V = sys.modules["seatrial_probe_dry"].sibling("dry_values")
 E = sys.modules["seatrial_probe_dry"].sibling("dry_expressions")
+S = sys.modules["seatrial_probe_dry"].sibling("dry_statements")
 MOST_DEPTH = 60
-OPEN, MAYBE, ENDED, RAISED = range(4)  # how a block of statements leaves: on, perhaps by return, by return, by raise
+MOST_INSIDE = 2  # readings of one function inside each other: recursion whose arguments differ
 
 
-class Reader(V.Values, E.Expressions):
+class Reader(V.Values, E.Expressions, S.Statements):
     """`ours(filename)` says whose source is read; `layers` are the attention layers by name; `state(op)` is "present",
     "missing" or "unknown", for code that asks with hasattr; `functions(name)` finds the Python function of an op."""
 
@@ -34,6 +35,7 @@ class Reader(V.Values, E.Expressions):
         self.reached = set()
         self.depth = self.steps = 0
         self.nodes, self.signatures, self.alike, self.changed_in, self.assigned = {}, {}, {}, {}, set()
+        self.held, self.inside = [], {}
 
     # ---- entry
 
@@ -117,7 +119,7 @@ class Reader(V.Values, E.Expressions):
         for seen in ((*key, True), (*key, certain)):
             if seen in self.seen:
                 return self.seen[seen]
-        if self.depth >= MOST_DEPTH:
+        if self.depth >= MOST_DEPTH or self.inside.get(code, 0) >= MOST_INSIDE:
             return V.UNKNOWN
         self.seen[(*key, certain)] = V.UNKNOWN  # while it is being read: recursion
         node = self.node_of(code)
@@ -134,11 +136,13 @@ class Reader(V.Values, E.Expressions):
         place = (code.co_filename, code.co_firstlineno, code.co_name)
         frame = V.Frame(names, function.__globals__, owner, receiver, *place, asker)
         self.depth += 1
+        self.inside[code] = self.inside.get(code, 0) + 1
         try:
             end = self.block(node.body, frame, certain)
         finally:
             self.depth -= 1
-        values = frame.returns + ([None] if end in (OPEN, MAYBE) else [])
+            self.inside[code] -= 1
+        values = frame.returns + ([None] if end in (S.OPEN, S.MAYBE) else [])
         value = functools.reduce(V.merged, values) if values else V.UNKNOWN
         if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node)):
             value = V.UNKNOWN
@@ -146,25 +150,39 @@ class Reader(V.Values, E.Expressions):
         return value
 
     def key(self, value):
-        if isinstance(value, (bool, str, type(None), V.enum.Enum)):
+        if isinstance(value, (int, float, str, type(None), V.enum.Enum)):
+            return type(value), value
+        if isinstance(value, (tuple, V.Listed)):
+            return type(value), getattr(value, "grown", False), tuple(map(self.key, value))
+        if isinstance(value, V.Made):
+            return V.Made, value.kind
+        if isinstance(value, V.Bound):
+            return V.Bound, value.function, self.key(value.receiver)
+        if not V.is_known(value):
             return value
-        if isinstance(value, (int, float)):
-            return "number"
-        return id(self.canonical(value)) if V.is_known(value) else value
+        # What is known by its place must not make room for another.
+        value = self.canonical(value)
+        self.held.append(value)
+        return id(value)
 
     def enter_closure(self, closure, args, named, certain, asker):
         node, outer = closure.node, closure.frame
-        if self.depth >= MOST_DEPTH:
+        if self.depth >= MOST_DEPTH or self.inside.get(node, 0) >= MOST_INSIDE:
             return V.UNKNOWN
         names = {**outer.names, **self.bind(node.args, None, args, named, True)}
         frame = outer.inner(names, asker)
         self.depth += 1
+        self.inside[node] = self.inside.get(node, 0) + 1
         try:
             if isinstance(node, ast.Lambda):
                 return self.value(node.body, frame, certain)
             self.block(node.body, frame, certain)
         finally:
             self.depth -= 1
+            self.inside[node] -= 1
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Nonlocal):
+                outer.names.update(dict.fromkeys(inner.names, V.UNKNOWN))
         return functools.reduce(V.merged, frame.returns) if frame.returns else V.UNKNOWN
 
     @staticmethod
@@ -192,207 +210,6 @@ class Reader(V.Values, E.Expressions):
             lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
             self.nodes[key] = parsed(lines)
         return self.nodes[key]
-
-    # ---- statements
-
-    def block(self, body, frame, certain):
-        maybe = False
-        for node in body:
-            self.steps += 1
-            if self.steps > V.MOST_STEPS:
-                return MAYBE
-            handler = getattr(self, "do_" + type(node).__name__, None)
-            end = handler(node, frame, certain) if handler else self.parts(node, frame, certain)
-            if end in (ENDED, RAISED):
-                return MAYBE if maybe and end == RAISED else end
-            if end == MAYBE:
-                maybe, certain = True, False
-        return MAYBE if maybe else OPEN
-
-    def parts(self, node, frame, certain):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.expr):
-                self.value(child, frame, certain)
-        return OPEN
-
-    def do_FunctionDef(self, node, frame, certain):
-        frame.names[node.name] = V.Closure(node, frame)
-        return OPEN
-
-    def do_ClassDef(self, node, frame, certain):
-        frame.names[node.name] = V.UNKNOWN
-        return OPEN
-
-    def do_Return(self, node, frame, certain):
-        frame.returns.append(self.value(node.value, frame, certain) if node.value else None)
-        return ENDED
-
-    def do_Raise(self, node, frame, certain):
-        return RAISED
-
-    def do_Break(self, node, frame, certain):
-        return MAYBE
-
-    do_Continue = do_Break
-
-    def do_Assign(self, node, frame, certain):
-        value = self.value(node.value, frame, certain)
-        for target in node.targets:
-            self.assign(target, value, frame)
-        return OPEN
-
-    def do_AnnAssign(self, node, frame, certain):
-        if node.value is not None:
-            self.assign(node.target, self.value(node.value, frame, certain), frame)
-        return OPEN
-
-    def do_AugAssign(self, node, frame, certain):
-        self.value(node.value, frame, certain)
-        if isinstance(node.target, ast.Name):
-            before = frame.names.get(node.target.id, V.UNKNOWN)
-            frame.names[node.target.id] = V.SOME if before is V.SOME else V.UNKNOWN
-        else:
-            self.assign(node.target, V.UNKNOWN, frame)
-        return OPEN
-
-    def assign(self, target, value, frame):
-        if isinstance(target, ast.Name):
-            frame.names[target.id] = value
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            fits = isinstance(value, (tuple, list)) and len(value) == len(target.elts)
-            for index, part in enumerate(target.elts):
-                self.assign(part, value[index] if fits else V.UNKNOWN, frame)
-        elif isinstance(target, ast.Starred):
-            self.assign(target.value, V.UNKNOWN, frame)
-        elif isinstance(target, ast.Attribute):
-            self.keep(value, frame)
-            self.assigned.add((id(self.value(target.value, frame, False)), target.attr))
-
-    def keep(self, value, frame):
-        """What is put into an attribute while weights are processed may be called by a later forward."""
-        if isinstance(value, V.Closure):
-            self.enter_closure(value, [], {}, False, frame.asker)
-        elif isinstance(value, V.Made):
-            self.made(value.kind, frame.asker)
-        elif isinstance(value, (types.FunctionType, V.Bound, functools.partial)) or V.is_torch(
-            value, "OpOverloadPacket"
-        ):
-            self.call(value, [], {}, False, None, frame.asker, fill=True)
-
-    def made(self, kind, asker):
-        """What an object of this class, of which nothing else is known, would call: a kernel made after loading."""
-        for method in ("__call__", "forward", "apply"):
-            caller = self.of_class(kind.__mro__, method, kind)
-            if isinstance(caller, types.FunctionType):
-                self.follow(caller, [V.UNKNOWN], {}, False, None, asker, True)
-
-    def do_Import(self, node, frame, certain):
-        for alias in node.names:
-            name = alias.name if alias.asname else alias.name.partition(".")[0]
-            frame.names[alias.asname or name] = sys.modules.get(name, V.UNKNOWN)
-        return OPEN
-
-    def do_ImportFrom(self, node, frame, certain):
-        package = frame.scope.get("__package__") or ""
-        parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-        module = sys.modules.get(".".join([*parents, *([node.module] if node.module else [])]))
-        for alias in node.names:
-            found = vars(module).get(alias.name, V.UNKNOWN) if module is not None else V.UNKNOWN
-            frame.names[alias.asname or alias.name] = found
-        return OPEN
-
-    def do_If(self, node, frame, certain):
-        decided = V.truth(self.value(node.test, frame, certain))
-        if decided is not None:
-            return self.block(node.body if decided else node.orelse, frame, certain)
-        return self.either(node.body, node.orelse, frame, certain)
-
-    def either(self, first, second, frame, certain):
-        """Two branches, one of which is taken. One that only raises is not: the other is then as certain as before."""
-        before = dict(frame.names)
-        one = self.block(first, frame, False)
-        after_one, frame.names = frame.names, dict(before)
-        other = self.block(second, frame, certain and one == RAISED)
-        if one == RAISED:
-            return other
-        if other == RAISED:
-            frame.names = dict(before)
-            return self.block(first, frame, certain)
-        if one == ENDED != other:
-            pass  # what follows is reached by the second branch alone
-        elif other == ENDED != one:
-            frame.names = after_one
-        else:
-            both = after_one.keys() | frame.names.keys()
-            frame.names = {k: V.merged(after_one.get(k, V.UNKNOWN), frame.names.get(k, V.UNKNOWN)) for k in both}
-        if one == other:
-            return one
-        return MAYBE
-
-    def do_For(self, node, frame, certain):
-        values = self.elements(self.value(node.iter, frame, certain))
-        if values is None:
-            self.assign(node.target, V.UNKNOWN, frame)
-            end = self.block(node.body, frame, False)
-        else:
-            end = OPEN
-            for value in values:
-                self.assign(node.target, value, frame)
-                now = self.block(node.body, frame, certain and end != MAYBE)
-                if now in (ENDED, RAISED):
-                    return now
-                end = max(end, now)
-        has_return = any(isinstance(n, ast.Return) for n in ast.walk(node))
-        self.block(node.orelse, frame, False)
-        # A break leaves the loop, not the function.
-        return MAYBE if end != OPEN and has_return else OPEN
-
-    do_AsyncFor = do_For
-
-    def do_While(self, node, frame, certain):
-        self.value(node.test, frame, certain)
-        end = self.block(node.body, frame, False)
-        return MAYBE if end != OPEN else OPEN
-
-    def do_With(self, node, frame, certain):
-        for item in node.items:
-            value = self.value(item.context_expr, frame, certain)
-            if item.optional_vars is not None:
-                self.assign(item.optional_vars, V.UNKNOWN if value is None else value, frame)
-        return self.block(node.body, frame, certain)
-
-    do_AsyncWith = do_With
-
-    def do_Try(self, node, frame, certain):
-        end = self.block(node.body, frame, certain and not node.handlers)
-        for handler in node.handlers:
-            if self.block(handler.body, frame, False) == ENDED and end == OPEN:
-                end = MAYBE
-        self.block(node.orelse, frame, False)
-        self.block(node.finalbody, frame, certain)
-        return end
-
-    def do_Match(self, node, frame, certain):
-        self.value(node.subject, frame, certain)
-        ends = {self.block(case.body, frame, False) for case in node.cases}
-        return OPEN if ends <= {OPEN, RAISED} else MAYBE
-
-    def elements(self, value):
-        """The values of a loop, alike modules at most twice; None where they are not known."""
-        if V.is_module(value):
-            if type(value).__name__ not in ("ModuleList", "Sequential"):
-                return None
-            value = list(vars(value)["_modules"].values())
-        if not isinstance(value, (list, tuple, range)) or len(value) > 4096:
-            return None
-        counts, kept = {}, []
-        for element in value:
-            module = next((e for e in (element if isinstance(element, tuple) else (element,)) if V.is_module(e)), None)
-            key = id(self.canonical(module)) if module is not None else ("other", type(element))
-            counts[key] = counts.get(key, 0) + 1
-            if counts[key] <= (2 if module is not None else 8):
-                kept.append(element)
-        return kept
 
 
 def parsed(lines):

@@ -20,7 +20,8 @@ import types
 MARK = "is not in seatrial's stub"
 CALLED = "was called on seatrial's stub: no kernel runs in a dry run"
 CONSTRUCTORS = ("arange", "empty", "empty_strided", "eye", "full", "linspace", "ones", "rand", "randn", "zeros")
-LACKS = {}  # "module.attribute" that was read and is not listed -> None, in order
+LACKS = {}  # "module.attribute" that was read and is not listed -> the files that read it, in order
+NEAR = 2  # files that count as readers: the one that asks, and the one that called its helper
 STUBBED = []
 CALLS = {}  # operation -> how often it was called
 NOTES = []
@@ -31,8 +32,19 @@ class StubModule(types.ModuleType):
         full = f"{self.__name__}.{name}"
         if name.startswith("__"):
             raise AttributeError(name)
-        LACKS.setdefault(full)
+        LACKS.setdefault(full, set()).update(readers(sys._getframe(1)))
         raise AttributeError(f"{full} {MARK}")
+
+
+def readers(frame):
+    """The nearest files of the code that reads a stub, without the import machinery."""
+    found = []
+    while frame is not None and len(found) < NEAR:
+        name = frame.f_code.co_filename
+        if name not in found and not name.startswith("<frozen importlib"):
+            found.append(name)
+        frame = frame.f_back
+    return found
 
 
 class StubCall:
@@ -270,19 +282,37 @@ def worker_setup(stubs, config, when):
 
 
 def lacking(exc):
-    """The missing stub attribute that an exception (or what it came from) is about; "" if it is about none."""
+    """The missing stub attribute that an exception (or what it came from) is about; "" if it is about none.
+
+    Names it in full, or by its last part where that cannot be another's: a failed `from stub import name`, or words of
+    the very file that had asked for it (with hasattr, say). A last part may be `config`, which any message has.
+    """
     seen = set()
     while exc is not None and id(exc) not in seen:
         seen.add(id(exc))
         text = str(exc)
         if MARK in text:
             return text.partition(" " + MARK)[0].rpartition(" ")[2]
+        raised = raised_in(exc)
         for full in reversed(LACKS):
-            # A plugin may ask with hasattr() and put what it missed into words of its own.
-            if re.search(rf"\b{re.escape(full.rpartition('.')[2])}\b", text):
+            module, _, leaf = full.rpartition(".")
+            if re.search(rf"(?<![\w.]){re.escape(full)}(?!\w)", text):
+                return full
+            if not re.search(rf"\b{re.escape(leaf)}\b", text):
+                continue
+            imported = isinstance(exc, ImportError) and exc.name == module
+            if imported or raised in LACKS[full]:
                 return full
         exc = exc.__cause__ or exc.__context__
     return ""
+
+
+def raised_in(exc):
+    """The file that raised it; "" for an exception that was never raised."""
+    step = exc.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step.tb_frame.f_code.co_filename if step is not None else ""
 
 
 def missing_module(exc):

@@ -30,6 +30,7 @@ class Word:
 
 UNKNOWN = Word("unknown")
 SOME = Word("some")  # unknown, but not None: tensors, and what torch gives back
+TRUTHY, FALSY = Word("true"), Word("false")  # unknown but for what a test makes of it: `x or 1`, `x and None`
 ABSENT = Word("absent")
 
 
@@ -81,6 +82,12 @@ class Frame:
         return Frame(names, self.scope, self.owner, self.receiver, *place, asker)
 
 
+class Listed(list):
+    """A list that the code which is read makes. `grown`: a method or an assignment changed it, so it holds anything."""
+
+    grown = False
+
+
 def is_module(value):
     return not isinstance(value, type) and "_modules" in getattr(value, "__dict__", ())
 
@@ -91,19 +98,25 @@ def is_torch(value, *names):
 
 
 def is_plain(value):
+    if isinstance(value, Listed) and value.grown:
+        return False
     if isinstance(value, (tuple, list, set)):
         return len(value) < 1000 and all(is_plain(v) for v in value)
     return isinstance(value, SCALARS) or type(value).__name__ == "dtype"
 
 
 def is_known(value):
-    return value is not UNKNOWN and value is not SOME
+    return not any(value is word for word in (UNKNOWN, SOME, TRUTHY, FALSY))
 
 
 def truth(value):
     """True, False or None for unknown."""
     if not is_known(value):
-        return None
+        return None if value is UNKNOWN or value is SOME else value is TRUTHY
+    if is_module(value) and hasattr(type(value), "__len__"):
+        # torch's own containers are as true as a list.
+        is_container = type(value).__name__ in ("ModuleList", "Sequential", "ModuleDict")
+        return bool(vars(value)["_modules"]) if is_container else None
     if isinstance(value, (Op, Bound, Closure, Made, types.FunctionType, types.MethodType, type)) or is_module(value):
         return True
     return bool(value) if is_plain(value) or isinstance(value, dict) else None
@@ -117,7 +130,12 @@ def merged(one, other):
         return tuple(map(merged, one, other))
     if is_plain(one) and is_plain(other) and type(one) is type(other) and one == other:
         return one
-    return UNKNOWN if any(v is UNKNOWN or v is None for v in (one, other)) else SOME
+    return UNKNOWN if any(v is UNKNOWN or v is FALSY or v is None for v in (one, other)) else SOME
+
+
+def either(one, other):
+    """The names after code that may have run or not: `one` without it, `other` with it."""
+    return {k: merged(one.get(k, UNKNOWN), other.get(k, UNKNOWN)) for k in one.keys() | other.keys()}
 
 
 class Values:

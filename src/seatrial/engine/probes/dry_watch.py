@@ -14,7 +14,20 @@ from array import array
 
 # Move columns: tensor, storage, destination region, source region, operation. Source -1: no checkpoint tensor.
 WIDTH = 5
+VIEWS = ("view", "_unsafe_view", "_reshape_alias")
 IMAGE = " of an image"  # ends the name of an operation that wrote an image of the tensor
+
+
+def regroups(old, new):
+    """Whether neither shape comes of the other by merging neighbouring dimensions: then what was one row is none."""
+    ends = []
+    for shape in (old, new):
+        left, at = 1, {1}
+        for size in reversed(shape):
+            left *= size
+            at.add(left)
+        ends.append(at)
+    return not (ends[0] <= ends[1] or ends[1] <= ends[0])
 
 
 def make_watch():
@@ -46,6 +59,7 @@ def make_watch():
             self.value_reads = set()  # tensors whose values the loader asked for (answered with a placeholder)
             self.images = {}  # storage of an image -> its index
             self.image_list = []  # (tensor, pool, regions of the image that went on)
+            self.regrouped = {}  # tensor -> its shape and the one it was viewed in, where that tears its rows apart
             self.used_whole = set()  # tensors that went into an operation which makes no image
             self.born = {}  # storage -> the operation that made it, while building
             self.building = False
@@ -98,6 +112,12 @@ def make_watch():
             elif target.untyped_storage()._cdata not in self.homes:
                 # A buffer that a loader fills and copies on: it passes on everything that came in.
                 self.pass_on(target, origins)
+
+        def viewed(self, tensor, result):
+            """Notes a checkpoint tensor that is viewed in a shape whose rows are not its own."""
+            index = self.sources.get(tensor.untyped_storage()._cdata)
+            if type(index) is int and index not in self.regrouped and regroups(tensor.shape, result.shape):
+                self.regrouped[index] = [list(tensor.shape), list(result.shape)]
 
         def went_on(self, values):
             """Notes what was written somewhere or made into something that is no image."""
@@ -188,7 +208,10 @@ def make_watch():
                 kwargs = dict(kwargs, device=meta, pin_memory=False)  # made on a device that does not exist here
             written, view, makes, name = self.kind(func)
             if view:
-                return func(*args, **kwargs)
+                result = func(*args, **kwargs)
+                if name in VIEWS and not self.building:
+                    self.viewed(args[0], result)
+                return result
             if func is scalar and args[0].device.type == "meta":
                 for tensor, _ in self.came_from(args[0]):
                     self.value_reads.add(tensor)

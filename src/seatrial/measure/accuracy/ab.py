@@ -20,6 +20,7 @@ from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.gates.agree import ANSWER, Agreement, Greedy, compare, greedy
 from seatrial.gates.client import Client
 from seatrial.measure.accuracy.ab_variants import LENGTHS, State, Variant, chosen_variants
+from seatrial.measure.accuracy.sampled import Sampled, leaking, next_step, off_best, told
 from seatrial.measure.accuracy.serving import Address, during
 from seatrial.targets import Target
 
@@ -34,6 +35,7 @@ class Cell(Record):
     """`state`: agrees, rounding (near-ties only), differs (as a lossy setting may), breaks, not-run (with the reason).
 
     `exact`: the same two settings in float32, where what they parted by left it open whether that is rounding.
+    `sampled`: its answers whose token is not the engine's own best, where those of the base setting all are.
     `smallest`: of a variant that breaks, the mildest setting of its kind that does too (itself, if none of `milder`).
     """
 
@@ -44,11 +46,23 @@ class Cell(Record):
     smallest: str = ""
     milder: tuple[Cell, ...] = ()
     exact: Agreement | None = None
+    sampled: tuple[Sampled, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """The root-cause class: the variant's, unless its tokens are not the best of its own logits."""
+        return "sampling" if self.sampled else self.variant.cause
 
 
 class MatrixFacts(Record):
+    """`sampled`: answers of the base setting whose token is not the engine's own best; `defaults`: what the
+    checkpoint's generation_config has a server do to greedy requests.
+    """
+
     checkpoint: str
     cells: tuple[Cell, ...]
+    sampled: tuple[Sampled, ...] = ()
+    defaults: tuple[str, ...] = ()
 
 
 def matrix(
@@ -117,16 +131,22 @@ def matrix(
         return arbitrated(cell, there, *(answers(cell.variant, EXACT) if there else ([], trouble)))
 
     base, why = answers(BASE)
+    own = chosen_otherwise(base)
     cells: list[Cell] = []
     for variant in chosen if base else ():
-        cell = judge(variant, base, *answers(variant))
+        mine, trouble = answers(variant)
+        cell = judge(variant, base, mine, trouble)
+        if not own:
+            cell = replace(cell, sampled=chosen_otherwise(mine))
         if doubtful(cell):
             cell = exactly(cell)
         if cell.state == "breaks":
             cell = _narrowed(cell, lambda milder: judge(milder, base, *answers(milder)))
         cells.append(cell)
         seen(cell)
-    facts = MatrixFacts(checkpoint=str(checkpoint), cells=tuple(cells))
+    facts = MatrixFacts(
+        checkpoint=str(checkpoint), cells=tuple(cells), sampled=own, defaults=leaking(checkpoint) if own else ()
+    )
     if base:
         result = conclude(facts)
     else:
@@ -166,6 +186,12 @@ def _narrowed(cell: Cell, look: Callable[[Variant], Cell]) -> Cell:
             break
     broken = [c.variant.name for c in milder if c.state == "breaks"]
     return replace(cell, smallest=broken[0] if broken else cell.variant.name, milder=tuple(milder))
+
+
+def chosen_otherwise(answers: list[Greedy]) -> tuple[Sampled, ...]:
+    """Where greedy answers do not take the best token of their own logits."""
+    seen = (off_best(a.tokens, a.top, n) for n, a in enumerate(answers))
+    return tuple(s for s in seen if s is not None)
 
 
 def judge(variant: Variant, base: list[Greedy], mine: list[Greedy], why: str) -> Cell:
@@ -208,7 +234,11 @@ def doubtful(cell: Cell) -> bool:
 
 def arbitrated(cell: Cell, base: list[Greedy], mine: list[Greedy], why: str) -> Cell:
     """The cell after both settings answered in float32: what agrees there has parted by rounding before."""
-    exact = judge(cell.variant, base, mine, why)
+    return settled(cell, judge(cell.variant, base, mine, why))
+
+
+def settled(cell: Cell, exact: Cell) -> Cell:
+    """The cell with what became of the same two settings in float32."""
     if exact.state == "not-run":
         return replace(cell, reason=f"{cell.reason}; whether in float32 too could not be asked: {exact.reason}")
     if exact.state in ("agrees", "rounding"):
@@ -230,7 +260,7 @@ def _lossy(variant: Variant, agreement: Agreement) -> Cell:
 
 
 def conclude(facts: MatrixFacts) -> StepResult:
-    """A401 for each variant that breaks: alone it is the smallest setting that does."""
+    """A401 for each variant that breaks: alone it is the smallest setting that does. A403: the base is not greedy."""
     broken = [c for c in facts.cells if c.state == "breaks"]
     missing = [c for c in facts.cells if c.state == "not-run"]
     differing = [c for c in facts.cells if c.state == "differs"]
@@ -240,8 +270,11 @@ def conclude(facts: MatrixFacts) -> StepResult:
             code="A401",
             severity=Severity.ERROR,
             place=c.variant.name,
-            message=f"{c.variant.says}: {c.reason} (class: {c.variant.cause}){_smallest(c)}",
-            next_step="This one switch alone breaks it: leave it off, and compare the layers with `accuracy locate`.",
+            message=f"{c.variant.says}: {c.reason} (class: {c.cause}){_smallest(c)}"
+            + (f"; {told(c.sampled, c.agreement.prompts)}" if c.sampled and c.agreement is not None else ""),
+            next_step=next_step()
+            if c.sampled
+            else "This one switch alone breaks it: leave it off, and compare the layers with `accuracy locate`.",
         )
         for c in broken
     )
@@ -256,7 +289,12 @@ def conclude(facts: MatrixFacts) -> StepResult:
         for c in differing
     )
     summary = f"{ran} variants ran, {len(broken)} break, {len(missing)} could not run"
-    if broken:
+    if facts.sampled:
+        said = f"in the base setting {told(facts.sampled, len(LENGTHS), facts.defaults)} (class: sampling)"
+        mend = next_step(facts.defaults)
+        found = (Finding(code="A403", severity=Severity.ERROR, place="base", message=said, next_step=mend), *found)
+        outcome = failed(said)
+    elif broken:
         outcome = failed(f"{', '.join(c.variant.name for c in broken)} alone breaks agreement: {broken[0].reason}")
     elif not ran:
         outcome = inconclusive("no variant ran: " + "; ".join(f"{c.variant.name}: {c.reason}" for c in missing)[:400])

@@ -105,6 +105,7 @@ def check_job(job: LevelJob) -> Questions | None:
         re.compile(job.pattern)
     except re.error as exc:
         raise UsageError(f"--pattern {job.pattern!r} is no regular expression: {exc}", mend="Mend it.") from exc
+    serving.demand_own_server(job.url, tp=job.tp, max_model_len=job.max_model_len, model=job.model)
     if job.url:
         serving.address(job.url, job.model)
     return read_questions(Path(job.dataset), job.asked) if job.dataset else None

@@ -18,8 +18,13 @@ from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.measure.accuracy.answers import Asked, Engine, in_process, plain
 from seatrial.measure.accuracy.parity import HIGHER
+from seatrial.measure.accuracy.prompts import chosen
+from seatrial.measure.accuracy.sampled import Sampled, next_step, off_best
 from seatrial.measure.accuracy.tensor_account import Account
 
+# How the tokens are chosen is looked at in so many, of the watched prompt's answer and of those to further prompts (the
+# short ones, that fit any length): an answer of a small model may say one token over and over.
+LOOKED_AT, FURTHER = 16, 3
 SHARE = 0.3  # of the engine's outputs; with fewer matched than this nothing can be said
 
 
@@ -68,7 +73,8 @@ class LocateFacts(Record):
     `account`: where the module map is from: the engine whose dry run gave it, else why there is none (modules were
     then matched by name).
 
-    `cause`: the root-cause class of `first`, of the suspect that explains it best, else what its place points to.
+    `cause`: the root-cause class of `first`, of the suspect that explains it best, else what its place points to;
+    without `first`, what the tokens point to: `sampled` is the first one that is not the engine's own best.
     """
 
     checkpoint: str
@@ -84,7 +90,8 @@ class LocateFacts(Record):
     account: str = ""
     unjudged: tuple[str, ...] = ()
     cause: str = ""
-    cause_by: Literal["", "suspect", "place"] = ""
+    cause_by: Literal["", "suspect", "place", "tokens"] = ""
+    sampled: Sampled | None = None
 
 
 def locate(
@@ -106,8 +113,16 @@ def locate(
     `account`: the dry run's of this checkpoint and number of ranks; without one modules are matched by name.
     """
     there = in_process(
-        session, engine, [asked], max_tokens=0, capture=scratch / "engine", keep=keep, timeout_s=timeout_s, say=say
+        session,
+        engine,
+        [asked, *(Asked(text=text) for text in chosen(2 * FURTHER)[::2])],
+        max_tokens=LOOKED_AT,
+        capture=scratch / "engine",
+        keep=keep,
+        timeout_s=timeout_s,
+        say=say,
     )
+    others = (off_best(a.tokens, a.top[len(a.prompt_ids) :], n) for n, a in enumerate(there.answers))
     if reference is None:
         session.rest()
     return against(
@@ -118,6 +133,7 @@ def locate(
         watched=there.watched,
         dtype=there.dtype,
         account=account,
+        sampled=next((other for other in others if other is not None), None),
         scratch=scratch,
         keep=keep,
         timeout_s=timeout_s,
@@ -135,6 +151,7 @@ def against(
     dtype: str,
     scratch: Path,
     account: Account | None = None,
+    sampled: Sampled | None = None,
     keep: bool = False,
     timeout_s: float = 600.0,
     say: Callable[[str], None] | None = None,
@@ -177,8 +194,9 @@ def against(
         unjudged=tuple(reply.answer["unjudged"]),
         account=told(account),
         first=first,
-        cause=suspects[0].cause if suspects else (cause_of_place(first) if first is not None else ""),
-        cause_by="suspect" if suspects else ("place" if first is not None else ""),
+        cause=suspects[0].cause if suspects else _cause(first, sampled),
+        cause_by="suspect" if suspects else "place" if first is not None else "tokens" if sampled is not None else "",
+        sampled=sampled,
     )
     return conclude(facts)
 
@@ -200,7 +218,7 @@ def _row(row: dict[str, Any]) -> ModuleRow:
 
 
 def conclude(facts: LocateFacts) -> StepResult:
-    """Verdict and findings A201 (the module) and A202 (what it looks like)."""
+    """Verdict and findings A201 (the module), A202 (what it looks like) and A203 (the token is not the best one)."""
     found: list[Finding] = []
     matched = len(facts.rows)
     first = facts.first
@@ -228,12 +246,33 @@ def conclude(facts: LocateFacts) -> StepResult:
         cause = f": {first.suspects[0].says}" if first.suspects else ""
         kind = f" (class: {facts.cause}{by})"
         outcome = failed(f"{first.key} is the first module that leaves the noise {step}{cause}{kind}")
+    elif facts.sampled is not None:
+        said = _said(facts.sampled)
+        outcome = failed(f"all {matched} matched outputs are within the noise, but {said} (class: sampling)")
     elif share < SHARE or not matched:
         outcome = inconclusive(f"only {matched} of {matched + len(facts.unmatched)} outputs have a counterpart")
     else:
         outcome = passed()
+    if facts.sampled is not None:
+        said = _said(facts.sampled)
+        found.append(
+            Finding(code="A203", severity=Severity.ERROR, place="sampling", message=said, next_step=next_step())
+        )
     summary = outcome.reason or f"all {matched} matched outputs are within the noise of {facts.serving_dtype}"
     return StepResult(step="locate", outcome=outcome, summary=summary, facts=facts, findings=tuple(found))
+
+
+def _said(sampled: Sampled) -> str:
+    return (
+        f"token {sampled.place} of the answer to prompt {sampled.prompt} is {sampled.token}, {sampled.margin:.3f} nats "
+        f"below {sampled.best}, the engine's own best"
+    )
+
+
+def _cause(first: ModuleRow | None, sampled: Sampled | None) -> str:
+    if first is not None:
+        return cause_of_place(first)
+    return "sampling" if sampled is not None else ""
 
 
 def cause_of_place(first: ModuleRow) -> str:

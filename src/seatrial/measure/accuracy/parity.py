@@ -11,20 +11,24 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import EngineError
 from seatrial.core.finding import Finding, Severity, errors
-from seatrial.core.record import Record
+from seatrial.core.record import Record, replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.measure.accuracy.answers import Answered, plain
 from seatrial.measure.accuracy.distance import FEWEST, LIMIT, Band, band, kl
+from seatrial.measure.accuracy.sampled import Sampled, leaking, next_step, off_best
+from seatrial.measure.accuracy.sampled import told as told_sampled
 
 # A greedy token other than the reference's is a near-tie if the reference's own margin is within this many standard
 # deviations of the noise of a log-probability.
 TIE_SIGMAS = 6.0
+IN_PROCESS = "in-process"
 HIGHER = {"bfloat16": "float32", "float16": "float32", "float32": "float64"}
 BEST = 5  # candidates whose log-probabilities make up the noise's standard deviation
 
@@ -57,6 +61,8 @@ class Position(Record):
 class ParityFacts(Record):
     """`sigma`: standard deviation of the noise of one log-probability (nats). `agreement`: share of positions where the
     engine's best candidate is the truth's. `top_overlap`: mean share of the engine's best five among the noise's order.
+    `sampled`: answers whose token is not the engine's own best; `defaults`: what the checkpoint's generation_config
+    has a server do to greedy requests.
     """
 
     checkpoint: str
@@ -73,6 +79,8 @@ class ParityFacts(Record):
     top_overlap: float
     positions: tuple[Position, ...]
     other_tokens: tuple[int, ...]
+    sampled: tuple[Sampled, ...] = ()
+    defaults: tuple[str, ...] = ()
 
 
 def parity(
@@ -100,7 +108,8 @@ def parity(
             mend=f"Transformers must know the architecture; its log is {reply.log}.",
         )
     facts = judge(checkpoint, answers, reply.answer, dtype=dtype, truth_dtype=truth_dtype, how=how, engine=engine)
-    return conclude(facts)
+    # In its own process the engine is told every sampling parameter; a server fills in the checkpoint's.
+    return conclude(replace(facts, defaults=() if how == IN_PROCESS else leaking(Path(checkpoint))))
 
 
 def _row(answer: Answered) -> dict[str, Any]:
@@ -177,6 +186,11 @@ def judge(
             for n, (a, own) in enumerate(zip(answers, reference["prompt_ids"], strict=True))
             if list(a.prompt_ids) != own
         ),
+        sampled=tuple(
+            other
+            for n, a in enumerate(answers)
+            if (other := off_best(a.tokens, a.top[len(a.prompt_ids) :], n)) is not None
+        ),
     )
 
 
@@ -216,12 +230,14 @@ def _tied(d: Divergence, sigma: float) -> Divergence:
 
 
 def conclude(facts: ParityFacts) -> StepResult:
-    """Verdict and findings A101 to A105."""
+    """Verdict and findings A101 to A106."""
     found: list[Finding] = []
     for b in facts.bands:
         if b.out:
             found.append(_distance(b))
-    wide = [d for d in facts.divergences if not d.near_tie]
+    # A token that is not even the engine's own best says nothing of its modules.
+    chosen = {(s.prompt, s.place) for s in facts.sampled}
+    wide = [d for d in facts.divergences if not d.near_tie and (d.prompt, d.place) not in chosen]
     # One answer may part for a router's near-tie, which no margin of tokens shows; half of them do not.
     many = len(wide) >= 2 and 2 * len(wide) > facts.prompts
     alone = not found and not many
@@ -243,6 +259,12 @@ def conclude(facts: ParityFacts) -> StepResult:
         told = ", ".join(str(n) for n in facts.other_tokens)
         message = f"the engine's tokens are not those of the reference's tokenizer (prompts {told})"
         found.append(_finding("A104", "tokenizer", message, "Compare tokenizer.json and tokenizer_config.json."))
+    logits_hold = not errors(found)
+    if facts.sampled:
+        said = told_sampled(facts.sampled, facts.prompts, facts.defaults)
+        if logits_hold:
+            said += "; the log-probabilities are the reference's, so it is not the model (class: sampling)"
+        found.append(_finding("A106", "sampling", said, next_step(facts.defaults)))
     judged = [b for b in facts.bands if b.judged]
     worst = max((b.worst for b in judged), default=0.0)
     tied = sum(d.near_tie for d in facts.divergences)

@@ -53,6 +53,19 @@ def address(url: str, model: str) -> Address:
     return Address(host=host, port=port, model=model)
 
 
+def demand_own_server(url: str | None, *, tp: int | None, max_model_len: int | None, model: str | None) -> None:
+    """Raises UsageError for what only a server that is started here could be given, and for a name without a URL."""
+    given = [flag for flag, value in (("--tp", tp), ("--max-model-len", max_model_len)) if value is not None]
+    if url and given:
+        raise UsageError(
+            f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for a server that is started here: "
+            f"the one at {url} runs as it was started",
+            mend=f"Leave out {' and '.join(given)}, or --url.",
+        )
+    if model and not url:
+        raise UsageError("--model is the name at --url", mend="Give --url too, or leave out --model.")
+
+
 class Listening:
     """Does the server still take connections? Asked while an answer is waited for, every `every_s` seconds.
 

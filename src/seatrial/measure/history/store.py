@@ -108,12 +108,15 @@ class Cards:
         write_atomic(self.folder / f"{card.id}.json", to_json(card, indent=2))
 
     def _ranked(self, cards: dict[str, Card], words: list[str]) -> list[str]:
-        with contextlib.suppress(sqlite3.DatabaseError, OSError):
-            return self._by_index(cards, words)
-        # A damaged index, no FTS5, or a folder that cannot be written: the files answer.
-        with contextlib.suppress(OSError):
-            self.index.unlink()
-        return [name for name, card in cards.items() if all(w in _text(card).lower() for w in words)]
+        # The index takes a run of Chinese characters for one word, so words of those are looked for in the texts.
+        if all(word.isascii() for word in words):
+            with contextlib.suppress(sqlite3.DatabaseError, OSError):
+                return self._by_index(cards, words)
+            # A damaged index, no FTS5, or a folder that cannot be written: the files answer.
+            with contextlib.suppress(OSError):
+                self.index.unlink()
+        fits = [name for name, card in cards.items() if all(w in _text(card).lower() for w in words)]
+        return sorted(fits, key=lambda name: -sum(w in cards[name].title.lower() for w in words))
 
     def _by_index(self, cards: dict[str, Card], words: list[str]) -> list[str]:
         with contextlib.closing(sqlite3.connect(self.index, timeout=10)) as base, base:

@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             return False
         first, *lines = head.split(b"\r\n")
         words = first.split(None, 2)
-        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+        if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not _is_number(words[1]):
             self._fail(f"the answer begins {first[:40]!r}, which is not HTTP", at)
             return False
         self._buffer = rest
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
             self._state = "chunk-size"
         elif b"content-length" in fields:
             length = fields[b"content-length"]
-            if not length.isdigit():
+            if not _is_number(length):
                 self._fail(f"content-length reads {length[:20]!r}", at)
                 return False
             self._state, self._left = "sized", int(length)
@@ -183,3 +183,8 @@ class Connection(asyncio.Protocol):
         self.close()
         if waiting is not None:
             waiting.lost(reason, at, is_stale=False)
+
+
+def _is_number(text: bytes) -> bool:
+    """Digits, and no more of them than a status or a length can have: Python converts no number of thousands."""
+    return text.isdigit() and len(text) < 16

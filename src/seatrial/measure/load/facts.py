@@ -33,6 +33,8 @@ ADDRESS_FLAGS = {"host", "port", "served-model-name", "model", "model-path", "mo
 # How vLLM and SGLang are told; xLLM has one process (node) a rank.
 TENSOR_PARALLEL = ("tensor-parallel-size", "tp-size", "tp", "nnodes")
 PROFILERS = {"PROFILING_MODE": ("dynamic", "true"), "VLLM_TORCH_PROFILER_DIR": None, "VLLM_TORCH_CUDA_PROFILE": None}
+# What a description beside config.json means where that has none (vLLM's and vllm-ascend's rules).
+BESIDE = {"hf_quant_config.json": "modelopt", "quant_model_description.json": "ascend"}
 LARGEST = 64 << 20
 # Beginnings of the facts that a bench makes true itself.
 DONE_HERE = ("workload.", "sampling.", "sla", "tool")
@@ -51,17 +53,23 @@ def program_fact(program: Path) -> Fact:
 
 
 def checkpoint_facts(folder: Path) -> dict[str, Fact]:
-    """Weights, tokenizer, dtype and quantisation as the checkpoint's files say."""
+    """Weights, tokenizer, dtype and quantisation as the checkpoint's files say; unknown without a readable config."""
     config = _config(folder)
     inner = next((config[k] for k in ("text_config", "llm_config") if isinstance(config.get(k), dict)), config)
     dtype = config.get("dtype") or config.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype")
-    quant = config.get("quantization_config") or inner.get("quantization_config")
-    method = quant.get("quant_method") if isinstance(quant, dict) else None
+    names = ("quantization_config", "compression_config")
+    quant = next((section[n] for section in (config, inner) for n in names if section.get(n)), None)
+    method: Fact = "none" if config else None
+    if quant is not None:
+        method = str((quant.get("quant_method") if isinstance(quant, dict) else None) or "unnamed")
+    elif config:
+        # Without a section the engines look for the tools' own descriptions.
+        method = next((name for file, name in BESIDE.items() if (folder / file).is_file()), method)
     return {
         "model": fingerprint(folder),
         "tokenizer": _tokenizer(folder),
         "dtype": str(dtype) if dtype else None,
-        "quantization": str(method or "unnamed") if quant else "none",
+        "quantization": method,
     }
 
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
 from seatrial.measure.load.answer import Exchange
+from seatrial.measure.load.clocks import read_clocks, step_between, was_set
 from seatrial.measure.load.connection import Connection
 from seatrial.measure.load.dataset import Plan, Planned
 from seatrial.measure.load.records import How, RequestRecord, Sink
@@ -30,8 +31,6 @@ from seatrial.measure.load.timer import Timer
 
 LARGEST_POOL = 4096  # open connections; more in flight than this wait, and it is said
 GONE_AFTER = 20  # this many requests in a row refused or cut: the service is gone
-# Wall and monotonic clocks may drift by NTP's slewing (500 ppm); beyond that somebody set the clock.
-CLOCK_STEP_S, CLOCK_SLEW = 0.05, 1e-3
 
 
 class Service(Record):
@@ -162,8 +161,8 @@ class _Generator:
         if self.sink_file is not None:
             self.sink = Sink(self.sink_file)
         watcher = asyncio.ensure_future(self._watch())
-        self.origin = time.monotonic()
-        wall = time.time()
+        clocks = read_clocks()
+        self.origin = clocks.monotonic
         with self._signals(loop), _no_collector():
             if self.plan.warmup and not await self._closed(self.plan.warmup, max(1, self.concurrency), warmup=True):
                 self._stop(self.partial or "the warm-up did not finish")
@@ -181,8 +180,9 @@ class _Generator:
             cpu = time.process_time() - cpu
         watcher.cancel()
         self._close_all()
-        step = (time.time() - wall) - (ended - self.origin)
-        if abs(step) > CLOCK_STEP_S + CLOCK_SLEW * (ended - self.origin):
+        clocks_then = read_clocks()
+        step = step_between(clocks, clocks_then)
+        if was_set(clocks, clocks_then):
             self._stop(f"the wall clock was set by {step:+.3f} s during the run")
         measured = [r for r in self.records if not r.warmup]
         if not self.partial and len(measured) < len(self.plan.requests):
@@ -198,7 +198,7 @@ class _Generator:
             clock_step_s=step,
             timer_exact=self.timer_exact,
             most_connections=self.most_open,
-            origin_unix=wall,
+            origin_unix=clocks.wall,
         )
 
     def _stop(self, reason: str) -> None:

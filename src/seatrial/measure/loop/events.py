@@ -50,8 +50,30 @@ class Evidence(Record, tag_field="kind", tag="evidence"):
     hypothesis: str
 
 
+class Setting(Record):
+    """A flag or variable of the launch that the change sets: `flag.NAME` or `env.NAME`; None is "not given"."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+class DiffFile(Record):
+    """The difference as it is kept in the ledger's run: an artifact's name, SHA-256 (hex), bytes and file there."""
+
+    name: str
+    sha256: str
+    bytes: int
+    file: str
+
+
 class Patch(Record, tag_field="kind", tag="patch"):
-    """One reviewable change. `diff` is the hash of what differs from `commit` (or of `change`, for a setting)."""
+    """One reviewable change: code, a setting, or code with the setting that turns it on.
+
+    `diff` is the SHA-256 (hex) of `file`, the difference of `root` from `commit` as `git apply` takes it (untracked
+    files included), or without code that of `setting`. `change` tells either on one line. `paths` are below `root`.
+    Neither `file` nor `setting`: a ledger from when a change was recorded in words.
+    """
 
     diff: str
     change: str
@@ -60,6 +82,9 @@ class Patch(Record, tag_field="kind", tag="patch"):
     risks: str
     commit: str = ""
     paths: tuple[str, ...] = ()
+    root: str = ""
+    file: DiffFile | None = None
+    setting: Setting | None = None
 
 
 class Accuracy(Record, tag_field="kind", tag="accuracy"):

@@ -175,9 +175,16 @@ def _patch(state: State, event: Patch, current: Round | None) -> None:
         raise UsageError(
             "nothing differs from the commit: there is no change to measure", mend="Make the change first."
         )
-    same = next((r for r in state.rounds if r.patch.diff == event.diff), None)
-    if same is not None:
-        raise UsageError(f"this very change was round {same.number}", mend="See `seatrial loop status`.")
+    for turn in state.rounds:
+        before = turn.patch
+        if (before.diff, before.setting) == (event.diff, event.setting):
+            raise UsageError(f"this very change was round {turn.number}", mend="See `seatrial loop status`.")
+        was_kept = turn.lesson is not None and turn.lesson.kept
+        if was_kept and event.commit and (before.commit, before.root) == (event.commit, event.root):
+            raise UsageError(
+                f"the difference from {event.commit[:12]} holds the change of round {turn.number}, which was kept",
+                mend="Commit that one first, and name its commit with --base.",
+            )
     for name in ("hypothesis", "expected", "risks"):
         if not getattr(event, name).strip():
             raise UsageError(f"a change needs its {name}", mend=f"Give --{name}.")

@@ -17,6 +17,7 @@ from seatrial.measure.profile.nesting import nest
 from seatrial.measure.profile.pipeline import pipeline
 from seatrial.measure.profile.ranks import align, compare
 from seatrial.measure.profile.readers.chrome import without_collector
+from seatrial.measure.profile.readers.columns import BEYOND, UNDATED
 from seatrial.measure.profile.records import DeviceReport, NameRow, ProfileReport, RankReport, Times
 from seatrial.measure.profile.summary import (
     Work,
@@ -163,7 +164,8 @@ def _device(work: Work, trace: Trace, top: int, limits: Thresholds) -> DeviceRep
     covered = times(work)
     kernels, names = name_rows(work.table, work.family, work.self_ns, covered.busy_ns, top)
     leaves = work.table if work.device != HOST else work.table.take(work.self_ns == work.table.dur)
-    moved = memory(work, trace.memory)
+    unusable = tuple(f"{trace.counts[what]} {what}" for what in (UNDATED, BEYOND) if trace.counts.get(what))
+    moved = memory(work, trace.memory, unusable)
     return DeviceReport(
         device=work.device,
         events=len(work.table),

@@ -21,7 +21,7 @@ from seatrial.core.record import from_plain, to_plain
 from seatrial.measure.profile.events import EventTable, MemoryPoints, Trace, Track
 
 # Raise whenever a reader gives other columns for the same file.
-VERSION = 1
+VERSION = 2
 COLUMNS = ("start", "dur", "name", "kind", "track", "correlation", "shape")
 MEMORY = ("time", "device", "allocated", "reserved")
 EDGE = 1 << 16

@@ -9,8 +9,8 @@ from seatrial.measure.profile.records import Memory, MemoryRow
 from seatrial.measure.profile.summary import INDEX, Work
 
 
-def memory(work: Work, points: MemoryPoints | None) -> Memory:
-    """The memory table of one device."""
+def memory(work: Work, points: MemoryPoints | None, unusable: tuple[str, ...] = ()) -> Memory:
+    """The memory table of one device. `unusable`: allocator events of the file that could not be used, in words."""
     table = work.table
     chosen = np.flatnonzero(work.family == INDEX["copy"])
     rows = []
@@ -34,5 +34,13 @@ def memory(work: Work, points: MemoryPoints | None) -> Memory:
         peak_allocated_bytes=allocated,
         peak_reserved_bytes=reserved,
         allocator_events=events,
-        why="" if events else "the profiler was not asked for memory (torch_profiler_with_memory)",
+        why="" if events else _why(points, unusable),
     )
+
+
+def _why(points: MemoryPoints | None, unusable: tuple[str, ...]) -> str:
+    if unusable:
+        return f"no allocator event of this device can be used; the file has {' and '.join(unusable)}"
+    if points is not None:
+        return "the profiler wrote no allocator event of this device"
+    return "the profiler was not asked for memory (torch_profiler_with_memory)"

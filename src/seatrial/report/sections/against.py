@@ -84,7 +84,7 @@ def locate(step: StepFacts, run: Gathered) -> list[Block]:
     if place is not None:
         found += _named(Facts(step.facts["first"]), facts.text("cause"), facts.text("cause_by"))
     else:
-        facts.take("cause"), facts.take("cause_by")
+        found += _chosen(facts.child("sampled"), facts.text("cause"), facts.text("cause_by"))
     if len(rows) > 1:
         found.append(_curve(rows, place))
     low, high = (
@@ -121,6 +121,20 @@ def _ways(rows: list[dict[str, Any]]) -> str:
 
 def _same(row: dict[str, Any], first: Any) -> bool:
     return isinstance(first, dict) and all(row.get(k) == first.get(k) for k in ("key", "step"))
+
+
+def _chosen(sampled: Facts, cause: str, by: str) -> list[Block]:
+    """Where no module parts: the token that is not the engine's own best, if there is one."""
+    if by != "tokens":
+        return []
+    margin = sampled.number("margin")
+    said = f"token {sampled.whole('place')} is {sampled.text('token')}, its best is {sampled.text('best')}"
+    apart = "" if margin is None else f"{margin:.3f} nats below"
+    rows = (
+        pair("no module parts, but", said, note=apart),
+        pair("root-cause class", cause or None, "not recorded", note="by the tokens: the logits are right"),
+    )
+    return [Pairs(rows=rows)]
 
 
 def _named(first: Facts, cause: str, by: str) -> list[Block]:

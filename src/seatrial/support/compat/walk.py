@@ -68,6 +68,10 @@ class Walk:
         self.module, self._truth, self._fails = module, truth, import_fails
         self.sites = Sites()
         self.took_other_road = False
+        self._annotated = b"annotations" not in (module.source or b"") or not any(
+            isinstance(n, ast.ImportFrom) and n.module == "__future__" and any(a.name == "annotations" for a in n.names)
+            for n in (module.tree.body if module.tree is not None else ())
+        )
         self._prefix = module.name.split(".")[0] + "."
         if module.tree is not None:
             names = self._imports_in(module.tree.body)
@@ -107,6 +111,9 @@ class Walk:
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, context: Context) -> None:
         for part in (*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
             self._expressions(part, context)
+        # Annotations run with the `def`, unless the file puts them off.
+        for annotation in _annotations(node) if self._annotated else ():
+            self._expressions(annotation, context)
         name = f"{context.function}.{node.name}".lstrip(".")
         names = dict(context.names)
         for local in _locals(node):
@@ -218,6 +225,13 @@ class Walk:
                     if isinstance(target, ast.Name):
                         names.pop(target.id, None)
         return names
+
+
+def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+    arguments = node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    found = [a.annotation for a in every if a is not None] + [node.returns]
+    return [annotation for annotation in found if annotation is not None]
 
 
 def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:

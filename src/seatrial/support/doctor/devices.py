@@ -62,8 +62,10 @@ def run_tool(platform: str) -> ToolAnswer:
         return ToolAnswer(reason=exc.message)
 
 
-def devices_check(target: Target, answer: ToolAnswer, env: Mapping[str, str], default_share: float | None) -> Check:
-    """H040 to H047; `default_share` is vLLM's own --gpu-memory-utilization, None if it is not known."""
+def devices_check(
+    target: Target, answer: ToolAnswer, env: Mapping[str, str], default_share: float | None, unknown: str = ""
+) -> Check:
+    """H040 to H047; `default_share` is vLLM's own --gpu-memory-utilization, None if not known (`unknown`: why)."""
     if not platform_devices(target.platform).COMMANDS:
         return does_not_apply(NAME, f"platform {target.platform!r} has no device memory of its own")
     if answer.reading is None:
@@ -72,11 +74,13 @@ def devices_check(target: Target, answer: ToolAnswer, env: Mapping[str, str], de
             code, mend = "H040", "Install the driver's tools, or mount them into the container."
         note = finding(code, Severity.WARNING, target.platform, f"the devices cannot be seen: {answer.reason}", mend)
         return could_not_look(NAME, answer.reason, [note])
-    return judge(target, answer.reading, env, default_share)
+    return judge(target, answer.reading, env, default_share, unknown)
 
 
-def judge(target: Target, reading: DeviceReading, env: Mapping[str, str], default_share: float | None) -> Check:
-    """The reading against what the target wants of it."""
+def judge(
+    target: Target, reading: DeviceReading, env: Mapping[str, str], default_share: float | None, why: str = ""
+) -> Check:
+    """The reading against what the target wants of it; `why`: of a default share that is not known."""
     found: list[Finding] = []
     chosen = _visible(target, reading, env, found)
     args = target.serve.args
@@ -100,7 +104,7 @@ def judge(target: Target, reading: DeviceReading, env: Mapping[str, str], defaul
     if unknown:
         return could_not_look(NAME, f"{reading.tool} gives no memory of {', '.join(unknown)}", found)
     if share is None:
-        note = "vLLM's default of --gpu-memory-utilization could not be read"
+        note = "vLLM's default of --gpu-memory-utilization could not be read" + (f" ({why})" if why else "")
         return could_not_look(NAME, f"{note}; {seen}", found)
     return checked(NAME, seen, found)
 

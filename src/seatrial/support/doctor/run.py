@@ -71,6 +71,7 @@ def doctor(
     args = target.serve.args
     workers = int(args.get("tensor-parallel-size", 1)) * int(args.get("pipeline-parallel-size", 1))
     default_share = asked.answer.memory_utilization_default if asked.answer is not None else None
+    unknown_share = asked.answer.memory_utilization_unknown if asked.answer is not None else "the engine did not answer"
     checks = (
         engine_check(asked),
         *_of_answer(target, here, asked),
@@ -81,7 +82,7 @@ def doctor(
         shared_memory_check(workers, host, env),
         open_files_check(host),
         processes_check(workers, host),
-        devices_check(target, tool, env, default_share),
+        devices_check(target, tool, env, default_share, unknown_share),
         processes_running_check(host),
         disk_check(checkpoint, checkpoint_bytes),
     )

@@ -56,7 +56,7 @@ class Triton(Record):
 
 
 class StackAnswer(Record):
-    """The answer of the probe `doctor`."""
+    """The answer of the probe `doctor`. `memory_utilization_unknown`: why there is no default; "" where there is."""
 
     plugins: tuple[Plugin, ...]
     overlaps: tuple[Overlap, ...]
@@ -66,6 +66,7 @@ class StackAnswer(Record):
     triton: Triton
     memory_utilization_default: float | None
     vllm_plugins: str | None
+    memory_utilization_unknown: str = ""
 
 
 def plugins_check(answer: StackAnswer, platform: Platform) -> Check:

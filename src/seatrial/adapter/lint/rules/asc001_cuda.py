@@ -36,13 +36,9 @@ def _npu(node: ast.expr, file: LintFile) -> tuple[tuple[int, int, str], ...]:
 
 
 def _replaced(node: ast.Call, file: LintFile) -> bool:
-    """Whether this file, or the plugin's worker, puts the NPU's function in CUDA's place (`torch.cuda.X = ...`)."""
-    name = file.origin(node.func).encode()
-    spots = [
-        file.path,
-        *(f for f in file.plugin.files if f.endswith(("worker/v2/utils.py", "worker/model_runner_v1.py"))),
-    ]
-    return any(name + b" =" in file.plugin.text(f) for f in spots)
+    """Whether a file of the plugin puts the NPU's function in CUDA's place (`torch.cuda.X = ...`)."""
+    parts = file.origin(node.func).split(".")
+    return bool({".".join(parts[:3]), "torch.cuda"} & file.plugin.cuda_replaced)
 
 
 def _asked(node: ast.AST, file: LintFile) -> bool:
@@ -56,10 +52,13 @@ def _asked(node: ast.AST, file: LintFile) -> bool:
 _PATH = "vllm_ascend/ops/thing.py"
 
 
-def _case(code: str, hits: tuple[int, ...] = (), fixed: str = "") -> Case:
-    return Case(
-        code=f"import torch\n\n{code}", hits=hits, fixed=f"import torch\n\n{fixed}" if fixed else "", path=_PATH
-    )
+def _case(code: str, hits: tuple[int, ...] = (), fixed: str = "", others: dict[str, str] | None = None) -> Case:
+    fixed = f"import torch\n\n{fixed}" if fixed else ""
+    return Case(code=f"import torch\n\n{code}", hits=hits, fixed=fixed, path=_PATH, others=others or {})
+
+
+_SET = {"vllm_ascend/patch/device.py": "import torch\n\ntorch.cuda.synchronize = torch.npu.synchronize\n"}
+_ALL = {"vllm_ascend/__init__.py": "from torch_npu.contrib import transfer_to_npu  # noqa: F401\n"}
 
 
 RULE = Rule(
@@ -79,6 +78,8 @@ RULE = Rule(
         _case("x = torch.zeros(4, device=current_platform.device_type)\n"),
         _case("torch.cuda.Event = torch.npu.Event\ntorch.cuda.Event(enable_timing=True)\n"),
         _case('if config.device_type == "cuda":\n    torch.cuda.empty_cache()\n'),
+        _case("torch.cuda.synchronize()\n", others=_SET),
+        _case("torch.cuda.empty_cache()\n", others=_ALL),
         _case('"""\n>>> q = torch.randn(4, device="cuda")\n"""\n'),
     ),
     bad=(
@@ -86,6 +87,7 @@ RULE = Rule(
         _case("x = y.to('cuda:0', non_blocking=True)\n", (3,), "x = y.to('npu:0', non_blocking=True)\n"),
         _case("torch.cuda.synchronize()\n", (3,)),
         _case("w = w.cuda()\n", (3,)),
+        _case("torch.cuda.empty_cache()\n", (3,), others=_SET),
         _case('def f(n):\n    return torch.arange(n, device="cuda", dtype=torch.int32)\n', (4,)),
     ),
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from seatrial.adapter.lint.file import LintFile, inside, last
 from seatrial.adapter.lint.rule import Case, Hit, Rule
 
 BUILD_SCRIPTS = ("setup.py", "build_utils.py")
+# Variables of other tools: what they switch is told by those tools.
+TOOLS = re.compile(r"TORCH|PYTORCH_|TRITON_INTERPRET$|RAY_|CUDA_|NCCL_|OMP_|PYTHON|UV$")
 LOGS = {"warning", "warning_once", "error", "info", "info_once", "debug", "print", "critical", "exception"}
 
 
@@ -16,7 +19,7 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
     if not isinstance(node, ast.If):
         return
     name = next((n for n in map(_variable, [node.test, *inside(node.test)]) if n), "")
-    if not name:
+    if not name or TOOLS.match(name) or _taken(node.test):
         return
     branches = [n for s in (*node.body, *node.orelse) for n in (s, *inside(s))]
     if any(isinstance(n, ast.Raise) or (isinstance(n, ast.Call) and last(n.func) in LOGS) for n in branches):
@@ -24,6 +27,11 @@ def check(node: ast.AST, file: LintFile) -> Iterator[Hit]:
     if all(_sets_variable(s) for s in (*node.body, *node.orelse)) or file.path in BUILD_SCRIPTS:
         return
     yield Hit(node, f"{name} switches this code, and no log line says which way it went")
+
+
+def _taken(test: ast.expr) -> bool:
+    """`if value := os.environ.get(...)`: the value is used, as a path or an address is; it switches nothing."""
+    return isinstance(test, ast.NamedExpr) and bool(_variable(test.value))
 
 
 def _sets_variable(node: ast.stmt) -> bool:
@@ -60,6 +68,8 @@ RULE = Rule(
         Case(code='import os\n\nvalue = os.getenv("FAST")\n'),
         Case(code='import os\n\nif fast:\n    os.environ["FAST"] = "1"\n'),
         Case(code='import os\n\nif os.environ.get("LAZY") is None:\n    os.environ["LAZY"] = "0"\n'),
+        Case(code='import os\n\nif place := os.environ.get("MODEL_PLACE"):\n    load(place)\n'),
+        Case(code='import os\n\nif os.environ.get("TORCHDYNAMO_DISABLE") == "1":\n    f()\n'),
         Case(code='import os\n\nif os.getenv("PACKAGE_VERSION"):\n    version = 1\n', path="setup.py"),
     ),
     bad=(

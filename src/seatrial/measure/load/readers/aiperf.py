@@ -31,7 +31,9 @@ def read(file: Path, data: Any) -> list[Metrics]:
     done = _count(data, "request_count", "completed_request_count")
     bad = _count(data, "error_request_count")
     if bad is None and isinstance(data.get("error_summary"), list):
-        bad = sum(int(e.get("count") or 0) for e in data["error_summary"] if isinstance(e, dict))
+        # A row whose count is none leaves the sum unknown.
+        counts = [whole(row, "count") for row in data["error_summary"]]
+        bad = None if None in counts else sum(c or 0 for c in counts)
     cancelled = data.get("was_cancelled") is True or data.get("is_complete") is False
     warmup, load = _phases(data)
     units = [f"{key}: unknown unit {data[key].get('unit')!r}" for key in FIGURES.values() if _unit(data, key) is None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -60,8 +61,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object that says one thing of each name; two figures of one name would be decided by their order."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)[:60]!r} is there twice")
+        times = Counter(name for name, _ in pairs)
+        raise ValueError(f"{next(n for n, number in times.items() if number > 1)[:60]!r} is there twice")
     return found
 
 

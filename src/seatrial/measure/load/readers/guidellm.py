@@ -20,7 +20,8 @@ def knows(file: Path, data: Any) -> bool:
 
 
 def read(file: Path, data: Any) -> list[Metrics]:
-    version = str((data.get("metadata") or {}).get("guidellm_version") or "")
+    about = data.get("metadata")
+    version = str(about.get("guidellm_version") or "") if isinstance(about, dict) else ""
     return [_one(run, version) for run in data["benchmarks"]]
 
 

@@ -22,7 +22,8 @@ def read(file: Path, data: Any) -> list[Metrics]:
     failed = whole(data, "failed")
     if failed is None and asked is not None and success is not None:
         failed = asked - success
-    errors = [e for e in data.get("errors") or [] if isinstance(e, str) and e]
+    told = data.get("errors")
+    errors = [e for e in told if isinstance(e, str) and e] if isinstance(told, list) else []
     drafted = whole(data, "spec_decode_draft_tokens")
     accepted = whole(data, "spec_decode_accepted_tokens")
     speculative = None

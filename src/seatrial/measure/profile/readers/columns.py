@@ -24,6 +24,8 @@ FARTHEST_NS = 7_258_118_400_000_000_000
 DTYPES: dict[str, Any] = {"start": np.int64, "dur": np.int64, "name": np.int32, "label": np.int32, "track": np.int32}
 DTYPES |= {"correlation": np.int64, "shape": np.int32}
 COMPLETE = "X"
+# Allocator events that cannot be used, by why.
+UNDATED, BEYOND = "allocator events without a time", "allocator events with a size beyond any memory"
 # What msgspec raises for bytes that are no JSON, no UTF-8, or nested without end.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -118,12 +120,15 @@ class Columns:
             else:
                 self.count("metadata events beyond the limit")
         elif e.name == "[memory]" and args is not None and isinstance(args.allocated, int):
-            when = round((e.ts or 0.0) * 1000) if isinstance(e, Event) else parse(bytes(e.ts)).value[0]
+            when = _when(e)
             device = args.device if isinstance(args.device, int) else -1
             reserved = args.reserved if isinstance(args.reserved, int) else -1
-            row = [int(when), device, args.allocated, reserved]
-            if all(abs(x) < 1 << 62 for x in row):
-                self._memory.append(row)
+            if when is None:
+                self.count(UNDATED)
+            elif all(abs(x) < 1 << 62 for x in (device, args.allocated, reserved)):
+                self._memory.append([when, device, args.allocated, reserved])
+            else:
+                self.count(BEYOND)
         else:
             self.count(
                 {"s": "flow", "f": "flow", "t": "flow", "i": "instant", "C": "counter"}.get(e.ph, f"ph {e.ph[:8]!r}")
@@ -186,6 +191,16 @@ class Columns:
             memory=self._memory,
             counts=self.counts,
         )
+
+
+def _when(e: Event | TextEvent) -> int | None:
+    """An event's time in nanoseconds; None where it has none, or one that is no time."""
+    if isinstance(e, Event):
+        when = None if e.ts is None or abs(e.ts) >= FARTHEST_NS else round(e.ts * 1000)
+    else:
+        told = parse(bytes(e.ts))
+        when = int(told.value[0]) if told.good[0] else None
+    return when if when is not None and abs(when) < FARTHEST_NS else None
 
 
 def _untyped(document: bytes) -> list[Any]:

@@ -17,6 +17,7 @@ from seatrial.core.finding import Finding
 from seatrial.measure.profile import codes
 from seatrial.measure.profile.events import EventTable, Kind, MemoryPoints, Trace, Track
 from seatrial.measure.profile.readers.chrome import Read
+from seatrial.measure.profile.readers.columns import BEYOND, UNDATED
 from seatrial.measure.profile.readers.find import rank_of
 
 CATEGORIES = {
@@ -100,7 +101,7 @@ def to_trace(read: Read, path: Path) -> Trace:
     for what in ("damaged stretches dropped", "negative durations", "times outside any calendar"):
         if part.counts.get(what):
             findings.append(codes.dropped(path.name, what, part.counts[what]))
-    for what in ("times that are no number", "elements that are no event"):
+    for what in ("times that are no number", "elements that are no event", UNDATED, BEYOND):
         if part.counts.get(what):
             findings.append(codes.dropped(path.name, what, part.counts[what]))
     pairs = sum(many for what, many in part.counts.items() if what in {"ph 'B'", "ph 'E'"})

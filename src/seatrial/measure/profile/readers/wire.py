@@ -75,8 +75,13 @@ def odd(element: Any) -> TextEvent | None:
         whole = isinstance(correlation, int) and abs(correlation) < 1 << 62
         args = Args(
             correlation=int(correlation) if whole and correlation is not None else -1,
+            connection=found.get("connection_id"),
+            shapes=found.get("Input Dims"),
             name=found.get("name"),
             labels=found.get("labels"),
+            allocated=found.get("Total Allocated"),
+            reserved=found.get("Total Reserved"),
+            device=found.get("Device Id"),
         )
     return TextEvent(
         ph=text("ph"),
