@@ -119,7 +119,8 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
     odds = {c: p for c, p in odds.items() if c not in found.barred and (c == found.rule or _named(c, found.words))}
     best = max(odds, key=lambda category: odds[category])
     sure = odds[best]
-    if best == UNKNOWN or sure < known.floor:
+    unread = best != found.rule and found.signature in READS_NUMBERS
+    if best == UNKNOWN or sure < known.floor or unread:
         return answer.unknown(found.judged, material, found.fatal, likely=_likely(found, odds, known))
     sure = round(min(sure, known.ceiling), 2)
     if best != found.rule:
