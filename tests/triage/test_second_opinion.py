@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from tests.cost import million_turns
 
-from seatrial.triage import CATEGORIES, UNKNOWN, diagnose_text, likeness, reading
+from seatrial.triage import CATEGORIES, UNKNOWN, diagnose_text, likeness, page, reading
 from seatrial.triage.advice import ADVICE
 from seatrial.triage.lines import LOUD, PYTEST, parse
 from seatrial.triage.tracebacks import SHIFTED
@@ -20,6 +20,7 @@ def test_the_table_knows_every_category_and_claims_no_certainty():
     table = likeness.table()
     assert set(table.categories) == {*CATEGORIES, UNKNOWN}
     assert 0.3 <= table.floor < table.ceiling < 1
+    assert f"shipped floor of {table.floor} " in page.render()  # the figures beside it are of that floor
     assert all(len(row) % 2 == 1 and row[0] > 0 for row in table.words.values())
     assert all(0 <= row[i] < len(table.categories) for row in table.words.values() for i in range(1, len(row), 2))
 
