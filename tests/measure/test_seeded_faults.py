@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.measure.conftest import WORKLOAD
 from tests.measure.made import metrics, workload
-from tests.measure.test_readers import NEW, OLD, OLD_ROWS, ROWS, aiperf, evalscope
+from tests.measure.test_evalscope_results import NEW, OLD, OLD_ROWS, ROWS, evalscope
+from tests.measure.test_readers import aiperf
 from tests.measure.test_unfair import UNFAIR, UNFIT, record
 
 from seatrial.core.errors import SeatrialError
