@@ -97,6 +97,9 @@ def main() -> int:
         examples(judged, given.show)
         totals(title, [judged])
         done.append(judged)
+    if not done:
+        print("nothing was judged")
+        return 2
     totals("all", done)
     return 0
 
