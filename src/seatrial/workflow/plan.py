@@ -60,7 +60,9 @@ def _summary(plan: Plan) -> str:
     if plan.most.tokens is None:
         return f"{what}; {plan.outcome.reason}" if plan.answer is None else f"{what}; limiting: {plan.limiting}"
     held = (
-        "no KV cache" if not plan.most.tokens else f"{plan.most.tokens} tokens of KV cache, {plan.most.requests} such"
+        "no KV cache"
+        if not plan.most.tokens
+        else f"{plan.most.tokens} tokens of KV cache, with the margin {plan.most.requests} such"
     )
     return f"{what}; {held}; limiting: {plan.limiting}"
 
