@@ -12,18 +12,14 @@ import sys
 import threading
 import time
 import urllib.request
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.measure.made import workload
 
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
 from seatrial.measure.load.clocks import read_clocks, was_set
-from seatrial.measure.load.connection import Connection
 from seatrial.measure.load.dataset import make_plan
 from seatrial.measure.load.generator import Service, address, drive
 from seatrial.measure.load.metrics import measure
@@ -359,63 +355,3 @@ def test_a_bad_workload_file_is_named_with_its_key(tmp_path, text, words):
 def test_what_is_no_url_of_a_service_is_refused(url):
     with pytest.raises(UsageError):
         address(url)
-
-
-class _Waiting:
-    def __init__(self):
-        self.said = []
-
-    def head(self, status, is_stream):
-        self.said.append(("head", status))
-
-    def body(self, data, at):
-        self.said.append(("body", data))
-
-    def ended(self, at):
-        self.said.append(("ended",))
-
-    def lost(self, reason, at, *, is_stale):
-        self.said.append(("lost", reason))
-
-
-class _Transport:
-    def __init__(self):
-        self.closed = False
-
-    def write(self, data): ...
-
-    def abort(self):
-        self.closed = True
-
-    def is_closing(self):
-        return self.closed
-
-
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n"
-)
-
-
-@given(st.lists(st.integers(0, len(ANSWER)), max_size=12))
-def test_an_answer_cut_into_any_pieces_reads_the_same(cuts):
-    edges = sorted({0, len(ANSWER), *cuts})
-    connection, waiting = Connection(), _Waiting()
-    connection.connection_made(_Transport())
-    connection.send(b"", waiting)
-    for start, end in pairwise(edges):
-        connection.data_received(ANSWER[start:end])
-    assert waiting.said[0] == ("head", 200)
-    assert b"".join(s[1] for s in waiting.said if s[0] == "body") == b"hello world"
-    assert waiting.said[-1] == ("ended",)
-
-
-@given(st.binary(max_size=300))
-def test_bytes_that_are_not_http_end_or_wait_but_never_raise(data):
-    connection, waiting = Connection(), _Waiting()
-    connection.connection_made(_Transport())
-    connection.send(b"", waiting)
-    connection.data_received(data)
-    connection.connection_lost(None)
-    assert waiting.said
-    assert waiting.said[-1][0] in ("ended", "lost")
