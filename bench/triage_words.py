@@ -5,7 +5,7 @@ Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.85] [--
 Trains on tests/triage/data (labelled incidents, messages, the signatures' own cases) and on the FILEs given (same
 format). The words' classifier is ridge regression on tf-idf words, one column per category. How much the signatures'
 votes count against it is fitted on tests/triage/data/blind_votes.jsonl: what the signatures answered when each incident
-was new to them; there the words' score is that of a model trained without the incident (folds by incident). Prints what
+was new to them; there the words' score is that of a model trained without it (folds by thread). Prints what
 both give alone and together, by the same folds, and the calibration; --write replaces words.json.
 """
 
@@ -59,10 +59,10 @@ KINDS = (
 
 
 class Case(NamedTuple):
-    """`key` is the file's stem and the incident's id, `id` the incident's alone: two files may tell of one incident."""
+    """`key` is the file's stem and the incident's id, `thread` its page (or id): two may tell of one failure."""
 
     key: str
-    id: str
+    thread: str
     labels: tuple[str, ...]
     words: dict[str, float]
     times: float = 1.0  # how often it counts
@@ -94,7 +94,8 @@ def incidents(path: Path, times: float = 1.0) -> list[Case]:
             if times > 1 and found.rule in names:
                 # Both names are right there: that the words give another one than the signature helps nobody.
                 names = (found.rule, *(n for n in names if n != found.rule))
-            out.append(Case(f"{path.stem}/{name}", name, names, found.words, times))
+            thread = str(row.get("url") or name).replace("/pull/", "/issues/")
+            out.append(Case(f"{path.stem}/{name}", thread, names, found.words, times))
     return out
 
 
@@ -157,14 +158,14 @@ def fold_of(name: str, folds: int) -> int:
 
 
 def out_of_fold(cases: list[Case], fixed: list[Case], classes: tuple[str, ...], folds: int) -> np.ndarray:
-    """Scores of every case by a model that saw no label of its id (`fixed` is always seen).
+    """Scores of every case by a model that saw no label of its thread (`fixed` is always seen).
 
     The words' idf is counted once over all texts: it looks at no label.
     """
     out = np.zeros((len(cases), len(classes)))
     every = cases + fixed
     kernel = Space(every).kernel
-    place = np.array([fold_of(c.id, folds) for c in cases] + [-1] * len(fixed))
+    place = np.array([fold_of(c.thread, folds) for c in cases] + [-1] * len(fixed))
     for fold in range(folds):
         held, seen = np.flatnonzero(place == fold), np.flatnonzero(place != fold)
         if len(held):
@@ -301,7 +302,7 @@ def main() -> int:
     show("signatures alone (blind)", Counter(b["verdict"] for b in blind))
     alone = fit(scores, votes * 0, right)
     show("words alone", verdicts(share_of(scores, votes * 0, alone), right, classes, given.floor))
-    folds = np.array([fold_of(b["id"], 5) for b in blind])
+    folds = np.array([fold_of(known[row].thread, 5) for row in rows])
     both = np.zeros_like(scores)
     for fold in range(5):
         learn_record(votes, blind, labelled, folds != fold, classes)
