@@ -1,4 +1,4 @@
-"""An answer's bytes: cut into any pieces they read the same; what is no HTTP ends as lost with the reason, never raises."""
+"""An answer's bytes: cut into any pieces they read the same; what is no HTTP is lost with the reason, never raises."""
 
 from __future__ import annotations
 
