@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seatrial.core.errors import FileFormatError
+from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Severity
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.support.compat.check_calls import check_calls
@@ -35,6 +35,7 @@ from seatrial.support.compat.graph import Graph, broken_modules, functions_calle
 from seatrial.support.compat.pair import Pair
 from seatrial.support.compat.records import ArchitectureImpact, CompatReport, Counts, Hit
 from seatrial.support.compat.relocate import Relocations
+from seatrial.support.compat.truth import parse_version
 from seatrial.support.modules import Package
 from seatrial.support.registry_engine import engine_version
 from seatrial.support.registry_plugin import PluginRegistrations, read_plugin
@@ -48,8 +49,16 @@ BUILD_FILES = ("setup.py", "CMakeLists.txt", "pyproject.toml")
 
 def compat(engine: Path, plugin: Path, *, version: str = "") -> CompatReport:
     """Measure. `version` overrides the engine's version, which decides the plugin's version tests."""
-    with _no_collection():
-        return _compat(engine, plugin, version)
+    if version and parse_version(version) is None:
+        raise UsageError(f"--engine-version {version!r} is no version", mend="Write one like 0.11.0.")
+    try:
+        with _no_collection():
+            return _compat(engine, plugin, version)
+    except RecursionError as exc:
+        raise FileFormatError(
+            f"{plugin} or {engine}: a source file in it is nested deeper than can be read",
+            mend="No code written by hand is; leave generated files out of the source.",
+        ) from exc
 
 
 @contextlib.contextmanager
@@ -282,6 +291,7 @@ def _outcome(hits: list[Hit], version: str) -> Outcome:
     if breaking:
         modules = len({h.module for h in breaking})
         return failed(f"{len(breaking)} places in {modules} modules of the plugin do not fit this vLLM")
-    if not version:
-        return inconclusive("the engine's version is not in its source, so the plugin's version tests are undecided")
+    if parse_version(version) is None:
+        what = f"the engine's version {version!r} is none" if version else "the engine's version is not in its source"
+        return inconclusive(f"{what}, so the plugin's version tests are undecided: --engine-version says it")
     return passed()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
 from seatrial.support.compat.names import Names
 from seatrial.support.modules import Module, Package, absolute, each
 
-COMPARE: dict[type[ast.cmpop], Callable[[Version, Version], bool]] = {
+COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: lambda a, b: a == b,
     ast.NotEq: lambda a, b: a != b,
     ast.Lt: lambda a, b: a < b,
@@ -38,25 +39,28 @@ class Truth:
     def __init__(self, engine: Names, engine_version: str, plugin: Package) -> None:
         self._engine, self._plugin = engine, plugin
         self._version = parse_version(engine_version)
+        self._text = engine_version.partition("+")[0] if self._version is not None else ""
         self._constants: dict[tuple[str, str], bool | None] = {}
         self._off: dict[str, set[str]] = {}
 
-    def of(self, test: ast.expr, module: Module) -> bool | None:
-        """The value of `test`, which stands in `module`."""
+    def of(self, test: ast.expr, module: Module, hidden: frozenset[str] = frozenset()) -> bool | None:
+        """The value of `test`, which stands in `module`; `hidden` are names that a function there has of its own."""
         if isinstance(test, ast.Constant):
             return bool(test.value)
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-            inner = self.of(test.operand, module)
+            inner = self.of(test.operand, module, hidden)
             return None if inner is None else not inner
         if isinstance(test, ast.BoolOp):
-            return self._bool(test, module)
+            return self._bool(test, module, hidden)
         if isinstance(test, ast.Call):
-            return self._call(test, module)
+            return self._call(test, module, hidden)
         if isinstance(test, ast.Compare) and len(test.ops) == 1:
             return self._compare(test, module)
         if isinstance(test, (ast.Name, ast.Attribute)):
             if (test.id if isinstance(test, ast.Name) else test.attr) == "TYPE_CHECKING":
                 return False
+            if isinstance(test, ast.Name) and test.id in hidden:
+                return None
             off = self._switched_off(module)
             if off and ast.unparse(test) in off:
                 return False
@@ -78,14 +82,14 @@ class Truth:
                     off.add(flag)
         return self._off[module.name]
 
-    def _bool(self, test: ast.BoolOp, module: Module) -> bool | None:
-        values = [self.of(v, module) for v in test.values]
+    def _bool(self, test: ast.BoolOp, module: Module, hidden: frozenset[str]) -> bool | None:
+        values = [self.of(v, module, hidden) for v in test.values]
         deciding = not isinstance(test.op, ast.And)
         if deciding in values:
             return deciding
         return None if None in values else not deciding
 
-    def _call(self, test: ast.Call, module: Module) -> bool | None:
+    def _call(self, test: ast.Call, module: Module, hidden: frozenset[str]) -> bool | None:
         name = ast.unparse(test.func).split(".")[-1]
         arguments = [a.value if isinstance(a, ast.Constant) else None for a in test.args]
         if name == "vllm_version_is" and len(arguments) == 1 and isinstance(arguments[0], str):
@@ -97,7 +101,7 @@ class Truth:
                 status = self._engine.resolve(dotted, arguments[1]).status
                 return {"found": True, "missing": False}.get(status)
         if name == "bool" and len(test.args) == 1:
-            return self.of(test.args[0], module)
+            return self.of(test.args[0], module, hidden)
         return None
 
     def _compare(self, test: ast.Compare, module: Module) -> bool | None:
@@ -106,8 +110,11 @@ class Truth:
             found = self._spec(left)
             if found is not None and isinstance(right, ast.Constant) and right.value is None:
                 return found if isinstance(operator, (ast.IsNot, ast.NotEq)) else not found
-        mine, other = self._version_of(left, module), self._version_of(right, module)
         compare = COMPARE.get(type(operator))
+        texts = self._text_of(left), self._text_of(right)
+        if compare is not None and texts[0] is not None and texts[1] is not None:
+            return compare(texts[0], texts[1])  # as Python does: "0.9.0" comes after "0.11.0"
+        mine, other = self._version_of(left, module), self._version_of(right, module)
         return None if mine is None or other is None or compare is None else compare(mine, other)
 
     def _spec(self, call: ast.Call) -> bool | None:
@@ -116,6 +123,12 @@ class Truth:
             return None
         inside = argument.value.split(".")[0] == self._engine.package.name
         return self._engine.has_module(argument.value) if inside else None
+
+    def _text_of(self, node: ast.expr) -> str | None:
+        """The string that a side of a comparison is, if no Version is made of it."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        return self._text or None if ast.unparse(node) == "vllm.__version__" else None
 
     def _version_of(self, node: ast.expr, module: Module) -> Version | None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Version", "parse") and node.args:
@@ -135,26 +148,60 @@ class Truth:
         self._constants[key] = None
         source = self._plugin.get(module)
         if depth < 4 and source is not None and source.tree is not None:
-            self._constants[key] = self._assigned(source.tree.body, name, source, depth)
+            value = self._assigned(source.tree.body, name, source, depth, None)
+            self._constants[key] = value if value is None or not _is_global(source, name) else None
         return self._constants[key]
 
-    def _assigned(self, body: list[ast.stmt], name: str, module: Module, depth: int) -> bool | None:
-        value: bool | None = None
+    def _assigned(
+        self, body: list[ast.stmt], name: str, module: Module, depth: int, value: bool | None
+    ) -> bool | None:
+        """The flag's value after the statements, `value` being the one before; None wherever roads may differ."""
         for node in body:
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-                value = self.of(node.value, module)
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-                value = self.of(node.value, module) if node.value is not None else None
-            elif isinstance(node, ast.ImportFrom):
+            if isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+                    value = self.of(node.value, module) if node.value is not None else value
+                    continue
+            if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     if (alias.asname or alias.name) == name:
                         value = self.constant(absolute(module, node), alias.name, depth + 1)
             elif isinstance(node, ast.If):
                 test = self.of(node.test, module)
-                if test is not None:
-                    chosen = self._assigned(node.body if test else node.orelse, name, module, depth)
-                    value = value if chosen is None else chosen
+                ways = [b for b, on in ((node.body, True), (node.orelse, False)) if test is None or test is on]
+                value = _agreed([self._assigned(way, name, module, depth, value) for way in ways])
+            elif isinstance(node, ast.Try):
+                through = self._assigned(node.body, name, module, depth, value)
+                inside = _agreed([value, through])  # where in the body it broke off is not known
+                ways = [h.body for h in node.handlers]
+                ends = [self._assigned(way, name, module, depth, inside) for way in ways]
+                value = _agreed([self._assigned(node.orelse, name, module, depth, through), *ends])
+                value = self._assigned(node.finalbody, name, module, depth, value)
+            elif isinstance(node, ast.With):
+                value = self._assigned(node.body, name, module, depth, value)
+            elif _binds(node, name):
+                value = None
         return value
+
+
+def _agreed(values: list[bool | None]) -> bool | None:
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _binds(node: ast.stmt, name: str) -> bool:
+    """Whether a statement that is not followed may give the module another `name`."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name == name
+    if isinstance(node, ast.Import):
+        return any((alias.asname or alias.name.split(".")[0]) == name for alias in node.names)
+    return any(isinstance(n, ast.Name) and n.id == name and not isinstance(n.ctx, ast.Load) for n in each(node))
+
+
+def _is_global(module: Module, name: str) -> bool:
+    """Whether some function of the module sets its `name`."""
+    if module.tree is None or b"global " not in (module.source or b""):
+        return False
+    return any(isinstance(n, ast.Global) and name in n.names for n in each(module.tree))
 
 
 def _module_bound(module: Module, node: ast.expr) -> str:

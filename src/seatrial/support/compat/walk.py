@@ -68,6 +68,7 @@ class Walk:
         self.module, self._truth, self._fails = module, truth, import_fails
         self.sites = Sites()
         self.took_other_road = False
+        self._hidden: frozenset[str] = frozenset()  # names that the functions around a statement have of their own
         self._annotated = b"annotations" not in (module.source or b"") or not any(
             isinstance(n, ast.ImportFrom) and n.module == "__future__" and any(a.name == "annotations" for a in n.names)
             for n in (module.tree.body if module.tree is not None else ())
@@ -96,7 +97,7 @@ class Walk:
             return self._with(node, context)
         elif isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
             self._expressions(node.iter if not isinstance(node, ast.While) else node.test, context)
-            if not (isinstance(node, ast.While) and self._truth.of(node.test, self.module) is False):
+            if not (isinstance(node, ast.While) and self._truth.of(node.test, self.module, self._hidden) is False):
                 self._body(node.body, context)
             self._body(node.orelse, context)
         elif isinstance(node, ast.Match):
@@ -116,10 +117,13 @@ class Walk:
             self._expressions(annotation, context)
         name = f"{context.function}.{node.name}".lstrip(".")
         names = dict(context.names)
-        for local in _locals(node):
+        own, outside = _locals(node), self._hidden
+        for local in own:
             names.pop(local, None)
+        self._hidden = outside | own
         names.update(self._imports_in(node.body))
         self._body(node.body, Context(name, frozenset(), names, context.cls, lazy=True))
+        self._hidden = outside
 
     def _class(self, node: ast.ClassDef, context: Context) -> None:
         self.sites.classes.append(Site(node, context))
@@ -131,7 +135,7 @@ class Walk:
         self._body(node.body, inner)
 
     def _if(self, node: ast.If, context: Context) -> bool:
-        truth = self._truth.of(node.test, self.module)
+        truth = self._truth.of(node.test, self.module, self._hidden)
         if truth is None:
             self._expressions(node.test, context)
         if any(isinstance(n, ast.Name) and n.id == "hasattr" for n in each(node.test)):
@@ -177,7 +181,7 @@ class Walk:
         while todo:
             node = todo.pop()
             if isinstance(node, ast.IfExp):
-                truth = self._truth.of(node.test, self.module)
+                truth = self._truth.of(node.test, self.module, self._hidden)
                 todo += [
                     node.test,
                     *([node.body] if truth is not False else []),
@@ -209,7 +213,7 @@ class Walk:
                 for alias in node.names:
                     names[alias.asname or alias.name] = Bound(absolute(self.module, node), alias.name)
             elif isinstance(node, ast.If):
-                truth = self._truth.of(node.test, self.module)
+                truth = self._truth.of(node.test, self.module, self._hidden)
                 todo += reversed(
                     [*(node.body if truth is not False else []), *(node.orelse if truth is not True else [])]
                 )
