@@ -9,26 +9,27 @@ import ast
 from collections.abc import Iterator
 
 from seatrial.support.source import Trees
+from seatrial.support.source.tree import MEMBER_LIMIT
 
 NATIVE_SUFFIXES = (".so", ".pyd")
 
 
 class Module:
-    """One module. `tree` is None when the file is compiled code or does not parse (then `error` says why)."""
+    """One module. `tree` is None when the file is compiled code, or is not read or not parsed (`error` says why)."""
 
-    def __init__(self, name: str, path: str, is_package: bool, source: bytes | None) -> None:
+    def __init__(self, name: str, path: str, is_package: bool, source: bytes | None, error: str = "") -> None:
         self.name = name
         self.path = path
         self.is_package = is_package
         self.source = source
-        self.error = ""
-        self.native = source is None
+        self.error = error
+        self.native = source is None and not error
         self.tree: ast.Module | None = None
         if source is not None:
             try:
                 self.tree = ast.parse(source)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
-                self.error = " ".join(str(exc).split())
+                self.error = f"does not parse: {' '.join(str(exc).split())}"
 
     @property
     def package(self) -> str:
@@ -76,6 +77,11 @@ class Package:
         mine = f"{self.name}/"
         return {path: why for path, why in self._trees.not_followed().items() if path.startswith(mine)}
 
+    def elsewhere(self) -> dict[str, str]:
+        """Dotted names of those symlinks, with the reason: what they lead to is there for Python and not for us."""
+        found = {path.removesuffix(".py").replace("/", "."): why for path, why in self.not_followed().items()}
+        return {dotted: why for dotted, why in found.items() if all(p.isidentifier() for p in dotted.split("."))}
+
     def has(self, dotted: str) -> bool:
         """Whether there is such a module, package or namespace folder."""
         return dotted in self._paths or dotted in self._folders
@@ -90,8 +96,11 @@ class Package:
             return None
         if dotted not in self._modules:
             path = self._paths[dotted]
-            source = None if path.endswith(NATIVE_SUFFIXES) else (self._trees.read(path) or b"")
-            self._modules[dotted] = Module(dotted, path, path.endswith("/__init__.py"), source)
+            source = None if path.endswith(NATIVE_SUFFIXES) else self._trees.read(path)
+            # There, and not read, is not empty: what it defines would seem to be missing.
+            lost = source is None and not path.endswith(NATIVE_SUFFIXES)
+            error = f"cannot be read (no permission, or over {MEMBER_LIMIT >> 20} MiB)" if lost else ""
+            self._modules[dotted] = Module(dotted, path, path.endswith("/__init__.py"), source, error)
         return self._modules[dotted]
 
     def names(self) -> list[str]:

@@ -50,7 +50,7 @@ def read_plugin(package: Package, owner: str, entry_points: tuple[EntryPoint, ..
                     code="R002",
                     severity=Severity.WARNING,
                     place=module.path,
-                    message=f"does not parse: {module.error}",
+                    message=module.error,
                     next_step="It may be written for another Python than the one seatrial runs on.",
                 )
             )
@@ -84,7 +84,8 @@ class _Walk:
             self._body(node.body, f"{function}.{node.name}".lstrip("."), {}, ())
         elif isinstance(node, ast.If):
             test = ast.unparse(node.test)
-            self._body(node.body, function, scope, (*tests, test))
+            whole = f"({test})" if isinstance(node.test, (ast.BoolOp, ast.IfExp, ast.NamedExpr)) else test
+            self._body(node.body, function, scope, (*tests, whole))
             self._body(node.orelse, function, scope, (*tests, f"not ({test})"))
         elif isinstance(node, ast.For):
             self._for(node, function, scope, tests)
@@ -93,6 +94,7 @@ class _Walk:
                 self._body(part, function, scope, tests)
         elif isinstance(node, (ast.With, ast.While)):
             self._body(node.body, function, scope, tests)
+            self._body(getattr(node, "orelse", []), function, scope, tests)
         else:
             self._simple(node, function, scope, tests)
 
@@ -109,6 +111,7 @@ class _Walk:
             return
         for names in bound:
             self._body(node.body, function, {**scope, **names}, tests)
+        self._body(node.orelse, function, scope, tests)
 
     def _simple(self, node: ast.stmt, function: str, scope: dict[str, Any], tests: tuple[str, ...]) -> None:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -139,8 +142,8 @@ class _Walk:
     def _model(self, call: ast.Call, function: str, scope: dict[str, Any], tests: tuple[str, ...]) -> None:
         given: dict[str, ast.expr] = dict(zip(("model_arch", "model_cls"), call.args, strict=False))
         given.update({k.arg: k.value for k in call.keywords if k.arg})
-        if set(given) < {"model_arch", "model_cls"}:
-            self._unread(call, "register_model without two arguments")
+        if not {"model_arch", "model_cls"} <= set(given):
+            self._unread(call, "register_model without its arguments model_arch and model_cls")
             return
         try:
             arch = self.evaluator.value(given["model_arch"], scope)
@@ -149,6 +152,8 @@ class _Walk:
             return
         place = f"{self.module.path}:{call.lineno}"
         module, name = self._target(given["model_cls"], scope)
+        if module and not name:
+            return  # said already: vLLM raises on it
         if not module:
             self._unread(call, f"the class of {arch}")
             return
@@ -192,6 +197,7 @@ class _Walk:
                         next_step="Write the class as `package.module:Class`.",
                     )
                 )
+                return value, ""
             return module, name
         if isinstance(node, ast.Name):
             dotted = self.imports.get(node.id, f"{self.module.name}.{node.id}")

@@ -54,16 +54,34 @@ def read_registry(engine: Path, plugins: Sequence[Path] = ()) -> RegistryTable:
 
 
 def plugin_distribution(trees: Trees) -> Distribution:
-    """The distribution of a plugin's source; raises UsageError if nothing in it names a plugin of vLLM."""
+    """The distribution of a plugin's source.
+
+    Raises UsageError if nothing in it names a plugin of vLLM, or if several do and none of them was named itself.
+    """
     found = distributions(trees)
-    for distribution in found:
-        if distribution.plugins() and _is_plugin(distribution):
-            return distribution
-    names = ", ".join(d.name for d in found) or "no distribution"
+    plugins = [d for d in found if d.plugins() and _is_plugin(d)]
+    if trees.package:
+        plugins = [d for d in plugins if _top(d) == trees.package]
+    if len(plugins) == 1:
+        return plugins[0]
+    if plugins:
+        tops = ", ".join(f"{d.name} ({_top(d)})" for d in plugins)
+        raise UsageError(
+            f"{trees.label}: several plugins in it: {tops}", mend="Name one of these packages by its own folder."
+        )
+    names = ", ".join(d.name for d in found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+    of = f" of the package {trees.package}" if trees.package else ""
     raise UsageError(
-        f"{trees.label}: no entry points of vLLM's plugin groups in it ({names} found)",
-        mend="Name the plugin's wheel, sdist or source folder; a plugin declares vllm.general_plugins or the like.",
+        f"{trees.label}: no entry points of vLLM's plugin groups{of} in it ({names or 'no distribution'} found)",
+        mend="Name the plugin's wheel, sdist or source folder; a plugin declares vllm.general_plugins or the like, "
+        "and where setup.py makes them at run time, only the wheel says so.",
     )
+
+
+def _top(distribution: Distribution) -> str:
+    """The package of the distribution's own that its entry points name."""
+    tops = [p.target.partition(":")[0].split(".")[0].strip() for p in distribution.plugins()]
+    return next((top for top in tops if top != "vllm"), "")
 
 
 def _is_plugin(distribution: Distribution) -> bool:
@@ -73,7 +91,7 @@ def _is_plugin(distribution: Distribution) -> bool:
 
 def plugin_package(trees: Trees, distribution: Distribution) -> Package:
     """The package that the plugin's entry points name."""
-    top = distribution.plugins()[0].target.partition(":")[0].split(".")[0].strip()
+    top = _top(distribution)
     package = Package(top, trees)
     if not package:
         raise UsageError(f"{trees.label}: its entry points name the package {top!r}, which is not in it")

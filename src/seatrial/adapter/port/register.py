@@ -83,7 +83,7 @@ class PluginSource:
                 module = self.package.get(name)
                 if module is not None and module.error:
                     raise FileFormatError(
-                        f"{self.label}: {path} does not parse: {module.error}",
+                        f"{self.label}: {path} {module.error}",
                         mend="Mend that file first: what it registers cannot be read.",
                     )
 

@@ -78,7 +78,7 @@ class Upstream:
 
             known = [n[len(MODELS) + 1 :] for n in self.package.names() if n.startswith(f"{MODELS}.")]
             near = ", ".join(difflib.get_close_matches(short, known, 3)) or "no name is near it"
-            what = f"does not parse: {found.error}" if found is not None and found.error else "is not there"
+            what = found.error if found is not None and found.error else "is not there"
             raise UsageError(f"{dotted} {what} in {self.source}", mend=f"Near: {near}.")
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from seatrial.core.finding import Severity
 from seatrial.support.compat.pair import Pair
 from seatrial.support.compat.records import Hit
 from seatrial.support.compat.walk import IMPORT_ERRORS, Site
@@ -91,7 +92,11 @@ class Graph:
 def broken_modules(hits: Iterable[Hit]) -> set[str]:
     """Modules that cannot be imported by their own fault: an uncaught error as they run."""
     codes = {"K001", "K002", "K003", "K004", "K005", "K006", "K012", "K013"}
-    return {h.module for h in hits if h.when == "import" and h.code in codes and not h.guarded}
+    return {
+        h.module
+        for h in hits
+        if h.when == "import" and h.code in codes and h.severity is Severity.ERROR and not h.guarded
+    }
 
 
 def functions_called(pair: Pair, module: str, function: str, limit: int = 200) -> set[tuple[str, str]]:

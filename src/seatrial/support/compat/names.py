@@ -15,6 +15,8 @@ from typing import Literal
 from seatrial.support.evaluate import Evaluator, Unresolved
 from seatrial.support.modules import Module, Package, absolute, each
 
+# Ways to give a module names that stand in no statement.
+BY_NAME = ("globals()", "sys.modules[__name__]")
 Status = Literal["found", "missing", "no-module", "dynamic"]
 ALWAYS = {"__name__", "__file__", "__doc__", "__path__", "__package__", "__spec__", "__dict__", "__loader__", "__all__"}
 
@@ -106,7 +108,7 @@ class ModuleNames:
         elif isinstance(node, ast.Match):
             for case in node.cases:
                 self._body(case.body)
-        elif isinstance(node, ast.Expr) and "globals()" in ast.unparse(node):
+        elif isinstance(node, ast.Expr) and any(way in ast.unparse(node) for way in BY_NAME):
             self.dynamic = True
 
     def _targets(self, target: ast.expr, node: ast.stmt) -> None:
@@ -190,7 +192,7 @@ class Names:
         """`built`: modules that a build adds; by default those the package imports from itself and does not carry."""
         self.package = package
         self._modules: dict[str, ModuleNames] = {}
-        self._built = built
+        self._built = built | package.elsewhere().keys() if built is not None else None
 
     def of(self, dotted: str) -> ModuleNames | None:
         """The names of a readable module; None for compiled, broken or absent ones."""
@@ -208,7 +210,7 @@ class Names:
     def built(self) -> set[str]:
         """Modules the package imports from itself but does not carry as text: made when it is built."""
         if self._built is None:
-            self._built = set()
+            self._built = set(self.package.elsewhere())
             top = self.package.name
             for _name, text in self.package.texts():
                 for word in _import_words(text, top):

@@ -134,7 +134,7 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
         plugin=str(plugin),
         plugin_name=distribution.name,
         plugin_version=distribution.version,
-        outcome=_outcome(hits, said),
+        outcome=_outcome(hits, said, _compiled(own, distribution)),
         hits=tuple(sorted(hits, key=lambda h: (not h.breaks, h.file, h.line, h.code, h.symbol))),
         architectures=impacts,
         counts=Counts(
@@ -177,13 +177,16 @@ def _replaced_names(pair: Pair) -> set[tuple[str, str]]:
 
 
 def _unparsed(own: Package) -> list[Hit]:
+    """K012. A file that is not read at all is a warning: nothing need be wrong with it, and nothing is known of it."""
     hits = []
     for name in own.names():
         module = own.get(name)
         if module is not None and module.error:
-            message = f"does not parse: {module.error}"
-            hit = plain_hit("K012", Severity.ERROR, module.path, name, name, message)
-            hits.append(hit.but(when="import"))
+            severity = Severity.ERROR if module.source is not None else Severity.WARNING
+            hits.append(plain_hit("K012", severity, module.path, name, name, module.error).but(when="import"))
+    for name, why in own.elsewhere().items():
+        path = name.replace(".", "/")
+        hits.append(plain_hit("K012", Severity.WARNING, path, "", name, f"is not read: {why}").but(when="import"))
     return hits
 
 
@@ -286,11 +289,23 @@ def _holds(pair: Pair, module: str, function: str, line: int) -> bool:
     return False
 
 
-def _outcome(hits: list[Hit], version: str) -> Outcome:
+def _compiled(own: Package, distribution: Distribution) -> list[str]:
+    """Entry points' modules that are compiled code: what they lead to is not in the text."""
+    targets = {p.target.partition(":")[0].strip() for p in distribution.plugins()}
+    modules = [own.get(target) for target in sorted(targets)]
+    return [m.path for m in modules if m is not None and m.native]
+
+
+def _outcome(hits: list[Hit], version: str, compiled: list[str]) -> Outcome:
     breaking = [h for h in hits if h.breaks]
     if breaking:
         modules = len({h.module for h in breaking})
         return failed(f"{len(breaking)} places in {modules} modules of the plugin do not fit this vLLM")
+    if compiled:
+        return inconclusive(f"an entry point leads into compiled code, which has no text: {', '.join(compiled)}")
+    unread = [h.file for h in hits if h.code == "K012" and h.severity is Severity.WARNING and h.reached]
+    if unread:
+        return inconclusive(f"{len(unread)} files of the plugin are not read: {', '.join(unread[:4])}")
     if parse_version(version) is None:
         what = f"the engine's version {version!r} is none" if version else "the engine's version is not in its source"
         return inconclusive(f"{what}, so the plugin's version tests are undecided: --engine-version says it")

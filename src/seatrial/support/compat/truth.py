@@ -152,9 +152,7 @@ class Truth:
             self._constants[key] = value if value is None or not _is_global(source, name) else None
         return self._constants[key]
 
-    def _assigned(
-        self, body: list[ast.stmt], name: str, module: Module, depth: int, value: bool | None
-    ) -> bool | None:
+    def _assigned(self, body: list[ast.stmt], name: str, module: Module, depth: int, value: bool | None) -> bool | None:
         """The flag's value after the statements, `value` being the one before; None wherever roads may differ."""
         for node in body:
             if isinstance(node, (ast.Assign, ast.AnnAssign)):

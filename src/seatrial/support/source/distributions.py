@@ -89,13 +89,25 @@ def _headers(data: bytes | None) -> dict[str, str]:
     return {key.lower(): value for key, value in message.items()}
 
 
-def _ini_points(data: bytes, place: str) -> tuple[EntryPoint, ...]:
+def _ini(data: bytes) -> configparser.ConfigParser:
+    """What can be read of it; nothing if it is no such file."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False, allow_no_value=True)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         parser.read_string(data.decode("utf-8", errors="replace"))
     except configparser.Error:
-        return ()
+        parser.clear()
+    return parser
+
+
+def _plain_version(cfg: configparser.ConfigParser) -> str:
+    """The version in setup.cfg; empty where it points to another place ("attr: ...", "file: ...")."""
+    version = cfg.get("metadata", "version", fallback="") or ""
+    return "" if ":" in version else version.strip()
+
+
+def _ini_points(data: bytes, place: str) -> tuple[EntryPoint, ...]:
+    parser = _ini(data)
     return tuple(
         EntryPoint(group=group, name=name, target=(value or "").strip(), place=place)
         for group in parser.sections()
@@ -117,16 +129,24 @@ def _from_build_files(tree: SourceTree) -> list[Distribution]:
             if isinstance(table, dict)
             for n, t in table.items()
         ]
+    cfg = _ini(tree.read("setup.cfg") or b"")
+    if cfg.has_section("metadata"):
+        name, version = name or cfg.get("metadata", "name", fallback="") or "", version or _plain_version(cfg)
+    for group, lines in cfg.items("options.entry_points") if cfg.has_section("options.entry_points") else ():
+        named = {(p.group, p.name) for p in points}
+        points += [p for p in _points(group, (lines or "").splitlines(), "setup.cfg") if (p.group, p.name) not in named]
     setup_name, setup_points = _setup_py(tree.read("setup.py"))
     named = {(p.group, p.name) for p in points}
     points += [p for p in setup_points if (p.group, p.name) not in named]
-    name = name or setup_name
+    # The name may be made at run time; what the distribution plugs into vLLM is said all the same.
+    name = name or setup_name or ("(name not in the source)" if points else "")
     if not name:
         return []
     return [Distribution(name=name, version=version, place="source", installed=False, entry_points=tuple(points))]
 
 
 def _pyproject(tree: SourceTree) -> dict[str, object]:
+    """The `project` table; Poetry's own, put into the same words, where there is no such table."""
     data = tree.read("pyproject.toml")
     if data is None:
         return {}
@@ -134,8 +154,14 @@ def _pyproject(tree: SourceTree) -> dict[str, object]:
         document = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    project = document.get("project", {})
-    return project if isinstance(project, dict) else {}
+    project = document.get("project")
+    if isinstance(project, dict):
+        return project
+    tool = document.get("tool")
+    poetry = tool.get("poetry") if isinstance(tool, dict) else None
+    if not isinstance(poetry, dict):
+        return {}
+    return {**poetry, "entry-points": poetry.get("plugins", {})}
 
 
 def _setup_py(data: bytes | None) -> tuple[str, list[EntryPoint]]:
@@ -167,7 +193,16 @@ def _literal_points(node: ast.expr | None) -> list[EntryPoint]:
         return list(_ini_points(value.encode(), "setup.py"))
     points = []
     for group, lines in value.items() if isinstance(value, dict) else ():
-        for line in [lines] if isinstance(lines, str) else lines if isinstance(lines, (list, tuple)) else ():
-            entry, _, target = str(line).partition("=")
-            points.append(EntryPoint(group=str(group), name=entry.strip(), target=target.strip(), place="setup.py"))
+        many = lines.splitlines() if isinstance(lines, str) else lines if isinstance(lines, (list, tuple)) else ()
+        points += _points(str(group), [str(line) for line in many], "setup.py")
     return points
+
+
+def _points(group: str, lines: list[str], place: str) -> list[EntryPoint]:
+    """`name = target` lines of one group."""
+    found = []
+    for line in lines:
+        entry, equals, target = line.partition("=")
+        if equals:
+            found.append(EntryPoint(group=group, name=entry.strip(), target=target.strip(), place=place))
+    return found

@@ -6,13 +6,14 @@ Refuses (SeatrialError, one line): a path that is not there, a wheel that is not
 from __future__ import annotations
 
 import ast
+import lzma
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path
 
 from seatrial.core.errors import FileFormatError, UsageError
-from seatrial.support.source.tree import FolderTree, SourceTree, TarTree, Trees, ZipTree
+from seatrial.support.source.tree import BelowTree, FolderTree, SourceTree, TarTree, Trees, ZipTree
 
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
@@ -26,11 +27,12 @@ def open_source(path: Path) -> Trees:
             mend="Name a source tree, an sdist, a wheel, a virtual environment or its interpreter.",
         )
     if path.is_dir():
-        return Trees(_folder(path), label)
+        itself = path.resolve().name if (path / "__init__.py").is_file() else ""
+        return Trees(_folder(path), label, itself)
     if path.name.endswith((".whl", ".zip")):
-        return Trees([_wheel(path)], label)
+        return Trees(_with_src(_wheel(path)), label)
     if path.name.endswith(TAR_SUFFIXES):
-        return Trees([_tar(path)], label)
+        return Trees(_with_src(_tar(path)), label)
     if path.parent.name in ("bin", "Scripts") and path.name.startswith("python"):
         sites = _environment(path.parent.parent) or _environment(path.resolve().parent.parent)
         if sites:
@@ -41,6 +43,10 @@ def open_source(path: Path) -> Trees:
     )
 
 
+def _with_src(tree: SourceTree) -> list[SourceTree]:
+    return [tree, BelowTree(tree, "src")] if tree.names("src") else [tree]
+
+
 def _folder(path: Path) -> list[SourceTree]:
     sites = _environment(path)
     if sites:
@@ -49,7 +55,7 @@ def _folder(path: Path) -> list[SourceTree]:
         return [FolderTree(path), *_editables(path)]
     if (path / "__init__.py").is_file():
         # The package itself was named; its parent is the root of its imports.
-        return [FolderTree(path.parent, str(path))]
+        return [FolderTree(path.resolve().parent, str(path))]
     trees: list[SourceTree] = [FolderTree(path)]
     if (path / "src").is_dir():
         trees.append(FolderTree(path / "src"))
@@ -74,7 +80,12 @@ def _editables(site: Path) -> list[SourceTree]:
     """Folders that `.pth` lines and setuptools' editable finders add, read and not run."""
     trees: list[SourceTree] = []
     for file in sorted(site.glob("*.pth")):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[:1000]:
+        try:
+            with file.open(encoding="utf-8", errors="replace") as stream:
+                lines = stream.read(1 << 20).splitlines()[:1000]
+        except OSError:
+            continue  # Python passes over one that it cannot read, too
+        for line in lines:
             folder = Path(line.strip()) if line.strip() and not line.startswith(("import ", "import\t", "#")) else None
             if folder is not None and (site / folder).is_dir():
                 trees.append(FolderTree(site / folder))
@@ -120,5 +131,5 @@ def _tar(path: Path) -> SourceTree:
     try:
         with tarfile.open(path) as archive:
             return TarTree(archive, str(path))
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as exc:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as exc:
         raise FileFormatError(f"{path}: is not a readable tar archive ({exc})", mend="Download it again.") from exc

@@ -5,7 +5,9 @@ Refuses: paths that leave the root (also by symlink), members beyond a size limi
 
 from __future__ import annotations
 
+import lzma
 import os
+import posixpath
 import tarfile
 import zipfile
 import zlib
@@ -48,7 +50,10 @@ class FolderTree:
         self.not_followed: dict[str, str] = {}
 
     def _inside(self, path: str) -> Path | None:
-        full = (self.root / path).resolve()
+        try:
+            full = (self.root / path).resolve()
+        except (OSError, RuntimeError):
+            return None  # a symlink to itself
         return full if full.is_relative_to(self.root) else None
 
     def read(self, path: str) -> bytes | None:
@@ -92,6 +97,18 @@ class FolderTree:
         return "a symlink to a folder above it" if target in above else ""
 
 
+def leading_folder(members: Iterable[str]) -> str:
+    """The one folder that all of an archive lies in, with its slash; "" if there is none or it is a package itself."""
+    names = set(members)
+    tops = {name.split("/")[0] for name in names if "/" in name}
+    if len(tops) != 1 or any("/" not in name for name in names):
+        return ""
+    top = tops.pop()
+    if top == ".":
+        return "./" + leading_folder(name[2:] for name in names)
+    return "" if f"{top}/__init__.py" in names else f"{top}/"
+
+
 class ArchiveTree:
     """The members of an archive. `strip` is a leading folder to leave out."""
 
@@ -116,21 +133,22 @@ class ArchiveTree:
 
 
 class ZipTree(ArchiveTree):
-    """A wheel, read member by member."""
+    """A wheel, or a source tree as a zip, read member by member."""
 
     def __init__(self, archive: zipfile.ZipFile, label: str) -> None:
         self._archive = archive
-        super().__init__(label, (i.filename for i in archive.infolist() if not i.is_dir()))
+        names = [i.filename for i in archive.infolist() if not i.is_dir()]
+        super().__init__(label, names, leading_folder(names))
 
     def read(self, path: str) -> bytes | None:
         if path not in self._members:
             return None
-        info = self._archive.getinfo(path)
+        info = self._archive.getinfo(self._strip + path)
         if info.file_size > MEMBER_LIMIT:
             return None
         try:
             return self._archive.read(info)
-        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, ValueError) as exc:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError) as exc:
             # Damaged is not absent: a module that seems missing would be called a breakage.
             raise FileFormatError(f"{self.label}: {path} cannot be read: {exc}", mend="Download it again.") from exc
 
@@ -141,8 +159,12 @@ class TarTree(ArchiveTree):
     def __init__(self, archive: tarfile.TarFile, label: str) -> None:
         self._texts: dict[str, bytes] = {}
         names: list[str] = []
+        links: dict[str, str] = {}
         total = 0
         for member in archive:
+            if member.issym() or member.islnk():
+                folder = posixpath.dirname(member.name) if member.issym() else ""
+                links[member.name] = posixpath.normpath(posixpath.join(folder, member.linkname))
             if not member.isfile():
                 continue
             names.append(member.name)
@@ -152,20 +174,52 @@ class TarTree(ArchiveTree):
             if stream is not None:
                 self._texts[member.name] = stream.read()
                 total += member.size
-        tops = {name.split("/")[0] for name in names}
-        strip = f"{tops.pop()}/" if len(tops) == 1 else ""
-        super().__init__(label, names, strip)
+        _check_end(archive)
+        for name, target in links.items():
+            # A file that is packed twice is there once and a link; links to folders are not followed.
+            if target in self._texts:
+                names.append(name)
+                self._texts[name] = self._texts[target]
+        super().__init__(label, names, leading_folder(names))
 
     def read(self, path: str) -> bytes | None:
         return self._texts.get(self._strip + path)
 
 
-class Trees:
-    """Several trees searched in order, as `sys.path` is."""
+def _check_end(archive: tarfile.TarFile) -> None:
+    """A damaged header ends the members as the end does: what follows would seem to be missing."""
+    stream = archive.fileobj
+    if stream is None:
+        return
+    stream.seek(archive.offset)
+    if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError(f"its members end at byte {archive.offset} with a damaged header")
+    for _ in range(64):
+        if not stream.read(1 << 20):  # a checksum stands at the very end
+            return
 
-    def __init__(self, trees: Iterable[SourceTree], label: str) -> None:
+
+class BelowTree:
+    """The files below one folder of another tree, as `src/` is a root of imports of its own."""
+
+    def __init__(self, tree: SourceTree, folder: str) -> None:
+        self._tree, self._folder = tree, folder.strip("/") + "/"
+        self.label = f"{tree.label}:{self._folder}"
+
+    def read(self, path: str) -> bytes | None:
+        return self._tree.read(self._folder + path)
+
+    def names(self, folder: str) -> list[str]:
+        return self._tree.names((self._folder + folder).strip("/"))
+
+
+class Trees:
+    """Several trees searched in order, as `sys.path` is. `package`: the one that was named by its own folder, if so."""
+
+    def __init__(self, trees: Iterable[SourceTree], label: str, package: str = "") -> None:
         self.trees = tuple(trees)
         self.label = label
+        self.package = package
 
     def not_followed(self) -> dict[str, str]:
         """Symlinks that were met so far and not followed, with the reason."""
