@@ -1,4 +1,4 @@
-"""Sources as people have them at hand: other archives, other build files, several plugins, and files that cannot be read."""
+"""Sources as people have them at hand: other archives and build files, several plugins, files that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from seatrial.support.modules import Package
 from seatrial.support.registry_read import plugin_distribution, plugin_package
 from seatrial.support.source import open_source
 
+GROUP = '"vllm.general_plugins"'
+CFG = "[metadata]\nname = plug\n[options.entry_points]\n"
 POINTS = "[vllm.general_plugins]\nplug = plug:register\n"
 CODE = {"plug/__init__.py": "def register(): pass\n"}
 
@@ -54,7 +56,7 @@ def test_a_tar_of_the_package_alone_or_made_with_a_dot_is_opened(tmp_path):
 
 def test_a_src_layout_is_found_in_archives_as_in_folders(tmp_path):
     files = {
-        "pyproject.toml": '[project]\nname = "plug"\n[project.entry-points."vllm.general_plugins"]\na = "plug:register"\n',
+        "pyproject.toml": f'[project]\nname = "plug"\n[project.entry-points.{GROUP}]\na = "plug:register"\n',
         "src/plug/__init__.py": "def register(): pass\n",
     }
     assert plugin_of(write(tmp_path / "folder", files)) == ("plug", ["plug"])
@@ -87,12 +89,8 @@ def test_a_file_that_an_archive_holds_as_a_link_is_there(tmp_path):
 @pytest.mark.parametrize(
     "files",
     [
-        {
-            "setup.cfg": "[metadata]\nname = plug\n[options.entry_points]\nvllm.general_plugins =\n    plug = plug:register\n"
-        },
-        {
-            "pyproject.toml": '[tool.poetry]\nname = "plug"\n[tool.poetry.plugins."vllm.general_plugins"]\np = "plug:register"\n'
-        },
+        {"setup.cfg": f"{CFG}vllm.general_plugins =\n    plug = plug:register\n"},
+        {"pyproject.toml": f'[tool.poetry]\nname = "plug"\n[tool.poetry.plugins.{GROUP}]\np = "plug:register"\n'},
         {"setup.py": "setup(name='plug', entry_points={'vllm.general_plugins': '''\n  plug = plug:register\n'''})\n"},
     ],
     ids=["setup.cfg", "poetry", "setup.py text"],
@@ -155,7 +153,7 @@ def test_an_engine_file_too_large_to_read_is_not_an_empty_one(measure):
 def test_a_plugins_own_file_that_is_not_read_leaves_the_verdict_open(measure, tmp_path):
     outside = write(tmp_path / "outside", {"real.py": "from vllm.gone import X\n"})
     engine, plugin = measure({"plug/main.py": "import plug.away\n"})
-    os.symlink(outside / "real.py", plugin / "plug" / "away.py")
+    (plugin / "plug" / "away.py").symlink_to(outside / "real.py")
     report = compat(engine, plugin)
     assert report.outcome.verdict.value == "inconclusive"
     assert "plug/away" in report.outcome.reason
@@ -166,8 +164,8 @@ def test_an_engine_module_that_is_a_symlink_out_of_the_source_is_not_called_miss
     outside = write(tmp_path / "outside", {"real.py": "X = 1\n", "pack/__init__.py": "", "pack/inner.py": "Y = 1\n"})
     text = "from vllm.away import X\nfrom vllm.pack.inner import Y\nfrom vllm.gone import Z\n"
     engine, plugin = measure({"plug/main.py": text})
-    os.symlink(outside / "real.py", engine / "vllm" / "away.py")
-    os.symlink(outside / "pack", engine / "vllm" / "pack")
+    (engine / "vllm" / "away.py").symlink_to(outside / "real.py")
+    (engine / "vllm" / "pack").symlink_to(outside / "pack")
     assert [h.symbol for h in compat(engine, plugin).breakages()] == ["vllm.gone"]
 
 
@@ -188,8 +186,8 @@ def test_a_plugin_whose_entry_point_is_compiled_code_does_not_pass(measure):
 def test_links_that_lead_nowhere_or_to_themselves_are_no_crash(tmp_path):
     source = write(tmp_path / "site-packages", {**PLUGIN})
     for name in ("setup.py", "pyproject.toml"):
-        os.symlink(name, source / name)
-    os.symlink("nowhere", source / "gone.pth")
+        (source / name).symlink_to(name)
+    (source / "gone.pth").symlink_to("nowhere")
     (source / "folder.pth").mkdir()
     assert plugin_of(source)[0] == "plug"
 
