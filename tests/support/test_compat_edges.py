@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 from support_sources import write
 from test_compat import ENGINE, PLUGIN
 
-from seatrial.core.errors import SeatrialError
+from seatrial.cli.compat import command
+from seatrial.core.errors import SeatrialError, UsageError
 from seatrial.support.compat import compat
 
 GONE = "    from vllm.gone import X\n"
@@ -14,9 +16,10 @@ GONE = "    from vllm.gone import X\n"
 
 @pytest.fixture
 def measure(tmp_path):
-    def run(main, engine=(), version=""):
+    def run(main, engine=(), version="", plugin=()):
         source = write(tmp_path / "engine", {**ENGINE, **dict(engine)})
-        return compat(source, write(tmp_path / "plugin", {**PLUGIN, "plug/main.py": main}), version=version)
+        files = {**PLUGIN, "plug/main.py": main, **dict(plugin)}
+        return compat(source, write(tmp_path / "plugin", files), version=version)
 
     return run
 
@@ -84,3 +87,44 @@ def test_an_engine_version_that_is_none_is_refused_or_leaves_the_verdict_open(me
 def test_a_source_nested_too_deeply_is_an_error_that_names_it(measure, main):
     with pytest.raises(SeatrialError, match=r"plugin.*nested deeper"):
         measure(main)
+
+
+BY_VERSION = (
+    "from vllm import ModelRegistry\n"
+    "def register():\n"
+    "    if vllm_version_is('0.50.0'):\n"
+    "        ModelRegistry.register_model('A', 'plug.now:A')\n"
+    "    else:\n"
+    "        ModelRegistry.register_model('A', 'plug.later:A')\n"
+    "    ModelRegistry.register_model(model_arch='B', model_class='plug.now:B')\n"
+    "    ModelRegistry.register_model('C', 'plug.now.C')\n"
+)
+
+
+@pytest.mark.parametrize(("version", "expected"), [("0.50.0", "plug.now:A"), ("0.51.0", "plug.later:A")])
+def test_of_two_registrations_of_one_architecture_the_one_for_this_engine_is_judged(measure, version, expected):
+    text = PLUGIN["plug/__init__.py"] + "    plug.main.register()\n"
+    files = {"plug/__init__.py": text, "plug/now.py": "class A: pass\n", "plug/later.py": "class A: pass\n"}
+    report = measure(BY_VERSION, version=version, plugin=files)
+    assert [(a.architecture, a.class_path, a.importable) for a in report.architectures] == [("A", expected, True)]
+    assert [line.partition(": ")[0] for line in report.registrations_unread] == ["plug/main.py:7", "plug/main.py:8"]
+
+
+def test_names_set_by_text_on_the_module_itself_may_be_there(measure):
+    engine = {"vllm/late.py": "import sys\nfor n in names():\n    setattr(sys.modules[__name__], n, 1)\n"}
+    assert measure("from vllm.late import anything\n", engine).hits == ()
+
+
+def test_options_before_the_matrix_are_refused_and_its_rows_tell_unknown_engines_apart(tmp_path):
+    files = {k: v for k, v in ENGINE.items() if k != "vllm/_version.py"}
+    first, second = write(tmp_path / "one", files), write(tmp_path / "two", files)
+    plugin = write(tmp_path / "plugin", {**PLUGIN, "plug/main.py": ""})
+    runner = CliRunner()
+    for option in (["--json"], ["--engine-version", "0.50.0"], ["--engine", str(first)]):
+        done = runner.invoke(command, [*option, "matrix", "--engine", str(first), "--plugin", str(plugin)])
+        assert isinstance(done.exception, UsageError), option
+    done = runner.invoke(command, ["matrix", "--engine", str(first), "--engine", str(second), "--plugin", str(plugin)])
+    assert done.exit_code == 3
+    assert "--engine-version" in done.output
+    assert str(first) in done.output
+    assert str(second) in done.output

@@ -96,6 +96,43 @@ def test_what_cannot_be_worked_out_is_a_finding(tmp_path):
     assert {f.code for f in table.findings} == {"R005", "R004"}
 
 
+def test_a_registration_that_vllm_refuses_or_without_its_arguments_registers_nothing(tmp_path):
+    text = (
+        "from vllm import ModelRegistry\n"
+        "def register():\n"
+        "    ModelRegistry.register_model(model_arch='Misnamed', model_class='plug.x:Y')\n"
+        "    ModelRegistry.register_model('NoColon', 'plug.x.Y')\n"
+        "    for a in (): pass\n"
+        "    else: ModelRegistry.register_model('AfterLoop', 'plug.x:Y')\n"
+        "    for a in ('x', 'y'):\n"
+        "        ModelRegistry.register_model('InLoop' + a, 'plug.x:Y')\n"
+        "    if one() or two():\n"
+        "        if three(): ModelRegistry.register_model('Nested', 'plug.x:Y')\n"
+    )
+    files = {"plug/__init__.py": text, "setup.py": PLUGIN["setup.py"]}
+    table = read_registry(write(tmp_path / "v", ENGINE), [write(tmp_path / "p", files)])
+    mine = {e.architecture: e for e in table.architectures if e.owner == "plug"}
+    assert sorted(mine) == ["AfterLoop", "InLoopx", "InLoopy", "Nested"]
+    assert mine["Nested"].condition == "(one() or two()) and three()"
+    assert sorted(f.code for f in table.findings) == ["R004", "R005"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "_TEXT_MODELS |= {'X': ('x', 'X')}\n",
+        "_TEXT_MODELS.setdefault('X', ('x', 'X'))\n",
+        "del _TEXT_MODELS['AlphaForCausalLM']\n",
+        "_PREVIOUSLY_SUPPORTED_MODELS = ['OldForCausalLM']\n",
+    ],
+)
+def test_a_table_that_is_changed_later_or_is_none_is_a_finding(tmp_path, change):
+    text = ENGINE_REGISTRY.replace("_TEXT", "_TEXT_MODELS").replace("ModelRegistry =", change + "ModelRegistry =")
+    table = read_registry(write(tmp_path / "v", {**ENGINE, "vllm/model_executor/models/registry.py": text}))
+    assert [f.code for f in table.findings] == ["R001"]
+    assert table.get("AlphaForCausalLM")
+
+
 def test_custom_ops_and_import_hooks_are_read(tmp_path):
     text = (
         "import builtins\n"

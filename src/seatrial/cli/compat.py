@@ -37,6 +37,11 @@ def command(
 ) -> None:
     """Every import, call, override, patch and hook of a plugin against the source of one vLLM."""
     if context.invoked_subcommand is not None:
+        if engine or plugin or engine_version or everything or as_json:
+            raise UsageError(
+                f"options before {context.invoked_subcommand!r} are not its own and would be read by nobody",
+                mend=f"Put them after it: seatrial compat {context.invoked_subcommand} --engine SRC --plugin SRC.",
+            )
         return
     if engine is None or plugin is None:
         raise UsageError("compat needs --engine SRC and --plugin SRC", mend="See `seatrial compat --help`.")
@@ -62,19 +67,22 @@ def matrix(engines: tuple[Path, ...], plugins: tuple[Path, ...], as_json: bool) 
     if as_json:
         print_json(reports)
     else:
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table("plugin", "vLLM", "verdict", "breakages", "architectures that import")
         for report in reports:
             good = sum(a.importable for a in report.architectures)
             table.add_row(
-                f"{report.plugin_name} {report.plugin_version or '(no version)'}",
-                report.engine_version or "unknown",
+                escape(f"{report.plugin_name} {report.plugin_version or '(no version)'}"),
+                escape(report.engine_version or f"unknown ({report.engine})"),
                 f"[{STYLES[report.outcome.verdict]}]{report.outcome.verdict.value}[/]",
                 str(len(report.breakages())),
                 f"{good} of {len(report.architectures)}",
             )
         out().print(table)
+        for report in (r for r in reports if r.outcome.verdict is Verdict.INCONCLUSIVE):
+            out().print(f"{escape(report.plugin)} on {escape(report.engine)}: {escape(report.outcome.reason)}")
     leave(combine(r.outcome.verdict for r in reports))
 
 
@@ -93,6 +101,8 @@ def _print(report: CompatReport, everything: bool) -> None:
     for impact in report.architectures:
         state = "imports" if impact.importable else f"does not import: {impact.because[0]}"
         console.print(f"  {escape(impact.architecture)}: {escape(state)}")
+    for line in report.registrations_unread:
+        console.print(f"  not judged: {escape(line)}")
     counts = report.counts
     console.print(
         f"{counts.names_checked} names, {counts.calls_checked} calls and {counts.overrides_checked} overrides checked "

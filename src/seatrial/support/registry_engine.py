@@ -15,6 +15,7 @@ from seatrial.support.registry_records import Registered
 from seatrial.support.source import Trees
 from seatrial.support.source.distributions import distributions
 
+CHANGES = ("clear", "pop", "popitem", "setdefault", "update")
 REGISTRY = "vllm/model_executor/models/registry.py"
 
 
@@ -81,6 +82,9 @@ def read_engine_registry(trees: Trees) -> tuple[list[Registered], list[Finding]]
         except Unresolved as exc:
             findings.append(_unread(f"{REGISTRY}: {table}", str(exc)))
             continue
+        if not isinstance(value, dict):
+            findings.append(_unread(f"{REGISTRY}: {table}", f"it is no table but a {type(value).__name__}"))
+            continue
         for arch, detail in value.items():
             if arch not in known:
                 entries.append(
@@ -134,12 +138,12 @@ def _later_changes(module: ast.Module) -> list[Finding]:
     """Statements that change a table after it is written would make the reading wrong: say so."""
     findings = []
     for node in ast.walk(module):
-        target = None
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+        target: ast.expr | None = None
+        if isinstance(node, (ast.Assign, ast.Delete)) and isinstance(node.targets[0], ast.Subscript):
             target = node.targets[0].value
-        elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("update", "pop")
-        ):
+        elif isinstance(node, ast.AugAssign):
+            target = node.target
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
             target = node.func.value
         if isinstance(target, ast.Name) and target.id.startswith("_") and target.id.endswith("_MODELS"):
             place = f"{REGISTRY}:{target.lineno}"

@@ -75,7 +75,7 @@ class Counts(Record):
 
 
 class CompatReport(Record):
-    """One plugin against one engine."""
+    """One plugin against one engine. `registrations_unread`: where more may register, and why not read."""
 
     schema_version: int
     engine: str
@@ -87,6 +87,7 @@ class CompatReport(Record):
     hits: tuple[Hit, ...]
     architectures: tuple[ArchitectureImpact, ...]
     counts: Counts
+    registrations_unread: tuple[str, ...] = ()
 
     def breakages(self) -> tuple[Hit, ...]:
         return tuple(h for h in self.hits if h.breaks)

@@ -44,6 +44,8 @@ from seatrial.support.registry_records import Registered
 from seatrial.support.source import Distribution, Trees, open_source
 
 SCHEMA_VERSION = 1
+# Of the findings on registrations: one that cannot be read, and one that vLLM raises on.
+UNREAD = ("R004", "R005")
 BUILD_FILES = ("setup.py", "CMakeLists.txt", "pyproject.toml")
 
 
@@ -137,6 +139,7 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
         outcome=_outcome(hits, said, _compiled(own, distribution)),
         hits=tuple(sorted(hits, key=lambda h: (not h.breaks, h.file, h.line, h.code, h.symbol))),
         architectures=impacts,
+        registrations_unread=tuple(f"{f.place}: {f.message}" for f in registrations.findings if f.code in UNREAD),
         counts=Counts(
             modules=modules,
             modules_reached=len(reached & set(pair.sites)),
@@ -232,7 +235,7 @@ def _impacts(
     broken = broken_modules(hits)
     breaks: dict[tuple[str, int, str], set[str]] = {}
     impacts = []
-    for entry in {e.architecture: e for e in registrations.models}.values():
+    for entry in {e.architecture: e for e in registrations.models if _can_run(pair, e)}.values():
         needed = graph.closure(entry.module) | _registration_modules(pair, graph, distribution, entry)
         bad = needed & broken
         loaded = graph.closure(entry.module)
@@ -259,6 +262,16 @@ def _impacts(
         for h in hits
     ]
     return tuple(sorted(impacts, key=lambda i: i.architecture)), marked
+
+
+def _can_run(pair: Pair, entry: Registered) -> bool:
+    """Whether no test on the way to the registration is false on this engine."""
+    if not entry.condition:
+        return True
+    file = entry.place.rpartition(":")[0]
+    at = next((name for name in pair.sites if pair.plugin.package.path(name) == file), "")
+    test = ast.parse(entry.condition, mode="eval").body
+    return not at or pair.truth.of(test, pair.module(at)) is not False
 
 
 def _registration_modules(pair: Pair, graph: Graph, distribution: Distribution, entry: Registered) -> set[str]:
