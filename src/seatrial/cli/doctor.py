@@ -31,6 +31,8 @@ def command(target: str, checkpoint: Path | None, checkpoint_bytes: int | None, 
 
     if checkpoint_bytes is not None and checkpoint is None:
         raise UsageError("--checkpoint-bytes needs --checkpoint", mend="Name the folder it is to be in.")
+    if checkpoint is not None and checkpoint.exists() and not checkpoint.is_dir():
+        raise UsageError(f"--checkpoint {checkpoint} is a file", mend="Name the checkpoint's folder.")
     chosen = load_target(target, find_overrides(Path.cwd())).target
     with tempfile.TemporaryDirectory(prefix="seatrial-doctor-") as scratch:
         log = Path(scratch) / "probe.log"

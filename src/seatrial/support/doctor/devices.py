@@ -6,16 +6,19 @@ The tool is run here, with the output bounded; `judge` works on what it said.
 from __future__ import annotations
 
 import importlib
+import math
 import shutil
 import subprocess
 from collections.abc import Mapping
 from types import ModuleType
+from typing import NamedTuple
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record
 from seatrial.platforms.device_tool import DeviceReading, DeviceState, Holder
 from seatrial.support.doctor.records import Check, checked, could_not_look, does_not_apply, finding
+from seatrial.support.doctor.sizes import sizes_of
 from seatrial.targets import Target
 
 NAME = "device memory"
@@ -84,29 +87,57 @@ def judge(
     found: list[Finding] = []
     chosen = _visible(target, reading, env, found)
     args = target.serve.args
-    wanted = int(args.get("tensor-parallel-size", 1)) * int(args.get("pipeline-parallel-size", 1))
+    wanted = sizes_of(target).devices
     if len(chosen) < wanted:
         message = f"{len(chosen)} of {len(reading.devices)} devices are visible, the target's arguments take {wanted}"
-        mend = f"Lower tensor-parallel-size in serve.args, or widen {target.devices.visible_env or 'what is visible'}."
+        mend = f"Lower the parallel sizes in serve.args, or widen {target.devices.visible_env or 'what is visible'}."
         found.append(finding("H042", Severity.ERROR, reading.tool, message, mend))
+    # vLLM takes the first of those that are visible; what the others are like stands in nobody's way.
+    taken = chosen[:wanted]
     for device in chosen:
         if device.health not in WELL:
-            grave = Severity.WARNING if device.health.lower() == "warning" else Severity.ERROR
+            mild = device.health.lower() == "warning" or device not in taken
+            grave = Severity.WARNING if mild else Severity.ERROR
             message = f"{reading.tool} reports health {device.health!r}"
             mend = "Look at the driver's log and the device's error codes; choose another device meanwhile."
             found.append(finding("H043", grave, device.label, message, mend))
-    share = args.get("gpu-memory-utilization", default_share)
-    unknown = [d.label for d in chosen if d.used_mib is None or d.total_mib is None]
-    for device in chosen:
-        found += _memory(device, reading, float(share) if share is not None else None)
-    found += _shared_port(target, reading, chosen, env)
-    seen = f"{reading.tool} {reading.version}: " + ", ".join(_free(d) for d in chosen[:16])
+    share, said = _share(args.get("gpu-memory-utilization"), default_share)
+    unknown = [d.label for d in taken if d.used_mib is None or d.total_mib is None]
+    for device in taken:
+        found += _memory(device, reading, share)
+    found += _shared_port(target, reading, taken, env)
+    seen = f"{reading.tool} {reading.version}: " + ", ".join(_free(d) for d in taken[:16])
+    if len(chosen) > len(taken):
+        seen += f"; {len(chosen) - len(taken)} more visible and not taken"
+    if said:
+        mend = "Set it to a number above 0 and up to 1."
+        found.append(finding("H046", Severity.ERROR, "serve.args: gpu-memory-utilization", said, mend))
+        return could_not_look(NAME, said, found)
     if unknown:
         return could_not_look(NAME, f"{reading.tool} gives no memory of {', '.join(unknown)}", found)
     if share is None:
         note = "vLLM's default of --gpu-memory-utilization could not be read" + (f" ({why})" if why else "")
         return could_not_look(NAME, f"{note}; {seen}", found)
     return checked(NAME, seen, found)
+
+
+class Share(NamedTuple):
+    """The share of memory vLLM will ask for, None if not known; or what is wrong with the target's own."""
+
+    value: float | None
+    wrong: str = ""
+
+
+def _share(given: object, default: float | None) -> Share:
+    if given is None:
+        return Share(default)
+    try:
+        value = float(str(given))
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        return Share(None, f"gpu-memory-utilization is {given!r}, no share of the memory")
+    return Share(value)
 
 
 def _visible(target: Target, reading: DeviceReading, env: Mapping[str, str], found: list[Finding]) -> list[DeviceState]:
@@ -117,7 +148,7 @@ def _visible(target: Target, reading: DeviceReading, env: Mapping[str, str], fou
     by_index = {str(d.index): d for d in reading.devices}
     # CUDA takes the beginning of a UUID too.
     by_uuid = {p: [d for d in reading.devices if p and d.uuid.startswith(p)] for p in map(str.strip, text.split(","))}
-    chosen = []
+    chosen: list[DeviceState] = []
     for part in filter(None, (p.strip() for p in text.split(","))):
         if part in by_index:
             chosen.append(by_index[part])
@@ -127,7 +158,11 @@ def _visible(target: Target, reading: DeviceReading, env: Mapping[str, str], fou
             message = f"{name}={text} names {part!r}; there are devices 0 to {len(reading.devices) - 1}"
             mend = f"Set {name} to indices that are there."
             found.append(finding("H044", Severity.ERROR, name, message, mend))
-    return chosen
+    once = list({d.index: d for d in chosen}.values())
+    if len(once) < len(chosen):
+        message = f"{name}={text} names a device twice; there are {len(once)} in it"
+        found.append(finding("H044", Severity.ERROR, name, message, f"Name each device once in {name}."))
+    return once
 
 
 def _memory(device: DeviceState, reading: DeviceReading, share: float | None) -> list[Finding]:

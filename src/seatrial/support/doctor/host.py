@@ -10,12 +10,14 @@ import os
 import resource
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from seatrial.core.record import Record
 from seatrial.core.secrets import redact_arguments
 
+LAST_PORT = 65535
 SHM = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 
 
@@ -64,7 +66,7 @@ def look() -> HostFacts:
         shm = shutil.disk_usage(SHM)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    pids = Path("/sys/fs/cgroup")
+    pids = cgroup_pids(Path("/sys/fs/cgroup"), _text(Path("/proc/self/cgroup")) or "")
     return HostFacts(
         listeners=_listeners(),
         reserved_ports=port_ranges(_text(Path("/proc/sys/net/ipv4/ip_local_reserved_ports"))),
@@ -74,24 +76,50 @@ def look() -> HostFacts:
         open_files_soft=_limit(soft),
         open_files_hard=_limit(hard),
         processes_limit=_limit(most),
-        cgroup_pids_max=_integer(_text(pids / "pids.max") or _text(pids / "pids" / "pids.max")),
-        cgroup_pids=_integer(_text(pids / "pids.current") or _text(pids / "pids" / "pids.current")),
+        cgroup_pids_max=pids.most,
+        cgroup_pids=pids.now,
         threads=_threads(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         processes=_processes(),
     )
 
 
+class Pids(NamedTuple):
+    """The most processes a cgroup may hold, and how many it holds; None: no limit, or not said."""
+
+    most: int | None
+    now: int | None
+
+
+def cgroup_pids(root: Path, own: str) -> Pids:
+    """The tightest limit from this process's own cgroup (`own`: the text of /proc/self/cgroup) up to the root."""
+    folders = [root, root / "pids"]
+    for line in own.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "pids" not in controllers.split(","):
+            continue
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        base = root / "pids" if controllers else root
+        folders += [base.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    found = [Pids(_integer(_text(f / "pids.max")), _integer(_text(f / "pids.current"))) for f in folders]
+    limits = [p for p in found if p.most is not None]
+    return min(limits, key=lambda p: (p.most or 0) - (p.now or 0), default=Pids(None, None))
+
+
 def port_ranges(text: str | None) -> tuple[tuple[int, int], ...] | None:
-    """`60000-60015,8080` as ranges; None for None or for a text that is no list of ports."""
+    """`60000-60015,8080` as ranges; None for None or for a text that is no list of ports, lower bound first."""
     if text is None:
         return None
     ranges = []
     for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first + last).isascii() or not first.isdigit() or not last.isdigit() or len(first + last) > 10:
             return None
-        ranges.append((int(first), int(last or first)))
+        if not 0 < int(first) <= int(last) <= LAST_PORT:
+            return None
+        ranges.append((int(first), int(last)))
     return tuple(ranges)
 
 

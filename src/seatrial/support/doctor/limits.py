@@ -17,18 +17,24 @@ MIB = 1024 * 1024
 SHM = "/dev/shm"  # noqa: S108 - a name for messages
 CHUNKS, WORKER_CHUNK_MIB, DEFAULT_CHUNK_MIB = 10, 24, 16
 OPEN_FILES = 65535
+CHUNK_ENV = "VLLM_MQ_MAX_CHUNK_BYTES_MB"
 
 
-def shared_memory_check(workers: int, host: HostFacts, env: Mapping[str, str]) -> Check:
-    """H030: the rings of `workers` worker processes do not fit into what is free of /dev/shm."""
+def shared_memory_check(workers: int, host: HostFacts, env: Mapping[str, str], engines: int = 1) -> Check:
+    """H030: the rings of `engines` times `workers` worker processes do not fit into what is free of /dev/shm."""
     if host.shm_total is None or host.shm_free is None:
         return could_not_look("shared memory", f"{SHM} cannot be looked at")
     seen = f"{SHM} {host.shm_free / MIB:.0f} MiB free of {host.shm_total / MIB:.0f}"
     if workers < 2:
         return checked("shared memory", f"{seen}; one worker lays out no rings there")
-    text = env.get("VLLM_MQ_MAX_CHUNK_BYTES_MB", "")
-    chunk = int(text) if text.isdigit() else DEFAULT_CHUNK_MIB
-    need = CHUNKS * (chunk + WORKER_CHUNK_MIB * workers) * MIB
+    text = env.get(CHUNK_ENV)
+    if text is not None and not (text.isascii() and text.isdigit()):
+        message = f"{CHUNK_ENV}={text!r} is no whole number of MiB, and vLLM ends at it"
+        bad = finding("H030", Severity.ERROR, CHUNK_ENV, message, f"Unset it for {DEFAULT_CHUNK_MIB}.")
+        return could_not_look("shared memory", message, [bad])
+    chunk = int(text) if text is not None else DEFAULT_CHUNK_MIB
+    need = engines * CHUNKS * (chunk + WORKER_CHUNK_MIB * workers) * MIB
+    workers *= engines
     found = []
     if host.shm_free < need:
         message = f"{host.shm_free / MIB:.0f} MiB free, the rings of {workers} workers are {need / MIB:.0f} MiB"
@@ -49,7 +55,7 @@ def open_files_check(host: HostFacts) -> Check:
     return checked("open files", f"soft limit {soft}, hard limit {hard}", found)
 
 
-def processes_check(workers: int, host: HostFacts) -> Check:
+def processes_check(workers: int, host: HostFacts, engines: int = 1) -> Check:
     """H032: fewer processes and threads are left than one pool of a thread per core in each process needs."""
     rooms = []
     if host.processes_limit is not None:
@@ -60,8 +66,8 @@ def processes_check(workers: int, host: HostFacts) -> Check:
         if host.cgroup_pids is None:
             return could_not_look("processes", "the cgroup does not say how many processes it holds")
         rooms.append((host.cgroup_pids_max - host.cgroup_pids, f"cgroup pids.max {host.cgroup_pids_max}"))
-    # API server, engine core and the workers; OpenMP and torch start one thread per core in each.
-    need = (workers + 2) * host.cores
+    # API server, and of each engine its core and its workers; OpenMP and torch start one thread per core in each.
+    need = (1 + engines * (1 + workers)) * host.cores
     if not rooms:
         return checked("processes", "no limit")
     left, whose = min(rooms)

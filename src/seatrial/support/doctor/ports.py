@@ -12,11 +12,13 @@ import json
 from collections.abc import Mapping
 
 from seatrial.core.finding import Finding, Severity
-from seatrial.support.doctor.host import HostFacts, Listener, port_ranges
+from seatrial.support.doctor.host import LAST_PORT, HostFacts, Listener, port_ranges
 from seatrial.support.doctor.records import Check, checked, could_not_look, does_not_apply, finding
+from seatrial.support.doctor.sizes import sizes_of
 from seatrial.targets import Target
 
 HCCL_BASE, HCCL_COUNT = 60000, 16
+KV_PORT = 14579  # vLLM 0.32, config/kv_transfer.py
 MOONCAKE_BASE, MOONCAKE_PER_DEVICE = 20000, 1000
 ANY = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with
 
@@ -76,11 +78,14 @@ def _hccl_ranges(env: Mapping[str, str], found: list[Finding]) -> tuple[tuple[tu
         if text is None:
             continue
         ranges = port_ranges(text)
-        if not ranges:
-            message = f"{name}={text!r} is no port or list of ports"
-            mend = f"Set it like 61000-61050, or unset it for {HCCL_BASE}-{HCCL_BASE + HCCL_COUNT - 1}."
+        base = name == "HCCL_IF_BASE_PORT"
+        if not ranges or (base and (ranges != ((ranges[0][0],) * 2,) or ranges[0][0] + HCCL_COUNT - 1 > LAST_PORT)):
+            what = f"no port with {HCCL_COUNT - 1} after it" if base else "no list of ports"
+            message = f"{name}={text!r} is {what}"
+            example = "61000" if base else "61000-61050"
+            mend = f"Set it like {example}, or unset it for {HCCL_BASE}-{HCCL_BASE + HCCL_COUNT - 1}."
             found.append(finding("H023", Severity.ERROR, name, message, mend))
-        elif name == "HCCL_IF_BASE_PORT":
+        elif base:
             return ((ranges[0][0], ranges[0][0] + HCCL_COUNT - 1),), f"{name}={text}"
         else:
             return ranges, f"{name}={text}"
@@ -93,14 +98,19 @@ def _npu_ports(env: Mapping[str, str]) -> str:
 
 def kv_transfer_check(target: Target, host: HostFacts) -> Check:
     """H024: the KV transfer's port is taken; H025: it lies where the transport takes ports at random."""
-    text = target.serve.args.get("kv-transfer-config")
-    if text is None:
+    args = target.serve.args
+    parts = {name.partition(".")[2]: value for name, value in args.items() if name.startswith("kv-transfer-config.")}
+    if "kv-transfer-config" not in args and not parts:
         return does_not_apply("KV transfer ports", "the target sets no kv-transfer-config")
     try:
-        config = json.loads(str(text))
-        port = int(config["kv_port"])
-    except (ValueError, KeyError, TypeError):
+        config = {**json.loads(str(args.get("kv-transfer-config", "{}"))), **parts}
+        port = int(config.get("kv_port", KV_PORT))
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return could_not_look("KV transfer ports", "kv-transfer-config has no kv_port that could be read")
+    if not 0 < port <= LAST_PORT:
+        message = f"kv_port {port} is no port"
+        bad = finding("H024", Severity.ERROR, "serve.args: kv-transfer-config", message, f"Set one up to {LAST_PORT}.")
+        return checked("KV transfer ports", message, [bad])
     if host.listeners is None:
         return could_not_look("KV transfer ports", "the system does not tell who listens")
     found: list[Finding] = []
@@ -110,7 +120,9 @@ def kv_transfer_check(target: Target, host: HostFacts) -> Check:
             message = f"port {listener.port} of kv_port {port} + {ranks} ranks is taken{_by(listener)}"
             mend = "Set another kv_port in kv-transfer-config."
             found.append(finding("H024", Severity.ERROR, f"{listener.address}:{listener.port}", message, mend))
-    end = MOONCAKE_BASE + MOONCAKE_PER_DEVICE * int(target.devices.count.value or 0)
+    # As many as this target takes there are at least, where their number is not known.
+    devices = max(int(target.devices.count.value or 0), sizes_of(target).devices)
+    end = MOONCAKE_BASE + MOONCAKE_PER_DEVICE * devices
     mooncake = target.platform == "ascend" and "ooncake" in str(config.get("kv_connector", ""))
     if mooncake and port < end and port + ranks > MOONCAKE_BASE:
         message = f"kv_port {port} lies in {MOONCAKE_BASE}-{end - 1}, where Mooncake's transport may take ports"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from packaging.specifiers import InvalidSpecifier, Specifier
+from packaging.version import InvalidVersion
+
 from seatrial.core.finding import Finding, Severity
 from seatrial.engine.identity import Identity
 from seatrial.platforms import Platform
@@ -40,13 +43,21 @@ def _against(code: str, what: str, file: str, root: str, key: str) -> list[Findi
     return [finding(code, Severity.ERROR, key, message, mend)]
 
 
+def _same(has: str, named: str) -> bool:
+    """Whether they are one version, as pip sees it: 0.32 is 0.32.0, and 0.32.0+cpu is a build of 0.32.0."""
+    try:
+        return Specifier(f"=={named}").contains(has, prereleases=True)
+    except (InvalidSpecifier, InvalidVersion):
+        return has == named
+
+
 def version_check(target: Target, identity: Identity) -> Check:
     """H012: the engine is the version that the target names."""
     if target.engine.kind != "embedded":
         return does_not_apply("engine version", "the target names an interpreter, not a version")
     has = identity.packages.get(target.engine.package, "")
     found = []
-    if has != target.engine.version:
+    if not _same(has, target.engine.version):
         message = f"{target.engine.package} {has or '(absent)'} is installed, the target names {target.engine.version}"
         mend = f"Run: seatrial engine install --force --version {target.engine.version}"
         found.append(finding("H012", Severity.ERROR, identity.executable, message, mend))

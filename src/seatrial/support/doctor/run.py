@@ -30,6 +30,7 @@ from seatrial.support.doctor.records import (
     overall,
 )
 from seatrial.support.doctor.roots import roots_check, version_check
+from seatrial.support.doctor.sizes import sizes_of
 from seatrial.support.doctor.stack import StackAnswer, files_check, plugins_check, triton_check
 from seatrial.support.doctor.versions import PACKAGES, stack_of, versions_check
 from seatrial.targets import Target
@@ -68,8 +69,7 @@ def doctor(
     if tool is None:
         tool = run_tool(target.platform) if platform_devices(target.platform).COMMANDS else ToolAnswer()
     stack = stack_of(target.platform, asked.identity, asked.answer, tool, env)
-    args = target.serve.args
-    workers = int(args.get("tensor-parallel-size", 1)) * int(args.get("pipeline-parallel-size", 1))
+    sizes = sizes_of(target)
     default_share = asked.answer.memory_utilization_default if asked.answer is not None else None
     unknown_share = asked.answer.memory_utilization_unknown if asked.answer is not None else "the engine did not answer"
     checks = (
@@ -79,9 +79,9 @@ def doctor(
         api_port_check(target, host),
         hccl_check(target, host, env),
         kv_transfer_check(target, host),
-        shared_memory_check(workers, host, env),
+        shared_memory_check(sizes.workers, host, env, sizes.engines),
         open_files_check(host),
-        processes_check(workers, host),
+        processes_check(sizes.workers, host, sizes.engines),
         devices_check(target, tool, env, default_share, unknown_share),
         processes_running_check(host),
         disk_check(checkpoint, checkpoint_bytes),
