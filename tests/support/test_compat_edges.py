@@ -128,3 +128,24 @@ def test_options_before_the_matrix_are_refused_and_its_rows_tell_unknown_engines
     assert "--engine-version" in done.output
     assert str(first) in done.output
     assert str(second) in done.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from vllm.utils import cdiv\ndef use():\n    def cdiv(a): ...\n    return cdiv(1)\n",
+        "from vllm.utils import cdiv\nasync def cdiv(a): ...\ncdiv(1)\n",
+        "from vllm.utils import cdiv\ncdiv: object = wrap(cdiv)\ncdiv(1)\n",
+        "from vllm.utils import cdiv\ndef use():\n    class cdiv: ...\n    return cdiv()\n",
+    ],
+    ids=["nested def", "async def", "annotated", "nested class"],
+)
+def test_a_name_that_the_plugin_defines_anew_is_not_vllms(measure, text):
+    assert measure(text).hits == ()
+
+
+def test_a_patch_in_code_that_nothing_leads_to_puts_nothing_in_place(measure):
+    use = "from vllm.utils.text import gone\n"
+    patch = {"plug/patch.py": "import vllm.utils.text as t\nt.gone = print\n"}
+    assert measure(f"import plug.patch\n{use}", plugin=patch).breakages() == ()
+    assert [h.symbol for h in measure(use, plugin=patch).breakages()] == ["vllm.utils.text.gone"]

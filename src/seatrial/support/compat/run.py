@@ -104,7 +104,10 @@ def open_pair(engine: Path, plugin: Path, version: str = "") -> Opened:
     pair.read()
     patches = find_patches(pair)
     wanted = needs_original(pair, patches)
-    pair.provided = {(p.owner, p.name) for p in patches if p not in wanted} | _replaced_names(pair)
+    # A patch that no entry point leads to is never made.
+    reached = Graph(pair).reached(distribution, registrations.models)
+    made = {(p.owner, p.name) for p in patches if p not in wanted and p.module in reached}
+    pair.provided = made | _replaced_names(pair)
     pair.read_again()
     return Opened(pair, own, distribution, registrations, patches, said)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from seatrial.support.compat.truth import Truth
 from seatrial.support.modules import Module, absolute, children, each
 
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 ATTRIBUTE_ERRORS = {"AttributeError", "Exception", "BaseException"}
 CALL_ERRORS = {"TypeError", "Exception", "BaseException"}
@@ -222,10 +223,10 @@ class Walk:
                 todo += reversed([*node.body, *handlers, *node.orelse, *node.finalbody])
             elif isinstance(node, (ast.With, ast.For, ast.While)):
                 todo += reversed(node.body)
-            elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            elif isinstance(node, DEFINITIONS):
                 names.pop(node.name, None)
-            elif isinstance(node, ast.Assign):
-                for target in node.targets:
+            elif isinstance(node, ast.Assign) or (isinstance(node, ast.AnnAssign) and node.value is not None):
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                     if isinstance(target, ast.Name):
                         names.pop(target.id, None)
         return names
@@ -239,13 +240,17 @@ def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]
 
 
 def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """Parameters and assigned names of a function."""
+    """Parameters of a function, and the names that it assigns, defines or catches."""
     arguments = node.args
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
     found = {a.arg for a in every if a is not None}
     for inner in each(node):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
             found.add(inner.id)
+        elif isinstance(inner, DEFINITIONS) and inner is not node:
+            found.add(inner.name)
+        elif isinstance(inner, ast.ExceptHandler) and inner.name:
+            found.add(inner.name)
     return found
 
 
