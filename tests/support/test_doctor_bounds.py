@@ -19,7 +19,7 @@ from seatrial.support.doctor.devices import devices_check
 from seatrial.support.doctor.disk import disk_check
 from seatrial.support.doctor.host import Listener, cgroup_pids, port_ranges
 from seatrial.support.doctor.limits import processes_check, shared_memory_check
-from seatrial.support.doctor.ports import hccl_check, kv_transfer_check
+from seatrial.support.doctor.ports import api_port_check, hccl_check, kv_transfer_check
 from seatrial.support.doctor.roots import version_check
 from seatrial.support.doctor.sizes import sizes_of
 from seatrial.targets import EngineChoice, load_target
@@ -109,6 +109,24 @@ def test_a_port_setting_of_hccls_that_holds_no_ports_is_named(tmp_path, env):
     found = hccl_check(target(tmp_path), host(), env)
     assert codes(found) == ["H023"]
     assert found.findings[0].place in env
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "verdict"),
+    [
+        ("127.0.0.1", "127.0.0.1", "fail"),
+        ("127.0.0.1", "::ffff:127.0.0.1", "fail"),
+        ("127.0.0.1", "10.0.0.7", "pass"),
+        ("localhost", "10.0.0.7", "pass"),
+        ("node-7", "10.0.0.7", "inconclusive"),
+        ("node-7", "0.0.0.0", "fail"),
+    ],
+)
+def test_whether_the_api_port_is_taken_depends_on_the_address(tmp_path, mine, theirs, verdict):
+    chosen = target(tmp_path, port=8000)
+    chosen = msgspec.structs.replace(chosen, serve=msgspec.structs.replace(chosen.serve, host=mine))
+    busy = host(listeners=(Listener(address=theirs, port=8000, pid=7, name="nginx"),))
+    assert api_port_check(chosen, busy).outcome.verdict.value == verdict
 
 
 def test_the_kv_port_is_vllms_default_where_none_is_set_and_may_be_set_by_itself(tmp_path):

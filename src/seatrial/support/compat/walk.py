@@ -247,9 +247,9 @@ def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     for inner in each(node):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
             found.add(inner.id)
-        elif isinstance(inner, DEFINITIONS) and inner is not node:
-            found.add(inner.name)
-        elif isinstance(inner, ast.ExceptHandler) and inner.name:
+        elif (isinstance(inner, DEFINITIONS) and inner is not node) or (
+            isinstance(inner, ast.ExceptHandler) and inner.name
+        ):
             found.add(inner.name)
     return found
 

@@ -8,6 +8,7 @@ from 20000 to 20000 + 1000 per NPU (vllm-project/vllm-ascend#6455), 100 per NPU 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
 
@@ -32,13 +33,26 @@ def api_port_check(target: Target, host: HostFacts) -> Check:
         return could_not_look("API port", "the system does not tell who listens")
     mine = target.serve.host
     names = {"127.0.0.1", "::1"} if mine == "localhost" else {mine}
-    taken = [x for x in host.listeners if x.port == port and (x.address in names or {x.address, mine} & ANY)]
+    heard = [(x, x.address.removeprefix("::ffff:")) for x in host.listeners if x.port == port]
+    taken = [x for x, address in heard if address in names or {address, mine} & ANY]
+    there = [x for x, _ in heard]
+    if there and not taken and mine != "localhost" and not _is_address(mine):
+        # Asking the network for its address is not for a look at this machine.
+        return could_not_look("API port", f"{mine} is a name, and {there[0].address}:{port} is taken{_by(there[0])}")
     found = []
     if taken:
         message = f"port {port} is taken{_by(taken[0])}"
         mend = "Stop that process if it is yours, or set serve.port of the target (0: any free port)."
         found.append(finding("H020", Severity.ERROR, f"{taken[0].address}:{port}", message, mend))
     return checked("API port", f"{mine}:{port} is {'taken' if taken else 'free'}", found)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def hccl_check(target: Target, host: HostFacts, env: Mapping[str, str]) -> Check:
