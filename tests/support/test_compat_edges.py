@@ -149,3 +149,56 @@ def test_a_patch_in_code_that_nothing_leads_to_puts_nothing_in_place(measure):
     patch = {"plug/patch.py": "import vllm.utils.text as t\nt.gone = print\n"}
     assert measure(f"import plug.patch\n{use}", plugin=patch).breakages() == ()
     assert [h.symbol for h in measure(use, plugin=patch).breakages()] == ["vllm.utils.text.gone"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from vllm.utils import cdiv\nx = [cdiv(1) for cdiv in [abs]]\n",
+        "from vllm.utils import cdiv\nx = (lambda cdiv: cdiv(1))(abs)\n",
+        "from vllm.utils import cdiv\nfor cdiv in [abs]:\n    cdiv(1)\n",
+        "import vllm.utils as u\nx = hasattr(u, 'gone') and u.gone\n",
+        "import vllm.utils as u\nx = not hasattr(u, 'gone') or u.gone\n",
+    ],
+    ids=["comprehension", "lambda", "loop", "and", "or"],
+)
+def test_a_name_bound_anew_in_an_expression_and_an_operand_not_come_to_raise_no_alarm(measure, text):
+    assert [h for h in measure(text).hits if h.breaks] == []
+
+
+def test_an_operand_that_is_come_to_is_looked_at(measure):
+    text = "import vllm.utils as u\nx = flag or u.gone\ny = (lambda a: u.gone2)(1)\nz = [u.gone3 for a in b]\n"
+    assert [h.symbol.rpartition(".")[2] for h in measure(text).breakages()] == ["gone", "gone2", "gone3"]
+
+
+def test_what_follows_a_guarded_import_that_fails_does_not_run(measure):
+    text = "try:\n    from vllm.gone import X\nexcept ImportError:\n    X = None\nelse:\n    from vllm.gone2 import Y\n"
+    assert measure(text).breakages() == ()
+    text = "try:\n    import vllm.utils\nexcept ImportError:\n    X = None\nelse:\n    from vllm.gone2 import Y\n"
+    assert [h.symbol for h in measure(text).breakages()] == ["vllm.gone2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import vllm\nV = Version(vllm.__version__)\nif V < Version('{}'):\n",
+        "from vllm import __version__ as said\nif version.parse(said) < version.parse('{}'):\n",
+        "from vllm.version import __version__\nif Version(__version__) < Version('{}'):\n",
+        "from importlib.metadata import version\nif Version(version('vllm')) < Version('{}'):\n",
+        "import vllm\nif Version(Version(vllm.__version__).base_version) < Version('{}'):\n",
+        "import vllm\nV = vllm.__version__\nW = Version(V)\nif W < Version('{}'):\n",
+    ],
+)
+def test_a_version_test_is_understood_however_the_version_is_come_by(measure, text):
+    engine = {
+        "vllm/__init__.py": "from vllm._version import __version__\n",
+        "vllm/version.py": "from ._version import *\n",
+    }
+    assert measure(text.replace("{}", "0.40") + GONE, engine).hits == ()
+    assert [h.symbol for h in measure(text.replace("{}", "0.60") + GONE, engine).breakages()] == ["vllm.gone"]
+
+
+def test_a_module_imported_by_its_name_is_an_import(measure):
+    text = "import importlib as i\nfrom importlib import import_module\ndef use():\n    import_module('vllm.gone')\n"
+    text += "    import_module('vllm.utils')\n"
+    assert [(h.code, h.symbol, h.when) for h in measure(text).breakages()] == [("K001", "vllm.gone", "use")]

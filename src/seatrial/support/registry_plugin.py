@@ -19,6 +19,8 @@ from seatrial.support.reach import Reach
 from seatrial.support.registry_records import ImportHook, OutOfTreeOp, Registered
 from seatrial.support.source import EntryPoint
 
+# Findings on a registration that counts for nothing: vLLM raises on it, or it cannot be read.
+UNREAD = ("R004", "R005")
 REGISTER_OP = {"register_oot"}
 INTERESTING = (b"register_model", b"register_oot", b"__import__")
 

@@ -34,6 +34,21 @@ def check_imports(pair: Pair) -> Iterator[Hit]:
                 )
                 code = "K013" if own else "K002" if missing_name else "K001"
                 yield pair.hit(code, site, name, symbol, message, IMPORT_CATCHERS)
+        for site in sites.calls:
+            asked = _imported_by_name(site.node)
+            if asked and pair.concerns(asked) and not pair.has_module(asked):
+                own = asked.split(".")[0] == pair.own
+                message = f"{pair.own if own else 'vLLM'} has no module {asked}"
+                yield pair.hit("K013" if own else "K001", site, name, asked, message, IMPORT_CATCHERS)
+
+
+def _imported_by_name(call: ast.AST) -> str:
+    """The module that `importlib.import_module("a.b")` names; empty if it is no such call."""
+    if not (isinstance(call, ast.Call) and len(call.args) == 1 and isinstance(call.args[0], ast.Constant)):
+        return ""
+    name = call.args[0].value
+    by_name = ast.unparse(call.func) in ("importlib.import_module", "import_module")
+    return name if by_name and isinstance(name, str) and not name.startswith(".") else ""
 
 
 def _count(pair: Pair, node: ast.Import | ast.ImportFrom, base: str) -> None:

@@ -38,14 +38,12 @@ from seatrial.support.compat.relocate import Relocations
 from seatrial.support.compat.truth import parse_version
 from seatrial.support.modules import Package
 from seatrial.support.registry_engine import engine_version
-from seatrial.support.registry_plugin import PluginRegistrations, read_plugin
+from seatrial.support.registry_plugin import UNREAD, PluginRegistrations, read_plugin
 from seatrial.support.registry_read import plugin_distribution, plugin_package
 from seatrial.support.registry_records import Registered
 from seatrial.support.source import Distribution, Trees, open_source
 
 SCHEMA_VERSION = 1
-# Of the findings on registrations: one that cannot be read, and one that vLLM raises on.
-UNREAD = ("R004", "R005")
 BUILD_FILES = ("setup.py", "CMakeLists.txt", "pyproject.toml")
 
 

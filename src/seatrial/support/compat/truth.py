@@ -25,6 +25,10 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
+# Where vLLM says its version.
+VERSIONS = {"vllm.__version__", "vllm.version.__version__", "vllm._version.__version__", "vllm._version.version"}
+
+
 def parse_version(text: str) -> Version | None:
     """The public version (`0.32.0+cpu` is 0.32.0 to a plugin that asks); None if it is none."""
     try:
@@ -42,6 +46,7 @@ class Truth:
         self._text = engine_version.partition("+")[0] if self._version is not None else ""
         self._constants: dict[tuple[str, str], bool | None] = {}
         self._off: dict[str, set[str]] = {}
+        self._from: dict[str, dict[str, str]] = {}
 
     def of(self, test: ast.expr, module: Module, hidden: frozenset[str] = frozenset()) -> bool | None:
         """The value of `test`, which stands in `module`; `hidden` are names that a function there has of its own."""
@@ -111,7 +116,7 @@ class Truth:
             if found is not None and isinstance(right, ast.Constant) and right.value is None:
                 return found if isinstance(operator, (ast.IsNot, ast.NotEq)) else not found
         compare = COMPARE.get(type(operator))
-        texts = self._text_of(left), self._text_of(right)
+        texts = self._text_of(left, module), self._text_of(right, module)
         if compare is not None and texts[0] is not None and texts[1] is not None:
             return compare(texts[0], texts[1])  # as Python does: "0.9.0" comes after "0.11.0"
         mine, other = self._version_of(left, module), self._version_of(right, module)
@@ -124,20 +129,49 @@ class Truth:
         inside = argument.value.split(".")[0] == self._engine.package.name
         return self._engine.has_module(argument.value) if inside else None
 
-    def _text_of(self, node: ast.expr) -> str | None:
+    def _text_of(self, node: ast.expr, module: Module) -> str | None:
         """The string that a side of a comparison is, if no Version is made of it."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return node.value
-        return self._text or None if ast.unparse(node) == "vllm.__version__" else None
+        return self._text or None if self._is_text(node, module) else None
 
-    def _version_of(self, node: ast.expr, module: Module) -> Version | None:
+    def _is_text(self, node: ast.expr, module: Module) -> bool:
+        """Whether an expression is the engine's version as the engine says it: `vllm.__version__`, however imported."""
+        if isinstance(node, ast.Call):
+            asked = node.args[0] if node.args else None
+            return ast.unparse(node.func).split(".")[-1] == "version" and (
+                isinstance(asked, ast.Constant) and asked.value == self._engine.package.name
+            )
+        if isinstance(node, ast.Name):
+            return self._imported(module).get(node.id) in VERSIONS
+        return isinstance(node, ast.Attribute) and ast.unparse(node) in VERSIONS
+
+    def _imported(self, module: Module) -> dict[str, str]:
+        """Names that the module's own statements import from a module, with what they are."""
+        if module.name not in self._from:
+            found = self._from[module.name] = {}
+            for node in module.tree.body if module.tree is not None else ():
+                if isinstance(node, ast.ImportFrom):
+                    base = absolute(module, node)
+                    found.update({alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names})
+        return self._from[module.name]
+
+    def _version_of(self, node: ast.expr, module: Module, depth: int = 0) -> Version | None:
+        if self._is_text(node, module):
+            return self._version
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Version", "parse") and node.args:
-            return self._version_of(node.args[0], module)
+            return self._version_of(node.args[0], module, depth)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return parse_version(node.value)
+        if isinstance(node, ast.Attribute) and node.attr == "base_version":
+            whole = self._version_of(node.value, module, depth)
+            return parse_version(whole.base_version) if whole is not None else None
         text = ast.unparse(node)
-        if text in ("vllm.__version__", "vllm_version", "VLLM_VERSION") or text.endswith("vllm.__version__"):
+        if text in ("vllm_version", "VLLM_VERSION") or text.endswith("vllm.__version__"):
             return self._version
+        if isinstance(node, ast.Name) and depth < 4:
+            values = _values(module, node.id)
+            return self._version_of(values[0], module, depth + 1) if len(values) == 1 else None
         return None
 
     def constant(self, module: str, name: str, depth: int = 0) -> bool | None:
@@ -180,6 +214,20 @@ class Truth:
             elif _binds(node, name):
                 value = None
         return value
+
+
+def _values(module: Module, name: str) -> list[ast.expr]:
+    """What the module gives a name, wherever it does so."""
+    found = []
+    for node in each(module.tree) if module.tree is not None else ():
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(t, ast.Name) and t.id == name for t in targets) and isinstance(
+            node, (ast.Assign, ast.AnnAssign)
+        ):
+            found += [node.value] if node.value is not None else []
+    return found
 
 
 def _agreed(values: list[bool | None]) -> bool | None:

@@ -14,6 +14,7 @@ from seatrial.support.compat.truth import Truth
 from seatrial.support.modules import Module, absolute, children, each
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 ATTRIBUTE_ERRORS = {"AttributeError", "Exception", "BaseException"}
 CALL_ERRORS = {"TypeError", "Exception", "BaseException"}
@@ -156,7 +157,8 @@ class Walk:
             # The other road of a guarded import is taken only if one of the engine's names is missing.
             if not only_imports or self._body_import_fails(node.body):
                 self._body(handler.body, context)
-        self._body(node.orelse, context)
+        if not any(self._fails(self.module, n) for n in node.body if isinstance(n, (ast.Import, ast.ImportFrom))):
+            self._body(node.orelse, context)
         self._body(node.finalbody, context)
         return False
 
@@ -177,7 +179,7 @@ class Walk:
         return ended and not caught
 
     def _expressions(self, root: ast.AST, context: Context) -> None:
-        """Calls and attributes of a statement or expression, without descending into lambdas' own names."""
+        """Calls and attributes of a statement or expression; a lambda's or comprehension's own names are its own."""
         todo: list[ast.AST] = [root]
         while todo:
             node = todo.pop()
@@ -189,6 +191,16 @@ class Walk:
                     *([node.orelse] if truth is not True else []),
                 ]
                 continue
+            if isinstance(node, ast.BoolOp):
+                self._operands(node, context)
+                continue
+            if isinstance(node, SCOPES) and (own := _own_names(node) & context.names.keys()):
+                left = {name: bound for name, bound in context.names.items() if name not in own}
+                parts: list[ast.AST] = []
+                children(node, parts)
+                for part in parts:
+                    self._expressions(part, context._replace(names=left))
+                continue
             if isinstance(node, ast.Call):
                 self.sites.calls.append(Site(node, context))
             elif isinstance(node, ast.Attribute):
@@ -199,6 +211,15 @@ class Walk:
             elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
                 self.sites.assigned.append(Site(node, context))
             children(node, todo)
+
+    def _operands(self, node: ast.BoolOp, context: Context) -> None:
+        """Those of an `and` or `or` that can be come to."""
+        for operand in node.values:
+            self._expressions(operand, context)
+            if self._truth.of(operand, self.module, self._hidden) is isinstance(node.op, ast.Or):
+                return
+            if any(isinstance(n, ast.Name) and n.id == "hasattr" for n in each(operand)):
+                context = context._replace(caught=context.caught | {"AttributeError"})
 
     def _imports_in(self, body: list[ast.stmt]) -> dict[str, Bound]:
         """Names that imports among these statements (not in nested functions) bind, on branches that can run."""
@@ -222,6 +243,8 @@ class Walk:
                 handlers = [s for h in node.handlers for s in h.body]
                 todo += reversed([*node.body, *handlers, *node.orelse, *node.finalbody])
             elif isinstance(node, (ast.With, ast.For, ast.While)):
+                for name in _stores(node.target) if isinstance(node, ast.For) else ():
+                    names.pop(name, None)
                 todo += reversed(node.body)
             elif isinstance(node, DEFINITIONS):
                 names.pop(node.name, None)
@@ -230,6 +253,17 @@ class Walk:
                     if isinstance(target, ast.Name):
                         names.pop(target.id, None)
         return names
+
+
+def _stores(root: ast.AST) -> set[str]:
+    return {n.id for n in each(root) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _own_names(node: ast.AST) -> set[str]:
+    """Names of a lambda's parameters or a comprehension's loops."""
+    if isinstance(node, ast.Lambda):
+        return {n.arg for n in each(node.args) if isinstance(n, ast.arg)}
+    return _stores(node)
 
 
 def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
@@ -247,10 +281,11 @@ def _locals(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     for inner in each(node):
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
             found.add(inner.id)
-        elif (isinstance(inner, DEFINITIONS) and inner is not node) or (
-            isinstance(inner, ast.ExceptHandler) and inner.name
-        ):
-            found.add(inner.name)
+        else:
+            defined = isinstance(inner, DEFINITIONS) and inner is not node
+            name = inner.name if isinstance(inner, (*DEFINITIONS, ast.ExceptHandler)) else None
+            if name and (defined or isinstance(inner, ast.ExceptHandler)):
+                found.add(name)
     return found
 
 
