@@ -61,6 +61,7 @@ def test_a_flag_that_is_off_on_every_road_rules_its_code_out(measure, before):
 def test_texts_of_versions_are_compared_as_texts_and_versions_as_versions(measure):
     text = "import vllm\nif vllm.__version__ >= '0.6.0':\n    pass\nelse:\n" + GONE
     assert measure(text).breakages()  # "0.50.0" comes before "0.6.0"
+    assert measure(text.replace("if vllm.__version__", "V = vllm.__version__\nif V")).breakages()
     text = "import vllm\nif Version(vllm.__version__) >= Version('0.6.0'):\n    pass\nelse:\n" + GONE
     assert measure(text).hits == ()
 

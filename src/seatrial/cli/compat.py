@@ -23,7 +23,7 @@ SOURCE = click.Path(path_type=Path)
 @click.group(invoke_without_command=True)
 @click.option("--engine", type=SOURCE, help="vLLM: a source tree, sdist, wheel, environment or its interpreter.")
 @click.option("--plugin", type=SOURCE, help="The plugin, likewise.")
-@click.option("--engine-version", default="", help="What the plugin's version tests see, if the source does not say.")
+@click.option("--engine-version", default="", help="What the plugin's version tests see, whatever the source says.")
 @click.option("--all", "everything", is_flag=True, help="Also what is guarded, out of reach or only a warning.")
 @json_option
 @click.pass_context

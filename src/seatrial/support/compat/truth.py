@@ -2,6 +2,8 @@
 
 Understands `TYPE_CHECKING`, `vllm_version_is("X")`, comparisons of vLLM's version, `find_spec("vllm.x")`, `hasattr` of
 an engine module, constants of the plugin's modules that come from such tests, `not`, `and`, `or`.
+
+One kind of test leads to another (a flag to a version, a version to a name), hence the length.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Truth:
         self._constants: dict[tuple[str, str], bool | None] = {}
         self._off: dict[str, set[str]] = {}
         self._from: dict[str, dict[str, str]] = {}
+        self._values: dict[str, dict[str, list[ast.expr]]] = {}
 
     def of(self, test: ast.expr, module: Module, hidden: frozenset[str] = frozenset()) -> bool | None:
         """The value of `test`, which stands in `module`; `hidden` are names that a function there has of its own."""
@@ -135,7 +138,7 @@ class Truth:
             return node.value
         return self._text or None if self._is_text(node, module) else None
 
-    def _is_text(self, node: ast.expr, module: Module) -> bool:
+    def _is_text(self, node: ast.expr, module: Module, depth: int = 0) -> bool:
         """Whether an expression is the engine's version as the engine says it: `vllm.__version__`, however imported."""
         if isinstance(node, ast.Call):
             asked = node.args[0] if node.args else None
@@ -143,7 +146,9 @@ class Truth:
                 isinstance(asked, ast.Constant) and asked.value == self._engine.package.name
             )
         if isinstance(node, ast.Name):
-            return self._imported(module).get(node.id) in VERSIONS
+            value = self._only_value(node, module) if depth < 4 else None
+            stands = value is not None and self._is_text(value, module, depth + 1)
+            return stands or self._imported(module).get(node.id) in VERSIONS
         return isinstance(node, ast.Attribute) and ast.unparse(node) in VERSIONS
 
     def _imported(self, module: Module) -> dict[str, str]:
@@ -169,10 +174,17 @@ class Truth:
         text = ast.unparse(node)
         if text in ("vllm_version", "VLLM_VERSION") or text.endswith("vllm.__version__"):
             return self._version
-        if isinstance(node, ast.Name) and depth < 4:
-            values = _values(module, node.id)
-            return self._version_of(values[0], module, depth + 1) if len(values) == 1 else None
-        return None
+        value = self._only_value(node, module) if depth < 4 else None
+        return self._version_of(value, module, depth + 1) if value is not None else None
+
+    def _only_value(self, node: ast.expr, module: Module) -> ast.expr | None:
+        """What a name stands for, if the module gives it one value."""
+        if not isinstance(node, ast.Name):
+            return None
+        if module.name not in self._values:
+            self._values[module.name] = _values(module)
+        values = self._values[module.name].get(node.id, [])
+        return values[0] if len(values) == 1 else None
 
     def constant(self, module: str, name: str, depth: int = 0) -> bool | None:
         """A module-level flag of the plugin, followed through its imports."""
@@ -216,17 +228,14 @@ class Truth:
         return value
 
 
-def _values(module: Module, name: str) -> list[ast.expr]:
-    """What the module gives a name, wherever it does so."""
-    found = []
+def _values(module: Module) -> dict[str, list[ast.expr]]:
+    """What the module gives each of its names, wherever it does so."""
+    found: dict[str, list[ast.expr]] = {}
     for node in each(module.tree) if module.tree is not None else ():
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(isinstance(t, ast.Name) and t.id == name for t in targets) and isinstance(
-            node, (ast.Assign, ast.AnnAssign)
-        ):
-            found += [node.value] if node.value is not None else []
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
     return found
 
 

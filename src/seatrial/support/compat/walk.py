@@ -2,6 +2,8 @@
 
 Out: `Site`s (imports, calls, attribute reads, assignments to attributes, classes) of code that can run on this engine.
 Code that a version test or `TYPE_CHECKING` rules out is left out; an import that something catches is marked guarded.
+
+One walk with its scopes and guards in sight; cutting it would pass that state around, hence the length.
 """
 
 from __future__ import annotations
