@@ -203,3 +203,41 @@ def test_a_module_imported_by_its_name_is_an_import(measure):
     text = "import importlib as i\nfrom importlib import import_module\ndef use():\n    import_module('vllm.gone')\n"
     text += "    import_module('vllm.utils')\n"
     assert [(h.code, h.symbol, h.when) for h in measure(text).breakages()] == [("K001", "vllm.gone", "use")]
+
+
+REFUSES = "import vllm\nif Version(vllm.__version__) < Version('{}'):\n    raise RuntimeError('too old')\nX = 1\n"
+
+
+def test_a_module_that_refuses_this_engine_by_itself_does_not_pass(measure):
+    assert measure(REFUSES.format("0.40")).hits == ()
+    (hit,) = measure(REFUSES.format("0.60")).breakages()
+    assert (hit.code, hit.file, hit.line, hit.when) == ("K014", "plug/main.py", 3, "import")
+    assert "too old" in hit.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nif os.environ.get('X'):\n    raise RuntimeError\n",
+        "try:\n    raise RuntimeError\nexcept RuntimeError:\n    pass\n",
+        "try:\n    import other\nexcept Exception:\n    raise\n",
+        "for x in found():\n    raise RuntimeError\n",
+        "def use():\n    raise RuntimeError\n",
+        "if False:\n    raise RuntimeError\n",
+        "import contextlib\nwith contextlib.suppress(RuntimeError):\n    raise RuntimeError\n",
+    ],
+    ids=["test", "caught", "handler", "loop", "function", "dead", "suppressed"],
+)
+def test_a_raise_that_may_not_run_or_is_caught_raises_no_alarm(measure, text):
+    assert measure(text).hits == ()
+
+
+def test_what_stands_after_a_raise_is_not_reached_and_the_architecture_is_not_importable(measure):
+    text = "from vllm import ModelRegistry\ndef register():\n    ModelRegistry.register_model('A', 'plug.model:A')\n"
+    files = {
+        "plug/__init__.py": PLUGIN["plug/__init__.py"] + "    plug.main.register()\n",
+        "plug/model.py": REFUSES.format("0.60") + "class A: pass\n",
+    }
+    (impact,) = measure(text, plugin=files).architectures
+    assert not impact.importable
+    assert "too old" in impact.because[0]

@@ -42,6 +42,14 @@ def check_imports(pair: Pair) -> Iterator[Hit]:
                 yield pair.hit("K013" if own else "K001", site, name, asked, message, IMPORT_CATCHERS)
 
 
+def check_raises(pair: Pair) -> Iterator[Hit]:
+    """K014: a module that raises by itself as it is imported on this engine, as one does that asks for another vLLM."""
+    for name, sites in pair.sites.items():
+        for site in sites.raises:
+            message = f"the module raises as it is imported: {ast.unparse(site.node)[:120]}"
+            yield pair.hit("K014", site, name, name, message, frozenset())
+
+
 def _imported_by_name(call: ast.AST) -> str:
     """The module that `importlib.import_module("a.b")` names; empty if it is no such call."""
     if not (isinstance(call, ast.Call) and len(call.args) == 1 and isinstance(call.args[0], ast.Constant)):

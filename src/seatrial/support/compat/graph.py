@@ -91,7 +91,7 @@ class Graph:
 
 def broken_modules(hits: Iterable[Hit]) -> set[str]:
     """Modules that cannot be imported by their own fault: an uncaught error as they run."""
-    codes = {"K001", "K002", "K003", "K004", "K005", "K006", "K012", "K013"}
+    codes = {"K001", "K002", "K003", "K004", "K005", "K006", "K012", "K013", "K014"}
     return {
         h.module
         for h in hits

@@ -4,7 +4,8 @@ Codes: K001 a module of vLLM that is not there; K002 a name that is not in its m
 or class of vLLM does not have; K004 a call with an argument vLLM does not take; K005 a call without one it needs;
 K006 a call with too many; K007 an overriding method that cannot be called as vLLM's is; K008 abstract methods left out;
 K009 an entry point that names nothing; K010 an import-hook mapping that can never fire; K011 an inert patch;
-K012 a file that does not parse (a warning: that is not read); K013 a module of the plugin's own that is not there.
+K012 a file that does not parse (a warning: that is not read); K013 a module of the plugin's own that is not there;
+K014 a module that raises by itself on this vLLM.
 """
 
 from __future__ import annotations

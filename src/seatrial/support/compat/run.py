@@ -21,7 +21,7 @@ from seatrial.core.finding import Severity
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
 from seatrial.support.compat.check_calls import check_calls
 from seatrial.support.compat.check_classes import check_classes
-from seatrial.support.compat.check_imports import check_attributes, check_imports
+from seatrial.support.compat.check_imports import check_attributes, check_imports, check_raises
 from seatrial.support.compat.check_plugin import (
     Patch,
     check_entry_points,
@@ -118,6 +118,7 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
         *_unparsed(own),
         *check_imports(pair),
         *check_attributes(pair),
+        *check_raises(pair),
         *check_calls(pair),
         *check_classes(pair),
         *check_entry_points(pair, distribution),

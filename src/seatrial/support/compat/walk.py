@@ -32,7 +32,8 @@ class Bound(NamedTuple):
 class Context(NamedTuple):
     """`function`: dotted name, empty at module level. `caught`: exception names that something outside catches.
 
-    `lazy`: inside a function, so that it runs later than the module's import.
+    `lazy`: inside a function, so that it runs later than the module's import. `certain`: no test or loop that the text
+    does not decide is on the way to it.
     """
 
     function: str
@@ -40,6 +41,7 @@ class Context(NamedTuple):
     names: Mapping[str, Bound]
     cls: ast.ClassDef | None
     lazy: bool = False
+    certain: bool = True
 
 
 class Site(NamedTuple):
@@ -63,6 +65,7 @@ class Sites:
         self.assigned: list[Site] = []
         self.classes: list[Site] = []
         self.strings: list[Site] = []
+        self.raises: list[Site] = []  # those that surely run as the module is imported, with nothing to catch them
 
 
 class Walk:
@@ -101,14 +104,17 @@ class Walk:
             return self._with(node, context)
         elif isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
             self._expressions(node.iter if not isinstance(node, ast.While) else node.test, context)
+            perhaps = context._replace(certain=False)
             if not (isinstance(node, ast.While) and self._truth.of(node.test, self.module, self._hidden) is False):
-                self._body(node.body, context)
-            self._body(node.orelse, context)
+                self._body(node.body, perhaps)
+            self._body(node.orelse, perhaps)
         elif isinstance(node, ast.Match):
             self._expressions(node.subject, context)
             for case in node.cases:
-                self._body(case.body, context)
+                self._body(case.body, context._replace(certain=False))
         else:
+            if isinstance(node, ast.Raise) and context.certain and not context.lazy and not context.caught:
+                self.sites.raises.append(Site(node, context))
             self._expressions(node, context)
             return isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break))
         return False
@@ -142,6 +148,7 @@ class Walk:
         truth = self._truth.of(node.test, self.module, self._hidden)
         if truth is None:
             self._expressions(node.test, context)
+            context = context._replace(certain=False)
         if any(isinstance(n, ast.Name) and n.id == "hasattr" for n in each(node.test)):
             context = context._replace(caught=context.caught | {"AttributeError"})
         ends = []
@@ -158,9 +165,9 @@ class Walk:
             only_imports = names <= {"ImportError", "ModuleNotFoundError"}
             # The other road of a guarded import is taken only if one of the engine's names is missing.
             if not only_imports or self._body_import_fails(node.body):
-                self._body(handler.body, context)
+                self._body(handler.body, context._replace(certain=False))
         if not any(self._fails(self.module, n) for n in node.body if isinstance(n, (ast.Import, ast.ImportFrom))):
-            self._body(node.orelse, context)
+            self._body(node.orelse, context._replace(certain=False))
         self._body(node.finalbody, context)
         return False
 
