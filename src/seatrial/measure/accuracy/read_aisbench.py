@@ -18,7 +18,7 @@ from typing import Any
 
 from seatrial.core.errors import FileFormatError
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
-from seatrial.measure.accuracy.read_lm_eval import lines, load, number
+from seatrial.measure.accuracy.tool_files import lines, load, number
 from seatrial.measure.accuracy.records import Prediction, Status
 
 # Numbers beside the figures that are no percentage of right answers.
