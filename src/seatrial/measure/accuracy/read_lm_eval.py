@@ -14,7 +14,7 @@ from seatrial.core.errors import FileFormatError
 from seatrial.measure.accuracy.lm_eval_samples import read_samples
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
 from seatrial.measure.accuracy.records import Prediction
-from seatrial.measure.accuracy.tool_files import lines, load, number
+from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number
 
 
 def read_lm_eval(folder: Path, task: str) -> ToolOutput:
@@ -34,10 +34,9 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
     dropped: list[str] = []
     for name, row in results.items():
         for metric, value in row.items() if isinstance(row, dict) else ():
-            if "," not in metric or "_stderr" in metric or isinstance(value, (bool, str)) or value is None:
-                continue
-            if not number(value):
-                dropped.append(f"{name} {metric} is no finite number")
+            if "," not in metric or "_stderr" in metric or not number(value):
+                if "," in metric and "_stderr" not in metric and not_finite(value):
+                    dropped.append(f"{name} {metric} is no finite number")
                 continue
             error = row.get(metric.replace(",", "_stderr,", 1))
             bare = metric.split(",", 1)[0]

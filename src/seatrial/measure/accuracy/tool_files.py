@@ -18,6 +18,21 @@ def number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -MOST < value < MOST
 
 
+def not_finite(value: Any) -> bool:
+    """A number in the file that is none: NaN, Infinity, or beyond any figure."""
+    return isinstance(value, (int, float)) and not number(value) and not isinstance(value, bool)
+
+
+def one_model(files: list[Path]) -> None:
+    """Raises FileFormatError if the files are of several models, whose folder's name is the model's."""
+    models = sorted({f.parent.name for f in files})
+    if len(models) > 1:
+        raise FileFormatError(
+            f"{files[0].parents[1]} holds {len(models)} models: {', '.join(models[:4])}",
+            mend="Name a run of one model: move the others away.",
+        )
+
+
 def load(file: Path) -> dict[str, Any]:
     """A JSON object from a bounded file."""
     try:
