@@ -2,8 +2,8 @@
 
 In: the folder given as `--work-dir`. Out: a `ToolOutput`. Refuses (FileFormatError): no report of the task, one whose
 `metrics` is no list, or reports of several models. evalscope numbers the generations of a question one after the other:
-what they share is `group_id`, and it is the question here. A metric that evalscope could not compute stands as 0 in its report, with the error
-only beside each answer: it is dropped here, with that error, and never becomes a figure.
+what they share is `group_id`, and it is the question here. A metric that evalscope could not compute stands as 0 in its
+report, with the error only beside each answer: it is dropped here, with that error, and never becomes a figure.
 """
 
 from __future__ import annotations
