@@ -45,7 +45,7 @@ class Round(Record):
 
 
 class State(Record):
-    """`phase` is what is due next. `best` is the best value so far under the loop's service level."""
+    """`phase` is what is due next. `best` is the best value since the last baseline under the loop's service level."""
 
     goal: Goal
     phase: Phase
@@ -56,11 +56,27 @@ class State(Record):
     stopped: Stop | None = None
 
     @property
+    def gains(self) -> tuple[Round, ...]:
+        """The rounds that improved on the last baseline: figures from before it are of another question."""
+        number = first = 0
+        for event in self.events:
+            number += isinstance(event, Patch)
+            first = number if isinstance(event, Baseline) else first
+        return tuple(turn for turn in self.rounds[first:] if turn.improved)
+
+    @property
+    def shown(self) -> tuple[Round, ...]:
+        """Those of `gains` that were shown to hold the loop's service level; all where it has none."""
+        return tuple(r for r in self.gains if r.performance is not None and self._holds(r.performance))
+
+    def _holds(self, found: Baseline | Performance) -> bool:
+        return not self.goal.sla or (found.sla_holds is True and found.sla == self.goal.sla)
+
+    @property
     def best(self) -> float | None:
-        values = [self.baseline.value] if self.baseline is not None else []
-        for turn in self.rounds:
-            if turn.improved and turn.performance is not None and turn.performance.value is not None:
-                values.append(turn.performance.value)
+        base = self.baseline
+        values = [base.value] if base is not None and self._holds(base) else []
+        values += [r.performance.value for r in self.shown if r.performance and r.performance.value is not None]
         return max(values) if values and more_is_better(self.goal.judged_by) else min(values, default=None)
 
     @property
@@ -114,15 +130,27 @@ def after(state: State, event: Event) -> State:
         least = state.goal.least_accuracy
         if event.passed and (event.level not in LEVELS or event.level < least):
             raise UsageError(f"the accuracy check is of level {event.level}, this loop asks for {least}", mend=MORE)
-        rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=event)
+        before = current.accuracy
+        if event.passed and before is not None and not before.passed and event.level < before.level:
+            raise UsageError(
+                f"the change of round {current.number} failed its accuracy check of level {before.level}",
+                mend="A check that asks less does not answer it: record the lesson and close the round.",
+            )
+        rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=event, performance=current.performance)
         # A change that breaks the answers is not measured: the round ends with what was learnt.
-        phase = "performance" if event.passed else "record"
+        phase = "performance" if event.passed and current.performance is None else "record"
     elif isinstance(event, Performance):
         current = _due(current, "performance")
         if current.accuracy is None:
             raise UsageError("accuracy comes before performance", mend="`seatrial loop record accuracy …` first.")
         if not current.accuracy.passed:
             raise UsageError("the change failed its accuracy check", mend="Record the lesson and close the round.")
+        if current.performance is not None and current.performance.answer in ("pass", "fail"):
+            # Asked often enough, noise alone gives any answer.
+            raise UsageError(
+                f"the comparison of round {current.number} has answered: {current.performance.answer}",
+                mend="Record the lesson and close the round.",
+            )
         _same_change(current, event.diff)
         rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=current.accuracy, performance=event)
         phase = "record"
