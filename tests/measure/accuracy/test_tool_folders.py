@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from seatrial.core.errors import FileFormatError
+from seatrial.cli.accuracy import command
+from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.measure.accuracy.outside import keep
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
 from seatrial.measure.accuracy.read_evalscope import read_evalscope
+from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
 
 REAL = Path(__file__).parent / "evalscope"
 
@@ -105,3 +108,34 @@ def test_a_figure_that_is_no_number_is_dropped_with_its_name(scope, tmp_path):
     (folder / "sums.json").write_text(json.dumps({"accuracy": float("nan"), "details": details}))
     ais = read_aisbench(tmp_path / "o")
     assert (ais.figures, ais.dropped) == ((), ("sums accuracy is no finite number",))
+
+
+def test_the_first_questions_of_a_task_are_not_the_whole_task(scope, tmp_path, request_config):
+    folder = tmp_path / "lm" / "m"
+    folder.mkdir(parents=True)
+    document = {"results": {"sums": {"exact_match,none": 1.0}}, "n-samples": {"sums": {"original": 9, "effective": 1}}}
+    (folder / "results_2026.json").write_text(json.dumps(document))
+    row = {"doc_id": 0, "resps": [["4"]], "filtered_resps": ["4"], "metrics": ["exact_match"], "exact_match": 1.0}
+    (folder / "samples_sums_2026.jsonl").write_text(json.dumps(row))
+    config = scope / "configs" / "task_config.yaml"
+    config.write_text(config.read_text().replace("limit: null", "limit: 4"))
+    for number, (found, words) in enumerate(
+        (
+            (read_lm_eval(tmp_path / "lm", "sums"), "1 of 9 questions of sums were asked"),
+            (read_evalscope(scope, "general_mcq"), "evalscope asked with a limit of 4"),
+        )
+    ):
+        whole = keep(tmp_path / f"w{number}", found, request=request_config, level="L5", limit=None, source="x")
+        assert (whole.status, whole.reason) == ("partial", words)
+        assert not any(s.conclusive for s in whole.scores)
+        # Who says so gets a whole result of that many.
+        first = keep(tmp_path / f"f{number}", found, request=request_config, level="L3", limit=4, source="x")
+        assert first.status == "complete"
+
+
+def test_evalscope_needs_its_tasks_name_and_takes_it_as_it_stands(scope, tmp_path):
+    words = ["import", str(scope), "--tool", "evalscope", "--level", "L4", "--model", "m", "--workspace", str(tmp_path)]
+    with pytest.raises(UsageError, match="evalscope keeps a report for each task"):
+        CliRunner().invoke(command, words, catch_exceptions=False)
+    with pytest.raises(FileFormatError, match=r"no reports/\*/general_\*\.json"):
+        read_evalscope(scope, "general_*")

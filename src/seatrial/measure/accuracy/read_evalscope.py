@@ -20,12 +20,14 @@ from seatrial.measure.accuracy.records import Prediction, Status
 from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number, one_model
 
 VERSION = re.compile(r"^evalscope_version: *['\"]?([\w.+-]+)", re.MULTILINE)
+LIMIT = re.compile(r"^limit: *['\"]?([\d.]+)", re.MULTILINE)
 CONFIG = 1 << 20  # bytes of task_config.yaml that are looked at
 
 
 def read_evalscope(folder: Path, task: str) -> ToolOutput:
     """One task of one run (`--no-timestamp`, or the run's own folder)."""
-    reports = sorted(folder.glob(f"reports/*/{task}.json")) or sorted(folder.glob(f"*/reports/*/{task}.json"))
+    near, below = folder.glob("reports/*/*.json"), folder.glob("*/reports/*/*.json")
+    reports = sorted(f for f in near if f.stem == task) or sorted(f for f in below if f.stem == task)
     if not reports:
         raise FileFormatError(
             f"{folder} holds no reports/*/{task}.json of evalscope", mend="Did it run with this --work-dir?"
@@ -42,7 +44,9 @@ def read_evalscope(folder: Path, task: str) -> ToolOutput:
     predictions: list[Prediction] = []
     failed: dict[str, str] = {}
     seen: Counter[str] = Counter()
-    for file in sorted((root / "reviews" / report.parent.name).glob(f"{task}_*.jsonl")):
+    for file in sorted((root / "reviews" / report.parent.name).glob("*.jsonl")):
+        if not file.stem.startswith(f"{task}_"):
+            continue
         if max((t for t in tasks if file.stem.startswith(f"{t}_")), key=len, default=task) != task:
             continue
         subset = file.stem.removeprefix(f"{task}_")
@@ -55,9 +59,12 @@ def read_evalscope(folder: Path, task: str) -> ToolOutput:
     figures = [f for m in metrics if isinstance(m, dict) and (f := _figure(m, task)) is not None]
     # BLEU failed: `bleu[ngram=1],mean` and its sisters are the zeros that were put in its place.
     bad = {f.metric for f in figures for name in failed if f.metric.lower().startswith(name.lower())}
+    config = _config(root / "configs" / "task_config.yaml")
+    version, limit = VERSION.search(config), LIMIT.search(config)
     return ToolOutput(
         tool="evalscope",
-        version=_version(root / "configs" / "task_config.yaml"),
+        version=version[1] if version else "unknown",
+        cut=f"evalscope asked with a limit of {limit[1]}" if limit else "",
         task=task,
         predictions=tuple(predictions),
         figures=tuple(f for f in figures if f.metric not in bad),
@@ -172,10 +179,9 @@ def _prediction(row: dict[str, Any], task: str, subset: str) -> Prediction:
     )
 
 
-def _version(file: Path) -> str:
+def _config(file: Path) -> str:
     try:
         with file.open("rb") as stream:
-            found = VERSION.search(stream.read(CONFIG).decode(errors="replace"))
+            return stream.read(CONFIG).decode(errors="replace")
     except OSError:
-        return "unknown"
-    return found[1] if found else "unknown"
+        return ""

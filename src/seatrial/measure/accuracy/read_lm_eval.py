@@ -72,7 +72,17 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
         total=_count(counts, task, "original"),
         dropped=tuple(dropped),
         missing="; ".join([*_missing(counts, kept), *missing]),
+        cut=_cut(counts),
     )
+
+
+def _cut(counts: dict[str, Any]) -> str:
+    """The first task of which only some questions were asked (`--limit`)."""
+    for name in counts:
+        whole, asked = _count(counts, name, "original"), _count(counts, name, "effective")
+        if whole is not None and asked is not None and asked < whole:
+            return f"{asked} of {whole} questions of {name} were asked"
+    return ""
 
 
 def _missing(counts: dict[str, Any], kept: dict[str, set[str]]) -> list[str]:
