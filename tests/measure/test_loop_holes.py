@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from click.testing import CliRunner
 from tests.measure.made import side
 from tests.measure.test_loop import (
     ACCURATE,
@@ -20,13 +23,14 @@ from tests.measure.test_loop_evidence import kept as looked_at
 from tests.measure.test_loop_evidence import rung
 from tests.measure.test_loop_fair import SEQS, ab, kept, loop, take
 
+from seatrial.cli.loop import command
 from seatrial.core.errors import UsageError
 from seatrial.core.record import replace
 from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
 from seatrial.evidence import Run, open_workspace
 from seatrial.measure.loop import state_of
-from seatrial.measure.loop.events import Accuracy, Lesson, Limit
+from seatrial.measure.loop.events import Accuracy, Blocked, Bottleneck, Lesson, Limit, Stop
 from seatrial.workflow.loop import accuracy_from, add_event, start_loop
 
 __all__ = ["loop"]  # the fixture
@@ -138,3 +142,49 @@ def test_smokes_that_could_not_tell_are_no_failed_check(tmp_path):
     run.close()
     with pytest.raises(UsageError, match="accuracy-a: the server died"):
         accuracy_from(workspace, name, "")
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Blocked(needs=" "), "what is missing"),
+        (Limit(name="", evidence=("r",)), "limit needs its name"),
+        (Bottleneck(name=" ", current=1, theoretical=2, unit="s", evidence=("r",)), "bottleneck needs its name"),
+        (Stop(rule="", reason=" "), "a stop needs its reason"),
+    ],
+)
+def test_a_rule_is_not_opened_by_no_words(event, words):
+    with pytest.raises(UsageError, match=words):
+        state_of([GOAL, BASELINE, event])
+
+
+def test_a_loop_begins_with_a_goal_in_words(tmp_path):
+    with pytest.raises(UsageError, match="a loop needs its goal"):
+        start(tmp_path, "--goal", " ")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept_as"),
+    [
+        ("ttft p99<=500ms", "ttft p99 <= 500 ms"),
+        ("tpot p50 <= 50.0 ms ; ttft p99 <= 0.5 s", "tpot p50 <= 50 ms; ttft p99 <= 500 ms"),
+        ("", ""),
+    ],
+)
+def test_the_service_level_is_kept_as_a_workload_writes_it(tmp_path, given, kept_as):
+    found = start(tmp_path, "--goal", "faster", "--sla", given)
+    assert json.loads(found.stdout)["state"]["goal"]["sla"] == kept_as
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["fast", "ttft p99 < 500 ms", "ttft p95 <= 5 ms", "ttft p99 <= 0 ms", "ttft p99 <= 5", f"ttft p99 <= {10**400} ms"],
+)
+def test_a_service_level_that_no_run_could_have_is_refused(tmp_path, given):
+    with pytest.raises(UsageError, match="is no service level"):
+        start(tmp_path, "--goal", "faster", "--sla", given)
+
+
+def start(folder, *words):
+    argv = ["start", "--model", "m", "--workspace", str(folder), "--json", *words]
+    return CliRunner().invoke(command, argv, catch_exceptions=False)

@@ -15,10 +15,13 @@ from seatrial.measure.accuracy.records import LEVELS
 from seatrial.measure.loop.events import (
     Accuracy,
     Baseline,
+    Blocked,
+    Bottleneck,
     Event,
     Evidence,
     Goal,
     Lesson,
+    Limit,
     Patch,
     Performance,
     Phase,
@@ -166,7 +169,12 @@ def after(state: State, event: Event) -> State:
         # The next change needs evidence that is newer than this one's result.
         phase, evidence = "evidence", ()
     elif isinstance(event, Stop):
+        _worded(event.reason, "a stop needs its reason")
         phase, stopped = "stopped", event
+    elif isinstance(event, (Limit, Bottleneck)):
+        _worded(event.name, f"a {'limit' if isinstance(event, Limit) else 'bottleneck'} needs its name")
+    elif isinstance(event, Blocked):
+        _worded(event.needs, "say what is missing: a decision, hardware, data")
     return State(
         goal=state.goal,
         phase=phase,
@@ -229,6 +237,12 @@ def _lesson(current: Round | None, event: Lesson) -> Round:
     if event.kept and not current.accuracy.passed:
         raise UsageError("a change that failed its accuracy check is not kept", mend="Record it with --rolled-back.")
     return current
+
+
+def _worded(text: str, message: str) -> None:
+    """A rule that holds for words alone needs some."""
+    if not text.strip():
+        raise UsageError(message, mend="Say it in words.")
 
 
 def _due(current: Round | None, what: str) -> Round:
