@@ -68,7 +68,8 @@ class ModuleRow(Record):
 
 class LocateFacts(Record):
     """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round. `unjudged`:
-    outputs all of whose tokens a router's near-ties sent elsewhere. `dropped`: modules of a dump without their tensors.
+    outputs all of whose tokens a router's near-ties sent elsewhere, or of which the reference has no finite numbers.
+    `dropped`: modules of a dump without their tensors.
 
     `account`: where the module map is from: the engine whose dry run gave it, else why there is none (modules were
     then matched by name).
