@@ -30,7 +30,8 @@ from seatrial.core.step import StepResult
 from seatrial.core.verdict import inconclusive
 from seatrial.evidence import Run, open_workspace
 from seatrial.measure.loop import state_of
-from seatrial.measure.loop.events import Accuracy, Blocked, Bottleneck, Lesson, Limit, Stop
+from seatrial.measure.loop.change import setting_hash
+from seatrial.measure.loop.events import Accuracy, Blocked, Bottleneck, Lesson, Limit, Setting, Stop
 from seatrial.workflow.loop import accuracy_from, add_event, start_loop
 
 __all__ = ["loop"]  # the fixture
@@ -188,3 +189,17 @@ def test_a_service_level_that_no_run_could_have_is_refused(tmp_path, given):
 def start(folder, *words):
     argv = ["start", "--model", "m", "--workspace", str(folder), "--json", *words]
     return CliRunner().invoke(command, argv, catch_exceptions=False)
+
+
+def test_an_accuracy_check_from_before_a_setting_was_changed_says_nothing_of_it(tmp_path):
+    workspace = open_workspace(tmp_path, write=True)
+    old = looked_at(workspace, "old", "ab", at="2026-01-01T00:00:00.000Z")
+    name = start_loop(workspace, GOAL, "cpu", None, ())
+    add_event(workspace, name, replace(BASELINE, evidence=old))
+    add_event(workspace, name, replace(EVIDENCE, evidence=(old,)))
+    setting = Setting(field="flag.max-num-seqs", before="1", after="4")
+    add_event(workspace, name, replace(patch(), setting=setting, diff=setting_hash(setting)))
+    with pytest.raises(UsageError, match="old began before the change was recorded"):
+        add_event(workspace, name, accuracy_from(workspace, old, ""))
+    new = looked_at(workspace, "new", "ab")
+    assert add_event(workspace, name, accuracy_from(workspace, new, "")).phase == "performance"

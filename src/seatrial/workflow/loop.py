@@ -114,8 +114,14 @@ def add_event(workspace: Workspace, name: str, event: Event, diff: bytes = b"") 
 
 
 def _demand_newer(workspace: Workspace, ledger: Run, state: State, event: Event) -> None:
-    """What is said of a code change must have been measured with it: the run began after the change was recorded."""
-    if not isinstance(event, (Accuracy, Performance)) or not state.rounds[-1].patch.commit:
+    """What is said of a change must have been measured with it: the run began after the change was recorded.
+
+    A comparison shows by its own sides that it is of a setting; an accuracy check does not.
+    """
+    if not isinstance(event, (Accuracy, Performance)):
+        return
+    change = state.rounds[-1].patch
+    if not change.commit and (change.setting is None or isinstance(event, Performance)):
         return
     recorded = max(e.at for e in ledger.log.entries if e.kind == EVENT and to_plain(e.body).get("kind") == "patch")
     run = demand_evidence(workspace, event.evidence)
