@@ -15,6 +15,7 @@ from seatrial.measure.accuracy.outside import keep
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
 from seatrial.measure.accuracy.read_evalscope import read_evalscope
 from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
+from seatrial.measure.accuracy.run import read_run
 
 REAL = Path(__file__).parent / "evalscope"
 
@@ -139,3 +140,20 @@ def test_evalscope_needs_its_tasks_name_and_takes_it_as_it_stands(scope, tmp_pat
         CliRunner().invoke(command, words, catch_exceptions=False)
     with pytest.raises(FileFormatError, match=r"no reports/\*/general_\*\.json"):
         read_evalscope(scope, "general_*")
+
+
+def test_a_run_that_was_sampled_is_not_imported_as_greedy(scope, tmp_path):
+    folder = tmp_path / "lm" / "m"
+    folder.mkdir(parents=True)
+    document = {"results": {"sums": {"exact_match,none": 1.0}}, "n-samples": {"sums": {"original": 1, "effective": 1}}}
+    (folder / "results_2026.json").write_text(json.dumps(document))
+    row = {"doc_id": 0, "resps": [["4"]], "filtered_resps": ["4"], "metrics": ["exact_match"], "exact_match": 1.0}
+    row["arguments"] = {"gen_args_0": {"arg_0": "2 + 2?", "arg_1": {"until": [], "temperature": 0.6}}}
+    (folder / "samples_sums_2026.jsonl").write_text(json.dumps(row))
+    config = scope / "configs" / "task_config.yaml"
+    config.write_text(config.read_text() + "generation_config:\n  max_tokens: 64\n  temperature: 0.6\n")
+    for tool, place, task in (("lm-eval", tmp_path / "lm", "sums"), ("evalscope", scope, "general_mcq")):
+        words = ["import", str(place), "--tool", tool, "--task", task, "--level", "L4", "--model", "m"]
+        words += ["--workspace", str(tmp_path), "--out", str(tmp_path / tool)]
+        CliRunner().invoke(command, words, catch_exceptions=False)
+        assert read_run(tmp_path / tool).request.temperature == 0.6

@@ -20,10 +20,14 @@ DECIDING = ("exact_match", "acc", "em", "acc_norm", "f1")
 
 
 class Samples(Record):
-    """`unjudged` says how many answers no metric judges, and which there are; "" if there are none."""
+    """`unjudged` says how many answers no metric judges, and which there are; "" if there are none.
+
+    `temperature`: the highest that a request was made with; None where none says.
+    """
 
     predictions: tuple[Prediction, ...]
     unjudged: str = ""
+    temperature: float | None = None
 
 
 def read_samples(rows: Sequence[dict[str, Any]], task: str, named: Sequence[str] = ()) -> Samples:
@@ -50,7 +54,16 @@ def read_samples(rows: Sequence[dict[str, Any]], task: str, named: Sequence[str]
     if unjudged:
         words = f"{len(unjudged)} answers of {task} are kept, none of its metrics ({', '.join(names) or 'none listed'})"
         words += " says of a single one whether it is right"
-    return Samples(predictions=tuple(found.values()), unjudged=words)
+    heat = [t for row in rows if (t := _temperature(row.get("arguments"))) is not None]
+    return Samples(predictions=tuple(found.values()), unjudged=words, temperature=max(heat, default=None))
+
+
+def _temperature(arguments: Any) -> float | None:
+    """Of the request that was made: what the task and `--gen_kwargs` say together."""
+    first = next(iter(arguments.values()), None) if isinstance(arguments, dict) else None
+    settings = first.get("arg_1") if isinstance(first, dict) else None
+    value = settings.get("temperature") if isinstance(settings, dict) else None
+    return float(value) if isinstance(value, (int, float)) and number(value) and value >= 0 else None
 
 
 def _listed(row: dict[str, Any], named: Sequence[str]) -> list[str]:

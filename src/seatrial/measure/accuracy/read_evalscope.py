@@ -21,6 +21,7 @@ from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number
 
 VERSION = re.compile(r"^evalscope_version: *['\"]?([\w.+-]+)", re.MULTILINE)
 LIMIT = re.compile(r"^limit: *['\"]?([\d.]+)", re.MULTILINE)
+TEMPERATURE = re.compile(r"^ +temperature: *(\d+(?:\.\d+)?) *$", re.MULTILINE)
 CONFIG = 1 << 20  # bytes of task_config.yaml that are looked at
 
 
@@ -60,10 +61,11 @@ def read_evalscope(folder: Path, task: str) -> ToolOutput:
     # BLEU failed: `bleu[ngram=1],mean` and its sisters are the zeros that were put in its place.
     bad = {f.metric for f in figures for name in failed if f.metric.lower().startswith(name.lower())}
     config = _config(root / "configs" / "task_config.yaml")
-    version, limit = VERSION.search(config), LIMIT.search(config)
+    version, limit, heat = VERSION.search(config), LIMIT.search(config), TEMPERATURE.search(config)
     return ToolOutput(
         tool="evalscope",
         version=version[1] if version else "unknown",
+        temperature=float(heat[1]) if heat else None,
         cut=f"evalscope asked with a limit of {limit[1]}" if limit else "",
         task=task,
         predictions=tuple(predictions),

@@ -53,6 +53,7 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
     predictions: list[Prediction] = []
     kept: dict[str, set[str]] = {}
     missing: list[str] = []
+    heat: list[float] = []
     stamp = newest.stem.removeprefix("results_")
     for file in sorted(newest.parent.glob(f"samples_*_{stamp}.jsonl")):
         name = file.stem.removeprefix("samples_").removesuffix(f"_{stamp}")
@@ -61,6 +62,7 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
         found = read_samples(rows, name, _metrics(results.get(name)))
         predictions += found.predictions
         missing += [found.unjudged] if found.unjudged else []
+        heat += [found.temperature] if found.temperature is not None else []
     fewshot = _table(document.get("n-shot")).get(task)
     return ToolOutput(
         tool="lm-eval",
@@ -73,6 +75,7 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
         dropped=tuple(dropped),
         missing="; ".join([*_missing(counts, kept), *missing]),
         cut=_cut(counts),
+        temperature=max(heat, default=None),
     )
 
 
