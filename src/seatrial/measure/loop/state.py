@@ -3,6 +3,7 @@
 In: the ledger's events in their order. Out: `State`, and for an event that is not due yet the refusal. Rules: no patch
 without a baseline and evidence; one change a round; accuracy before performance; what is measured is the change that
 was recorded. Refuses with UsageError, which names what is missing.
+A little over 250 lines: one function per event's refusals, which are read together.
 """
 
 from __future__ import annotations
