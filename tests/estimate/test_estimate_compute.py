@@ -158,6 +158,17 @@ def test_ten_thousand_points_cost_no_more_than_five_seconds_of_todays_processor_
         assert at["tpot_s"] == pytest.approx(one.tpot_s)
 
 
+def test_the_table_is_of_the_stages_and_replicas_that_were_asked_for(make):
+    pytest.importorskip("numpy")
+    from seatrial.estimate.whatif import Axes, what_if
+
+    model, hardware = make(**MOE), load_hardware("nvidia-h200-sxm")
+    columns = what_if(model, hardware, RULES, SERVING, Axes(tp=(2,), pp=2, dp=2, batch=(8,))).columns
+    one = speed(work(model, tp=2, pp=2, dp=2), hardware, batch=8, prompt=1024, output=256)
+    for name in ("ttft_s", "tpot_s", "tokens_per_s", "tokens_per_s_device"):
+        assert columns[name] == [pytest.approx(getattr(one, name))]
+
+
 def test_layouts_that_do_not_divide_are_named_in_the_table(make):
     pytest.importorskip("numpy")
     from seatrial.estimate.whatif import Axes, what_if

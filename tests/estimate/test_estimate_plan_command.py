@@ -49,6 +49,8 @@ def test_unknown_memory_ends_with_3(folder):
         ("--learn", "--hardware", "nvidia-h20"),
         ("--from-log", "absent.log", "--hardware", "nvidia-h20"),
         ("--target", "cuda", "--recommend", "most-throughput"),
+        ("--hardware", "nvidia-h20", "--tpot", "0.05"),
+        ("--hardware", "nvidia-h20", "--recommend", "fewest-cards", "--draft", ".", "--spec-tokens", "2"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_2(folder, argv):
@@ -82,6 +84,15 @@ def test_what_if_shows_every_point_and_names_what_is_left_out(folder):
     table = json.loads(done.stdout)["table"]
     assert table["points"] == 4
     assert "size 3" in table["skipped"][0]
+
+
+def test_what_if_keeps_the_stages_and_replicas_and_takes_an_axis_once(folder):
+    argv = ("plan", folder, "--hardware", "nvidia-h20", "--what-if", "tp=1", "--json")
+    alone, both = (json.loads(run(*argv, *more).stdout)["table"]["columns"] for more in ((), ("--dp", "2")))
+    assert both["tokens_per_s"] == pytest.approx([2 * alone["tokens_per_s"][0]])
+    twice = run(*argv, "--what-if", "tp=2")
+    assert twice.returncode == 2
+    assert "tp is named twice" in twice.stderr
 
 
 @pytest.mark.parametrize("axis", ["tp=x", "depth=1", "tp=0", "accept=", "batch=1.5", "tp=nan"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from seatrial.core.quantity import Source
+from seatrial.core.record import replace
 from seatrial.estimate import Layout, Serving, engine_rules, make_plan
+from seatrial.estimate.model import altered
 from seatrial.estimate.recommend import overlay, recommend
 from seatrial.targets import load_target
 from seatrial.targets.hardware import load_hardware
@@ -62,3 +65,29 @@ def test_unknown_peaks_give_no_throughput_but_name_the_field(make):
 def test_every_layout_is_chosen_from_or_refused(make, aim):
     found = ask(make(), aim)
     assert found.considered >= len(found.refused) + (found.chosen is not None)
+
+
+@pytest.mark.parametrize("limit", ["ttft_s", "tpot_s"])
+def test_a_limit_that_cannot_be_held_against_anything_is_not_met(make, limit):
+    hardware = load_hardware("nvidia-h20")
+    blind = replace(hardware, memory_bandwidth=replace(hardware.memory_bandwidth, value=None, source=Source.UNKNOWN))
+    ask_ = {"devices": 2, "requests": 4}
+    assert recommend(make(), blind, RULES, Serving(max_model_len=4096), "fewest-cards", **ask_).chosen is not None
+    found = recommend(make(), blind, RULES, Serving(max_model_len=4096), "fewest-cards", **ask_, **{limit: 10.0})
+    assert found.chosen is None
+    assert any(f"{limit[:4].upper()} is unknown: hardware field memory_bandwidth" in w for w in found.refused.values())
+
+
+def test_the_overlay_serves_as_the_plan_counted(make, tmp_path):
+    serving = Serving(max_model_len=4096, kv_bytes=4 << 30, block_size=32, prefix_caching=False, eager=True)
+    model = altered(make(), given="float16")
+    found = recommend(model, HARDWARE, RULES, serving, "fewest-cards", devices=1, requests=4)
+    wanted = {
+        "kv-cache-memory-bytes": 4 << 30, "block-size": 32, "no-enable-prefix-caching": True, "enforce-eager": True,
+        "dtype": "float16",
+    }  # fmt: skip
+    assert {k: found.flags.get(k) for k in wanted} == wanted
+    assert set(found.flags) == set(found.reasons)
+    file = tmp_path / "seatrial.toml"
+    file.write_text(overlay(found, "cpu", "mine"))
+    assert load_target("mine", file).target.serve.args["enforce-eager"] is True

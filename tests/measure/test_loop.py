@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from seatrial.cli.loop import command
 from seatrial.core.errors import UsageError
-from seatrial.evidence import open_workspace
+from seatrial.core.record import replace
+from seatrial.evidence import Run, open_workspace
 from seatrial.measure.loop import next_step, state_of, stop_rules
 from seatrial.measure.loop.events import (
     Accuracy,
@@ -166,7 +167,9 @@ def test_the_ledger_is_kept_and_evidence_must_be_there(tmp_path):
     assert loop_state(workspace, "last").goal == GOAL
     with pytest.raises(UsageError, match="there is no run"):
         add_event(workspace, "last", Evidence(evidence=("nowhere",), hypothesis="h"))
-    state = add_event(workspace, "last", Evidence(evidence=(name,), hypothesis="h"))
+    profile = replace(Run.read(workspace.run_folder(name)).manifest, run_id="profile", arguments={"kind": "profile"})
+    Run.create(workspace.runs_folder / "profile", profile).close()
+    state = add_event(workspace, "last", Evidence(evidence=("profile",), hypothesis="h"))
     assert len(state.events) == 2
     # Nothing that was refused is in the ledger.
     with pytest.raises(UsageError):

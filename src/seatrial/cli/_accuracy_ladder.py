@@ -103,6 +103,7 @@ def import_(
     as_json: bool,
 ) -> None:
     """Read what an evaluation tool left in FOLDER into the five files, and keep it as a run."""
+    from seatrial.core.errors import UsageError
     from seatrial.measure.accuracy.level import level_step
     from seatrial.measure.accuracy.outside import keep
     from seatrial.measure.accuracy.read_aisbench import read_aisbench
@@ -110,13 +111,17 @@ def import_(
     from seatrial.measure.accuracy.read_lm_eval import read_lm_eval
     from seatrial.measure.accuracy.records import RequestConfig
 
+    if tool == "evalscope" and not task:
+        raise UsageError("evalscope keeps a report for each task", mend="Name the task with --task.")
     read = {"lm-eval": read_lm_eval, "evalscope": read_evalscope}
     found = read[tool](folder, task) if tool in read else read_aisbench(folder)
     _is_new(output)
 
     def work(run_id: str, scratch: Path) -> tuple[StepResult, ...]:
         files = output if output is not None else scratch / "files"
-        request = RequestConfig(api_url=url, model=model, num_fewshot=found.num_fewshot)
+        request = RequestConfig(
+            api_url=url, model=model, num_fewshot=found.num_fewshot, temperature=found.temperature or 0.0
+        )
         keep(files, found, request=request, level=level, limit=limit, source=str(folder), run_id=run_id)
         return (level_step(files, server=url, version="unknown"),)
 

@@ -251,6 +251,7 @@ def locate(
                     watched={"prompt_ids": [], "tokens": []},
                     dtype=dtype if dtype != "auto" else reference_dtype(checkpoint),
                     account=account,
+                    dropped=there.dropped,
                     scratch=folder,
                     say=say,
                 )

@@ -69,7 +69,8 @@ def locate_lines(facts: Any) -> list[str]:
     for title, keys in (
         ("of the engine without a counterpart", facts.unmatched),
         ("of the reference without a counterpart", facts.only_reference),
-        ("not judged, a router's near-ties sent all tokens elsewhere", facts.unjudged),
+        ("not judged, a router's near-ties sent all tokens elsewhere or the reference has no numbers", facts.unjudged),
+        ("not in the dump", facts.dropped),
     ):
         if keys:
             lines.append(f"{title}: {', '.join(keys[:6])}{f' and {len(keys) - 6} more' if len(keys) > 6 else ''}")

@@ -60,6 +60,10 @@ def answer(checkpoint: Path, target: str, device: Device, options: dict[str, Any
         raise UsageError("--learn needs --from-log LOG", mend="Name the engine's log.")
     if file is not None and options["forget"]:
         forget_calibration(file, target)
+    if not options["aim"] and (options["ttft"] is not None or options["tpot"] is not None):
+        raise UsageError("--ttft and --tpot are limits of --recommend", mend="Name an aim with --recommend.")
+    if options["aim"] and options["draft"]:
+        raise UsageError("--recommend does not count the memory of a --draft", mend="Leave out one of them.")
     learnt = load_calibration(file, target) if file else Calibration()
     model = altered(read_model(checkpoint), given=options["dtype"])
     layout = Layout(tp=options["tp"], pp=options["pp"], dp=options["dp"], ep=options["ep"])
@@ -143,8 +147,12 @@ def parse_axes(given: tuple[str, ...], layout: Layout, options: dict[str, Any]) 
         "prompt": (options["prompt"] or 1024,), "output": (options["output"],), "spec": (options["spec_tokens"],),
         "accept": (options["accept"],),
     }  # fmt: skip
+    seen: set[str] = set()
     for text in given:
         name, _, values = text.partition("=")
+        if name in seen:
+            raise UsageError(f"--what-if {text!r}: {name} is named twice", mend=f"Write {name}=V,V once.")
+        seen.add(name)
         if name not in found or not values:
             raise UsageError(f"--what-if {text!r}: no such axis", mend=f"Write AXIS=V,V with {', '.join(found)}.")
         try:
@@ -160,7 +168,7 @@ def parse_axes(given: tuple[str, ...], layout: Layout, options: dict[str, Any]) 
                 mend=f"{'Numbers' if name == 'accept' else 'Whole numbers'} from {least} to {most}.",
             )
         found[name] = tuple(v if name == "accept" else bool(v) if name == "ep" else int(v) for v in numbers)
-    return Axes(**found)
+    return Axes(**found, pp=layout.pp, dp=layout.dp)
 
 
 def ask_engine(checkpoint: Path, target: str, layout: Layout, serving: Serving) -> EngineAnswer:

@@ -63,6 +63,7 @@ def start(
     from seatrial.core.errors import UsageError
     from seatrial.evidence import open_workspace
     from seatrial.measure.compare.verdict import FIGURES
+    from seatrial.measure.load.sla import written
     from seatrial.measure.loop.events import Goal
     from seatrial.targets import find_overrides
     from seatrial.workflow.loop import loop_state, start_loop
@@ -71,6 +72,9 @@ def start(
         raise UsageError(f"unknown figure {judged_by!r}", mend=f"Known: {', '.join(FIGURES)}.")
     if reference is not None and not reference_source.strip():
         raise UsageError("a reference needs its source", mend="Say where it is from with --reference-source.")
+    if not goal.strip():
+        raise UsageError("a loop needs its goal", mend="Say in words what is to be reached: --goal.")
+    level = written(sla)
     place = open_workspace(workspace, write=True)
     event = Goal(
         goal=goal,
@@ -79,7 +83,7 @@ def start(
         judged_by=judged_by,
         reference=reference,
         reference_source=reference_source,
-        sla=sla,
+        sla=level,
         least_accuracy=least_accuracy,
     )
     name = start_loop(place, event, target, find_overrides(Path.cwd()), tuple(sys.argv[1:]))

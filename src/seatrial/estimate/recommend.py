@@ -79,7 +79,7 @@ def recommend(
         else:
             found.append(candidate)
     chosen = _best(found, aim)
-    typed = _flags(chosen, aim, serving, requests) if chosen else _Flags(flags={}, reasons={})
+    typed = _flags(chosen, aim, serving, requests, model.given) if chosen else _Flags(flags={}, reasons={})
     return Recommendation(
         aim=aim, chosen=chosen, flags=typed.flags, reasons=typed.reasons, considered=len(layouts), refused=refused
     )
@@ -130,15 +130,19 @@ def _short(candidate: Candidate | None, plan: Plan, aim: Aim, ttft_s: float | No
         return plan.outcome.reason
     if aim == "longest-context" and not candidate.length:
         return "holds no context at all"
-    if aim == "most-throughput" and (candidate.speed is None or candidate.speed.tokens_per_s is None):
-        lacking = candidate.speed.decode.lacking if candidate.speed else ()
-        return f"its throughput is unknown: hardware field {', '.join(lacking) or 'none, the FLOPs are not modelled'}"
     speed_ = candidate.speed
-    if speed_ is not None:
-        if ttft_s is not None and speed_.ttft_s is not None and speed_.ttft_s > ttft_s:
-            return f"TTFT is at least {speed_.ttft_s:.3g} s"
-        if tpot_s is not None and speed_.tpot_s is not None and speed_.tpot_s > tpot_s:
-            return f"TPOT is at least {speed_.tpot_s:.3g} s"
+    lacking = ", ".join(speed_.decode.lacking if speed_ else ()) or "none, the FLOPs are not modelled"
+    if aim == "most-throughput" and (speed_ is None or speed_.tokens_per_s is None):
+        return f"its throughput is unknown: hardware field {lacking}"
+    for name, most, least in (
+        ("TTFT", ttft_s, speed_.ttft_s if speed_ else None),
+        ("TPOT", tpot_s, speed_.tpot_s if speed_ else None),
+    ):
+        if most is not None and least is None:
+            # Nothing says that the limit is met.
+            return f"its {name} is unknown: hardware field {lacking}"
+        if most is not None and least is not None and least > most:
+            return f"{name} is at least {least:.3g} s"
     return ""
 
 
@@ -157,7 +161,8 @@ class _Flags(Record):
     reasons: dict[str, str]
 
 
-def _flags(chosen: Candidate, aim: Aim, serving: Serving, requests: int) -> _Flags:
+def _flags(chosen: Candidate, aim: Aim, serving: Serving, requests: int, dtype: str) -> _Flags:
+    """All that the plan counted with: a flag left out would serve something else."""
     layout = chosen.layout
     held = min(chosen.requests, chosen.plan.asked.max_seqs) if aim != "longest-context" else requests
     flags: dict[str, str | int | float | bool] = {
@@ -181,11 +186,18 @@ def _flags(chosen: Candidate, aim: Aim, serving: Serving, requests: int) -> _Fla
         flags["data-parallel-size"], why["data-parallel-size"] = layout.dp, "replicas on the remaining devices"
     if layout.ep:
         flags["enable-expert-parallel"], why["enable-expert-parallel"] = True, "experts whole on their ranks"
-    if serving.kv_dtype != "auto":
-        flags["kv-cache-dtype"], why["kv-cache-dtype"] = serving.kv_dtype, "as asked"
-    if serving.max_num_batched_tokens:
-        flags["max-num-batched-tokens"] = serving.max_num_batched_tokens
-        why["max-num-batched-tokens"] = "as asked"
+    given: dict[str, str | int | bool | None] = {
+        "dtype": dtype or None,
+        "kv-cache-dtype": serving.kv_dtype if serving.kv_dtype != "auto" else None,
+        "kv-cache-memory-bytes": serving.kv_bytes,
+        "block-size": serving.block_size,
+        "max-num-batched-tokens": serving.max_num_batched_tokens,
+        "no-enable-prefix-caching": None if serving.prefix_caching else True,
+        "enforce-eager": serving.eager or None,
+    }
+    for flag, value in given.items():
+        if value is not None:
+            flags[flag], why[flag] = value, "as asked"
     return _Flags(flags=flags, reasons=why)
 
 

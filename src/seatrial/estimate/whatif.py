@@ -1,8 +1,7 @@
 """What if: bounds over many points at once, as numpy arrays; one pass per layout, no loop over points.
 
 In: a model, a device, axes (TP, EP, batch, output length, draft depth, acceptance). Out: `Table`, plain columns.
-Layouts
-that the model does not divide into are left out and counted.
+Layouts that the model does not divide into are left out and counted.
 """
 
 from __future__ import annotations
@@ -24,8 +23,10 @@ if TYPE_CHECKING:
 
 
 class Axes(Record):
-    """What is varied; every combination is a point."""
+    """What is varied; every combination is a point. `pp` and `dp` are the same for all of them."""
 
+    pp: int = 1
+    dp: int = 1
     tp: tuple[int, ...] = (1,)
     ep: tuple[bool, ...] = (False,)
     batch: tuple[int, ...] = (1,)
@@ -57,7 +58,7 @@ def what_if(model: Model, hardware: Hardware, rules: EngineRules, serving: Servi
     lacking: dict[str, None] = {}
     inner = np.array(list(product(axes.batch, axes.prompt, axes.output, axes.spec, axes.accept)), dtype=float)
     for tp, ep in product(axes.tp, axes.ep):
-        layout = Layout(tp=tp, ep=ep)
+        layout = Layout(tp=tp, pp=axes.pp, dp=axes.dp, ep=ep)
         try:
             work = lay_out(model, layout, serving, rules)
         except Uneven as exc:
@@ -88,7 +89,8 @@ def _points(work: Work, given: Rates, inner: np.ndarray) -> dict[str, Any]:
     per_step = np.where(sure, spec + 1, (1 - safe ** (spec + 1)) / (1 - safe))
     tpot = step / per_step
     devices = work.layout.devices()
-    rate = batch / tpot
+    # As `roofline.speed`: every replica answers, and the stages work at once.
+    rate = batch * work.layout.dp * work.layout.pp / tpot
     full = np.ones(len(inner))
     return {
         "tp": full * work.layout.tp, "ep": full * work.layout.ep, "batch": batch, "prompt": prompt, "output": output,

@@ -59,6 +59,8 @@ def check_bisect(job: BisectJob) -> tuple[str, ...]:
     if job.repo:
         return candidates.commits(Path(job.repo), job.good, job.bad)
     known = job.versions
+    if twice := next((v for v in known if known.count(v) > 1), ""):
+        raise UsageError(f"--versions: {twice} is named twice", mend="List each once, oldest first.")
     if job.good not in known or job.bad not in known or known.index(job.good) >= known.index(job.bad):
         raise UsageError("--good and --bad must be among --versions, in that order", mend="List them oldest first.")
     return known[known.index(job.good) : known.index(job.bad) + 1]

@@ -13,7 +13,7 @@ from seatrial.core.record import from_plain, replace, to_plain
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import Run, Workspace
 from seatrial.measure.loop import Event, State, after, read_event, state_of, stop_rules
-from seatrial.measure.loop.events import Accuracy, DiffFile, Goal, Patch, Performance, Stop
+from seatrial.measure.loop.events import Accuracy, DiffFile, Evidence, Goal, Patch, Performance, Stop
 from seatrial.targets import load_target
 from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.loop_accuracy import accuracy_from
@@ -87,12 +87,15 @@ def add_event(workspace: Workspace, name: str, event: Event, diff: bytes = b"") 
     """Check and write; the state after it. `diff`: the difference that a change of code is, to be kept beside it."""
     folder = loop_folder(workspace, name)
     for place in evidence_of(event):
-        demand_evidence(workspace, place)
+        if demand_evidence(workspace, place).manifest.arguments.get("kind") == "loop":
+            raise UsageError(f"{place} is a loop's ledger, which measures nothing", mend="Name the run that shows it.")
     run = Run.resume(folder)
     try:
         before = state_of(events_of(run))
         state = after(before, event)
         _demand_newer(workspace, run, before, event)
+        if isinstance(event, Evidence):
+            _demand_present(workspace, before, event)
         _demand_same_model(workspace, before, event)
         demand_fair(workspace, before, event)
         _demand_rule(before, event)
@@ -111,8 +114,14 @@ def add_event(workspace: Workspace, name: str, event: Event, diff: bytes = b"") 
 
 
 def _demand_newer(workspace: Workspace, ledger: Run, state: State, event: Event) -> None:
-    """What is said of a code change must have been measured with it: the run began after the change was recorded."""
-    if not isinstance(event, (Accuracy, Performance)) or not state.rounds[-1].patch.commit:
+    """What is said of a change must have been measured with it: the run began after the change was recorded.
+
+    A comparison shows by its own sides that it is of a setting; an accuracy check does not.
+    """
+    if not isinstance(event, (Accuracy, Performance)):
+        return
+    change = state.rounds[-1].patch
+    if not change.commit and (change.setting is None or isinstance(event, Performance)):
         return
     recorded = max(e.at for e in ledger.log.entries if e.kind == EVENT and to_plain(e.body).get("kind") == "patch")
     run = demand_evidence(workspace, event.evidence)
@@ -122,6 +131,19 @@ def _demand_newer(workspace: Workspace, ledger: Run, state: State, event: Event)
     if run.manifest.created_at < recorded:
         raise UsageError(
             f"{run.run_id} began before the change was recorded", mend="Measure the change, and name that run."
+        )
+
+
+def _demand_present(workspace: Workspace, state: State, event: Evidence) -> None:
+    """Some of it is not older than the last change that was kept, as measured: what was before explains what was."""
+    last = state.rounds[-1] if state.rounds else None
+    if last is None or last.performance is None or last.lesson is None or not last.lesson.kept:
+        return
+    since = demand_evidence(workspace, last.performance.evidence).manifest.created_at
+    if all(demand_evidence(workspace, place).manifest.created_at < since for place in event.evidence):
+        raise UsageError(
+            f"{event.evidence[0]} began before the change that was kept was measured",
+            mend="Name a run of what stands now.",
         )
 
 

@@ -36,6 +36,8 @@ def _rung(workspace: Workspace, run: Run, diff: str, against: str) -> Accuracy:
     level = _level(run, stored)
     if level in ("L0", "unknown"):
         raise UsageError(f"run {run.run_id} is of level {level}: no answer was judged", mend="Ask L1 or above.")
+    if against and level in SMOKE:
+        raise UsageError(f"a rung of level {level} has no score to hold against {against}", mend="Leave --against out.")
     outcome, held = stored.outcome, ""
     if level not in SMOKE and outcome.verdict is Verdict.PASS:
         # From L3 on a rung passes when it is whole, whatever the score: only a comparison says that nothing was lost.
@@ -70,7 +72,10 @@ def _smokes(run: Run, place: str, diff: str) -> Accuracy:
     sides = run.manifest.arguments.get("sides")
     labels = [str(s.get("label")) for s in sides if isinstance(s, dict)] if isinstance(sides, list) else []
     missing = [label for label in labels if f"{ACCURACY}{label}" not in {s.step for s in steps}]
-    bad = [f"{s.step}: {s.outcome.reason}" for s in steps if s.outcome.verdict is not Verdict.PASS]
+    bad = [f"{s.step}: {s.outcome.reason}" for s in steps if s.outcome.verdict is Verdict.FAIL]
+    open_ = [f"{s.step}: {s.outcome.reason}" for s in steps if s.outcome.verdict is not Verdict.PASS]
+    if open_ and not bad:
+        raise UsageError(f"{place} could not tell: {'; '.join(open_)}", mend="Ask again, and name that run.")
     if missing and not bad:
         raise UsageError(
             f"{place} looked at no answer of {', '.join(missing)}", mend="Name a run that went on to its end."

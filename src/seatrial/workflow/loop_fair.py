@@ -90,7 +90,8 @@ def _demand_standing(workspace: Workspace, state: State, event: Performance) -> 
 
 def _standing(workspace: Workspace, state: State) -> Standing:
     """The last baseline, or the change kept after it."""
-    kept = {id(r.performance) for r in state.rounds if r.improved}
+    # What was kept stands, faster or not.
+    kept = {id(r.performance) for r in state.rounds if r.lesson is not None and r.lesson.kept}
     found = Standing()
     for event in state.events:
         if isinstance(event, Baseline):

@@ -119,6 +119,46 @@ def test_ends_that_git_does_not_know_or_in_the_wrong_order_are_refused(repositor
         candidates.commits(repository, "HEAD", "HEAD~3")
 
 
+def test_a_good_commit_of_another_branch_is_refused(repository):
+    def git(*words):
+        more = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", "-C", str(repository), *more, *words], check=True, capture_output=True)
+
+    # The good one mends what was wrong before the branches parted: the first after that is not to blame.
+    git("checkout", "-q", "-b", "release", "HEAD~1")
+    (repository / "state").write_text("right")
+    git("commit", "-q", "-a", "-m", "mended here")
+    with pytest.raises(UsageError, match="release is not before main"):
+        candidates.commits(repository, "release", "main")
+    git("checkout", "-q", "main")
+    git("merge", "-q", "-s", "ours", "release")
+    # Merged, it is before it, though not along first parents.
+    with pytest.raises(UsageError, match="release is not before main along first parents"):
+        candidates.commits(repository, "release", "main")
+
+
+@pytest.mark.parametrize(
+    ("codes", "judgement"),
+    [((1,), "good"), ((), "good"), ((0,), "good"), ((0, 0, 0, 0), "good"), ((4, 4, 0), "bad")],
+)
+def test_a_kept_trial_whose_codes_do_not_say_what_it_says_is_made_again(codes, judgement):
+    seen = []
+
+    def run(name):
+        seen.append(name)
+        return int(NAMES.index(name) >= 3)
+
+    known = [work.Trial(candidate="v0", codes=codes, judgement=judgement, reason="")]
+    assert work.bisect(NAMES, run, repeats=3, known=known).facts.first_bad == "v3"
+    assert seen.count("v0") == 3
+
+
+def test_versions_named_twice_are_no_order(tmp_path):
+    words = ["bisect", "--versions", "1,2,1,3", "--good", "1", "--bad", "3", "--cmd", "true"]
+    with pytest.raises(UsageError, match="1 is named twice"):
+        CliRunner().invoke(command, [*words, "--workspace", str(tmp_path)], catch_exceptions=False)
+
+
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path):
     hanging = f"{sys.executable} -c 'import time; time.sleep(3600)'"
     code = candidates.command(hanging, candidate="x", cwd=None, log=tmp_path / "l", timeout_s=0.5)

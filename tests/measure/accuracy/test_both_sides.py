@@ -165,3 +165,18 @@ def test_the_shares_of_two_ranks_are_put_side_by_side_and_their_heads_looked_at_
     assert found["unmatched"] == []
     assert [r["out"] for r in rows] == [True]
     assert {"head-order", "feature-order"} <= {s["name"] for s in rows[0]["suspects"]}
+
+
+@pytest.mark.parametrize("broken", ["truth", "rough"])
+def test_an_output_of_which_the_reference_has_no_numbers_is_unjudged_and_not_the_engines_fault(side, block, broken):
+    key = "layers.1.input_layernorm"
+    sides = {"truth": block, "rough": rounded(block, 3)}
+    engine = rounded(block, 2)
+    sides[broken] = {**sides[broken], key: np.full((TOKENS, WIDTH), np.nan)}
+    request = {"engine": side("engine", engine), "dtype": "float16"}
+    found = locate.compare(request, side("truth", sides["truth"]), side("rough", sides["rough"]), {}, CONFIG)
+    assert found["unjudged"] == [key]
+    assert not [r["key"] for r in found["rows"] if r["out"] or r["key"] == key]
+    # The engine's own are its fault.
+    wrong = compared(side, block, {**engine, key: np.full((TOKENS, WIDTH), np.nan)}, rounded(block, 3))
+    assert [k for k, r in wrong.items() if r["out"]] == [key]

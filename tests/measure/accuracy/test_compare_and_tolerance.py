@@ -108,6 +108,49 @@ def test_other_questions_are_refused(run, prediction):
         compare(other, moved)
 
 
+def test_what_changed_is_what_the_repeats_say_together(run):
+    first = [["wrong", "correct", "correct"]] + [["correct"] * 3] * 7
+    second = [["correct", "wrong", "not-extracted"]] + [["correct"] * 3] * 7
+    facts = compare(run(first, repeats=3), run(second, repeats=3)).facts
+    assert (facts.test.lost, facts.test.won) == (1, 0)
+    (changed,) = facts.changed
+    assert (changed.how, changed.kind) == ("lost", "answer")
+
+
+def test_what_counts_as_too_few_goes_by_alpha(run):
+    # Seven lost and none won: p = 0.0156, the least that seven can give, is no loss at 1 % and no proof of none either.
+    sides = run(["correct"] * 20), run(["wrong"] * 7 + ["correct"] * 13)
+    assert compare(*sides).outcome.verdict is Verdict.FAIL
+    result = compare(*sides, alpha=0.01)
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "too few" in result.outcome.reason
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_so_few_questions_that_no_loss_could_show_prove_nothing(run, number):
+    same = run(["correct"] * number)
+    result = compare(same, same)
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert f"{number} questions" in result.outcome.reason
+
+
+def test_two_runs_without_one_right_answer_prove_nothing(run):
+    bad = run(["wrong"] * 20)
+    result = compare(bad, bad)
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "no question is right in either run" in result.outcome.reason
+
+
+def test_questions_with_other_words_are_no_pairs(run):
+    words = [f"question {n}" for n in range(20)]
+    first = run(["correct"] * 20, prompts=words)
+    second = run(["correct"] * 14 + ["wrong"] * 6, prompts=[*words[:14], *(f"other {n}" for n in range(6))])
+    result = compare(first, second)
+    assert (result.facts.questions, result.facts.test.lost) == (14, 0)
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "6 questions have other words" in result.outcome.reason
+
+
 def test_a_subset_of_the_questions_is_inconclusive(run):
     assert compare(run(["correct"] * 8), run(["correct"] * 6)).outcome.verdict is Verdict.INCONCLUSIVE
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seatrial.core.errors import EngineError
+from seatrial.core.record import from_json, replace, to_json
 from seatrial.core.verdict import Verdict
 from seatrial.gates.client import Client
 from seatrial.gates.exchange import Exchange
-from seatrial.measure.accuracy.answers import TOP, Answered, Asked, served
+from seatrial.measure.accuracy.answers import TOP, Answered, Asked, Engine, in_process, served
 from seatrial.measure.accuracy.distance import FAR, band, kl
-from seatrial.measure.accuracy.parity import conclude, judge
+from seatrial.measure.accuracy.parity import ParityFacts, conclude, judge
 
 IDS = list(range(100, 110))
 
@@ -221,7 +223,7 @@ def test_the_prompts_with_a_picture_are_judged_by_themselves_too():
         answers = [a for a, _, _ in rows]
         return conclude(judge("c", answers, reference, dtype="bfloat16", truth_dtype="float32", how="t", engine="e"))
 
-    assert judged(1.0).outcome.verdict is Verdict.PASS
+    assert judged(1.0).findings == ()
     wrong = judged(3.0)
     assert [b.part for b in wrong.facts.bands if b.out] == ["picture"]
     assert [f.code for f in wrong.findings] == ["A105"]
@@ -234,3 +236,51 @@ def test_a_server_without_token_ids_is_refused_with_the_way_out(document):
     assert "--in-process" in caught.value.mend
     with pytest.raises(EngineError, match="HTTP 400"):
         served(client(document, 400)[0], [Asked(text="hi")], max_tokens=1)
+
+
+@pytest.mark.parametrize("broken", ["bfloat16", "float32"])
+def test_a_reference_that_gives_no_numbers_passes_nothing(broken):
+    engine, reference = answers(0.1)  # ten times rounding
+    rows = reference["dtypes"][broken][0]
+    rows["at"] = [[math.nan] * len(row) for row in rows["at"]]
+    result = verdict(engine, reference)
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "the reference gives no numbers at 53 of 53 positions" in result.outcome.reason
+
+
+def test_an_engine_that_gives_no_numbers_fails_and_its_facts_can_be_read_again():
+    engine, reference = answers(0.01)
+    top = tuple(None if row is None else dict.fromkeys(row, math.nan) for row in engine.top)
+    result = verdict(replace(engine, top=top), reference)
+    assert result.outcome.verdict is Verdict.FAIL
+    assert from_json(ParityFacts, to_json(result.facts), where="facts") == result.facts
+
+
+def test_a_decode_that_was_hardly_looked_at_is_not_passed_with_the_prefill():
+    result = verdict(*answers(0.01, tokens=4))
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "decode: 4 positions" in result.outcome.reason
+    assert verdict(*answers(0.1, tokens=4)).outcome.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("lost", ["prompt_logprobs", "top_logprobs"])
+def test_a_server_that_leaves_a_position_out_is_refused_and_not_read_one_place_off(lost):
+    choice = {
+        "prompt_token_ids": [5, 6],
+        "token_ids": [7, 8],
+        "prompt_logprobs": [None, {"6": {"logprob": -0.5}}],
+        "logprobs": {"top_logprobs": [{"token_id:7": -0.25}, {"token_id:8": -0.25}]},
+    }
+    (choice if lost in choice else choice["logprobs"])[lost].pop(0)
+    with pytest.raises(EngineError, match="log-probabilities of 3 of 4 tokens"):
+        served(client({"choices": [choice]})[0], [Asked(text="hi")], max_tokens=2)
+
+
+def test_a_probe_that_answers_fewer_prompts_than_it_was_asked_is_no_answer():
+    one = {"prompt_ids": [1], "tokens": [2], "prompt_top": [None], "top": [{2: -0.1}]}
+    answer = {"answers": [one], "modules": [], "watched": {}, "dtype": "f", "engine": "e", "load_s": 0, "ask_s": 0}
+    reply = SimpleNamespace(status="answered", answer=answer, log="probe.log")
+    session = SimpleNamespace(call=lambda *_, **__: reply)
+    with pytest.raises(EngineError, match="answered 1 of 2 prompts"):
+        in_process(session, Engine(checkpoint="c"), [Asked(text="a"), Asked(text="b")], max_tokens=1)
+    assert len(in_process(session, Engine(checkpoint="c"), [Asked(text="a")], max_tokens=1).answers) == 1

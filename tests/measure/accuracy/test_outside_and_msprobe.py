@@ -9,6 +9,9 @@ import sys
 import pytest
 
 from seatrial.core.errors import EngineError, FileFormatError
+from seatrial.core.record import replace
+from seatrial.core.verdict import Verdict, inconclusive
+from seatrial.measure.accuracy.locate import LocateFacts, ModuleRow, conclude
 from seatrial.measure.accuracy.msprobe import npy_shape, read_msprobe
 from seatrial.measure.accuracy.outside import keep, lm_eval_command, run_tool
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
@@ -186,3 +189,20 @@ def test_an_aisbench_accuracy_without_its_answers_is_no_score_of_another_set(tmp
     score = keep(tmp_path / "run", read_aisbench(tmp_path), request=request_config, level="L4", limit=None, source="x")
     assert [(s.task, s.n, s.conclusive) for s in score.scores] == [("whole", 1, False)]
     assert "bare: no answer is kept" in score.reason
+
+
+def test_modules_of_a_dump_without_their_tensors_count_against_a_pass():
+    words = dict.fromkeys(("checkpoint", "prompt", "reference"), "x")
+    words |= {"prompt_tokens": 2, "serving_dtype": "bfloat16", "truth_dtype": "float32", "first": None}
+    row = ModuleRow(
+        key="norm", step=0, by="name", engine_key="norm", module="norm", kind="Norm", width=8, relative=0.0, noise=0.1,
+        limit=0.3, out=False, excused=False, cosine=1.0, ulps=0.0, bad=0, tokens=(0,), tokens_out=(), strayed=(),
+        suspects=(),
+    )  # fmt: skip
+    facts = LocateFacts(**words, rows=(row,), unmatched=(), only_reference=())
+    assert conclude(facts).outcome.verdict is Verdict.PASS
+    lost = replace(facts, dropped=tuple(f"Module.{n}: no file" for n in range(9)))
+    assert conclude(lost).outcome == inconclusive("only 1 of 10 outputs have a counterpart")
+    # Nor is a pass made of the one output that no router's near-tie took away.
+    strayed = replace(facts, unjudged=("norm", *(f"layers.{n}.mlp" for n in range(9))))
+    assert conclude(strayed).outcome == inconclusive("only 1 of 10 outputs have a counterpart that could be judged")

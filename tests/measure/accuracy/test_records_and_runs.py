@@ -92,6 +92,43 @@ def test_a_lost_line_is_noticed(tmp_path, prediction, request_config):
         read_run(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("num_correct", 3, "says num_correct 3, the predictions have 1"),
+        ("num_not_extracted", 0, "num_not_extracted 0"),
+        ("num_no_answer", 1, "num_no_answer 1"),
+        ("subsets", [], "subsets"),
+        ("value", 1.0, "says accuracy 1, 1 of 3 answers are right"),
+    ],
+)
+def test_a_score_edited_by_hand_is_noticed(tmp_path, prediction, request_config, name, value, words):
+    rows = [prediction("1"), prediction("2", status="wrong", extracted="41"), prediction("3", status="not-extracted")]
+    own = score(tool="seatrial", metric="accuracy", value=1 / 3, n=3)
+    with RunWriter(tmp_path / "run", request_config, DatasetConfig(name="d", source="d")) as writer:
+        for row in rows:
+            writer.add(row)
+        writer.finish(tally("r", "L4", rows, scores=(own,)))
+    assert read_run(tmp_path / "run").score.num_correct == 1
+    file = tmp_path / "run" / "score.json"
+    document = json.loads(file.read_text())
+    (document if name in document else document["scores"][0])[name] = value
+    file.write_text(json.dumps(document))
+    with pytest.raises(FileFormatError, match=words):
+        read_run(tmp_path / "run")
+
+
+def test_a_partial_score_cannot_be_called_whole_by_one_word(tmp_path, prediction, request_config):
+    lost = score(complete=False, partial_reason="the server died")
+    with RunWriter(tmp_path / "run", request_config, DatasetConfig(name="d", source="d")) as writer:
+        writer.add(prediction())
+        writer.finish(tally("r", "L4", [prediction()], partial="the server died", scores=(lost,)))
+    file = tmp_path / "run" / "score.json"
+    file.write_text(file.read_text().replace('"partial"', '"complete"', 1))
+    with pytest.raises(FileFormatError, match="is complete, and its acc,none is not"):
+        read_run(tmp_path / "run")
+
+
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path, request_config):
     dataset = DatasetConfig(name="d", source="d")
     with RunWriter(tmp_path / "run", request_config, dataset):

@@ -6,7 +6,8 @@ are matched by name). The reference runs twice: in the serving dtype (its slices
 dtype. Answer: `{"rows": [...], "unmatched": [...], "unjudged": [...], "only_reference": [...], "class",
 "transformers"}`, rows in the order of the engine's calls: `{"key", "by", "module", "class", "width", "relative",
 "noise", "cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `by` says how the
-pair was found (`accuracy_pairs.py`); `unjudged` are outputs whose tokens a router's near-ties all sent elsewhere.
+pair was found (`accuracy_pairs.py`); `unjudged` are outputs whose tokens a router's near-ties all sent elsewhere, and
+those of which the reference itself has no finite numbers.
 `relative` is |engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype.
 Suspects are tested (`accuracy_suspects.py`) only where the error leaves the band.
 """
@@ -121,6 +122,10 @@ def compare(request, truth, rough, weights, config, owned=None):
             continue
         done[key, step] = output
         at, mine, theirs, noise = pair
+        if not (numpy.isfinite(theirs).all() and numpy.isfinite(noise).all()):
+            # Where the reference itself overflows (float16), nothing says what the engine ought to give.
+            unjudged.append(key)
+            continue
         # Tokens that a router sent elsewhere for a near-tie, here or in an earlier layer, are no evidence.
         routed = both.router_of(key, true)
         ties |= both.near_ties(routed, at, true, low, weights, config) if routed else set()

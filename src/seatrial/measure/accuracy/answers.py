@@ -98,6 +98,10 @@ def in_process(
     if reply.status != "answered":
         raise EngineError(f"the engine did not answer: {reply.trouble()}", mend=f"Its log is {reply.log}.")
     answer = reply.answer
+    if len(answer["answers"]) != len(asked):
+        raise EngineError(
+            f"the engine answered {len(answer['answers'])} of {len(asked)} prompts", mend=f"Its log is {reply.log}."
+        )
     answered = tuple(
         Answered(
             asked=a,
@@ -105,7 +109,7 @@ def in_process(
             tokens=tuple(row["tokens"]),
             top=tuple(_numbered(t) for t in (*row["prompt_top"], *row["top"])),
         )
-        for a, row in zip(asked, answer["answers"], strict=False)
+        for a, row in zip(asked, answer["answers"], strict=True)
     )
     return InProcess(
         answers=answered,
@@ -173,6 +177,13 @@ def _served(client: Client, asked: Asked, max_tokens: int) -> Answered:
             f"the server's answer lacks token ids or log-probabilities ({type(exc).__name__}: {exc})",
             mend="Parity needs a server of vLLM 0.10 or later, or --in-process.",
         ) from exc
+    if len(before) != len(prompt_ids) or len(after) != len(tokens):
+        # Every position behind the one left out would be held against its neighbour.
+        have, wanted = len(before) + len(after), len(prompt_ids) + len(tokens)
+        raise EngineError(
+            f"the server gives log-probabilities of {have} of {wanted} tokens",
+            mend="Parity needs them of every token: try --in-process.",
+        )
     return Answered(asked=asked, prompt_ids=prompt_ids, tokens=tokens, top=(*before, *after))
 
 

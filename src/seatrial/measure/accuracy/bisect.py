@@ -77,7 +77,9 @@ def bisect(
     if len(candidates) < 2:
         raise UsageError("there are fewer than two candidates", mend="--good must come before --bad.")
     trials: dict[int, Trial] = {}
-    sure = {t.candidate: replace(t, earlier=True) for t in known if t.judgement != "skip"}
+    # What a kept trial says must follow from its codes, one for each repeat.
+    held = [t for t in known if len(t.codes) == repeats and t.judgement == judge(t.candidate, t.codes).judgement]
+    sure = {t.candidate: replace(t, earlier=True) for t in held if t.judgement != "skip"}
 
     def look(number: int) -> Judgement:
         name = candidates[number]

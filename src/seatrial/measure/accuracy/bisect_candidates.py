@@ -22,12 +22,22 @@ from seatrial.core.errors import EngineError, UsageError
 
 
 def commits(repo: Path, good: str, bad: str) -> tuple[str, ...]:
-    """From `good` to `bad` along first parents, both included."""
+    """From `good` to `bad` along first parents, both included.
+
+    A good one beside that line (on another branch, merged or not) is refused: of the commit where the line leaves it
+    nobody has said that it is good, and the first one after it would be blamed for what came before.
+    """
     words = ("rev-parse", "--verify", "--end-of-options")
     ends = [_git(repo, *words, f"{name}^{{commit}}").strip() for name in (good, bad)]
     listed = _git(repo, "rev-list", "--first-parent", "--reverse", f"{ends[0]}..{ends[1]}").split()
     if not listed or listed[-1] != ends[1]:
         raise UsageError(f"{good} is not before {bad} in {repo}", mend="Exchange --good and --bad.")
+    fork = _git(repo, "rev-parse", f"{listed[0]}^").strip()
+    if fork != ends[0]:
+        raise UsageError(
+            f"{good} is not before {bad} along first parents in {repo}",
+            mend=f"Try {fork[:12]}, where the line of {bad} leaves it, as --good.",
+        )
     return (ends[0], *listed)
 
 

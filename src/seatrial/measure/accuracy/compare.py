@@ -7,6 +7,7 @@ common, or with different prompts under the same id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from math import comb
 from typing import Literal
 
@@ -94,8 +95,9 @@ def compare(first: AccuracyRun, second: AccuracyRun, *, alpha: float = ALPHA) ->
             f"{len(other)} of {len(common)} questions have the same id and other words (first: {other[0]})",
             mend="The data set or its template differs: compare runs over the same one.",
         )
-    # A question without an answer on one side says nothing about the model.
-    judged = [i for i in common if _answered(one[i]) and _answered(two[i])]
+    # A question without an answer on one side says nothing about the model, and other words are another question.
+    unlike = set() if same_set else set(other)
+    judged = [i for i in common if i not in unlike and _answered(one[i]) and _answered(two[i])]
     pairs = [(_right(one[i]), _right(two[i])) for i in judged]
     test = mcnemar(pairs)
     differences = (*_differences(first, second), *([f"{len(other)} prompts differ"] if other else []))
@@ -108,18 +110,23 @@ def compare(first: AccuracyRun, second: AccuracyRun, *, alpha: float = ALPHA) ->
         second_score=_share([b for _, b in pairs]),
         test=test,
         subsets=_subsets(one, two, judged),
-        changed=tuple(_changed(i, one[i][0], two[i][0]) for i, (a, b) in zip(judged, pairs, strict=True) if a != b),
+        changed=tuple(_changed(i, one[i], two[i], lost=a) for i, (a, b) in zip(judged, pairs, strict=True) if a != b),
         stable_bad=stable,
         unstable=unstable,
         not_extracted=(first.score.num_not_extracted, second.score.num_not_extracted),
         no_answer=(first.score.num_no_answer, second.score.num_no_answer),
         differences=differences,
     )
-    return _conclude(facts, first, second, alpha)
+    return _conclude(facts, first, second, alpha, len(unlike))
 
 
-def _conclude(facts: ComparisonFacts, first: AccuracyRun, second: AccuracyRun, alpha: float) -> StepResult:
-    test = facts.test
+def fewest(alpha: float) -> int:
+    """The discordant pairs below which not even all of them lost is significant: 2 / 2**n < alpha; 6 for 5 %."""
+    return next(n for n in count(1) if 2.0 ** (1 - n) < alpha)
+
+
+def _conclude(facts: ComparisonFacts, first: AccuracyRun, second: AccuracyRun, alpha: float, unlike: int) -> StepResult:
+    test, least = facts.test, fewest(alpha)
     summary = (
         f"{facts.questions} questions: {100 * facts.first_score:.1f} % -> {100 * facts.second_score:.1f} %, "
         f"{test.lost} lost, {test.won} won, McNemar p = {test.p:.3g}"
@@ -149,9 +156,16 @@ def _conclude(facts: ComparisonFacts, first: AccuracyRun, second: AccuracyRun, a
         missing = facts.only_first + facts.only_second
         reason = partial[0].reason if partial else f"{missing} questions are in one run only"
         outcome = inconclusive(f"partial: {reason}")
-    elif test.lost + test.won < 6 and test.lost > test.won:
-        # Five discordant pairs, all lost, have p = 0.0625: nothing below six can be significant at 5 %.
+    elif unlike:
+        outcome = inconclusive(f"{unlike} questions have other words: {summary}")
+    elif facts.questions < least:
+        outcome = inconclusive(
+            f"{facts.questions} questions, and under {least} not even losing all could show: {summary}"
+        )
+    elif test.lost + test.won < least and test.lost > test.won:
         outcome = inconclusive(f"too few changed answers to tell: {summary}")
+    elif test.both_wrong == facts.questions:
+        outcome = inconclusive(f"no question is right in either run: {summary}")
     else:
         outcome = passed()
     return StepResult(step="compare", outcome=outcome, summary=summary, facts=facts, findings=tuple(found))
@@ -172,6 +186,10 @@ def _right(rows: Sequence[Prediction]) -> bool:
     """By the majority of the repeats that have an answer; a draw is wrong."""
     answered = [r for r in rows if r.status != "no-answer"]
     return 2 * sum(r.correct for r in answered) > len(answered)
+
+
+def _typical(rows: Sequence[Prediction], *, right: bool) -> Prediction:
+    return next((r for r in rows if r.status != "no-answer" and r.correct == right), rows[0])
 
 
 def _share(values: Sequence[bool]) -> float:
@@ -202,8 +220,9 @@ def _subsets(
     return tuple(rows)
 
 
-def _changed(identity: str, a: Prediction, b: Prediction) -> Changed:
-    lost = a.correct
+def _changed(identity: str, one: Sequence[Prediction], two: Sequence[Prediction], *, lost: bool) -> Changed:
+    """Of repeats, the first answer that is as their majority has it."""
+    a, b = _typical(one, right=lost), _typical(two, right=not lost)
     bad = b if lost else a
     kind = {"not-extracted": "extraction", "no-answer": "no answer"}.get(bad.status, "answer")
     if kind == "answer" and bad.finish_reason == "length":

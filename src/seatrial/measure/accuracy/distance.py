@@ -24,6 +24,7 @@ LIMIT = 1.8
 FAR = 5.0
 SMALLEST = 1e-15  # below this a KL is the rounding of our own sums
 FEWEST = 20  # positions; with fewer the quantiles say nothing
+MOST = 1e9  # nats; a distance to what is no number, which no document can hold, is kept as this
 
 
 class Band(Record):
@@ -76,7 +77,9 @@ def kl(truth: Sequence[float], other: Sequence[float]) -> float:
 
 
 def band(part: str, engine: Sequence[float], noise: Sequence[float]) -> Band:
-    """Judge KLs of the same positions."""
+    """Judge KLs of the same positions. Where the noise is no number there is nothing to judge by: it is left out."""
+    known = [(min(e, MOST), n) for e, n in zip(engine, noise, strict=True) if n < MOST]
+    engine, noise = [e for e, _ in known], [n for _, n in known]
     count = len(engine)
     if not count:
         return Band(part=part, positions=0, engine=(), noise=(), amplitudes=(), far=0, noise_far=0)

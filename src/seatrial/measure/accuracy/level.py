@@ -265,7 +265,13 @@ def _by_tool(
     outside.run_tool(argv, log=made / "tool.log", cwd=made, timeout_s=TOOL_S, say=say)
     restarted = born is not None and client.number(ladder.BIRTH) not in (born, None)
     found = read_evalscope(made, job.task) if job.tool == "evalscope" else read_lm_eval(made, job.task)
-    request = RequestConfig(api_url=place.url, model=place.model, chat_template=chat, num_fewshot=found.num_fewshot)
+    request = RequestConfig(
+        api_url=place.url,
+        model=place.model,
+        chat_template=chat,
+        num_fewshot=found.num_fewshot,
+        temperature=found.temperature or 0.0,
+    )
     return outside.keep(
         output,
         found,

@@ -68,7 +68,8 @@ class ModuleRow(Record):
 
 class LocateFacts(Record):
     """`unmatched`: outputs of the engine without a counterpart; `only_reference`: the other way round. `unjudged`:
-    outputs all of whose tokens a router's near-ties sent elsewhere.
+    outputs all of whose tokens a router's near-ties sent elsewhere, or of which the reference has no finite numbers.
+    `dropped`: modules of a dump without their tensors.
 
     `account`: where the module map is from: the engine whose dry run gave it, else why there is none (modules were
     then matched by name).
@@ -89,6 +90,7 @@ class LocateFacts(Record):
     first: ModuleRow | None
     account: str = ""
     unjudged: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     cause: str = ""
     cause_by: Literal["", "suspect", "place", "tokens"] = ""
     sampled: Sampled | None = None
@@ -152,6 +154,7 @@ def against(
     scratch: Path,
     account: Account | None = None,
     sampled: Sampled | None = None,
+    dropped: tuple[str, ...] = (),
     keep: bool = False,
     timeout_s: float = 600.0,
     say: Callable[[str], None] | None = None,
@@ -192,6 +195,7 @@ def against(
         unmatched=tuple(reply.answer["unmatched"]),
         only_reference=tuple(reply.answer["only_reference"]),
         unjudged=tuple(reply.answer["unjudged"]),
+        dropped=dropped,
         account=told(account),
         first=first,
         cause=suspects[0].cause if suspects else _cause(first, sampled),
@@ -222,7 +226,10 @@ def conclude(facts: LocateFacts) -> StepResult:
     found: list[Finding] = []
     matched = len(facts.rows)
     first = facts.first
-    share = matched / max(1, matched + len(facts.unmatched))
+    lost = len(facts.unmatched) + len(facts.dropped)
+    # An output that was judged in one step was judged.
+    open_ = len(set(facts.unjudged) - {r.key for r in facts.rows})
+    share = matched / max(1, matched + lost)
     if first is not None:
         step = "in the decode step" if first.step else "in prefill"
         place = f"{first.key} ({first.module})"
@@ -250,7 +257,10 @@ def conclude(facts: LocateFacts) -> StepResult:
         said = _said(facts.sampled)
         outcome = failed(f"all {matched} matched outputs are within the noise, but {said} (class: sampling)")
     elif share < SHARE or not matched:
-        outcome = inconclusive(f"only {matched} of {matched + len(facts.unmatched)} outputs have a counterpart")
+        outcome = inconclusive(f"only {matched} of {matched + lost} outputs have a counterpart")
+    elif matched / (matched + lost + open_) < SHARE:
+        told_ = f"only {matched} of {matched + lost + open_} outputs have a counterpart that could be judged"
+        outcome = inconclusive(told_)
     else:
         outcome = passed()
     if facts.sampled is not None:

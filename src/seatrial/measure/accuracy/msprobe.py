@@ -15,7 +15,7 @@ from typing import Any
 
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record
-from seatrial.measure.accuracy.read_lm_eval import load
+from seatrial.measure.accuracy.tool_files import load
 
 # `Module.model.layers.0.self_attn.q_proj.QKVParallelLinear.forward.0`, and `.output.0` in file names.
 NAME = re.compile(r"^Module\.(?P<module>.+)\.(?P<kind>[A-Za-z_]\w*)\.forward\.(?P<call>\d+)$")

@@ -44,7 +44,8 @@ class ToolOutput(Record):
     """What a reader made of a tool's files. `total`: the task's size, None if not said.
 
     `dropped`: figures in the files that are none, each with the reason; they make the result partial.
-    `missing`: which answers behind the figures were not kept; empty if all are.
+    `missing`: which answers behind the figures were not kept; empty if all are. `cut`: that not all questions of the
+    task were asked, as the tool says; empty if they were, or if it does not say. `temperature`: None if it is not said.
     """
 
     tool: str
@@ -56,6 +57,8 @@ class ToolOutput(Record):
     total: int | None = None
     dropped: tuple[str, ...] = ()
     missing: str = ""
+    cut: str = ""
+    temperature: float | None = None
 
 
 def lm_eval_command(
@@ -148,6 +151,9 @@ def keep(
     if found.missing:
         # A figure whose answers nobody can look at is not the score of a whole task.
         partial = f"{partial}; {found.missing}" if partial else found.missing
+    if found.cut and limit is None:
+        # Whoever calls it a whole task did not say that it was cut.
+        partial = f"{partial}; {found.cut}" if partial else found.cut
     scores = tuple(
         AccuracyScore(
             run_id=run_id,

@@ -21,7 +21,7 @@ from seatrial.core.step import StepResult
 from seatrial.core.verdict import failed, inconclusive, passed
 from seatrial.engine.border import ProbeSession
 from seatrial.measure.accuracy.answers import Answered, plain
-from seatrial.measure.accuracy.distance import FEWEST, LIMIT, Band, band, kl
+from seatrial.measure.accuracy.distance import FEWEST, LIMIT, MOST, Band, band, kl
 from seatrial.measure.accuracy.sampled import Sampled, leaking, next_step, off_best
 from seatrial.measure.accuracy.sampled import told as told_sampled
 
@@ -150,8 +150,8 @@ def judge(
                     prompt=number,
                     place=place,
                     part="prefill" if place < len(answer.prompt_ids) else "decode",
-                    engine=kl(true, seen),
-                    noise=kl(true, rough),
+                    engine=min(kl(true, seen), MOST),
+                    noise=min(kl(true, rough), MOST),
                     best_agrees=first == truth["best"][place],
                 )
             )
@@ -259,7 +259,8 @@ def conclude(facts: ParityFacts) -> StepResult:
         told = ", ".join(str(n) for n in facts.other_tokens)
         message = f"the engine's tokens are not those of the reference's tokenizer (prompts {told})"
         found.append(_finding("A104", "tokenizer", message, "Compare tokenizer.json and tokenizer_config.json."))
-    logits_hold = not errors(found)
+    blind = sum(p.noise >= MOST for p in facts.positions)
+    logits_hold = not errors(found) and not blind
     if facts.sampled:
         said = told_sampled(facts.sampled, facts.prompts, facts.defaults)
         if logits_hold:
@@ -274,10 +275,16 @@ def conclude(facts: ParityFacts) -> StepResult:
         f"{len(wide)} wide and {tied} near-tie divergences"
     )
     wrong = errors(found)
+    short = [f"{b.part}: {b.positions} positions" for b in facts.bands if not b.judged]
     if wrong:
         outcome = failed(f"{wrong[0].place}: {wrong[0].message}")
+    elif 2 * blind > len(facts.positions):
+        outcome = inconclusive(f"the reference gives no numbers at {blind} of {len(facts.positions)} positions")
     elif not judged:
         outcome = inconclusive(f"fewer than {FEWEST} positions to compare: ask more prompts or longer ones")
+    elif short:
+        # What shows in one part only (the KV cache in decode) was not looked for.
+        outcome = inconclusive(f"{', '.join(short)}, and under {FEWEST} say nothing: ask more prompts or tokens")
     else:
         outcome = passed()
     return StepResult(step="parity", outcome=outcome, summary=summary, facts=facts, findings=tuple(found))

@@ -8,7 +8,7 @@ is where every question was asked several times: `details` are then questions, w
 AISBench counts a failed request as a wrong answer: here it has no answer, and makes the result partial. Its figures are
 percentages; here they become fractions. A data set paired with the wrong model API gives zeros without an error
 (AISBench issue 125): a score of 0 with only empty answers is reported as no answer, never as 0. Refuses
-(FileFormatError): no `results` folder.
+(FileFormatError): no `results` folder, or one of several models.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 from seatrial.core.errors import FileFormatError
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
-from seatrial.measure.accuracy.read_lm_eval import lines, load, number
 from seatrial.measure.accuracy.records import Prediction, Status
+from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number, one_model
 
 # Numbers beside the figures that are no percentage of right answers.
 NO_SCORES = ("extract_rate", "correct_bpb", "incorrect_bpb")
@@ -30,9 +30,11 @@ def read_aisbench(folder: Path) -> ToolOutput:
     files = sorted((folder / "results").glob("*/*.json"))
     if not files:
         raise FileFormatError(f"{folder} has no results/MODEL/DATASET.json", mend="Name outputs/default/TIME.")
+    one_model(files)
     predictions: list[Prediction] = []
     figures: list[Figure] = []
     missing: list[str] = []
+    dropped: list[str] = []
     for file in files:
         document = load(file)
         answers = _answers(folder / "predictions" / file.parent.name, file.stem)
@@ -60,12 +62,15 @@ def read_aisbench(folder: Path) -> ToolOutput:
             if number(value) and metric not in NO_SCORES:
                 count = len(rows) + len(unjudged)
                 figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=count))
+            elif not_finite(value):
+                dropped.append(f"{file.stem} {metric} is no finite number")
     return ToolOutput(
         tool="aisbench",
         version="unknown",
         task=files[0].stem if len(files) == 1 else folder.name,
         predictions=tuple(predictions),
         figures=tuple(figures),
+        dropped=tuple(dropped),
         missing="; ".join(missing),
     )
 

@@ -1,38 +1,42 @@
 """What lm-eval 0.4 leaves: `results_*.json` and, per task, `samples_TASK_*.jsonl`.
 
-In: the folder given as `--output_path`. Out: a `ToolOutput`. Refuses (FileFormatError): no results file, or one whose
-`results` is no table.
+In: the folder given as `--output_path`. Out: a `ToolOutput`. lm-eval adds the files of every run to the same folder;
+those of one run bear the same time and lie side by side, and only they belong together. Refuses (FileFormatError): no
+results file, or one whose `results` is no table.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError
-from seatrial.core.plain_file import read_plain
+from seatrial.measure.accuracy.lm_eval_samples import read_samples
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
-from seatrial.measure.accuracy.records import Prediction, Status
-
-LARGEST = 1 << 30
+from seatrial.measure.accuracy.records import Prediction
+from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number
 
 
 def read_lm_eval(folder: Path, task: str) -> ToolOutput:
-    """The newest run in the folder."""
-    files = sorted(folder.rglob("results_*.json"))
+    """The newest run in the folder, whichever model it is of."""
+    # The time in the name sorts as it passes; the folder above it is the model's.
+    files = sorted(folder.rglob("results_*.json"), key=lambda f: (f.name, str(f)))
     if not files:
         raise FileFormatError(f"{folder} holds no results_*.json of lm-eval", mend="Did it run with --output_path?")
-    document = load(files[-1])
+    newest = files[-1]
+    document = load(newest)
     results = document.get("results")
     if not isinstance(results, dict) or not results:
-        raise FileFormatError(f"{files[-1]}: `results` is no table")
-    counts = document.get("n-samples") or {}
-    better = document.get("higher_is_better") or {}
-    figures = []
+        raise FileFormatError(f"{newest}: `results` is no table")
+    counts = _table(document.get("n-samples"))
+    better = _table(document.get("higher_is_better"))
+    figures: list[Figure] = []
+    dropped: list[str] = []
     for name, row in results.items():
         for metric, value in row.items() if isinstance(row, dict) else ():
             if "," not in metric or "_stderr" in metric or not number(value):
+                if "," in metric and "_stderr" not in metric and not_finite(value):
+                    dropped.append(f"{name} {metric} is no finite number")
                 continue
             error = row.get(metric.replace(",", "_stderr,", 1))
             bare = metric.split(",", 1)[0]
@@ -41,29 +45,47 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
                     task=name,
                     metric=metric,
                     value=float(value),
-                    n=int((counts.get(name) or {}).get("effective") or 0) or None,
+                    n=_count(counts, name, "effective") or None,
                     stderr=float(error) if number(error) else None,
-                    higher_is_better=bool((better.get(name) or {}).get(bare, True)),
+                    higher_is_better=bool(_table(better.get(name)).get(bare, True)),
                 )
             )
     predictions: list[Prediction] = []
     kept: dict[str, set[str]] = {}
-    for file in sorted(folder.rglob("samples_*.jsonl")):
-        name = file.stem.removeprefix("samples_").rsplit("_", 1)[0]
+    missing: list[str] = []
+    heat: list[float] = []
+    stamp = newest.stem.removeprefix("results_")
+    for file in sorted(newest.parent.glob(f"samples_*_{stamp}.jsonl")):
+        name = file.stem.removeprefix("samples_").removesuffix(f"_{stamp}")
         rows = lines(file)
-        kept.setdefault(name, set()).update(str(row.get("doc_id")) for row in rows)
-        predictions += [_prediction(row, name) for row in rows]
-    fewshot = (document.get("n-shot") or {}).get(task)
+        kept[name] = {str(row.get("doc_id")) for row in rows}
+        found = read_samples(rows, name, _metrics(results.get(name)))
+        predictions += found.predictions
+        missing += [found.unjudged] if found.unjudged else []
+        heat += [found.temperature] if found.temperature is not None else []
+    fewshot = _table(document.get("n-shot")).get(task)
     return ToolOutput(
         tool="lm-eval",
         version=str(document.get("lm_eval_version") or "unknown"),
         task=task,
-        predictions=tuple(_unfiltered(predictions)),
+        predictions=tuple(predictions),
         figures=tuple(figures),
         num_fewshot=fewshot if isinstance(fewshot, int) else None,
-        total=(counts.get(task) or {}).get("original"),
-        missing="; ".join(_missing(counts, kept)),
+        total=_count(counts, task, "original"),
+        dropped=tuple(dropped),
+        missing="; ".join([*_missing(counts, kept), *missing]),
+        cut=_cut(counts),
+        temperature=max(heat, default=None),
     )
+
+
+def _cut(counts: dict[str, Any]) -> str:
+    """The first task of which only some questions were asked (`--limit`)."""
+    for name in counts:
+        whole, asked = _count(counts, name, "original"), _count(counts, name, "effective")
+        if whole is not None and asked is not None and asked < whole:
+            return f"{asked} of {whole} questions of {name} were asked"
+    return ""
 
 
 def _missing(counts: dict[str, Any], kept: dict[str, set[str]]) -> list[str]:
@@ -71,90 +93,23 @@ def _missing(counts: dict[str, Any], kept: dict[str, set[str]]) -> list[str]:
     if not kept:
         return ["no sample was kept beside the figures"]
     found = []
-    for name, row in counts.items():
-        asked = (row or {}).get("effective") if isinstance(row, dict) else None
-        have = len(kept.get(name, ()))
-        if isinstance(asked, int) and have < asked:
+    for name in counts:
+        asked, have = _count(counts, name, "effective"), len(kept.get(name, ()))
+        if asked is not None and have < asked:
             found.append(f"{have} of {asked} samples of {name} are kept")
     return found
 
 
-def _prediction(row: dict[str, Any], task: str) -> Prediction:
-    """One sample; with several filters lm-eval writes one line for each."""
-    text = _first(row.get("resps"))
-    taken = _first(row.get("filtered_resps"))
-    metrics = {m: float(row[m]) for m in row.get("metrics") or () if number(row.get(m))}
-    right = any(v >= 1.0 for k, v in metrics.items() if k in ("exact_match", "acc", "acc_norm", "em", "f1"))
-    status: Status = "correct" if right else "wrong"
-    if not text.strip():
-        status = "no-answer"
-    elif not right and taken in ("", "[invalid]"):
-        status = "not-extracted"
-    filter_name = str(row.get("filter") or "none")
-    return Prediction(
-        id=f"{task}/{row.get('doc_id')}" + ("" if filter_name == "none" else f"/{filter_name}"),
-        prompt=_prompt(row.get("arguments")),
-        expected=str(row.get("target", "")),
-        text=text,
-        extracted=None if status in ("no-answer", "not-extracted") else taken,
-        status=status,
-        subset=task,
-        trouble="the answer is empty" if status == "no-answer" else "",
-        metrics=metrics,
-    )
+def _metrics(row: Any) -> tuple[str, ...]:
+    """The metrics of a task, by its figures: `exact_match,strict-match` is one of exact_match."""
+    names = [k.split(",", 1)[0] for k in _table(row) if "," in k and "_stderr" not in k]
+    return tuple(dict.fromkeys(names))
 
 
-def _unfiltered(rows: list[Prediction]) -> list[Prediction]:
-    """In order of appearance, an id once."""
-    seen: dict[str, Prediction] = {}
-    for row in rows:
-        seen.setdefault(row.id, row)
-    return list(seen.values())
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _first(value: Any) -> str:
-    while isinstance(value, list) and value:
-        value = value[0]
-    return "" if isinstance(value, list) else str(value)
-
-
-def _prompt(arguments: Any) -> str:
-    if isinstance(arguments, dict):
-        arguments = next((v for v in arguments.values()), "")
-    if isinstance(arguments, dict):
-        return str(arguments.get("arg_0", ""))
-    return _first(arguments)
-
-
-def number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def load(file: Path) -> dict[str, Any]:
-    """A JSON object from a bounded file."""
-    try:
-        if file.stat().st_size > LARGEST:
-            raise FileFormatError(f"{file} is larger than 1 GiB")
-        document = json.loads(read_plain(file, limit=LARGEST))
-    except (OSError, ValueError, RecursionError) as exc:
-        raise FileFormatError(f"{file}: {exc}") from exc
-    if not isinstance(document, dict):
-        raise FileFormatError(f"{file} is no JSON object")
-    return document
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    """JSON objects, one a line; raises FileFormatError naming the line."""
-    found = []
-    try:
-        data = read_plain(file, limit=LARGEST)
-    except OSError as exc:
-        raise FileFormatError(f"{file}: {exc.strerror or exc}") from exc
-    for place, line in enumerate(data.splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as exc:
-            raise FileFormatError(f"{file} line {place}: {exc}") from exc
-        if isinstance(row, dict):
-            found.append(row)
-    return found
+def _count(counts: dict[str, Any], task: str, which: str) -> int | None:
+    found = _table(counts.get(task)).get(which)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None

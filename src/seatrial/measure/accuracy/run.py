@@ -128,7 +128,29 @@ def read_files(files: Mapping[str, Path], *, where: str) -> AccuracyRun:
         raise FileFormatError(
             f"{where}: score.json counts {score.num_total} predictions, raw_predictions.jsonl holds {len(predictions)}"
         )
+    if odd := _contradiction(score, predictions):
+        raise FileFormatError(f"{where}: score.json {odd}", mend="Do not edit the files: run or import it again.")
     return AccuracyRun(request=request, dataset=dataset, predictions=predictions, score=score)
+
+
+def _contradiction(score: Score, predictions: tuple[Prediction, ...]) -> str:
+    """What the score says otherwise than its predictions; "" where they agree."""
+    made = tally(score.run_id, score.level, predictions)
+    for name in ("num_correct", "num_not_extracted", "num_no_answer", "subsets"):
+        if getattr(score, name) != getattr(made, name):
+            return f"says {name} {_brief(getattr(score, name))}, the predictions have {_brief(getattr(made, name))}"
+    answered = made.num_total - made.num_no_answer
+    for one in score.scores:
+        if one.complete != (score.status == "complete"):
+            return f"is {score.status}, and its {one.metric} is not"
+        # Our own figure is of these answers; another tool's need not be.
+        if one.tool == "seatrial" and abs(one.value * answered - made.num_correct) > 1e-6:
+            return f"says {one.metric} {one.value:g}, {made.num_correct} of {answered} answers are right"
+    return ""
+
+
+def _brief(value: object) -> str:
+    return str(value) if isinstance(value, int) else "other figures"
 
 
 def read_predictions(file: Path) -> tuple[Prediction, ...]:

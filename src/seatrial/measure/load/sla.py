@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import get_args
 
+from seatrial.core.errors import UsageError
 from seatrial.core.verdict import Outcome, failed, inconclusive, not_applicable, passed
 from seatrial.measure.load.metrics import Metrics, Spread
-from seatrial.measure.load.workload import Sla
+from seatrial.measure.load.workload import Sla, SlaMetric, Statistic
+
+RULE = re.compile(
+    rf"\s*(?P<metric>{'|'.join(get_args(SlaMetric))})\s+(?P<statistic>{'|'.join(get_args(Statistic))})"
+    r"\s*<=\s*(?P<limit>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)\s*"
+)
 
 
 def figure(metrics: Metrics, metric: str, statistic: str) -> float | None:
     """`ttft`, `p99` and the like from the figures, in milliseconds; None where it is not known."""
     spread: Spread | None = getattr(metrics, f"{metric}_ms")
     return getattr(spread, statistic) if spread is not None else None
+
+
+def written(text: str) -> str:
+    """`ttft p99<=0.5s; tpot p50 <= 50 ms` as the setup of a run has it; raises UsageError for what is none."""
+    rules = []
+    for part in text.split(";") if text.strip() else ():
+        found = RULE.fullmatch(part)
+        limit = float(found["limit"]) * (1000 if found["unit"] == "s" else 1) if found else 0.0
+        if found is None or not 0 < limit < 1e12:
+            raise UsageError(
+                f"{part.strip()!r} is no service level",
+                mend="Write it as 'ttft p99 <= 500 ms', several with a semicolon between them.",
+            )
+        metric = next(m for m in get_args(SlaMetric) if m == found["metric"])
+        statistic = next(s for s in get_args(Statistic) if s == found["statistic"])
+        rules.append(Sla(metric=metric, limit_ms=limit, statistic=statistic))
+    return "; ".join(sorted(rule.name() for rule in rules))
 
 
 def judge_sla(metrics: Metrics, sla: Sequence[Sla]) -> Outcome:

@@ -46,25 +46,22 @@ def next_step(state: State) -> str:
     return due
 
 
-def _best_round_value(state: State) -> tuple[float, ...]:
-    """The run-level values of the best kept round."""
-    kept = [r for r in state.rounds if r.improved and r.performance is not None and r.performance.values]
-    if not kept:
+def _best_values(state: State) -> tuple[float, ...]:
+    """The run-level values of the best round that counts."""
+    found = [r.performance for r in state.shown if r.performance is not None]
+    known = {p.value: p.values for p in found if p.values and p.value is not None}
+    if not known:
         return ()
-    value = {r.number: r.performance.value or 0.0 for r in kept if r.performance is not None}
-    chosen = max if more_is_better(state.goal.judged_by) else min
-    best = chosen(kept, key=lambda r: value[r.number])
-    return best.performance.values if best.performance is not None else ()
+    return known[max(known) if more_is_better(state.goal.judged_by) else min(known)]
 
 
 def _win(state: State) -> Held:
     name = "win"
     if state.goal.reference is None:
         return Held(rule=name, holds=False, why="the goal names no reference")
-    last = next((r for r in reversed(state.rounds) if r.improved), None)
-    if last is None or last.performance is None:
+    if not state.gains:
         return Held(rule=name, holds=False, why="no round has improved yet")
-    if state.goal.sla and not (last.performance.sla_holds and last.performance.sla == state.goal.sla):
+    if not state.shown:
         return Held(rule=name, holds=False, why=f"the service level {state.goal.sla} was not shown to hold")
     gap = state.gap
     if gap is None or gap >= 0:
@@ -73,9 +70,10 @@ def _win(state: State) -> Held:
 
 
 def _tie(state: State) -> Held:
-    reference, values = state.goal.reference, _best_round_value(state)
+    reference, values = state.goal.reference, _best_values(state)
     if reference is None or not values:
-        return Held(rule="tie", holds=False, why="no reference, or no kept round with run-level values")
+        level = f" under {state.goal.sla}" if state.goal.sla else ""
+        return Held(rule="tie", holds=False, why=f"no reference, or no kept round with run-level values{level}")
     if len(values) < TIE_RUNS:
         return Held(rule="tie", holds=False, why=f"{len(values)} runs, a tie needs {TIE_RUNS}")
     worst = max(abs(v - reference) / reference for v in values)

@@ -3,6 +3,7 @@
 In: the ledger's events in their order. Out: `State`, and for an event that is not due yet the refusal. Rules: no patch
 without a baseline and evidence; one change a round; accuracy before performance; what is measured is the change that
 was recorded. Refuses with UsageError, which names what is missing.
+A little over 250 lines: one function per event's refusals, which are read together.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from seatrial.measure.accuracy.records import LEVELS
 from seatrial.measure.loop.events import (
     Accuracy,
     Baseline,
+    Blocked,
+    Bottleneck,
     Event,
     Evidence,
     Goal,
     Lesson,
+    Limit,
     Patch,
     Performance,
     Phase,
@@ -45,7 +49,7 @@ class Round(Record):
 
 
 class State(Record):
-    """`phase` is what is due next. `best` is the best value so far under the loop's service level."""
+    """`phase` is what is due next. `best` is the best value since the last baseline under the loop's service level."""
 
     goal: Goal
     phase: Phase
@@ -56,11 +60,27 @@ class State(Record):
     stopped: Stop | None = None
 
     @property
+    def gains(self) -> tuple[Round, ...]:
+        """The rounds that improved on the last baseline: figures from before it are of another question."""
+        number = first = 0
+        for event in self.events:
+            number += isinstance(event, Patch)
+            first = number if isinstance(event, Baseline) else first
+        return tuple(turn for turn in self.rounds[first:] if turn.improved)
+
+    @property
+    def shown(self) -> tuple[Round, ...]:
+        """Those of `gains` that were shown to hold the loop's service level; all where it has none."""
+        return tuple(r for r in self.gains if r.performance is not None and self._holds(r.performance))
+
+    def _holds(self, found: Baseline | Performance) -> bool:
+        return not self.goal.sla or (found.sla_holds is True and found.sla == self.goal.sla)
+
+    @property
     def best(self) -> float | None:
-        values = [self.baseline.value] if self.baseline is not None else []
-        for turn in self.rounds:
-            if turn.improved and turn.performance is not None and turn.performance.value is not None:
-                values.append(turn.performance.value)
+        base = self.baseline
+        values = [base.value] if base is not None and self._holds(base) else []
+        values += [r.performance.value for r in self.shown if r.performance and r.performance.value is not None]
         return max(values) if values and more_is_better(self.goal.judged_by) else min(values, default=None)
 
     @property
@@ -114,15 +134,27 @@ def after(state: State, event: Event) -> State:
         least = state.goal.least_accuracy
         if event.passed and (event.level not in LEVELS or event.level < least):
             raise UsageError(f"the accuracy check is of level {event.level}, this loop asks for {least}", mend=MORE)
-        rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=event)
+        before = current.accuracy
+        if event.passed and before is not None and not before.passed and event.level < before.level:
+            raise UsageError(
+                f"the change of round {current.number} failed its accuracy check of level {before.level}",
+                mend="A check that asks less does not answer it: record the lesson and close the round.",
+            )
+        rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=event, performance=current.performance)
         # A change that breaks the answers is not measured: the round ends with what was learnt.
-        phase = "performance" if event.passed else "record"
+        phase = "performance" if event.passed and current.performance is None else "record"
     elif isinstance(event, Performance):
         current = _due(current, "performance")
         if current.accuracy is None:
             raise UsageError("accuracy comes before performance", mend="`seatrial loop record accuracy …` first.")
         if not current.accuracy.passed:
             raise UsageError("the change failed its accuracy check", mend="Record the lesson and close the round.")
+        if current.performance is not None and current.performance.answer in ("pass", "fail"):
+            # Asked often enough, noise alone gives any answer.
+            raise UsageError(
+                f"the comparison of round {current.number} has answered: {current.performance.answer}",
+                mend="Record the lesson and close the round.",
+            )
         _same_change(current, event.diff)
         rounds[-1] = Round(number=current.number, patch=current.patch, accuracy=current.accuracy, performance=event)
         phase = "record"
@@ -138,7 +170,12 @@ def after(state: State, event: Event) -> State:
         # The next change needs evidence that is newer than this one's result.
         phase, evidence = "evidence", ()
     elif isinstance(event, Stop):
+        _worded(event.reason, "a stop needs its reason")
         phase, stopped = "stopped", event
+    elif isinstance(event, (Limit, Bottleneck)):
+        _worded(event.name, f"a {'limit' if isinstance(event, Limit) else 'bottleneck'} needs its name")
+    elif isinstance(event, Blocked):
+        _worded(event.needs, "say what is missing: a decision, hardware, data")
     return State(
         goal=state.goal,
         phase=phase,
@@ -201,6 +238,12 @@ def _lesson(current: Round | None, event: Lesson) -> Round:
     if event.kept and not current.accuracy.passed:
         raise UsageError("a change that failed its accuracy check is not kept", mend="Record it with --rolled-back.")
     return current
+
+
+def _worded(text: str, message: str) -> None:
+    """A rule that holds for words alone needs some."""
+    if not text.strip():
+        raise UsageError(message, mend="Say it in words.")
 
 
 def _due(current: Round | None, what: str) -> Round:

@@ -106,7 +106,11 @@ def locate(step: StepFacts, run: Gathered) -> list[Block]:
                 pair("module map", facts.text("account") or None, "by names", note=_ways(rows)),
                 pair("without a counterpart", facts.texts("unmatched") or "none", note="outputs of the engine"),
                 pair("the reference's alone", facts.texts("only_reference") or "none"),
-                pair("not judged", facts.texts("unjudged") or "none", note="all tokens sent elsewhere by near-ties"),
+                pair(
+                    "not judged",
+                    facts.texts("unjudged") or "none",
+                    note="tokens sent elsewhere by near-ties, or no reference",
+                ),
             )
         )
     )
