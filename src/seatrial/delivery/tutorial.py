@@ -45,6 +45,7 @@ def tutorial(
     here = {name: f"../../{path}" if f"{docs.root}/{path}" in repo.files() else "" for name, path in LINKS.items()}
     return render(
         "tutorial.md.j2",
+        macros=docs.builder == "mkdocs",
         docs=docs,
         order=order,
         view=view,
