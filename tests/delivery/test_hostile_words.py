@@ -13,10 +13,12 @@ from seatrial.core.verdict import Verdict
 from seatrial.delivery import check_delivery
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import numbers_of, unfounded
-from seatrial.delivery.render import block, brief, code, inline
+from seatrial.delivery.render import block, brief, code, figure, inline
 
 PAGE = "docs/source/tutorials/models/Qwen3-tiny.md"
-HOSTILE = "{{ ''.__class__ }} {% raw %} {# x #} <script>alert(1)</script> &lt;b&gt; @octocat $x$ ~~y~~ https://evil.example"
+HOSTILE = (
+    "{{ ''.__class__ }} {% raw %} {# x #} <script>alert(1)</script> &lt;b&gt; @octocat $x$ ~~y~~ https://evil.example"
+)
 
 
 def hostile_run(workspace):
@@ -117,3 +119,67 @@ def test_what_is_escaped_reads_as_it_was():
         assert plain == text
     assert code("a`b|c") == "`a'b\\|c`"
     assert "\n```" not in block("x\n```\ny")
+
+
+def test_the_tutorial_says_that_no_issue_is_recorded_only_where_none_is(workspace, repo, hand_over):
+    what = recorded()
+    for step in what["steps"].values():
+        step["findings"] = []
+    folder = repo("sphinx")
+    hand_over(make_run(workspace, what), folder)
+    assert "No error or warning is recorded in the run." in (folder / PAGE).read_text()
+    what["steps"]["real"]["findings"] = [
+        {
+            "code": "G103",
+            "severity": "warning",
+            "place": "server.log line 7",
+            "message": "the KV cache is 2 GiB",
+            "next_step": "",
+        }
+    ]
+    folder = repo("mkdocs")
+    hand_over(make_run(workspace, what, name="20261120-232930-Qwen3-tiny-2e2e"), folder)
+    page = (folder / PAGE).read_text()
+    assert "No error or warning" not in page
+    assert "| real | G103 | server.log line 7 | the KV cache is 2 GiB |" in page
+    report = check_delivery(folder, workspace)
+    assert report.verdict is Verdict.PASS, report.findings
+
+
+def test_a_bundle_that_is_put_elsewhere_links_to_no_file_that_is_not_there(run, repo, workspace, tmp_path):
+    import re
+
+    from seatrial.delivery import Order, deliver
+
+    folder = repo("generic")
+    for bundle in (tmp_path / "else" / "where", workspace.root / "deliveries" / "x"):
+        order = Order(kind="generic", model=f"m-{bundle.name}", languages=("zh", "en"))
+        deliver(run, folder, order, bundle=bundle)
+        texts = {f.name: f.read_text() for f in bundle.glob("*.md")}
+        links = [link for text in texts.values() for link in re.findall(r"\]\(([^)]+)\)", text)]
+        assert all((bundle / link).is_file() for link in links)
+        assert bool(links) == (bundle.name == "x")
+        assert "artifacts/" in texts["analysis.en.md"]
+        git(folder, "checkout", "-q", "main")
+
+
+def test_a_small_figure_is_not_rounded_to_nothing():
+    assert figure(0.0042) == "0.00420"
+    assert figure(0.04567) == "0.0457"
+    assert figure(0.0) == "0.00"
+    assert figure(12.345) == "12.35"
+    assert figure(12345.6) == "12,345.60"
+
+
+def test_a_model_nobody_could_read_is_called_neither_dense_nor_a_model_of_text(workspace, repo, hand_over):
+    what = recorded()
+    what["steps"]["inspect"]["facts"]["feed_forward"] = None
+    del what["steps"]["inspect"]["facts"]["multimodal"]
+    del what["steps"]["inspect"]["facts"]["quantization"]
+    result = hand_over(make_run(workspace, what), repo("generic"), "generic", languages=("zh", "en"))
+    english = (Path(result.bundle) / "analysis.en.md").read_text()
+    chinese = (Path(result.bundle) / "analysis.zh.md").read_text()
+    for name in ("Feed-forward", "Multimodal", "Quantisation"):
+        assert f"| {name} | unknown |" in english
+    for name in ("前馈网络", "多模态", "量化方式"):
+        assert f"| {name} | 未知 |" in chinese

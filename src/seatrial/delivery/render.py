@@ -6,6 +6,7 @@ braces to Jinja2), mentions nobody, and shows every character one cannot see.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from functools import cache
@@ -43,8 +44,8 @@ def score(value: float) -> str:
 
 
 def figure(value: float) -> str:
-    """A measured figure of a bench, to two decimals."""
-    return f"{value:,.2f}"
+    """A measured figure of a bench, to two decimals; one below 1 to three digits, lest it be rounded to nothing."""
+    return f"{value:,.2f}" if value == 0 or abs(value) >= 1 else f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
 
 
 def file_name(path: str) -> str:

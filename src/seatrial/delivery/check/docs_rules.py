@@ -169,7 +169,9 @@ def _commands(case: Case, path: str, text: str) -> Iterator[Finding]:
         said = {f: v for f, v in flags_of(words) if f not in EXTRA}
         for flag in sorted(said.keys() | wanted.keys()):
             if said.get(flag, "absent") != wanted.get(flag, "absent"):
-                why = f"{flag} is {said.get(flag, 'absent')}, the last successful start had {wanted.get(flag, 'absent')}"
+                why = (
+                    f"{flag} is {said.get(flag, 'absent')}, the last successful start had {wanted.get(flag, 'absent')}"
+                )
                 yield error("Y129", path, why, "Deliver again.")
     for name, value in serving.env.items():
         if f"export {name}={value}" not in text.replace("'", ""):
