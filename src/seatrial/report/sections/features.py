@@ -9,7 +9,7 @@ from seatrial.evidence import StoredStep
 from seatrial.report.blocks import Block, Cell, Column, Fold, Pairs, Table, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
-from seatrial.report.generic import MAX_ROWS, blocks_of
+from seatrial.report.generic import MAX_ROWS, blocks_of, cell
 from seatrial.report.provenance import shell
 from seatrial.report.sections.common import attached, leftover, pair, rest_note
 from seatrial.report.words import seconds
@@ -105,7 +105,7 @@ def _starts(starts: Facts, stored: StoredStep) -> Fold:
                 Cell(text=name),
                 Cell(text=ending, tone="pass" if ending == "ready" else "fail", note=one.text("reason")[:500]),
                 Cell(text=seconds(ready) if ready is not None else "never"),
-                Cell(text=str(one.take("tp"))),
+                cell(one.take("tp"), "not recorded"),
                 log or Cell(text="–"),
             )
         )

@@ -9,6 +9,7 @@ from seatrial.report.blocks import Block, Cell, Column, Fold, Notice, Pairs, Sec
 from seatrial.report.gather import Gathered
 from seatrial.report.generic import blocks_of
 from seatrial.report.sections.common import pair
+from seatrial.report.words import measured
 
 
 def loop_sections(run: Gathered) -> list[Section]:
@@ -31,8 +32,10 @@ def _blocks(state: State) -> list[Block]:
         pair("judged by", goal.judged_by, note=f"service level: {goal.sla or 'none'}"),
         pair("reference", goal.reference, "the goal names none", goal.reference_source),
         pair("least accuracy", goal.least_accuracy),
-        pair("baseline", f"{base.value:.4g}" if base else None, "not measured yet", _of(base.evidence) if base else ""),
-        pair("best", f"{state.best:.4g}" if state.best is not None else None, "not measured yet"),
+        pair(
+            "baseline", measured(base.value) if base else None, "not measured yet", _of(base.evidence) if base else ""
+        ),
+        pair("best", measured(state.best) if state.best is not None else None, "not measured yet"),
         pair("gap to the reference", f"{state.gap:+.1%}" if state.gap is not None else None, "it has no reference"),
         pair(
             "stopped", state.stopped.reason if state.stopped else "no", note=state.stopped.rule if state.stopped else ""

@@ -16,7 +16,7 @@ from seatrial.report.generic import blocks_of
 from seatrial.report.plots import short
 from seatrial.report.sections.common import pair
 from seatrial.report.sections.plan import charts
-from seatrial.report.words import count, size
+from seatrial.report.words import count, measured, size
 
 NO_PLAN = "the plan could not be made"
 
@@ -75,7 +75,7 @@ def _head(facts: PlanFacts) -> Pairs:
         rows += [
             pair("TTFT at least", _s(facts.speed.ttft_s), why, "one prompt alone"),
             pair("TPOT at least", _s(facts.speed.tpot_s), why, load),
-            pair("tokens/s at most", _n(facts.speed.tokens_per_s), why, load),
+            pair("tokens/s at most", _rate(facts.speed.tokens_per_s), why, load),
         ]
     return Pairs(rows=tuple(rows))
 
@@ -86,6 +86,11 @@ def _words(answer: Answer | None) -> str:
 
 def _n(number: float | None) -> str | None:
     return None if number is None else count(int(number))
+
+
+def _rate(value: float | None) -> str | None:
+    """Per second. Less than one of something is not none of it."""
+    return None if value is None else measured(value)
 
 
 def _s(value: float | None) -> str | None:
