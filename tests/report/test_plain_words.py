@@ -6,17 +6,22 @@ import copy
 import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.report.report_runs import make_run, recorded
 
+from seatrial.cli.deliver import command as deliver_command
+from seatrial.cli.report import command as report_command
+from seatrial.core.errors import UsageError
 from seatrial.core.step import Outcome
 from seatrial.core.verdict import Verdict
-from seatrial.evidence import ArtifactRef, StoredStep
+from seatrial.evidence import ArtifactRef, StoredStep, open_workspace
 from seatrial.report import write_report
-from seatrial.report.blocks import Column, Curve, Document, Section, Table
+from seatrial.report.blocks import Cell, Column, Curve, Document, Section, Table
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.html import html_of
@@ -24,6 +29,7 @@ from seatrial.report.markdown import markdown_of
 from seatrial.report.plots import short
 from seatrial.report.sections import against, bench, ladder, planned, profile, rung, sources
 from seatrial.report.words import billions, measured, size, visible
+from seatrial.report.workspace_page import write_overview
 
 FURTHER = json.loads((Path(__file__).parent / "data" / "further.json").read_text())
 
@@ -196,3 +202,45 @@ def test_two_steps_never_share_an_anchor():
     assert len({anchor(s) for s in ("bench-a.b-1", "bench-a-b-1", "bench-a b-1", "bench-ä-1", "bench-ö-1")}) == 5
     assert anchor("real-ladder") == "real-ladder"
     assert re.fullmatch(r"[A-Za-z0-9-]+", anchor("bench-ä b-1"))
+
+
+def test_a_verdict_that_is_a_sentence_does_not_push_its_neighbours_off_the_page():
+    rows = ((Cell(text="the throughput is not beyond the noise of the baseline", tone="inconclusive"),),)
+    document = Document(
+        title="t", subtitle="s", verdict="pass", tone="pass", seal="", is_signed_off=False, reason="", header=(),
+        sections=(Section(id="x", title="x", blocks=(Table(columns=(Column(title="a"),), rows=rows),)),), footer="f",
+    )  # fmt: skip
+    html = html_of(document)
+    assert '<span class="tone inconclusive says">the throughput' in html
+    assert ".tone.says { white-space: normal; }" in html
+
+
+def test_the_overview_links_to_no_report_that_is_not_there_and_names_are_whole_in_links(tmp_path):
+    place = open_workspace(tmp_path / "w", write=True)
+    steps = {**recorded("good"), "features": FURTHER["features"]}
+    make_run(place.runs_folder / "20260131-120000-tiny-0001", steps).close()
+    page = write_overview(place).read_text()
+    assert "tiny-qwen3" in page
+    assert 'href="runs/' not in page
+    run = make_run(place.runs_folder / "20260131-120001-a#b?c%20-0002", steps, checkpoint="/models/other")
+    write_report(run)
+    run.close()
+    links = re.findall(r'href="(runs/[^"]+)"', write_overview(place).read_text())
+    assert len(links) == 2
+    assert all((place.root / unquote(link)).is_file() and "#" not in link and "?" not in link for link in links)
+
+
+def test_an_option_that_would_do_nothing_is_refused(tmp_path):
+    place = open_workspace(tmp_path / "w", write=True)
+    run = make_run(place.runs_folder / "20260131-120000-tiny-0001", recorded("good"))
+    run.close()
+    at = ["--workspace", str(tmp_path / "w")]
+    for words in (["--port", "8000"], ["--serve", "--json"]):
+        said = CliRunner().invoke(report_command, [*words, *at])
+        assert isinstance(said.exception, UsageError), words
+        assert words[0] in said.exception.message
+    assert not (run.folder / "report.html").exists()
+    for words in (["--base", "HEAD", "--repo", "."], ["--check", ".", "--repo", "."], ["--check", ".", "--model", "x"]):
+        said = CliRunner().invoke(deliver_command, ["last", *words, *at])
+        assert isinstance(said.exception, UsageError), words
+        assert "--check" in said.exception.message

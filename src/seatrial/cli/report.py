@@ -35,6 +35,10 @@ def command(
 
     if sum((everything, compare is not None, serve)) > 1:
         raise UsageError("--all, --compare and --serve are three things", mend="Ask for one of them.")
+    if not serve and _was_given("port"):
+        raise UsageError("--port is the live view's", mend="Add --serve, or leave out --port.")
+    if serve and as_json:
+        raise UsageError("--serve answers with pages, not with --json", mend="Leave out one of them.")
     place = open_workspace(Path(workspace), write=False)
     if serve:
         if run is not None:
@@ -70,6 +74,10 @@ def command(
         print_json({"run_id": found.run_id, "html": str(path), "markdown": str(path.with_suffix(".md"))})
     else:
         out().print(str(path), markup=False)
+
+
+def _was_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _compare(left: Path, right: Path, as_json: bool) -> None:
