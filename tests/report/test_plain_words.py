@@ -17,6 +17,7 @@ from tests.report.report_runs import make_run, recorded
 from seatrial.cli.deliver import command as deliver_command
 from seatrial.cli.report import command as report_command
 from seatrial.core.errors import UsageError
+from seatrial.core.quantity import measured
 from seatrial.core.step import Outcome
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import ArtifactRef, StoredStep, open_workspace
@@ -28,7 +29,7 @@ from seatrial.report.html import html_of
 from seatrial.report.markdown import markdown_of
 from seatrial.report.plots import short
 from seatrial.report.sections import against, bench, ladder, planned, profile, rung, sources
-from seatrial.report.words import billions, measured, size, visible
+from seatrial.report.words import billions, size, visible
 from seatrial.report.workspace_page import write_overview
 
 FURTHER = json.loads((Path(__file__).parent / "data" / "further.json").read_text())

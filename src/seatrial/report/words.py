@@ -51,11 +51,6 @@ def size(number: int) -> str:
     return f"{number:,} B" if unit == 0 else f"{value:,.1f} {BINARY[unit]}"
 
 
-def measured(value: float) -> str:
-    """A measured figure to four digits; from a thousand on to the whole, never with an exponent of ten."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 def billions(number: int) -> str:
     """A number of parameters as the field says it: 671.0 B, 8.2 M."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.quantity import measured
 from seatrial.core.record import to_plain
 from seatrial.measure.loop import Round, State, next_step, read_event, state_of, stop_rules
 from seatrial.report.blocks import Block, Cell, Column, Fold, Notice, Pairs, Section, Table, Tone, unknown
 from seatrial.report.gather import Gathered
 from seatrial.report.generic import blocks_of
 from seatrial.report.sections.common import pair
-from seatrial.report.words import measured
 
 
 def loop_sections(run: Gathered) -> list[Section]:

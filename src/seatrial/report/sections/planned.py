@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.quantity import measured
 from seatrial.core.record import from_json, to_json
 from seatrial.estimate.check import PlanCheck
 from seatrial.estimate.curves import Reach
@@ -16,7 +17,7 @@ from seatrial.report.generic import blocks_of
 from seatrial.report.plots import short
 from seatrial.report.sections.common import pair
 from seatrial.report.sections.plan import charts
-from seatrial.report.words import count, measured, size
+from seatrial.report.words import count, size
 
 NO_PLAN = "the plan could not be made"
 
@@ -141,7 +142,7 @@ def _reach(points: tuple[Reach, ...]) -> Table:
     rows = tuple(
         (
             Cell(text=p.layout), Cell(text=count(p.devices)), Cell(text=count(p.batch)),
-            Cell(text=short(p.tpot_s, "s")), Cell(text=f"{p.tokens_per_s_device:.4g}"), Cell(text=p.binding),
+            Cell(text=short(p.tpot_s, "s")), Cell(text=measured(p.tokens_per_s_device)), Cell(text=p.binding),
             Cell(text=("yes, on the frontier" if p.best else "yes") if p.fits else "no"),
         )
         for p in points
