@@ -5,7 +5,7 @@ from __future__ import annotations
 from seatrial.core.errors import FileFormatError
 from seatrial.core.quantity import measured
 from seatrial.core.record import from_json, to_json
-from seatrial.estimate.check import PlanCheck
+from seatrial.estimate.check import PlanCheck, Range
 from seatrial.estimate.curves import Reach
 from seatrial.estimate.facts import PlanFacts
 from seatrial.estimate.from_log import Comparison
@@ -20,6 +20,18 @@ from seatrial.report.sections.plan import charts
 from seatrial.report.words import count, size
 
 NO_PLAN = "the plan could not be made"
+# Figures of the engine's log, in words.
+LOGGED = {
+    "weights": "weights as loaded",
+    "for_kv": "memory for the KV cache",
+    "non_kv": "memory that is not the KV cache's",
+    "activations": "activations",
+    "runtime": "the device's runtime",
+    "graphs": "captured graphs",
+    "tokens": "KV cache",
+    "length": "length of one request",
+    "concurrency": "requests of that length at once",
+}
 
 
 def blocks(step: StepFacts, run: Gathered) -> list[Block]:
@@ -152,6 +164,16 @@ def _reach(points: tuple[Reach, ...]) -> Table:
     return Table(columns=columns, rows=rows)
 
 
+def _exact(what: str, figure: Range) -> str:
+    return f"{figure.words()} {'tokens' if what.startswith('KV tokens') else 'bytes'}"
+
+
+def _logged(what: str, value: float) -> str:
+    if what in ("tokens", "length"):
+        return f"{count(round(value))} tokens"
+    return f"{value:,.2f} requests" if what == "concurrency" else size(round(value))
+
+
 def _error(row: Comparison) -> str:
     if row.within_rounding:
         return "within rounding"
@@ -170,7 +192,8 @@ def check(step: StepFacts, run: Gathered) -> list[Block]:
     if facts.rows:
         rows = tuple(
             (
-                Cell(text=r.what), Cell(text=r.planned.words()), Cell(text=r.reported.words(), note=r.source),
+                Cell(text=r.what), Cell(text=_exact(r.what, r.planned)),
+                Cell(text=_exact(r.what, r.reported), note=r.source),
                 Cell(text="equal" if r.holds else "differs", tone="pass" if r.holds else "fail" if r.judged else "",
                      note="" if r.judged else "shown, not judged"),
             )
@@ -182,14 +205,15 @@ def check(step: StepFacts, run: Gathered) -> list[Block]:
     if facts.log:
         rows = tuple(
             (
-                Cell(text=c.what), Cell(text=f"{c.estimated:,.10g}") if c.estimated is not None else unknown(NO_PLAN),
-                Cell(text=f"{c.reported:,.10g}", note=f"the {facts.gate} gate's log, line {c.line}"),
+                Cell(text=LOGGED.get(c.what, c.what)),
+                Cell(text=_logged(c.what, c.estimated)) if c.estimated is not None else unknown(NO_PLAN),
+                Cell(text=_logged(c.what, c.reported), note=f"the {facts.gate} gate's log, line {c.line}"),
                 Cell(text=_error(c)),
             )
             for c in facts.log
         )  # fmt: skip
         columns = tuple(Column(title=t, is_number=t != "figure") for t in ("figure", "planned", "logged", "error"))
-        title = "Every figure of the log (bytes; what hangs on the device is not judged)"
+        title = "Every figure of the log (what hangs on the device is not judged)"
         found.append(Table(title=title, columns=columns, rows=rows))
     found += [Paragraph(text=f"{t[0].upper()}{t[1:]}.") for t in facts.unknown]
     return found
