@@ -28,7 +28,7 @@ from seatrial.report.gather import Gathered, StepFacts
 from seatrial.report.html import html_of
 from seatrial.report.markdown import markdown_of
 from seatrial.report.plots import short
-from seatrial.report.sections import against, bench, ladder, planned, profile, rung, sources
+from seatrial.report.sections import against, bench, features, ladder, planned, profile, rung, sources
 from seatrial.report.words import billions, size, visible
 from seatrial.report.workspace_page import write_overview
 
@@ -245,3 +245,14 @@ def test_an_option_that_would_do_nothing_is_refused(tmp_path):
         said = CliRunner().invoke(deliver_command, ["last", *words, *at])
         assert isinstance(said.exception, UsageError), words
         assert "--check" in said.exception.message
+
+
+@pytest.mark.parametrize(
+    "switch", [{"args": 3}, {"env": ["A"]}, {"env": "A=1"}, {"drop": 0.5, "args": True}, {"tp": [2]}, ["--x"]]
+)
+def test_a_switch_of_another_shape_is_shown_and_breaks_no_report(switch):
+    row = {"name": "lora", "title": "LoRA", "status": "supported", "switch": switch, "start": "lora"}
+    said = words_of(features.blocks(step({"rows": [row]}), NO_RUN))
+    assert "LoRA" in said
+    kept = switch if isinstance(switch, list) else list(switch.values())
+    assert all(str(v).strip("[]'") in said for v in kept if v is not True and v != 0.5)

@@ -83,13 +83,20 @@ def _matrix(rows: list[dict[str, Any]], stored: StoredStep) -> Table:
 
 def _switch(switch: Any, start: str) -> Cell:
     """What was added to the base run, as one would type it; secrets are no part of a switch, but are looked for."""
-    if not isinstance(switch, dict):
+    if switch is None:
         return Cell(text="on in the base run" if start else "–")
-    args = tuple(str(a) for a in switch.get("args") or ())
-    env = {str(k): str(v) for k, v in (switch.get("env") or {}).items()}
+    one = Facts(switch)
+    args, drop = tuple(one.texts("args")), one.texts("drop")
+    env = one.peek("env")
+    if isinstance(env, dict) and all(isinstance(v, str) for v in env.values()):
+        one.take("env")
+    else:
+        env = {}
     typed = shell(Command(purpose="", argv=args, env=env)) if args or env else ""
-    words = [f"tensor parallel {switch['tp']}"] if switch.get("tp") else []
-    words += [f"without --{name}" for name in switch.get("drop") or ()]
+    tp = one.whole("tp")
+    words = [f"tensor parallel {tp}"] if tp else []
+    words += [f"without --{name}" for name in drop]
+    words += [rest_note(one)] if one.rest() else []
     return Cell(text=typed, note=", ".join(words), is_code=True) if typed else Cell(text=", ".join(words) or "–")
 
 
