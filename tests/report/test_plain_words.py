@@ -256,3 +256,20 @@ def test_a_switch_of_another_shape_is_shown_and_breaks_no_report(switch):
     assert "LoRA" in said
     kept = switch if isinstance(switch, list) else list(switch.values())
     assert all(str(v).strip("[]'") in said for v in kept if v is not True and v != 0.5)
+
+
+def test_a_json_argument_that_switches_a_feature_on_is_shown():
+    switch = {
+        "args": [],
+        "env": {},
+        "tp": None,
+        "drop": [],
+        "merged": {"additional-config": {"ascend_x": {"on": True}}},
+    }
+    row = {"name": "x", "title": "X", "status": "supported", "switch": switch, "start": "x"}
+    said = words_of(features.blocks(step({"rows": [row]}), NO_RUN))
+    assert '--additional-config with {"ascend_x":{"on":true}} laid over it' in said
+    switch["merged"] = {}
+    said = words_of(features.blocks(step({"rows": [row]}), NO_RUN))
+    assert "merged" not in said
+    assert "| – |" in said

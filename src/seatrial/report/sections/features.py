@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from seatrial.core.command import Command
 from seatrial.evidence import StoredStep
 from seatrial.report.blocks import Block, Cell, Column, Fold, Pairs, Table, Tone
@@ -96,6 +98,9 @@ def _switch(switch: Any, start: str) -> Cell:
     tp = one.whole("tp")
     words = [f"tensor parallel {tp}"] if tp else []
     words += [f"without --{name}" for name in drop]
+    merged = one.child("merged")
+    for name in merged:
+        words.append(f"--{name} with {msgspec.json.encode(merged.take(name)).decode()} laid over it")
     words += [rest_note(one)] if one.rest() else []
     return Cell(text=typed, note=", ".join(words), is_code=True) if typed else Cell(text=", ".join(words) or "–")
 
