@@ -273,3 +273,17 @@ def test_a_json_argument_that_switches_a_feature_on_is_shown():
     said = words_of(features.blocks(step({"rows": [row]}), NO_RUN))
     assert "merged" not in said
     assert "| – |" in said
+
+
+def test_a_comparison_gives_the_terminal_no_orders(tmp_path):
+    place = open_workspace(tmp_path / "w", write=True)
+    steps = recorded("good")
+    make_run(place.runs_folder / "20260131-120000-tiny-0001", steps).close()
+    steps["inspect"]["summary"] = "a\x1b[31mred \u202eback"
+    make_run(place.runs_folder / "20260131-120001-tiny-0002", steps, environment={"X\x1b[2J": "1"}).close()
+    words = ["--compare", "20260131-120000-tiny-0001", "--workspace", str(tmp_path / "w")]
+    said = CliRunner().invoke(report_command, words, env={"COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    assert "\\u001b[31mred \\u202eback" in said.output
+    assert "\x1b" not in said.output
+    assert "\u202e" not in said.output

@@ -97,11 +97,15 @@ def _compare(left: Path, right: Path, as_json: bool) -> None:
         return
     from rich.text import Text
 
+    from seatrial.report.words import visible
+
     table = Table(title=f"{len(found)} values differ", title_justify="left")
     for heading in ("group", "value", sides[0].run_id, sides[1].run_id):
         table.add_column(Text(heading), overflow="fold")
     for one in found:
-        table.add_row(one.group, Text(one.name), Text(one.left or "not there"), Text(one.right or "not there"))
+        # A Text goes to the terminal as it is: what one cannot see is made visible first.
+        cells = (one.name, one.left or "not there", one.right or "not there")
+        table.add_row(one.group, *(Text(visible(cell)) for cell in cells))
     console.print(table)
 
 
