@@ -183,3 +183,22 @@ def test_a_model_nobody_could_read_is_called_neither_dense_nor_a_model_of_text(w
         assert f"| {name} | unknown |" in english
     for name in ("前馈网络", "多模态", "量化方式"):
         assert f"| {name} | 未知 |" in chinese
+
+
+def test_the_name_of_an_architecture_is_a_constant_in_the_plugin_s_registration(workspace):
+    import ast
+
+    from checkouts import REGISTER
+
+    from seatrial.delivery import Order
+    from seatrial.delivery.kunlun import registration, registrations
+
+    what = recorded()
+    name = 'X", print("pwned"), "\\'
+    path = 'vllm_kunlun.models.x:"X"'
+    what["steps"]["support"]["facts"]["served_by"] |= {"architecture": name, "class_path": path}
+    view = EvidenceView(make_run(workspace, what))
+    done = registration(REGISTER, view, Order(kind="kunlun", model="x"))
+    ast.parse(done.text)
+    last = registrations(done.text)[-1]
+    assert (last.architecture, last.target) == (name, path)

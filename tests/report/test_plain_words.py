@@ -287,3 +287,13 @@ def test_a_comparison_gives_the_terminal_no_orders(tmp_path):
     assert "\\u001b[31mred \\u202eback" in said.output
     assert "\x1b" not in said.output
     assert "\u202e" not in said.output
+
+
+def test_a_status_has_one_tone_in_card_matrix_and_overview():
+    from seatrial.report.sections.checkpoint_extras import STATUS
+    from seatrial.report.sections.features import TONES
+    from seatrial.report.workspace_page import STATUS_TONES
+
+    for status, tone in TONES.items():
+        assert STATUS_TONES.get(status, "not-applicable") == tone
+        assert STATUS.get(status, tone) == tone

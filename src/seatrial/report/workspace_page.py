@@ -20,6 +20,7 @@ from seatrial.evidence import Run, Workspace
 from seatrial.evidence.workspace import explained
 from seatrial.report.compare import GROUPS, Facets, facets
 from seatrial.report.html import TEMPLATES, asset, embedded, environment, hashed
+from seatrial.report.sections.features import TONES as STATUS_TONES
 from seatrial.report.words import moment, plural, seconds, visible
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 PAGE = "overview.html"
 MINUTE = re.compile(r"(?<=\d\d:\d\d):\d\d UTC$")  # of a moment: the column's title says that it is UTC
-STATUS_TONES = {"supported": "pass", "unsupported": "fail", "inconclusive": "inconclusive"}
 
 
 class Line(Record):
