@@ -77,12 +77,12 @@ def test_a_value_in_a_line_opens_no_cell_tag_link_fence_or_line(text):
     shown = inline(text)
     assert "\n" not in shown
     assert "\r" not in shown
-    assert not re.search(r"(?<!\\)[`|<>\[\]*#]", shown)
+    assert not re.search(r"(?<!\\)[`|\[\]*]|(?<![\\&])#|[<>{}@$~]", shown)
     span = code(text)
     assert "\n" not in span
     assert span.count("`") in (0, 2)
     assert not re.search(r"(?<!\\)\|", span)
-    assert "```" not in block(text)
+    assert not re.search(r"^\s*(```|~~~)", block(text), re.M)
 
 
 @given(

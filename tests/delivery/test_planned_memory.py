@@ -149,3 +149,19 @@ def test_a_plan_without_figures_gives_its_reason(workspace, repo, hand_over, sco
         "The plan of this launch has no figures: config.json: num\\_attention\\_heads is missing"
         in (bundle / "analysis.en.md").read_text()
     )
+
+
+def test_the_report_gives_every_figure_of_the_check_with_its_unit_and_in_words(with_plan):
+    from seatrial.report import write_report
+
+    text = write_report(with_plan).with_suffix(".md").read_text().replace("\\", "")
+    rows = [line for line in text.splitlines() if "gate's log, line" in line and "step-plan" not in line]
+    assert len(rows) >= 4
+    for name in ("for_kv", "non_kv", "| tokens |", "| length |"):
+        assert not any(name in row for row in rows)
+    assert "(bytes" not in text
+    for row in rows:
+        for cell in row.strip("| ").split(" | ")[1:3]:
+            assert "B" in cell or "tokens" in cell or "requests" in cell or "unknown" in cell, row
+    (weights,) = [line for line in text.splitlines() if line.startswith("| weights of the largest rank |")]
+    assert weights.count(" bytes") == 2

@@ -152,6 +152,26 @@ def test_one_load_that_is_not_comparable_takes_the_charts_from_all():
     assert "not comparable" in files["report.md"]
 
 
+def test_a_throughput_of_five_digits_is_written_out_in_tables_and_charts():
+    large = loaded([v * 123.4 for v in A], [v * 123.4 for v in B], 8)
+    files = master([large], "en")
+    for text in (report(large, "en"), report(large, "zh"), files["report.md"]):
+        assert "e+0" not in text
+    assert "| 12,370 | 14,838 |" in files["report.md"]
+    assert "e+0" not in files["trend-request_throughput.svg"]
+
+
+def test_a_value_of_many_lines_is_one_cell():
+    one = loaded(A, B, 4)
+    fairness = one.judged.fairness
+    differences = (replace(fairness.differences[0], a="x\n| y", why="first\nsecond"),)
+    judged = replace(one.judged, fairness=replace(fairness, differences=differences), doubts=("a\n# b",))
+    text = report(replace(one, judged=judged), "en")
+    assert "| x \\| y |" in text
+    assert "| first second |" in text
+    assert "* a # b" in text
+
+
 def test_a_historical_baseline_says_so_with_its_source():
     text = report(loaded(A, B, 4, {"xLLM": "baseline/2026-03.md"}), "en")
     assert "historical baseline, not measured here (source: baseline/2026-03.md)" in text

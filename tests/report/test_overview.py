@@ -291,5 +291,5 @@ def test_two_benches_are_compared_by_their_figures(place, make):
     one = make(steps, name="20260205-120000-bench-0007", arguments={"kind": "bench"})
     one.close()
     values = facets(Run.read(one.folder)).values
-    assert values["numbers/bench-a-1: request throughput"] == "12.35"
-    assert values["numbers/bench-a-1: ttft ms p99"] == "unknown"
+    assert values["numbers/bench-a-1: Request throughput (req/s)"] == "12.345"
+    assert values["numbers/bench-a-1: TTFT (ms) p99"] == "unknown"

@@ -313,6 +313,7 @@ def _finish(ended: BenchEnded, as_json: bool) -> None:
 
 
 def _show_judged(judged: Judged) -> None:
+    from seatrial.core.quantity import measured
     from seatrial.measure.compare.report import better
 
     console = out()
@@ -327,7 +328,10 @@ def _show_judged(judged: Judged) -> None:
         interval = f" [{c.low:+.1%}, {c.high:+.1%}]" if c.low is not None and c.high is not None else ""
         p = f" p={c.p:.3f}" if c.p is not None else ""
         who = f"  better: {winners[name]}" if name in winners else ""
-        console.print(f"  {name:20} {c.mean_a:10.4g} {c.mean_b:10.4g} {c.change:+7.1%}{interval}{p}{who}", markup=False)
+        console.print(
+            f"  {name:20} {measured(c.mean_a):>10} {measured(c.mean_b):>10} {c.change:+7.1%}{interval}{p}{who}",
+            markup=False,
+        )
 
 
 def _pairs(settings: tuple[str, ...]) -> dict[str, str]:

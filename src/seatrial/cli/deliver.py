@@ -60,6 +60,7 @@ def command(
     """
     from seatrial.evidence import Run, open_workspace
 
+    _fitting(is_check=checked is not None)
     place = open_workspace(Path(workspace), write=False)
     if checked is not None:
         _check(Path(checked), place, run, base, as_json)
@@ -94,6 +95,17 @@ def command(
     else:
         _show(result)
     raise SystemExit(EXIT_FAIL if result.state == "refused" else 0)
+
+
+def _fitting(*, is_check: bool) -> None:
+    """Raises UsageError for an option that would do nothing."""
+    context = click.get_current_context()
+    both = {"run", "checked", "workspace", "as_json"}
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and option.name not in both and is_check != (option.name == "base"):
+            words = "says nothing with --check" if is_check else "says nothing without --check"
+            raise UsageError(f"{option.opts[0]} {words}", mend=f"Leave out {option.opts[0]}, or see --help.")
 
 
 def _model(name: str) -> str:

@@ -151,10 +151,12 @@ def command(
         if console.is_terminal:
             from rich.text import Text
 
+            from seatrial.report.words import visible
+
             with console.status("starting") as status:
                 # What the engine says is text: a bracket in it is no markup.
-                result = run(lambda line: status.update(Text(line)))
-                drafted = run_draft(lambda line: status.update(Text(line)))
+                result = run(lambda line: status.update(Text(visible(line))))
+                drafted = run_draft(lambda line: status.update(Text(visible(line))))
         else:
             result = run(None)
             drafted = run_draft(None)

@@ -313,6 +313,7 @@ def _add(event: Event, name: str, workspace: Path, as_json: bool, diff: bytes = 
 
 
 def _show(name: str, state: State, as_json: bool) -> None:
+    from seatrial.core.quantity import measured
     from seatrial.measure.loop import next_step, stop_rules
 
     rules = stop_rules(state)
@@ -322,7 +323,7 @@ def _show(name: str, state: State, as_json: bool) -> None:
         return
     console = out()
     console.print(f"loop {name}: {state.goal.goal} ({state.goal.model}), due: {state.phase}", markup=False)
-    best = "unknown" if state.best is None else f"{state.best:.4g}"
+    best = "unknown" if state.best is None else measured(state.best)
     gap = "unknown" if state.gap is None else f"{state.gap:+.1%}"
     console.print(f"  {state.goal.judged_by}: best {best}, gap to the reference {gap}", markup=False)
     for turn in state.rounds:

@@ -18,6 +18,7 @@ from seatrial.core.verdict import Verdict
 @json_option
 def command(run: str, workspace: Path, only_plan: bool, as_json: bool) -> None:
     """Replay RUN: its commands, what cannot be reproduced here, and the comparison of then and now."""
+    from seatrial.core.quantity import measured
     from seatrial.evidence import open_workspace
     from seatrial.targets import find_overrides
     from seatrial.workflow.replay import plan_replay, replay
@@ -47,7 +48,7 @@ def command(run: str, workspace: Path, only_plan: bool, as_json: bool) -> None:
     for label, judged in done.sides.items():
         found = judged.figures.get(judged.judged_by)
         if found is not None:
-            told = f"{found.mean_a:.4g} then, {found.mean_b:.4g} now, {found.change:+.1%}"
+            told = f"{measured(found.mean_a)} then, {measured(found.mean_b)} now, {found.change:+.1%}"
             console.print(f"  {label}: {judged.judged_by} {told}", markup=False)
     for turn in done.redone.turns if done.redone is not None else ():
         console.print(f"  {turn.step}: then {turn.then}; now {turn.now or 'nothing'}", markup=False)

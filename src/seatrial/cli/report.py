@@ -35,6 +35,10 @@ def command(
 
     if sum((everything, compare is not None, serve)) > 1:
         raise UsageError("--all, --compare and --serve are three things", mend="Ask for one of them.")
+    if not serve and _was_given("port"):
+        raise UsageError("--port is the live view's", mend="Add --serve, or leave out --port.")
+    if serve and as_json:
+        raise UsageError("--serve answers with pages, not with --json", mend="Leave out one of them.")
     place = open_workspace(Path(workspace), write=False)
     if serve:
         if run is not None:
@@ -72,6 +76,10 @@ def command(
         out().print(str(path), markup=False)
 
 
+def _was_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def _compare(left: Path, right: Path, as_json: bool) -> None:
     from rich.table import Table
 
@@ -89,11 +97,15 @@ def _compare(left: Path, right: Path, as_json: bool) -> None:
         return
     from rich.text import Text
 
+    from seatrial.report.words import visible
+
     table = Table(title=f"{len(found)} values differ", title_justify="left")
     for heading in ("group", "value", sides[0].run_id, sides[1].run_id):
         table.add_column(Text(heading), overflow="fold")
     for one in found:
-        table.add_row(one.group, Text(one.name), Text(one.left or "not there"), Text(one.right or "not there"))
+        # A Text goes to the terminal as it is: what one cannot see is made visible first.
+        cells = (one.name, one.left or "not there", one.right or "not there")
+        table.add_row(one.group, *(Text(visible(cell)) for cell in cells))
     console.print(table)
 
 

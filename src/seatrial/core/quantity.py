@@ -31,3 +31,8 @@ class Quantity(Record):
 
 def unknown(unit: str, why: str) -> Quantity:
     return Quantity(value=None, unit=unit, source=Source.UNKNOWN, note=why)
+
+
+def measured(value: float) -> str:
+    """A measured figure to four digits; from a thousand on to the whole, without an exponent of ten."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -60,7 +60,8 @@ def deliver(
     benched = benched or Benched()
     before = _delivered_before(repo, branch, order)
     base = Repository(repo.top, before.base) if before is not None else repo
-    plan = make_plan(base, view, order, scored, benched)
+    is_beside = bundle.resolve().parent.parent / "runs" == run.folder.resolve().parent
+    plan = make_plan(base, view, order, scored, benched, is_beside=is_beside)
     message = commit_message(base, view, order, plan)
     _try_folder(bundle)
     if before is not None:

@@ -10,6 +10,7 @@ numbers, links and hashes are no figures.
 from __future__ import annotations
 
 import bisect
+import html
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -273,7 +274,7 @@ def _in_code(block: list[str], end: int) -> Iterator[_Place]:
 def _in_prose(
     text: str, line: int, headings: tuple[str, ...], numbers: Numbers, *, is_quote: bool = False
 ) -> Iterator[_Place]:
-    text = text.replace("\\", "")
+    text = html.unescape(text).replace("\\", "")
     for minutes in MINUTES.finditer(text):
         if numbers.near(int(minutes[1].replace(",", "")) * 60 + int(minutes[2]), 0.5, r"(_s|seconds|duration)$"):
             text = text.replace(minutes[0], " " * len(minutes[0]))

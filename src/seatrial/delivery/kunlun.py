@@ -7,6 +7,7 @@ registration.
 from __future__ import annotations
 
 import ast
+import json
 import re
 
 from seatrial.core.record import Record
@@ -67,10 +68,14 @@ def registration(text: str, view: EvidenceView, order: Order) -> Edited:
     last = max(calls, key=lambda c: c.line)
     lines = text.split("\n")
     pad = " " * last.column
-    lines.insert(
-        last.line, f'\n{pad}ModelRegistry.register_model(\n{pad}    "{architecture}",\n{pad}    "{path}",\n{pad})'
-    )
+    words = "".join(f"{pad}    {_constant(word)},\n" for word in (architecture, path))
+    lines.insert(last.line, f"\n{pad}ModelRegistry.register_model(\n{words}{pad})")
     return Edited(text="\n".join(lines))
+
+
+def _constant(text: str) -> str:
+    """A string of Python in double quotes, as the file has them; whatever is in the text stays in it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def registrations(text: str) -> list[Registered]:

@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 from seatrial.core.errors import UsageError
-from seatrial.core.finding import Severity
 from seatrial.core.record import from_plain
 from seatrial.delivery import chinese
 from seatrial.delivery.accuracy_yaml import accuracy_files
@@ -25,7 +24,7 @@ from seatrial.delivery.render import render
 from seatrial.delivery.repository import Repository
 from seatrial.delivery.scores import Scored
 from seatrial.delivery.serve import Serving, serving_of
-from seatrial.delivery.tutorial import card, first_request, tutorial
+from seatrial.delivery.tutorial import card, first_request, troubles_of, tutorial
 from seatrial.gates.ladder import Rung
 from seatrial.measure.compare.words import reason_of
 
@@ -38,9 +37,15 @@ TITLES = "docs/hooks/nav_titles.py"
 
 
 def make_plan(
-    repo: Repository, view: EvidenceView, order: Order, scored: Scored, benched: Benched | None = None
+    repo: Repository,
+    view: EvidenceView,
+    order: Order,
+    scored: Scored,
+    benched: Benched | None = None,
+    *,
+    is_beside: bool = True,
 ) -> Plan:
-    """All artifacts of the order's kind."""
+    """All artifacts of the order's kind. `is_beside`: the bundle lies in the run's workspace, so that it can link."""
     gate = view.gate("real")
     if gate is None:
         raise UsageError("the run has no facts of a real-weight gate", mend="See the list of what is missing.")
@@ -65,7 +70,11 @@ def make_plan(
                 path = f"docs/adaptations/{order.model}/{what}.{language}.md"
                 files.append(Outgoing(path=path, text=text, what=what))
     new = [f for f in files if f.path not in repo.files() or repo.read(f.path) != f.text]
-    return Plan(files=tuple(new), bundle=tuple(_bundle(values, order, view, scored, new)), dropped=tuple(dropped))
+    return Plan(
+        files=tuple(new),
+        bundle=tuple(_bundle(values, order, view, scored, new, is_beside=is_beside)),
+        dropped=tuple(dropped),
+    )
 
 
 def _documents(
@@ -113,12 +122,6 @@ def _values(
     support = view.facts("support")
     served = support.get("served_by")
     own = PLATFORM[order.kind]
-    troubles = [
-        (step, finding)
-        for step, known in view.gathered.steps.items()
-        for finding in known.stored.findings
-        if finding.severity is not Severity.INFO
-    ]
     mends = view.facts("dry").get("mends")
     rows = view.features()
     limits = [r for r in rows if r.status in ("unsupported", "checkpoint-missing")]
@@ -135,7 +138,7 @@ def _values(
         "card": card(view),
         "served": served if isinstance(served, dict) else {},
         "case": support.get("case") if isinstance(support.get("case"), dict) else {},
-        "troubles": troubles,
+        "troubles": troubles_of(view),
         "mends": [_mend(m) for m in mends] if isinstance(mends, list) else [],
         "dirty": [p for state in view.manifest.git for p in state.dirty if state.folder in _roots(view)],
         "steps": [s for s in STEPS if s in ALWAYS or view.stored(s) is not None],
@@ -179,9 +182,15 @@ def _mend(mend: Any) -> str:
 
 
 def _bundle(
-    values: dict[str, Any], order: Order, view: EvidenceView, scored: Scored, files: list[Outgoing]
+    values: dict[str, Any],
+    order: Order,
+    view: EvidenceView,
+    scored: Scored,
+    files: list[Outgoing],
+    *,
+    is_beside: bool,
 ) -> list[Outgoing]:
-    base = f"../../runs/{view.run_id}/"
+    base = f"../../runs/{view.run_id}/" if is_beside else ""
     found = []
     for language in order.languages:
         for what in ("analysis", "runbook"):

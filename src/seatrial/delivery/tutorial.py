@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from seatrial.core.finding import Finding, Severity
 from seatrial.delivery.benches import Benched
 from seatrial.delivery.docs_dialect import DocsDialect
 from seatrial.delivery.evidence_view import EvidenceView
@@ -45,6 +46,7 @@ def tutorial(
     here = {name: f"../../{path}" if f"{docs.root}/{path}" in repo.files() else "" for name, path in LINKS.items()}
     return render(
         "tutorial.md.j2",
+        macros=docs.builder == "mkdocs",
         docs=docs,
         order=order,
         view=view,
@@ -60,12 +62,13 @@ def tutorial(
         card=card(view),
         capacity=view.facts("capacity"),
         planned=planned_of(view),
+        troubles=troubles_of(view),
         is_own_platform=view.platform == order.kind,
     )
 
 
 def card(view: EvidenceView) -> dict[str, str]:
-    """The model in a few words, each "" if unknown."""
+    """The model in a few words, each "" if unknown. What it has not is said only where the facts would say it has."""
     facts = view.facts("inspect")
     part = view.architecture()
     total = ((facts.get("parameters") or {}).get("total") or {}).get("value")
@@ -81,7 +84,20 @@ def card(view: EvidenceView) -> dict[str, str]:
         "attention": ", ".join(dict.fromkeys(str(m.get("kind")) for m in mixers if isinstance(m, dict))),
         "quantization": str(quantization.get("method") or "") if isinstance(quantization, dict) else "",
         "experts": "MoE" if view.has_experts() else "",
+        "is_dense": "dense" if facts.get("feed_forward") and not view.has_experts() else "",
+        "is_multimodal": ("yes" if view.is_multimodal() else "no") if "multimodal" in facts else "",
+        "is_plain": "none" if "quantization" in facts and not quantization else "",
     }
+
+
+def troubles_of(view: EvidenceView) -> list[tuple[str, Finding]]:
+    """Errors and warnings of every step, with the step."""
+    return [
+        (step, finding)
+        for step, known in view.gathered.steps.items()
+        for finding in known.stored.findings
+        if finding.severity is not Severity.INFO
+    ]
 
 
 def first_request(view: EvidenceView) -> str:

@@ -12,6 +12,8 @@ from seatrial.core.step import Span
 from seatrial.report.charts import Curve, Lanes
 from seatrial.report.plots import Bar, Plot
 
+# What a table without rows says.
+EMPTY = "Nothing is recorded here"
 Tone = Literal["", "pass", "fail", "inconclusive", "not-applicable", "not-run", "unknown", "error", "warning", "info"]
 
 

@@ -13,6 +13,7 @@ import msgspec
 from seatrial.core.errors import FileFormatError
 from seatrial.core.record import Record, from_plain, to_plain
 from seatrial.evidence import Run, StoredStep
+from seatrial.measure.compare.words import figure_word
 from seatrial.report.gather import Content, read_artifact
 from seatrial.report.words import between, scalar, seconds
 
@@ -185,8 +186,8 @@ def _bench(step: str, facts: dict[str, Any], values: dict[str, str]) -> None:
         head, _, tail = name.partition(".")
         value = metrics.get(head)
         value = value.get(tail) if tail and isinstance(value, dict) else value
-        told = f"{value:.4g}" if isinstance(value, (int, float)) else "unknown"
-        values[f"numbers/{step}: {head.replace('_', ' ')} {tail}".rstrip()] = told
+        told = scalar(value) if isinstance(value, (int, float)) else "unknown"
+        values[f"numbers/{step}: {figure_word(name, 'en')}"] = told
 
 
 def _facts(content: Content) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def blocks_of(value: Any, title: str = "", depth: int = 0) -> list[Block]:
     if isinstance(value, list) and not is_flat(value):
         return [_list(value, title)]
     if isinstance(value, str) and "\n" in value:
-        return [Code(title=label(title), text=value[:MAX_TEXT])]
+        cut = f"the first {count(MAX_TEXT)} characters, the rest is in the facts file" if len(value) > MAX_TEXT else ""
+        return [Code(title=", ".join(filter(None, [label(title), cut])), text=value[:MAX_TEXT])]
     return [Pairs(rows=(Pair(label=label(title) or "value", value=cell(value)),))]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from seatrial.report.blocks import Block, Document, Fold, Tensors, Tree
+from seatrial.report.blocks import EMPTY, Block, Document, Fold, Tensors, Tree
 from seatrial.report.plots import FRAME, Bar, Plot
 from seatrial.report.words import count, seconds, size, visible
 
@@ -137,7 +137,7 @@ def environment(folder: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(breaks=breaks, seconds=seconds, size=size, number=count)
-    made.globals.update(STATIC_GROUPS=STATIC_GROUPS, FRAME=FRAME)
+    made.globals.update(STATIC_GROUPS=STATIC_GROUPS, FRAME=FRAME, EMPTY=EMPTY)
     return made
 
 

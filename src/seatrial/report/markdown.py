@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from seatrial.report.blocks import (
+    EMPTY,
     Block,
     Cell,
     Code,
@@ -68,7 +69,8 @@ def fenced(value: str) -> list[str]:
 
 def _section(section: Section) -> list[str]:
     verdict = f": {text(section.verdict)}" if section.verdict else ""
-    lines = [f"## {text(section.title)}{verdict}", ""]
+    # The links of the table of steps lead to these ids; a heading's own anchor is made of its title.
+    lines = [f'<a id="{section.id}"></a>', "", f"## {text(section.title)}{verdict}", ""]
     lines += [text(section.lead), ""] if section.lead else []
     for block in section.blocks:
         lines += _block(block, 3)
@@ -118,6 +120,8 @@ def _pairs(block: Pairs, level: int) -> list[str]:
 
 
 def _table(block: Table, level: int) -> list[str]:
+    if not block.rows:
+        return [*_heading(block.title, level), *_left(block.left_out or EMPTY)]
     rows = ([_cell(c) for c in row] for row in block.rows)
     return [*_heading(block.title, level), *_rows([c.title for c in block.columns], rows), *_left(block.left_out)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from seatrial.evidence import StoredStep
@@ -94,4 +95,6 @@ def _why(stored: StoredStep) -> str:
 
 
 def anchor(step: str) -> str:
-    return "".join(c if c.isalnum() and c.isascii() else "-" for c in step)
+    """A step's name as an id of HTML; one with other characters gets a hash, lest two steps share an anchor."""
+    plain = "".join(c if c.isalnum() and c.isascii() else "-" for c in step)
+    return plain if plain == step else f"{plain}-{hashlib.sha256(step.encode(errors='replace')).hexdigest()[:6]}"

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from seatrial import __version__
+from seatrial.core.quantity import measured
 from seatrial.core.record import Record
 from seatrial.estimate.curves import Curves
 from seatrial.estimate.plan import Plan
@@ -51,5 +52,5 @@ def plan_html(page: PlanPage) -> str:
 @cache
 def _template() -> Template:
     made = environment(TEMPLATES)
-    made.filters["short"] = short
+    made.filters.update(short=short, measured=measured)
     return made.get_template("plan.html.j2")

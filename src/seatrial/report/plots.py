@@ -111,7 +111,8 @@ class Axis:
 def short(number: float, unit: str = "") -> str:
     """`20 G`, `0.5 m`: a number with its SI prefix, then the unit."""
     for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""), (-3, "m"), (-6, "µ"), (-9, "n")):
-        if abs(number) >= 10.0**power * 0.9999 or power == -9:
+        # From here on it would be written as a thousand of the smaller unit.
+        if abs(number) >= 10.0**power * 0.9995 or power == -9:
             figure = f"{number / 10.0**power:.3g}"
             return f"{figure} {prefix}{unit}".rstrip() if unit or prefix else figure
     return str(number)

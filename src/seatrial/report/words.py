@@ -10,10 +10,11 @@ import re
 from datetime import datetime
 from typing import Any
 
-# Control characters (but tab and newline), bidirectional overrides, zero-width characters, lone surrogates: a name must
-# not be able to look like another one.
+# Control characters (but tab and newline), bidirectional overrides, zero-width characters, fillers, variation
+# selectors, tags, lone surrogates: a name must not be able to look like another one.
 HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -44,7 +45,8 @@ def seconds(value: float) -> str:
 def size(number: int) -> str:
     """A size given in bytes."""
     value, unit = float(number), 0
-    while abs(value) >= 1024 and unit < len(BINARY) - 1:
+    # What would be written as 1,024.0 of a unit is 1.0 of the next.
+    while abs(value) >= (1023.95 if unit else 1024) and unit < len(BINARY) - 1:
         value, unit = value / 1024, unit + 1
     return f"{number:,} B" if unit == 0 else f"{value:,.1f} {BINARY[unit]}"
 
@@ -52,7 +54,8 @@ def size(number: int) -> str:
 def billions(number: int) -> str:
     """A number of parameters as the field says it: 671.0 B, 8.2 M."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= limit:
+        # What would be written as 1000.0 of a unit is 1.0 of the next.
+        if abs(number) >= (limit if unit == "k" else 0.99995 * limit):
             return f"{number / limit:.1f} {unit}"
     return count(number)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import SeatrialError
@@ -19,6 +20,7 @@ from seatrial.evidence import Run, Workspace
 from seatrial.evidence.workspace import explained
 from seatrial.report.compare import GROUPS, Facets, facets
 from seatrial.report.html import TEMPLATES, asset, embedded, environment, hashed
+from seatrial.report.sections.features import TONES as STATUS_TONES
 from seatrial.report.words import moment, plural, seconds, visible
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 PAGE = "overview.html"
 MINUTE = re.compile(r"(?<=\d\d:\d\d):\d\d UTC$")  # of a moment: the column's title says that it is UTC
-STATUS_TONES = {"supported": "pass", "unsupported": "fail", "inconclusive": "inconclusive"}
 
 
 class Line(Record):
@@ -79,7 +80,7 @@ def workspace_html(runs: Iterable[Facets], *, title: str, folder: Path | None = 
     return _template().render(
         title=title,
         lines=[_line(r, folder) for r in known],
-        columns=_columns(known),
+        columns=_columns(known, folder),
         tones=STATUS_TONES,
         kinds=sorted({r.kind for r in known}),
         verdicts=sorted({r.verdict for r in known}),
@@ -105,7 +106,6 @@ def write_overview(workspace: Workspace) -> Path:
 
 
 def _line(run: Facets, folder: Path | None) -> Line:
-    href = f"runs/{run.run_id}/report.html"
     tone = run.verdict if run.verdict in ("pass", "fail", "inconclusive", "not-applicable") else "inconclusive"
     return Line(
         run_id=run.run_id,
@@ -119,11 +119,17 @@ def _line(run: Facets, folder: Path | None) -> Line:
         sealed=run.signed_off,
         took=seconds(run.wall_s) if run.wall_s is not None else "unknown",
         reason=run.reason,
-        href=href if folder is None or (folder / href).is_file() else "",
+        href=_href(run.run_id, folder),
     )
 
 
-def _columns(runs: list[Facets]) -> list[Column]:
+def _href(run_id: str, folder: Path | None) -> str:
+    """The run's report; "" for one that is not there. The name is quoted: it may hold a `#` or a `?`."""
+    there = folder is None or (folder / "runs" / run_id / "report.html").is_file()
+    return f"runs/{quote(run_id, safe='')}/report.html" if there else ""
+
+
+def _columns(runs: list[Facets], folder: Path | None) -> list[Column]:
     """The newest of each model and target; runs come newest first."""
     found: dict[tuple[str, str], Column] = {}
     for run in runs:
@@ -133,7 +139,7 @@ def _columns(runs: list[Facets]) -> list[Column]:
                 model=key[0],
                 target=key[1],
                 run_id=run.run_id,
-                href=f"runs/{run.run_id}/report.html",
+                href=_href(run.run_id, folder),
                 statuses=run.features,
             )
     return [found[key] for key in sorted(found)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -11,6 +12,7 @@ from seatrial.delivery.check.case import Case, error
 from seatrial.delivery.docs_dialect import DocsDialect, key_of, sections_of
 from seatrial.delivery.figures import FIGURE, unfounded
 from seatrial.delivery.listing import MARKS, in_nav, in_toctree
+from seatrial.delivery.render import GUARDED, unguarded
 from seatrial.delivery.serve import flags_of, serving_of
 
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
@@ -153,17 +155,23 @@ def _commands(case: Case, path: str, text: str) -> Iterator[Finding]:
     if gate is None:
         return
     serving = serving_of(gate, port=0)
+    text = unguarded(text) if case.docs is not None and case.docs.builder == "mkdocs" else text
     found = list(re.finditer(r"^vllm serve\s(?:.*\\\n)*.*$", text, re.M))
     if not found:
         yield error("Y129", path, "there is no serve command", "Deliver again.")
     wanted = {f: v for f, v in serving.flags if f not in EXTRA}
     for command in found:
-        words = command[0].replace("\\\n", " ").split()[3:]
-        said = {f: v.strip("'\"") if v is not None else None for f, v in flags_of(words) if f not in EXTRA}
-        plain = {f: v.strip("'\"") if v is not None else None for f, v in wanted.items()}
-        for flag in sorted(said.keys() | plain.keys()):
-            if said.get(flag, "absent") != plain.get(flag, "absent"):
-                why = f"{flag} is {said.get(flag, 'absent')}, the last successful start had {plain.get(flag, 'absent')}"
+        try:
+            words = shlex.split(command[0].replace("\\\n", " "))[3:]
+        except ValueError as exc:
+            yield error("Y129", path, f"a serve command is none that a shell reads: {exc}", "Deliver again.")
+            continue
+        said = {f: v for f, v in flags_of(words) if f not in EXTRA}
+        for flag in sorted(said.keys() | wanted.keys()):
+            if said.get(flag, "absent") != wanted.get(flag, "absent"):
+                why = (
+                    f"{flag} is {said.get(flag, 'absent')}, the last successful start had {wanted.get(flag, 'absent')}"
+                )
                 yield error("Y129", path, why, "Deliver again.")
     for name, value in serving.env.items():
         if f"export {name}={value}" not in text.replace("'", ""):
@@ -213,6 +221,6 @@ def placeholders(case: Case) -> Iterator[Finding]:
         if text is None or not path.endswith((".md", ".yaml")):
             continue
         for line in case.lines(path).splitlines():
-            found = PLACEHOLDER.search(line)
+            found = PLACEHOLDER.search(line.replace(GUARDED, ""))
             if found:
                 yield error("Y132", path, f"a placeholder is left: {found[0]}", "Fill it from a record.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from seatrial.core.quantity import measured
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 320, 70, 46, 34, 16
 COLOURS = ("#0b63c5", "#c2410c", "#15803d", "#7c3aed", "#a16207")
 
@@ -33,7 +35,7 @@ def line_chart(title: str, x_name: str, lines: Mapping[str, Sequence[tuple[float
         value = most * 1.08 * tick / 4
         _, y = place(xs[0], value)
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#e5e7eb"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#444">{value:.4g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#444">{measured(value)}</text>')
     for x in xs:
         across, _ = place(x, 0)
         parts.append(f'<text x="{across:.1f}" y="{HEIGHT - 26}" text-anchor="middle" fill="#444">{x:g}</text>')

@@ -12,6 +12,7 @@ from statistics import fmean
 
 import msgspec
 
+from seatrial.core.quantity import measured
 from seatrial.core.record import Record
 from seatrial.measure.compare.chart import line_chart
 from seatrial.measure.compare.statistics import ALPHA, Comparison
@@ -46,7 +47,7 @@ def report(loaded: Loaded, language: Language) -> str:
     lines += _histories(loaded, language)
     lines += _setup(judged, language)
     if judged.doubts:
-        lines += [f"## {word('doubts', language)}", "", *(f"* {d}" for d in judged.doubts), ""]
+        lines += [f"## {word('doubts', language)}", "", *(f"* {_line(d)}" for d in judged.doubts), ""]
     lines += _runs(loaded, language)
     if judged.figures:
         lines += _figures(judged, language)
@@ -192,7 +193,7 @@ def _row(c: Comparison, judged: Judged, name: str, winners: dict[str, str], lang
     least = f"{c.detectable:.1%}" if c.detectable is not None else word("unknown", language)
     tied = word(unclaimed(judged, name), language)
     who = winners.get(name, tied)
-    return " | ".join((f"{c.mean_a:.4g}", f"{c.mean_b:.4g}", f"{c.change:+.1%}", interval, p, least, who))
+    return " | ".join((measured(c.mean_a), measured(c.mean_b), f"{c.change:+.1%}", interval, p, least, who))
 
 
 def _trend(loads: Sequence[Loaded], name: str, axis: str, language: Language, files: dict[str, str]) -> list[str]:
@@ -204,7 +205,7 @@ def _trend(loads: Sequence[Loaded], name: str, axis: str, language: Language, fi
             continue
         sides.setdefault(loaded.judged.label_a, []).append((loaded.at(), c.mean_a))
         sides.setdefault(loaded.judged.label_b, []).append((loaded.at(), c.mean_b))
-        rows.append(f"| {loaded.at():g} | {c.mean_a:.4g} | {c.mean_b:.4g} | {c.change:+.1%} |")
+        rows.append(f"| {loaded.at():g} | {measured(c.mean_a)} | {measured(c.mean_b)} | {c.change:+.1%} |")
     if not rows:
         return []
     title = figure_word(name, language)
@@ -231,11 +232,15 @@ def _cell(value: object, language: Language, missing: str = "unknown") -> str:
 
 def _bar(text: str) -> str:
     """Text in a table's cell."""
-    return text.replace("|", "\\|")
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _number(value: float | None, language: Language) -> str:
-    return word("unknown", language) if value is None else f"{value:.4g}"
+    return word("unknown", language) if value is None else measured(value)
 
 
 def mean_of(runs: Sequence[BenchRun], name: str) -> float | None:

@@ -27,18 +27,18 @@ def parity(step: StepFacts, run: Gathered) -> list[Block]:
     for band in facts.objects("bands"):
         b = Facts(band)
         amplitudes = [f"{a:.2f}" for a in b.items("amplitudes") if isinstance(a, (int, float))]
-        far = f"{b.whole('far')}, by rounding {b.whole('noise_far')}"
-        rows.append(
-            (Cell(text=b.text("part")), Cell(text=str(b.whole("positions"))), *_three(amplitudes), Cell(text=far))
-        )
+        far = f"{_number(b.whole('far')).text}, by rounding {_number(b.whole('noise_far')).text}"
+        rows.append((Cell(text=b.text("part")), _number(b.whole("positions")), *_three(amplitudes), Cell(text=far)))
     titles = ("part", "positions", "at 50 %", "at 75 %", "at 90 %", "far positions")
     columns = tuple(Column(title=t, is_number=t != "part") for t in titles)
     found: list[Block] = [Table(title="Distance in units of the noise", columns=columns, rows=tuple(rows))]
-    parted = [_divergence(Facts(d)) for d in facts.objects("divergences")[:MAX_ROWS]]
+    divergences = facts.objects("divergences")
+    parted = [_divergence(Facts(d)) for d in divergences[:MAX_ROWS]]
+    more = f"{count(len(divergences) - MAX_ROWS)} more are in the facts file" if len(divergences) > MAX_ROWS else ""
     if parted:
         names = ("prompt", "token", "engine", "reference", "margin (nats)", "is")
         columns = tuple(Column(title=t, is_number=t not in ("is",)) for t in names)
-        found.append(Table(title="Where greedy answers part", columns=columns, rows=tuple(parted)))
+        found.append(Table(title="Where greedy answers part", columns=columns, rows=tuple(parted), left_out=more))
     agreement, overlap = facts.number("agreement"), facts.number("top_overlap")
     found.append(
         Pairs(
@@ -63,13 +63,18 @@ def _three(values: list[str]) -> tuple[Cell, Cell, Cell]:
 def _divergence(d: Facts) -> tuple[Cell, ...]:
     margin, tied = d.number("margin"), d.flag("near_tie")
     return (
-        Cell(text=str(d.whole("prompt"))),
-        Cell(text=str(d.whole("place"))),
-        Cell(text=str(d.whole("engine_token"))),
-        Cell(text=str(d.whole("reference_token"))),
+        *(_number(d.whole(name)) for name in ("prompt", "place", "engine_token", "reference_token")),
         Cell(text="unknown" if margin is None else f"{margin:.3f}"),
-        Cell(text="a near-tie" if tied else "wide", tone="" if tied else "warning"),
+        _unjudged() if tied is None else Cell(text="a near-tie" if tied else "wide", tone="" if tied else "warning"),
     )
+
+
+def _number(value: int | None) -> Cell:
+    return Cell(text="unknown" if value is None else str(value))
+
+
+def _unjudged() -> Cell:
+    return Cell(text="unknown", tone="unknown")
 
 
 def locate(step: StepFacts, run: Gathered) -> list[Block]:
@@ -92,7 +97,8 @@ def locate(step: StepFacts, run: Gathered) -> list[Block]:
     )
     found.append(_table(rows[low:high], "Around it" if place is not None else "The last outputs", ""))
     if len(rows) > high - low:
-        whole = _table(rows[:MAX_ROWS], "", f"{count(len(rows) - MAX_ROWS)} more are in the facts file")
+        left = f"{count(len(rows) - MAX_ROWS)} more are in the facts file" if len(rows) > MAX_ROWS else ""
+        whole = _table(rows[:MAX_ROWS], "", left)
         found.append(Fold(title=f"All {count(len(rows))} outputs, in the order of the calls", blocks=(whole,)))
     for key in first:
         first.take(key)
@@ -182,12 +188,14 @@ def _ratio(row: dict[str, Any]) -> float:
 def _curve(rows: list[dict[str, Any]], place: int | None) -> Curve:
     heights = [max(0.0, math.log10(max(_ratio(r), 1e-9)) + 1.0) for r in rows]
     worst = max(map(_ratio, rows))
+    # A curve that stays at the bottom has the axis of a whole decade, up to the limit.
+    top = "the limit" if worst <= 0.1 else f"{worst:.3g} times the limit"
     where = f"it leaves the limit at output {place + 1} of {len(rows)}" if place is not None else "no fault is seen"
     return Curve(
         title="Error over the limit, output by output (logarithmic)",
         points=curve_points(list(enumerate(heights))),
         across=("first output", "last output"),
-        up=("a tenth of the limit", f"{worst:.3g} times the limit"),
+        up=("a tenth of the limit or less", top),
         summary=f"{len(rows)} outputs in the order of the calls, prefill before the decode step; {where}.",
     )
 
@@ -208,9 +216,9 @@ def _table(rows: list[dict[str, Any]], title: str, left_out: str) -> Table:
                 ),
                 Cell(text="unknown" if (c := r.number("cosine")) is None else f"{c:.5f}"),
                 Cell(text="unknown" if (u := r.number("ulps")) is None else f"{u:.1f}"),
-                Cell(text=state, tone="fail" if out and not excused else ""),
+                _unjudged() if out is None else Cell(text=state, tone="fail" if out and not excused else ""),
             )
         )
     titles = ("output", "relative error", "noise", "limit", "cosine", "ULP (median)", "is")
     columns = tuple(Column(title=t, is_number=t not in ("output", "is")) for t in titles)
-    return Table(title=title, columns=columns, rows=tuple(shown), left_out=left_out if len(rows) >= MAX_ROWS else "")
+    return Table(title=title, columns=columns, rows=tuple(shown), left_out=left_out)

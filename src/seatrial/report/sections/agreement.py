@@ -21,14 +21,15 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         Notice(tone="inconclusive", title="Not compared", text=why) for why in facts.texts("not_compared")[:MAX_ROWS]
     ]
     rows, parted = [], []
-    for row in facts.objects("comparisons")[:MAX_ROWS]:
+    comparisons = facts.objects("comparisons")
+    for row in comparisons[:MAX_ROWS]:
         one = Facts(row)
         pair = f"{one.text('first')} and {one.text('second')}"
         prompts, equal, worst = one.whole("prompts"), one.whole("equal"), one.number("worst_logprob")
         rows.append(
             (
                 Cell(text=pair, note="; ".join(one.texts("troubles"))[:300]),
-                Cell(text=f"{equal} of {prompts}"),
+                Cell(text="unknown" if equal is None or prompts is None else f"{equal} of {prompts}"),
                 Cell(text="unknown", tone="unknown") if worst is None else Cell(text=f"{worst:.4f}"),
             )
         )
@@ -54,9 +55,21 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
                 )
             )
     titles = ("compared", "equal answers", "largest difference of a log-probability")
-    found.append(Table(columns=tuple(Column(title=t, is_number=t != "compared") for t in titles), rows=tuple(rows)))
+    columns = tuple(Column(title=t, is_number=t != "compared") for t in titles)
+    found.append(Table(columns=columns, rows=tuple(rows), left_out=_more(len(comparisons), len(rows))))
     if parted:
         names = ("compared", "prompt", "token", "one", "other", "apart, as either saw it")
         columns = tuple(Column(title=t, is_number=t in ("prompt", "token")) for t in names)
-        found.append(Table(title="Where they part first", columns=columns, rows=tuple(parted[:MAX_ROWS])))
+        found.append(
+            Table(
+                title="Where they part first",
+                columns=columns,
+                rows=tuple(parted[:MAX_ROWS]),
+                left_out=_more(len(parted), MAX_ROWS),
+            )
+        )
     return [*found, *leftover(facts)]
+
+
+def _more(number: int, shown: int) -> str:
+    return f"{number - shown} more are in the facts file" if number > shown else ""

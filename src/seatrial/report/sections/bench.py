@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.quantity import measured as written
 from seatrial.core.record import from_plain
 from seatrial.measure.compare import BenchRun, Judged
 from seatrial.measure.compare.report import LATENCIES, STATISTICS, better, unclaimed
@@ -64,8 +65,8 @@ def verdict(step: StepFacts, run: Gathered) -> list[Block]:
         rows.append(
             (
                 Cell(text=figure_word(name, "en"), note="judged" if name == judged.judged_by else ""),
-                Cell(text=f"{c.mean_a:.4g}", note=_noise(c.cv_a)),
-                Cell(text=f"{c.mean_b:.4g}", note=_noise(c.cv_b)),
+                Cell(text=written(c.mean_a), note=_noise(c.cv_a)),
+                Cell(text=written(c.mean_b), note=_noise(c.cv_b)),
                 Cell(text=f"{c.change:+.1%}"),
                 Cell(text=between),
                 Cell(text=f"{c.p:.3f}") if c.p is not None else unknown("under four runs a side"),
@@ -117,7 +118,7 @@ def _noise(cv: float | None) -> str:
 
 
 def _number(value: float | None, why: str) -> Cell:
-    return unknown(why or "not measured") if value is None else Cell(text=f"{value:.4g}")
+    return unknown(why or "not measured") if value is None else Cell(text=written(value))
 
 
 def _fact(value: Any) -> str:

@@ -12,7 +12,7 @@ from seatrial.report.words import label
 STATUS: dict[str, Tone] = {
     "supported": "pass",
     "unsupported": "fail",
-    "checkpoint-missing": "fail",
+    "checkpoint-missing": "inconclusive",
     "not-applicable": "not-applicable",
     "inconclusive": "inconclusive",
 }

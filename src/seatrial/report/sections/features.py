@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from seatrial.core.command import Command
 from seatrial.evidence import StoredStep
 from seatrial.report.blocks import Block, Cell, Column, Fold, Pairs, Table, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
-from seatrial.report.generic import MAX_ROWS, blocks_of
+from seatrial.report.generic import MAX_ROWS, blocks_of, cell
 from seatrial.report.provenance import shell
 from seatrial.report.sections.common import attached, leftover, pair, rest_note
 from seatrial.report.words import seconds
@@ -83,13 +85,23 @@ def _matrix(rows: list[dict[str, Any]], stored: StoredStep) -> Table:
 
 def _switch(switch: Any, start: str) -> Cell:
     """What was added to the base run, as one would type it; secrets are no part of a switch, but are looked for."""
-    if not isinstance(switch, dict):
+    if switch is None:
         return Cell(text="on in the base run" if start else "–")
-    args = tuple(str(a) for a in switch.get("args") or ())
-    env = {str(k): str(v) for k, v in (switch.get("env") or {}).items()}
+    one = Facts(switch)
+    args, drop = tuple(one.texts("args")), one.texts("drop")
+    env = one.peek("env")
+    if isinstance(env, dict) and all(isinstance(v, str) for v in env.values()):
+        one.take("env")
+    else:
+        env = {}
     typed = shell(Command(purpose="", argv=args, env=env)) if args or env else ""
-    words = [f"tensor parallel {switch['tp']}"] if switch.get("tp") else []
-    words += [f"without --{name}" for name in switch.get("drop") or ()]
+    tp = one.whole("tp")
+    words = [f"tensor parallel {tp}"] if tp else []
+    words += [f"without --{name}" for name in drop]
+    merged = one.child("merged")
+    for name in merged:
+        words.append(f"--{name} with {msgspec.json.encode(merged.take(name)).decode()} laid over it")
+    words += [rest_note(one)] if one.rest() else []
     return Cell(text=typed, note=", ".join(words), is_code=True) if typed else Cell(text=", ".join(words) or "–")
 
 
@@ -105,7 +117,7 @@ def _starts(starts: Facts, stored: StoredStep) -> Fold:
                 Cell(text=name),
                 Cell(text=ending, tone="pass" if ending == "ready" else "fail", note=one.text("reason")[:500]),
                 Cell(text=seconds(ready) if ready is not None else "never"),
-                Cell(text=str(one.take("tp"))),
+                cell(one.take("tp"), "not recorded"),
                 log or Cell(text="–"),
             )
         )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from seatrial.evidence import StoredStep
-from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Notice, Pairs, Table, Tone
+from seatrial.report.blocks import Block, Cell, Code, Column, Fold, Notice, Pairs, Paragraph, Table, Tone
 from seatrial.report.facts import Facts
 from seatrial.report.gather import Gathered, StepFacts
-from seatrial.report.generic import MAX_ROWS, blocks_of, cell, text_cell
+from seatrial.report.generic import MAX_ROWS, blocks_of, cell
 from seatrial.report.sections import sources
 from seatrial.report.sections.common import attached, leftover, pair, rest_note
-from seatrial.report.words import plural, seconds, size
+from seatrial.report.words import count, plural, seconds, size
 
 NOT_SEEN = "never seen"
+MOST_BODIES = 20
+MAX_BODY = 8000
 
 
 def blocks(step: StepFacts, run: Gathered) -> list[Block]:
@@ -90,7 +92,11 @@ def _requests(requests: list[dict[str, Any]], stored: StoredStep) -> Table:
         tone: Tone = "pass" if status == 200 and not trouble else "fail"
         answer = Cell(text=f"HTTP {status}" if status is not None else how, note=trouble, tone=tone)
         text, finish = one.text("text"), one.text("finish_reason")
-        said = text_cell(text[:400]) if text else Cell(text="empty", tone="unknown")
+        said = (
+            Cell(text=text if len(text) <= 400 else f"{text[:400].rstrip()}…")
+            if text
+            else Cell(text="empty", tone="unknown")
+        )
         links = [attached(stored, one.text(f"{which}_attachment")) for which in ("request", "response")]
         shown = tuple(
             Cell(text=word, href=c.href, note=c.note)
@@ -117,12 +123,20 @@ def _exchanges(requests: list[dict[str, Any]], stored: StoredStep, run: Gathered
     """The bodies, as they went over the wire, where they are small text."""
     by_name = {ref.name: ref for ref in stored.artifacts}
     found: list[Block] = []
-    for request in requests[:20]:
+    for request in requests[:MOST_BODIES]:
         for which in ("request", "response"):
             ref = by_name.get(str(request.get(f"{which}_attachment") or ""))
-            text = run.artifact_text(ref) if ref is not None else None
-            if text is not None:
-                found.append(Code(title=f"{request.get('name')}: {which}", text=text[:8000]))
+            if ref is None:
+                continue
+            text, name = run.artifact_text(ref), f"{request.get('name')}: {which}"
+            if text is None:
+                told = f"{name} is not shown here ({size(ref.bytes)}): too large, or no longer what was recorded."
+                found.append(Paragraph(text=told))
+                continue
+            cut = f", its first {count(MAX_BODY)} characters" if len(text) > MAX_BODY else ""
+            found.append(Code(title=name + cut, text=text[:MAX_BODY]))
+    if len(requests) > MOST_BODIES:
+        found.append(Paragraph(text=f"{len(requests) - MOST_BODIES} more requests are in the table above."))
     return [Fold(title="Requests and responses as sent and received", blocks=tuple(found))] if found else []
 
 

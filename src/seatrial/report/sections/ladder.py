@@ -42,16 +42,17 @@ def _rungs(climbed: list[dict[str, Any]], step: StepFacts) -> Table:
         rung, ending = one.child("rung"), one.text("ending")
         name, kind = rung.text("name"), rung.text("kind")
         served, same = ending == "ready", one.flag("same_signature")
-        note = "" if served else "fails just as before" if same else "fails in another way"
+        note = "" if served or same is None else "fails just as before" if same else "fails in another way"
         log = attached(step.stored, f"{name}-server.log")
         rows.append(
             (
                 Cell(text=str(number)),
                 Cell(text=rung.text("change"), note=KINDS.get(kind, kind)),
                 Cell(text=ending, tone="pass" if served else "fail", note=note),
-                Cell(text=one.text("reason")[:600] or "it serves"),
+                Cell(text=one.text("reason")[:600] or ("it serves" if served else "no reason is recorded")),
                 log or Cell(text="none kept", tone="unknown"),
             )
         )
     columns = (Column(title="rung", is_number=True), *(Column(title=t) for t in ("change", "ending", "why", "log")))
-    return Table(title="Rungs, each with one change", columns=columns, rows=tuple(rows))
+    left = f"{len(climbed) - MAX_ROWS} more are in the facts file" if len(climbed) > MAX_ROWS else ""
+    return Table(title="Rungs, each with one change", columns=columns, rows=tuple(rows), left_out=left)

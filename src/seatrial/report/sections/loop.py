@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.core.quantity import measured
 from seatrial.core.record import to_plain
 from seatrial.measure.loop import Round, State, next_step, read_event, state_of, stop_rules
 from seatrial.report.blocks import Block, Cell, Column, Fold, Notice, Pairs, Section, Table, Tone, unknown
@@ -31,8 +32,10 @@ def _blocks(state: State) -> list[Block]:
         pair("judged by", goal.judged_by, note=f"service level: {goal.sla or 'none'}"),
         pair("reference", goal.reference, "the goal names none", goal.reference_source),
         pair("least accuracy", goal.least_accuracy),
-        pair("baseline", f"{base.value:.4g}" if base else None, "not measured yet", _of(base.evidence) if base else ""),
-        pair("best", f"{state.best:.4g}" if state.best is not None else None, "not measured yet"),
+        pair(
+            "baseline", measured(base.value) if base else None, "not measured yet", _of(base.evidence) if base else ""
+        ),
+        pair("best", measured(state.best) if state.best is not None else None, "not measured yet"),
         pair("gap to the reference", f"{state.gap:+.1%}" if state.gap is not None else None, "it has no reference"),
         pair(
             "stopped", state.stopped.reason if state.stopped else "no", note=state.stopped.rule if state.stopped else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from seatrial.core.errors import FileFormatError
+from seatrial.core.quantity import measured
 from seatrial.core.record import from_json, to_json
-from seatrial.estimate.check import PlanCheck
+from seatrial.estimate.check import PlanCheck, Range
 from seatrial.estimate.curves import Reach
 from seatrial.estimate.facts import PlanFacts
 from seatrial.estimate.from_log import Comparison
@@ -19,6 +20,18 @@ from seatrial.report.sections.plan import charts
 from seatrial.report.words import count, size
 
 NO_PLAN = "the plan could not be made"
+# Figures of the engine's log, in words.
+LOGGED = {
+    "weights": "weights as loaded",
+    "for_kv": "memory for the KV cache",
+    "non_kv": "memory that is not the KV cache's",
+    "activations": "activations",
+    "runtime": "the device's runtime",
+    "graphs": "captured graphs",
+    "tokens": "KV cache",
+    "length": "length of one request",
+    "concurrency": "requests of that length at once",
+}
 
 
 def blocks(step: StepFacts, run: Gathered) -> list[Block]:
@@ -75,7 +88,7 @@ def _head(facts: PlanFacts) -> Pairs:
         rows += [
             pair("TTFT at least", _s(facts.speed.ttft_s), why, "one prompt alone"),
             pair("TPOT at least", _s(facts.speed.tpot_s), why, load),
-            pair("tokens/s at most", _n(facts.speed.tokens_per_s), why, load),
+            pair("tokens/s at most", _rate(facts.speed.tokens_per_s), why, load),
         ]
     return Pairs(rows=tuple(rows))
 
@@ -86,6 +99,11 @@ def _words(answer: Answer | None) -> str:
 
 def _n(number: float | None) -> str | None:
     return None if number is None else count(int(number))
+
+
+def _rate(value: float | None) -> str | None:
+    """Per second. Less than one of something is not none of it."""
+    return None if value is None else measured(value)
 
 
 def _s(value: float | None) -> str | None:
@@ -136,7 +154,7 @@ def _reach(points: tuple[Reach, ...]) -> Table:
     rows = tuple(
         (
             Cell(text=p.layout), Cell(text=count(p.devices)), Cell(text=count(p.batch)),
-            Cell(text=short(p.tpot_s, "s")), Cell(text=f"{p.tokens_per_s_device:.4g}"), Cell(text=p.binding),
+            Cell(text=short(p.tpot_s, "s")), Cell(text=measured(p.tokens_per_s_device)), Cell(text=p.binding),
             Cell(text=("yes, on the frontier" if p.best else "yes") if p.fits else "no"),
         )
         for p in points
@@ -144,6 +162,16 @@ def _reach(points: tuple[Reach, ...]) -> Table:
     titles = ("layout", "devices", "at once", "TPOT at least", "tokens/s per device at most", "bound by", "fits")
     columns = tuple(Column(title=t, is_number=t not in ("layout", "bound by", "fits")) for t in titles)
     return Table(columns=columns, rows=rows)
+
+
+def _exact(what: str, figure: Range) -> str:
+    return f"{figure.words()} {'tokens' if what.startswith('KV tokens') else 'bytes'}"
+
+
+def _logged(what: str, value: float) -> str:
+    if what in ("tokens", "length"):
+        return f"{count(round(value))} tokens"
+    return f"{value:,.2f} requests" if what == "concurrency" else size(round(value))
 
 
 def _error(row: Comparison) -> str:
@@ -164,7 +192,8 @@ def check(step: StepFacts, run: Gathered) -> list[Block]:
     if facts.rows:
         rows = tuple(
             (
-                Cell(text=r.what), Cell(text=r.planned.words()), Cell(text=r.reported.words(), note=r.source),
+                Cell(text=r.what), Cell(text=_exact(r.what, r.planned)),
+                Cell(text=_exact(r.what, r.reported), note=r.source),
                 Cell(text="equal" if r.holds else "differs", tone="pass" if r.holds else "fail" if r.judged else "",
                      note="" if r.judged else "shown, not judged"),
             )
@@ -176,14 +205,15 @@ def check(step: StepFacts, run: Gathered) -> list[Block]:
     if facts.log:
         rows = tuple(
             (
-                Cell(text=c.what), Cell(text=f"{c.estimated:,.10g}") if c.estimated is not None else unknown(NO_PLAN),
-                Cell(text=f"{c.reported:,.10g}", note=f"the {facts.gate} gate's log, line {c.line}"),
+                Cell(text=LOGGED.get(c.what, c.what)),
+                Cell(text=_logged(c.what, c.estimated)) if c.estimated is not None else unknown(NO_PLAN),
+                Cell(text=_logged(c.what, c.reported), note=f"the {facts.gate} gate's log, line {c.line}"),
                 Cell(text=_error(c)),
             )
             for c in facts.log
         )  # fmt: skip
         columns = tuple(Column(title=t, is_number=t != "figure") for t in ("figure", "planned", "logged", "error"))
-        title = "Every figure of the log (bytes; what hangs on the device is not judged)"
+        title = "Every figure of the log (what hangs on the device is not judged)"
         found.append(Table(title=title, columns=columns, rows=rows))
     found += [Paragraph(text=f"{t[0].upper()}{t[1:]}.") for t in facts.unknown]
     return found

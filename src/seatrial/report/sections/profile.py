@@ -10,6 +10,7 @@ from seatrial.report.sections.common import leftover, pair
 from seatrial.report.words import count, size
 
 MOST_KERNELS = 15
+WITH_PROFILER = "yes: times explain, they are no performance figures"
 
 
 def blocks(step: StepFacts, run: Gathered) -> list[Block]:
@@ -22,8 +23,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         Pairs(
             rows=(
                 pair("explains the run", Cell(text=facts.text("explains"), is_code=True)),
-                pair("profiler attached", "yes: times explain, they are no performance figures" if attached else None,
-                     "not recorded"),
+                pair("profiler attached", WITH_PROFILER if attached else attached, "not recorded"),
             )
         )
     ]  # fmt: skip
@@ -49,7 +49,7 @@ def _rank(rank: Facts) -> list[Block]:
         found += _device(Facts(device), who)
     pipeline = rank.child("pipeline")
     phases = tuple(
-        (Cell(text=str(p.get("phase"))), Cell(text=count(p.get("steps") or 0)), *(
+        (Cell(text=str(p.get("phase"))), Cell(text=_whole(p.get("steps"))), *(
             Cell(text=_ms(p.get(f"{which}_ns"))) for which in ("median", "p90", "longest", "total", "busy")))
         for p in pipeline.objects("phases")
     )  # fmt: skip
@@ -57,7 +57,7 @@ def _rank(rank: Facts) -> list[Block]:
         columns = _columns("phase", "#steps", "#median ms", "#p90 ms", "#longest ms", "#all ms", "#busy ms")
         found.append(Table(title=f"{who}steps by {pipeline.text('how')}", columns=columns, rows=phases))
     gaps = tuple(
-        (Cell(text=str(b.get("stream"))), Cell(text=str(b.get("boundary"))), Cell(text=count(b.get("pairs") or 0)),
+        (Cell(text=str(b.get("stream"))), Cell(text=str(b.get("boundary"))), Cell(text=_whole(b.get("pairs"))),
          Cell(text=_ms(b.get("total_ns"))), Cell(text=_ms(b.get("median_ns"))), Cell(text=_ms(b.get("longest_ns"))))
         for b in pipeline.objects("bubbles")
     )  # fmt: skip
@@ -73,7 +73,7 @@ def _device(device: Facts, who: str) -> list[Block]:
     times, bottleneck = device.child("times"), device.child("bottleneck")
     span = times.number("span_ns") or 0
     shares = ", ".join(
-        f"{label} {100 * (times.number(f'{key}_ns') or 0) / span:.1f} %"
+        f"{label} {_part(times.number(f'{key}_ns'), span)}"
         for label, key in (
             ("busy", "busy"), ("idle", "idle"), ("compute", "compute"), ("communication", "communication"),
             ("exposed communication", "exposed_communication"), ("copies", "copy"),
@@ -98,7 +98,7 @@ def _device(device: Facts, who: str) -> list[Block]:
             columns=_columns("name", "family", "#calls", "#ms", "#share"),
             rows=tuple(
                 (Cell(text=str(k.get("name"))[:200]), Cell(text=str(k.get("family"))),
-                 Cell(text=count(k.get("calls") or 0)), Cell(text=_ms(k.get("self_ns"))),
+                 Cell(text=_whole(k.get("calls"))), Cell(text=_ms(k.get("self_ns"))),
                  Cell(text=_share(k.get("share"))))
                 for k in kernels[:MOST_KERNELS]
             ),
@@ -108,7 +108,7 @@ def _device(device: Facts, who: str) -> list[Block]:
             title=f"{name}: families",
             columns=_columns("family", "#calls", "#covered ms", "#share"),
             rows=tuple(
-                (Cell(text=str(f.get("family"))), Cell(text=count(f.get("calls") or 0)),
+                (Cell(text=str(f.get("family"))), Cell(text=_whole(f.get("calls"))),
                  Cell(text=_ms(f.get("covered_ns"))), Cell(text=_share(f.get("share"))))
                 for f in device.objects("families")
             ),
@@ -124,6 +124,14 @@ def _columns(*titles: str) -> tuple[Column, ...]:
 
 def _ms(value: object) -> str:
     return f"{value / 1e6:,.3f}" if isinstance(value, (int, float)) else "unknown"
+
+
+def _whole(value: object) -> str:
+    return count(value) if isinstance(value, int) and not isinstance(value, bool) else "unknown"
+
+
+def _part(value: float | int | None, whole: float) -> str:
+    return "unknown" if value is None else f"{100 * value / whole:.1f} %"
 
 
 def _share(value: object) -> str:

@@ -33,7 +33,7 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     files = [attached(step.stored, n) for n in ("raw_predictions.jsonl", "failed_cases.jsonl", "score.json")]
     links = [f for f in files if f is not None]
     asked = [
-        pair("answers", f"{count(correct or 0)} of {count(total or 0)} correct", note=_lost(score)),
+        pair("answers", _correct(correct, total), "nobody counted them", note=_lost(score)),
         pair("may claim", claims or None),
         pair("questions", dataset.text("name") or None, "not recorded", note=dataset.text("source")),
         _asked(dataset),
@@ -51,9 +51,14 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
     return [*found, *leftover(facts)]
 
 
+def _correct(correct: int | None, total: int | None) -> str | None:
+    return None if correct is None or total is None else f"{count(correct)} of {count(total)} correct"
+
+
 def _lost(score: Facts) -> str:
     not_extracted, none = score.whole("num_not_extracted"), score.whole("num_no_answer")
-    return f"{not_extracted or 0} not extracted, {none or 0} without an answer"
+    known = ((not_extracted, "not extracted"), (none, "without an answer"))
+    return ", ".join(f"{count(number)} {what}" for number, what in known if number is not None)
 
 
 def _asked(dataset: Facts) -> Pair:
@@ -82,9 +87,9 @@ def _scores(rows: list[dict[str, object]]) -> Table:
         shown.append(
             (
                 Cell(text=one.text("task")),
-                Cell(text=one.text("metric"), note="" if one.flag("higher_is_better") else "lower is better"),
+                Cell(text=one.text("metric"), note="lower is better" if one.flag("higher_is_better") is False else ""),
                 Cell(text="unknown" if value is None else f"{value:.4f}", note=f"± {stderr:.4f}" if stderr else ""),
-                Cell(text=str(one.whole("n") or 0)),
+                Cell(text="unknown" if (asked := one.whole("n")) is None else count(asked)),
                 Cell(text="may be quoted" if quoted else "may not be quoted", note="" if quoted else why, tone=tone),
                 Cell(text=one.text("tool"), note=one.text("tool_version")),
             )
@@ -100,8 +105,9 @@ def _subsets(rows: list[dict[str, object]]) -> Table:
         one = Facts(row)
         share = one.number("score")
         text = "unknown" if share is None else f"{100 * share:.1f} %"
-        right = f"{one.whole('correct')} of {one.whole('total')}"
-        shown.append((Cell(text=one.text("name")), Cell(text=right), Cell(text=text)))
+        right = _correct(one.whole("correct"), one.whole("total"))
+        said = "unknown" if right is None else right.removesuffix(" correct")
+        shown.append((Cell(text=one.text("name")), Cell(text=said), Cell(text=text)))
     columns = (Column(title="subset"), Column(title="correct", is_number=True), Column(title="share", is_number=True))
     return Table(title="Subsets", columns=columns, rows=tuple(shown), left_out=_more(len(rows)))
 

@@ -15,11 +15,14 @@ def blocks(facts: Facts) -> list[Block]:
     memory = facts.child("worker_sources")
     rows = []
     for one in map(Facts, memory.objects("seen")[:MAX_ROWS]):
-        how = f"{plural(one.whole('files') or 0, 'source file')} named in memory"
-        rows.append(_row(one, f"{one.text('process')} ({one.whole('pid')})", how))
+        files, pid = one.whole("files"), one.whole("pid")
+        named = "source files" if files is None else plural(files, "source file")
+        where = one.text("process") if pid is None else f"{one.text('process')} ({pid})"
+        rows.append(_row(one, where, f"{named} named in memory"))
     for one in map(Facts, facts.objects("sources")[:MAX_ROWS]):
-        number = one.whole("processes") or 0
-        rows.append(_row(one, "1 process" if number == 1 else f"{number} processes", "native modules mapped"))
+        number = one.whole("processes")
+        where = "processes" if number is None else "1 process" if number == 1 else f"{number} processes"
+        rows.append(_row(one, where, "native modules mapped"))
     looked, refused = memory.whole("read_bytes"), memory.text("refused")
     columns = tuple(Column(title=t) for t in ("package", "folder", "where", "by what"))
     left = f"{size(looked)} of the workers' memory was looked through" if looked else ""
