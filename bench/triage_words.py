@@ -1,17 +1,18 @@
 """Learn the table of the triage's second opinion, and measure it on incidents it has not seen.
 
-Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.85] [--folds 10]
+Usage: python bench/triage_words.py [FILE.jsonl...] [--write] [--floor 0.88] [--folds 10]
 
 Trains on tests/triage/data (labelled incidents, messages, the signatures' own cases) and on the FILEs given (same
 format). The words' classifier is ridge regression on tf-idf words, one column per category. How much the signatures'
 votes count against it is fitted on tests/triage/data/blind_votes.jsonl: what the signatures answered when each incident
 was new to them; there the words' score is that of a model trained without it (folds by thread). Prints what
-both give alone and together, by the same folds, and the calibration; --write replaces words.json.
+both give alone and together, by the same folds, and the calibration; --write replaces words.json.gz.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import sys
 import zlib
@@ -36,12 +37,14 @@ SITE = "/opt/venv/lib/python3.11/site-packages/"
 HEAD = "(EngineCore_DP0 pid=243) ERROR 05-12 10:41:24 [core.py:843] "
 RIDGE = 0.3
 SECOND = 0.5  # how much of a label the secondary category is
-SMALL = 4  # weights below this many hundredths are left out: a third of the size, and no less right
+SMALL = 2  # weights below this many hundredths are left out: many small ones tell a known failure again
+DOUBTED = 0.4  # how often an incident counts whose label its writer doubted
+LEAST, LEAST_ELSEWHERE = 2, 3  # how often a word of the failure itself, a pair, or a word from elsewhere has to occur
 PRIOR = 3.0
 REFERENCE = 3.0  # how often an incident of the FILEs counts: they show how labels are chosen
 SAID_PRIOR = 10.0  # answers of the usual mix that the record of what the signatures said starts from
 SAID_LEAST = -3.0
-HONEST_SETS = {"a4", "b5", "b6", "c5", "d1", "d2", "d3"}
+HONEST_SETS = {"a4", "b5", "b6", "c5", "d1", "d2", "d3", "h", "m", "o", "i", "u", "f"}
 KINDS = (
     "chosen.2",
     "chosen.3",
@@ -95,7 +98,8 @@ def incidents(path: Path, times: float = 1.0) -> list[Case]:
                 # Both names are right there: that the words give another one than the signature helps nobody.
                 names = (found.rule, *(n for n in names if n != found.rule))
             thread = str(row.get("url") or name).replace("/pull/", "/issues/")
-            out.append(Case(f"{path.stem}/{name}", thread, names, found.words, times))
+            counts = DOUBTED if row.get("label_confidence") == "low" and times == 1 else times
+            out.append(Case(f"{path.stem}/{name}", thread, names, found.words, counts))
     return out
 
 
@@ -129,11 +133,12 @@ def own_cases() -> list[Case]:
 
 
 class Space:
-    """The words that occur more than once, their idf, and the cases as rows of length one."""
+    """The words that occur often enough, their idf, and the cases as rows of length one."""
 
     def __init__(self, cases: list[Case]) -> None:
         count = Counter(word for c in cases for word in c.words)
-        self.columns = {word: i for i, word in enumerate(w for w, n in sorted(count.items()) if n >= 2)}
+        known = (w for w, n in sorted(count.items()) if n >= (LEAST_ELSEWHERE if w[0] in "noix" else LEAST))
+        self.columns = {word: i for i, word in enumerate(known)}
         self.idf = np.array([np.log(len(cases) / count[w]) + 0.3 for w in self.columns])
         self.matrix = np.zeros((len(cases), len(self.columns)), np.float32)
         for row, case in enumerate(cases):
@@ -177,7 +182,7 @@ def out_of_fold(cases: list[Case], fixed: list[Case], classes: tuple[str, ...], 
 def trust_of(blind: list[dict]) -> dict[str, float]:
     """By signature, how much more or less than the average its answers are to be believed, as log-odds.
 
-    Each rate is pulled to the average by PRIOR answers, and only those are kept that were wrong at least once.
+    Each rate is pulled to the average by PRIOR answers.
     """
     count: dict[str, Counter] = {}
     for b in blind:
@@ -188,8 +193,7 @@ def trust_of(blind: list[dict]) -> dict[str, float]:
     out = {}
     for name, c in count.items():
         rate = (c["right"] + PRIOR * mean) / (c["right"] + c["wrong"] + PRIOR)
-        if c["wrong"]:
-            out[name] = round(float(np.log(rate / (1 - rate)) - np.log(mean / (1 - mean))), 2)
+        out[name] = round(float(np.log(rate / (1 - rate)) - np.log(mean / (1 - mean))), 2)
     return out
 
 
@@ -265,7 +269,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--write", action="store_true", help="replace the table that ships with the package")
-    parser.add_argument("--floor", type=float, default=0.85, help="the probability an answer needs")
+    parser.add_argument("--floor", type=float, default=0.88, help="the probability an answer needs")
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--votes", type=Path, help="append the signatures' answers on this file, and do nothing else")
     given = parser.parse_args()
@@ -308,11 +312,11 @@ def main() -> int:
         learn_record(votes, blind, labelled, folds != fold, classes)
         part = fit(scores[folds != fold], votes[folds != fold], right[folds != fold])
         both[folds == fold] = share_of(scores[folds == fold], votes[folds == fold], part)
-    for floor in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9):
+    for floor in (0.5, 0.6, 0.7, 0.8, 0.85, 0.88, 0.95):
         show(f"both, floor {floor}", verdicts(both, right, classes, floor))
     ceiling = calibration(both, right)
     pick = np.array([b["set"] in HONEST_SETS for b in blind])
-    for floor in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95):
+    for floor in (0.5, 0.6, 0.7, 0.8, 0.85, 0.88, 0.9, 0.95):
         show(f"never read before, floor {floor}", verdicts(both[pick], right[pick], classes, floor))
     calibration(both[pick], right[pick])
     for name in sorted({b["set"] for b in blind}):
@@ -409,7 +413,7 @@ def write(
         schema_version=1, categories=classes, words=words, slope=round(float(theta[0]), 3), votes=votes,
         trust=trust, said=said, floor=floor, ceiling=ceiling,
     )  # fmt: skip
-    TABLE.write_bytes(to_json(table) + b"\n")
+    TABLE.write_bytes(gzip.compress(to_json(table), mtime=0))
     print(f"wrote {TABLE.name}: {len(words)} words, {TABLE.stat().st_size} bytes")
 
 

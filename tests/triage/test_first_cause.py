@@ -5,16 +5,31 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seatrial.core.errors import UsageError
-from seatrial.triage import diagnose, diagnose_text
+from seatrial.triage import diagnose, diagnose_text, likeness, reading
 
 DATA = Path(__file__).parent / "data"
+
+
+class Score(NamedTuple):
+    right: int
+    wrong: int
+    total: int
+
+
+def odds(log):
+    found = reading([BytesIO(log.encode())])
+    return likeness.probabilities(found.words, found.votes, likeness.table(), found.rule, found.signature)
+
+
 WORKER = "(Worker_TP{rank} pid={pid}) ERROR 05-12 10:12:5{rank} [multiproc_executor.py:822] "
 CAUSE = "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB (NPU 0; 60.96 GiB total capacity; 55.91 GiB used)"
 
@@ -270,30 +285,30 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert {m.text for m in both.wrappers} == {m.text for m in alone.wrappers}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "public_incidents.jsonl",
-        "public_incidents_2.jsonl",
-        "public_incidents_3.jsonl",
-        "public_incidents_4.jsonl",
-        "public_incidents_5.jsonl",
-        "public_incidents_6.jsonl",
-        "public_incidents_7.jsonl",
-        "public_incidents_8.jsonl",
-    ],
-)
-def test_our_own_public_incidents_stay_answered(name):
+@pytest.mark.parametrize("path", sorted(DATA.glob("public_incidents*.jsonl")), ids=lambda path: path.stem)
+def test_known_incidents_are_answered_rightly_or_not_at_all(path):
+    right, wrong, total = scored(path)
+    assert right >= 0.65 * total  # the rest is unknown: the floor is set by incidents that were new
+    assert wrong <= 0.01 * total
+
+
+def test_a_known_failure_that_somebody_else_tells_is_recognised():
+    """The table has learned these failures from another writer's logs, never from these."""
+    right, wrong, total = scored(DATA / "second_tellings.jsonl")
+    assert total == 81
+    assert right >= 0.6 * total
+    assert wrong <= 0.03 * total
+
+
+def scored(path):
     right = wrong = 0
-    lines = (DATA / name).read_text(encoding="utf-8").splitlines()
-    for line in lines:
-        case = json.loads(line)
+    cases = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for case in cases:
         got = diagnose_text(case["log"]).category
         accepted = {case["category"], case["secondary_category"]}
         right += got in accepted
         wrong += got != "unknown" and got not in accepted
-    assert right >= 0.8 * len(lines)  # the rest is unknown: the floor is set by incidents that were new
-    assert wrong <= 0.03 * len(lines)
+    return Score(right, wrong, len(cases))
 
 
 def test_the_given_incidents_and_logs(shared_data):
@@ -325,10 +340,10 @@ def test_the_gates_of_large_logs_lose_no_answer(shared_data, monkeypatch):
         answer = diagnose([shared_data / "logs" / case["file"]])
         assert answer.category in {case["category"], "unknown"}
         assert (answer.category == "unknown") == answer.healthy
-    for path, scored in ((DATA / "public_incidents.jsonl", 0.8), (DATA / "public_incidents_2.jsonl", 0.7)):
+    for path, least in ((DATA / "public_incidents.jsonl", 0.75), (DATA / "public_incidents_2.jsonl", 0.7)):
         cases = [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
         got = [diagnose_text(c["log"]).category in {c["category"], c["secondary_category"]} for c in cases]
-        assert sum(got) >= scored * len(got)
+        assert sum(got) >= least * len(got)
 
 
 def test_a_message_below_a_bare_class_name_is_the_cause():
@@ -378,7 +393,12 @@ def test_the_same_shape_assertion_is_a_matter_of_tensor_parallelism_only_where_t
         "    assert param_data.shape == loaded_weight.shape\nAssertionError\n"
     )
     assert diagnose_text("vllm serve m --tensor-parallel-size 4\n" + error).category in {TP, "unknown"}
-    assert diagnose_text("vllm serve m --tensor-parallel-size 1\n" + error).category == "weight-shape-mismatch"
+    assert diagnose_text("vllm serve m --tensor-parallel-size 1\n" + error).category in {
+        TP.removesuffix("-tp"),
+        "unknown",
+    }
+    split, whole = (odds(f"vllm serve m --tensor-parallel-size {n}\n" + error) for n in (4, 1))
+    assert split[TP] > whole[TP]
 
 
 def test_an_assertion_in_a_triton_wrapper_is_about_its_caller_and_stays_unknown():

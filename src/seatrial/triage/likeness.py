@@ -9,6 +9,7 @@ is the likelier one, and below `floor` it is "unknown".
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from seatrial.core.record import Record, from_json
 
-TABLE = Path(__file__).parent / "words.json"
+TABLE = Path(__file__).parent / "words.json.gz"
 SCALE = 100
 
 
@@ -46,7 +47,7 @@ class Table(Record):
 @cache
 def table() -> Table:
     """The table beside this file."""
-    return from_json(Table, TABLE.read_bytes(), where=TABLE.name)
+    return from_json(Table, gzip.decompress(TABLE.read_bytes()), where=TABLE.name)
 
 
 class Likely(NamedTuple):

@@ -20,7 +20,8 @@ PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 FOLDER = re.compile(r"[A-Za-z_]\w{2,40}")
 LOUD = {"ERROR", "FATAL", "CRITICAL", "WARNING"}
 # Weights by where a word stands, chosen on incidents that the table had not seen (bench/triage_words.py).
-PAIR, CODE, OUTER, FAR, OTHER, CONTEXT, STATE, NEAR, BOTH = 0.7, 0.6, 0.5, 0.25, 0.4, 0.25, 0.7, 0.3, 0.5
+PAIR, CODE, PLACE, OUTER, FAR = 0.4, 0.6, 1.3, 0.65, 0.3
+OTHER, CONTEXT, STATE, NEAR, BOTH, PLAIN = 0.65, 0.5, 0.7, 0.6, 0.5, 0.7
 # The same word or sign again and again, as broken answers have it; not the rulers that logs draw.
 REPEATED = re.compile(r"(?<!\w)(\w{1,12})(?:[ ,.]{1,3}\1){3,}(?!\w)|([^\W_])\2{5,}|([!?,。、的])\3{4,}")
 MAX_CHARS = 1500
@@ -75,9 +76,9 @@ def describe(
     else:
         for line in plain[:MAX_EVENTS]:
             for word in split(line):
-                put(f"q:{word}", 1.0)
+                put(f"q:{word}", PLAIN)
             if REPEATED.search(line):
-                put("q:<repeated>", 1.0)
+                put("q:<repeated>", PLAIN)
     for event in events[:MAX_EVENTS]:
         if event.level in LOUD or event.exception:
             for word in split(event.text):
@@ -108,7 +109,7 @@ def _places(focus: Event, put: Put) -> None:
     raised = focus.exception.rpartition(".")[2] or f"L{focus.level}"
     put(f"k:{raised}|{'f' if focus.frames else 'nof'}", BOTH)
     for depth, frame in enumerate(reversed(focus.frames)):
-        weight = 1.0 if depth == 0 else OUTER if depth < FRAMES else FAR
+        weight = PLACE if depth == 0 else OUTER if depth < FRAMES else FAR
         for part in frame.path.split("/")[-5:]:
             for name in FOLDER.findall(part):
                 put(f"p:{name.lower()}", weight)
