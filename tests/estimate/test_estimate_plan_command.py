@@ -196,3 +196,17 @@ def test_the_command_line_wins_over_the_target(planned):
 def test_a_device_that_is_named_outright_is_planned_without_the_default_target(planned):
     asked = planned()["plan"]["asked"]
     assert (asked["layout"]["tp"], asked["serving"]["utilization"], asked["serving"]["eager"]) == (1, 0.9, False)
+
+
+def test_figures_of_a_log_are_shown_with_their_units(folder, tmp_path):
+    head = "(EngineCore_DP0 pid=7) INFO 05-12 10:12:00 [kv_cache_utils.py:1291] "
+    log = tmp_path / "server.log"
+    log.write_text(
+        f"{head}Available KV cache memory: 12.50 GiB\n{head}GPU KV cache size: 1,641,216 tokens\n"
+        f"{head}Maximum concurrency for 4,096 tokens per request: 400.69x\n"
+    )
+    told = run("plan", folder, "--hardware", "nvidia-h20", "--from-log", str(log)).stdout
+    assert "12.5 GiB" in told
+    assert "1,641,216 tokens" in told
+    assert "400.69 requests" in told
+    assert "e+" not in told

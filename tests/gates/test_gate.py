@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.cost import loop_s, million_turns
+from tests.cost import loop_s, million_turns, no_collection
 
 from seatrial.core.errors import EngineError, WorkspaceError
 from seatrial.core.verdict import Verdict
@@ -68,7 +68,8 @@ def test_the_command_by_hand_is_the_command_that_ran(run):
 def test_readiness_is_noticed_at_the_first_look_after_it_at_little_cost(run, monkeypatch):
     """A look comes every POLL_S seconds; how late the machine lets it come is not for a test to say."""
     monkeypatch.setattr("seatrial.gates.readiness.CALL_S", 300.0)
-    result = run("slow-start=1.5")
+    with no_collection():
+        result = run("slow-start=1.5")
     facts = result.facts
     log = Path(next(a.path for a in result.attachments if a.name == "server.log")).read_text()
     ready_at = float(log.split("READY AT ")[1].split()[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seatrial.cli.common import STYLES
+from seatrial.report.words import logged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -144,14 +145,15 @@ def _parts(console: Console, title: str, bound: Bound) -> None:
 
 def _log(console: Console, found: Found) -> None:
     for row in found.log:
-        mine = "unknown" if row.estimated is None else f"{row.estimated:.6g}"
+        mine = "unknown" if row.estimated is None else logged(row.what, row.estimated)
         error = "" if row.error is None else "within rounding" if row.within_rounding else f"{row.error:+.2%}"
-        say(console, f"log line {row.line}: {row.what:<12} reported {row.reported:.6g}, estimated {mine} {error}")
+        theirs = logged(row.what, row.reported)
+        say(console, f"log line {row.line}: {row.what:<12} reported {theirs}, estimated {mine} {error}")
     if found.calibration is not None:
         for name in ("activations", "graphs", "runtime"):
             learnt = getattr(found.calibration, name)
             if learnt is not None:
-                say(console, f"calibration: {name} {learnt.value:.6g} ({learnt.note})")
+                say(console, f"calibration: {name} {logged(name, learnt.value)} ({learnt.note})")
 
 
 def _table(console: Console, found: Found) -> None:

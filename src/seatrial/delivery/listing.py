@@ -145,7 +145,7 @@ def cell_of(title: str, docs: DocsDialect | None, view: EvidenceView, order: Ord
     if low in ("note", "remarks"):
         return "" if is_own else f"verified on {view.platform} only"
     if low == "supported hardware":
-        return order.hardware if is_own else ""
+        return order.hardware.replace("|", r"\|") if is_own else ""
     if low == "doc" or low.startswith("doc"):
         return f"[{order.model}](../../tutorials/models/{order.model}.md)" if docs is not None else ""
     if low == "bf16":

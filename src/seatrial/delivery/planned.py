@@ -25,7 +25,7 @@ ROWS = {
     "tokens": ("KV cache in tokens", "KV cache 容量（token）"),
 }
 # Columns by what they hold, with their titles in both languages.
-COLUMNS = {"planned": ("Planned", "计划值"), "reported": ("Reported by the engine", "引擎实测值")}
+COLUMNS = {"planned": ("Planned", "计划值"), "reported": ("Reported by the engine", "引擎报告值")}
 # Rows of the check that rest on the dry run, by their name there.
 DRY = {"weights of the largest rank": "tensors", "KV cache per token": "per_token"}
 

@@ -102,3 +102,10 @@ def moment(iso: str) -> str:
     """A time of UTC as records hold it, for people: `2026-01-31 12:00:00 UTC`. Another text stays as it is."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)", iso)
     return f"{found[1]} {found[2]} UTC" if found else iso
+
+
+def logged(what: str, value: float) -> str:
+    """A figure of the engine's log (estimate/from_log.py) with its unit: tokens, requests or bytes."""
+    if what in ("tokens", "length"):
+        return f"{count(round(value))} tokens"
+    return f"{value:,.2f} requests" if what == "concurrency" else size(round(value))

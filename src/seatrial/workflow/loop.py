@@ -19,7 +19,7 @@ from seatrial.workflow.begin import manifest_for
 from seatrial.workflow.loop_accuracy import accuracy_from
 from seatrial.workflow.loop_change import present_diff, recorded_change
 from seatrial.workflow.loop_evidence import baseline_from, demand_evidence, performance_from
-from seatrial.workflow.loop_fair import demand_fair
+from seatrial.workflow.loop_fair import compares, demand_fair
 
 __all__ = [
     "accuracy_from",
@@ -116,12 +116,14 @@ def add_event(workspace: Workspace, name: str, event: Event, diff: bytes = b"") 
 def _demand_newer(workspace: Workspace, ledger: Run, state: State, event: Event) -> None:
     """What is said of a change must have been measured with it: the run began after the change was recorded.
 
-    A comparison shows by its own sides that it is of a setting; an accuracy check does not.
+    A comparison shows by its own sides that it is of a setting; an accuracy check alone does not.
     """
     if not isinstance(event, (Accuracy, Performance)):
         return
     change = state.rounds[-1].patch
-    if not change.commit and (change.setting is None or isinstance(event, Performance)):
+    if not change.commit and (
+        change.setting is None or isinstance(event, Performance) or compares(workspace, event.evidence, change)
+    ):
         return
     recorded = max(e.at for e in ledger.log.entries if e.kind == EVENT and to_plain(e.body).get("kind") == "patch")
     run = demand_evidence(workspace, event.evidence)

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
-from seatrial.evidence import Workspace
+from seatrial.evidence import Run, Workspace
 from seatrial.measure.compare.fairness import fairness
 from seatrial.measure.compare.setup import Setup
 from seatrial.measure.compare.verdict import figure
@@ -54,15 +54,25 @@ def _demand_beginning(workspace: Workspace, state: State, event: Patch) -> None:
         raise UsageError(f"the change does not begin at what stands, {standing.place}: {why}", mend="Correct --change.")
 
 
-def _demand_change(workspace: Workspace, state: State, event: Performance) -> None:
-    """The comparison's sides differ in the recorded change, and in no other setting."""
-    run = demand_evidence(workspace, event.evidence)
+def compares(workspace: Workspace, place: str, change: Patch) -> bool:
+    """Whether a run is a comparison that served the change on one side, and what was before on the other."""
+    return _uncompared(demand_evidence(workspace, place), change) == ""
+
+
+def _uncompared(run: Run, change: Patch) -> str | None:
+    """Why a comparison's sides do not differ in the change alone; None for a run that compares nothing."""
     judged = judged_of(run)
     sides = {r.setup.label: r.setup for r in bench_runs(run)}
     if judged is None or judged.label_a not in sides or judged.label_b not in sides:
-        return
+        return None
+    return not_compared(change, sides[judged.label_a], sides[judged.label_b])
+
+
+def _demand_change(workspace: Workspace, state: State, event: Performance) -> None:
+    """The comparison's sides differ in the recorded change, and in no other setting."""
+    run = demand_evidence(workspace, event.evidence)
     turn = state.rounds[-1]
-    if why := not_compared(turn.patch, sides[judged.label_a], sides[judged.label_b]):
+    if why := _uncompared(run, turn.patch):
         raise UsageError(
             f"{run.run_id} does not compare the change of round {turn.number}, {turn.patch.change}: {why}",
             mend="Measure the change that was recorded.",

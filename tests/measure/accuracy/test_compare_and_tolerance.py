@@ -175,7 +175,7 @@ def test_a_tolerance_rule_judges_as_the_repository_does(value, expected, rule, v
 
 
 def test_an_improvement_that_fails_says_what_to_do():
-    assert "raise it" in judge(0.85, 0.765, "lm-eval").reason
+    assert "if higher is better" in judge(0.85, 0.765, "lm-eval").reason
 
 
 def test_a_percentage_against_a_fraction_and_an_unknown_rule_are_refused():

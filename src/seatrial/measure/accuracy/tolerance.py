@@ -64,6 +64,6 @@ def judge(value: float, expected: float, rule: str, tolerance: float | None = No
     says = chosen.says.format(f"{bound:g}")
     if chosen.accepts(value, expected, bound):
         return passed(f"{value:g} against {expected:g}: {says}")
-    better = value > expected if rule == "lm-eval" else False
-    note = "; the value is better than the one held there: raise it" if better else ""
+    higher = rule == "lm-eval" and value > expected
+    note = "; if higher is better for this metric, the value held there can be raised" if higher else ""
     return failed(f"{value:g} against {expected:g}: {says} does not hold{note}")

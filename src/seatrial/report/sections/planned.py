@@ -17,7 +17,7 @@ from seatrial.report.generic import blocks_of
 from seatrial.report.plots import short
 from seatrial.report.sections.common import pair
 from seatrial.report.sections.plan import charts
-from seatrial.report.words import count, size
+from seatrial.report.words import count, logged, size
 
 NO_PLAN = "the plan could not be made"
 # Figures of the engine's log, in words.
@@ -168,12 +168,6 @@ def _exact(what: str, figure: Range) -> str:
     return f"{figure.words()} {'tokens' if what.startswith('KV tokens') else 'bytes'}"
 
 
-def _logged(what: str, value: float) -> str:
-    if what in ("tokens", "length"):
-        return f"{count(round(value))} tokens"
-    return f"{value:,.2f} requests" if what == "concurrency" else size(round(value))
-
-
 def _error(row: Comparison) -> str:
     if row.within_rounding:
         return "within rounding"
@@ -206,8 +200,8 @@ def check(step: StepFacts, run: Gathered) -> list[Block]:
         rows = tuple(
             (
                 Cell(text=LOGGED.get(c.what, c.what)),
-                Cell(text=_logged(c.what, c.estimated)) if c.estimated is not None else unknown(NO_PLAN),
-                Cell(text=_logged(c.what, c.reported), note=f"the {facts.gate} gate's log, line {c.line}"),
+                Cell(text=logged(c.what, c.estimated)) if c.estimated is not None else unknown(NO_PLAN),
+                Cell(text=logged(c.what, c.reported), note=f"the {facts.gate} gate's log, line {c.line}"),
                 Cell(text=_error(c)),
             )
             for c in facts.log
