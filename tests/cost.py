@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+
+from seatrial.core.collector import without_collector
 
 MILLION = 1_000_000
 
@@ -18,18 +18,6 @@ def loop_s() -> float:
     return time.process_time() - began
 
 
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """A full collection walks all that thousands of tests have left in this process: it is not the step's cost."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def million_turns(act: Callable[[], object]) -> float:
     """Processor time of `act` (all threads of this process, none of its children) in that of a million turns.
 
@@ -38,7 +26,8 @@ def million_turns(act: Callable[[], object]) -> float:
     """
     before = loop_s()
     began = time.process_time()
-    with no_collection():
+    # A full collection walks all that thousands of tests have left in this process: it is not the step's cost.
+    with without_collector():
         act()
     spent = time.process_time() - began
     return spent / max(before, loop_s(), 1e-9)

@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.cost import loop_s, million_turns, no_collection
+from tests.cost import loop_s, million_turns
 
+from seatrial.core.collector import without_collector
 from seatrial.core.errors import EngineError, WorkspaceError
 from seatrial.core.verdict import Verdict
 from seatrial.gates import gate
@@ -68,7 +69,7 @@ def test_the_command_by_hand_is_the_command_that_ran(run):
 def test_readiness_is_noticed_at_the_first_look_after_it_at_little_cost(run, monkeypatch):
     """A look comes every POLL_S seconds; how late the machine lets it come is not for a test to say."""
     monkeypatch.setattr("seatrial.gates.readiness.CALL_S", 300.0)
-    with no_collection():
+    with without_collector():
         result = run("slow-start=1.5")
     facts = result.facts
     log = Path(next(a.path for a in result.attachments if a.name == "server.log")).read_text()

@@ -5,11 +5,8 @@ In: a folder. Out: `Checkpoint`. Refuses (UsageError): a path that is no readabl
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -38,24 +35,13 @@ from seatrial.checkpoint.params import count
 from seatrial.checkpoint.quant import read_quantization
 from seatrial.checkpoint.tokenizer import read_tokenizer
 from seatrial.checkpoint.weights import WeightFiles, read_weights
+from seatrial.core.collector import without_collector
 from seatrial.core.finding import Finding, Severity
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Hundreds of thousands of small objects, none of them in a cycle: the collector's passes cost a third more."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Everything the folder says, from its small files and the shards' headers."""
-    with _without_collector():
+    with without_collector():
         place = Folder(folder)
         files = read_weights(place)
         return Checkpoint(card=_card(place, files), tensors=files.tensors())
@@ -63,7 +49,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def read_card(folder: Path) -> Card:
     """The card alone, without the list of tensors."""
-    with _without_collector():
+    with without_collector():
         place = Folder(folder)
         return _card(place, read_weights(place))
 

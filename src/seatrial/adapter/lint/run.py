@@ -7,7 +7,6 @@ In: a file or folder, a platform, perhaps a vLLM source. Every file ends as look
 from __future__ import annotations
 
 import ast
-import gc
 import multiprocessing
 import os
 import signal
@@ -24,6 +23,7 @@ from seatrial.adapter.lint.record import SCHEMA_VERSION, Edit, Ignored, LintRepo
 from seatrial.adapter.lint.rule import Rule
 from seatrial.adapter.lint.walk import walk
 from seatrial.checkpoint import read_card
+from seatrial.core.collector import without_collector
 from seatrial.core.errors import UsageError
 from seatrial.support.modules import Package
 from seatrial.support.source import open_source
@@ -345,10 +345,8 @@ def _in_worker(path: str) -> Result:
 
 def _all(work: Work, files: Sequence[str], jobs: int) -> list[Result]:
     """Results in the order of the files. Workers are forked, so what was read before is theirs too."""
-    was = gc.isenabled()
-    gc.disable()  # syntax trees: millions of objects, no garbage among them
-    try:
-        jobs = jobs or min(4, os.cpu_count() or 1)
+    jobs = jobs or min(4, os.cpu_count() or 1)
+    with without_collector():
         if jobs < 2 or len(files) < PARALLEL_FROM or "fork" not in multiprocessing.get_all_start_methods():
             return [work.judge(f) for f in files]
         _set_up.append(work.judge)
@@ -361,8 +359,5 @@ def _all(work: Work, files: Sequence[str], jobs: int) -> list[Result]:
             raise
         finally:
             pool.join()
+            _set_up.clear()
         return results
-    finally:
-        _set_up.clear()
-        if was:
-            gc.enable()

@@ -7,7 +7,6 @@ that the target's module imports from vLLM or its own plugin.
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Iterable
 from functools import cached_property
@@ -19,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from seatrial.adapter.lint.engine import Places
 from seatrial.adapter.port.table import Entry, read_table
+from seatrial.core.collector import without_collector
 from seatrial.core.record import Record
 from seatrial.support.compat.check_imports import check_imports
 from seatrial.support.compat.graph import Graph, broken_modules
@@ -57,14 +57,8 @@ class Ground:
     """One vLLM, one plugin, one platform."""
 
     def __init__(self, engine: Path, plugin: Path, platform: str, version: str = "") -> None:
-        # Syntax trees are millions of objects without garbage among them; collecting doubles the time.
-        was = gc.isenabled()
-        gc.disable()
-        try:
+        with without_collector():
             self.opened: Opened = open_pair(engine, plugin, version)
-        finally:
-            if was:
-                gc.enable()
         self.pair = self.opened.pair
         self.engine = self.pair.engine
         self.plugin = self.pair.plugin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from seatrial.core.collector import without_collector
 from seatrial.core.finding import Finding
 from seatrial.core.record import replace
 from seatrial.measure.profile import codes
@@ -16,7 +17,6 @@ from seatrial.measure.profile.memory import memory
 from seatrial.measure.profile.nesting import nest
 from seatrial.measure.profile.pipeline import pipeline
 from seatrial.measure.profile.ranks import align, compare
-from seatrial.measure.profile.readers.chrome import without_collector
 from seatrial.measure.profile.readers.columns import BEYOND, UNDATED
 from seatrial.measure.profile.records import DeviceReport, NameRow, ProfileReport, RankReport, Times
 from seatrial.measure.profile.summary import (

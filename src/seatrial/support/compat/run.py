@@ -9,13 +9,11 @@ Opening, the order of the checks and what follows from their hits belong togethe
 from __future__ import annotations
 
 import ast
-import contextlib
-import gc
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from seatrial.core.collector import without_collector
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.finding import Severity
 from seatrial.core.verdict import Outcome, failed, inconclusive, passed
@@ -52,25 +50,13 @@ def compat(engine: Path, plugin: Path, *, version: str = "") -> CompatReport:
     if version and parse_version(version) is None:
         raise UsageError(f"--engine-version {version!r} is no version", mend="Write one like 0.11.0.")
     try:
-        with _no_collection():
+        with without_collector():
             return _compat(engine, plugin, version)
     except RecursionError as exc:
         raise FileFormatError(
             f"{plugin} or {engine}: a source file in it is nested deeper than can be read",
             mend="No code written by hand is; leave generated files out of the source.",
         ) from exc
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Syntax trees are millions of objects without garbage among them; collecting doubles the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 class Opened(NamedTuple):

@@ -6,20 +6,18 @@ further core) the others. Packed files, and plain ones whose cuts prove wrong, a
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from seatrial.core.collector import without_collector
 from seatrial.core.errors import FileFormatError
 from seatrial.measure.profile.readers import chunks
 from seatrial.measure.profile.readers.columns import DTYPES, NOT_JSON, Columns, Part, merge
@@ -40,18 +38,6 @@ class Read:
     document: dict[str, Any]
     torn: bool
     lost_bytes: int
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """The cycle collector costs half of decoding and finds nothing: events hold no cycles."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def read(path: Path, *, processes: int | None = None) -> Read:
