@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from checkouts import git
@@ -13,6 +14,7 @@ from seatrial.core.verdict import Verdict
 from seatrial.delivery import check_delivery
 from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.figures import numbers_of, unfounded
+from seatrial.delivery.listing import cell_of
 from seatrial.delivery.render import block, brief, code, figure, inline
 
 PAGE = "docs/source/tutorials/models/Qwen3-tiny.md"
@@ -202,3 +204,8 @@ def test_the_name_of_an_architecture_is_a_constant_in_the_plugin_s_registration(
     ast.parse(done.text)
     last = registrations(done.text)[-1]
     assert (last.architecture, last.target) == (name, path)
+
+
+def test_a_hardware_name_with_a_bar_stays_in_its_cell():
+    view, order = SimpleNamespace(platform="ascend"), SimpleNamespace(kind="ascend", hardware="A2|A3")
+    assert cell_of("Supported hardware", None, view, order) == r"A2\|A3"
