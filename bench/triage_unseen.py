@@ -6,7 +6,8 @@ A batch is what one source and one group of writers gave (the key "batch" of tes
 by default each one of at least 300 incidents. For each, a table is learned without its incidents and without any other
 incident of their threads (the FILEs, in the same format, are learned), then every log goes through the command's own
 reading. Nothing of the package is changed. The signatures stay: what they answered on these when they were new is in
-blind_votes.jsonl, and what was mended since because of one counts for it here.
+blind_votes.jsonl, and what was mended since because of one counts for it here. "all" pools the batches; "sure" leaves
+out the incidents whose label its writer doubted: what is wrong there says little.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ LARGE = 300
 
 
 class Answer(NamedTuple):
-    """`good`: the category is one of the label's; `confidence` is 0 where the answer is unknown at any floor."""
+    """`good`: the category is one of the label's; `confidence` is 0 where the answer is unknown at any floor.
+
+    `doubted`: the label's own writer was unsure of it.
+    """
 
     answered: bool
     good: bool
     confidence: float
+    doubted: bool
 
 
 def main() -> int:
@@ -61,6 +66,7 @@ def main() -> int:
         show(batch, found)
         whole += found
     show("all", whole)
+    show("sure", [a for a in whole if not a.doubted])
     return 0
 
 
@@ -84,7 +90,12 @@ def held_out(held: dict[str, dict], cases: list[Case], fixed: list[Case]) -> lis
 def ask(row: dict) -> Answer:
     found = diagnose_text(row["log"])
     answered = found.category != UNKNOWN
-    return Answer(answered, found.category in label(row), found.confidence if answered else 0.0)
+    return Answer(
+        answered=answered,
+        good=found.category in label(row),
+        confidence=found.confidence if answered else 0.0,
+        doubted=row.get("label_confidence") == "low",
+    )
 
 
 def show(name: str, answers: list[Answer]) -> None:
