@@ -120,7 +120,11 @@ def import_(
     def work(run_id: str, scratch: Path) -> tuple[StepResult, ...]:
         files = output if output is not None else scratch / "files"
         request = RequestConfig(
-            api_url=url, model=model, num_fewshot=found.num_fewshot, temperature=found.temperature or 0.0
+            api_url=url,
+            model=model,
+            num_fewshot=found.num_fewshot,
+            temperature=found.temperature,
+            chat_template=found.chat,
         )
         keep(files, found, request=request, level=level, limit=limit, source=str(folder), run_id=run_id)
         return (level_step(files, server=url, version="unknown"),)

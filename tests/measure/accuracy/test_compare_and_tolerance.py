@@ -99,6 +99,13 @@ def test_other_settings_are_shown(run):
     assert "temperature" in result.findings[0].message
 
 
+def test_a_temperature_that_nobody_states_is_unknown_and_no_zero(run):
+    unsaid = run(["correct"] * 8, temperature=None)
+    told = compare(run(["correct"] * 8), unsaid).facts.differences
+    assert told == ("temperature is 0.0 in the first run, unknown in the second",)
+    assert compare(unsaid, unsaid).facts.differences == ("temperature is unknown in both runs",)
+
+
 def test_other_questions_are_refused(run, prediction):
     with pytest.raises(UsageError, match="other words"):
         compare(run(["correct"] * 2, prompts=["a", "b"]), run(["correct"] * 2, prompts=["c", "d"]))

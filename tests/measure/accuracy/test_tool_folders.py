@@ -157,3 +157,53 @@ def test_a_run_that_was_sampled_is_not_imported_as_greedy(scope, tmp_path):
         words += ["--workspace", str(tmp_path), "--out", str(tmp_path / tool)]
         CliRunner().invoke(command, words, catch_exceptions=False)
         assert read_run(tmp_path / tool).request.temperature == 0.6
+
+
+def bare(tmp_path):
+    """What lm-eval leaves of one question without its settings; the folder."""
+    folder = tmp_path / "lm" / "m"
+    folder.mkdir(parents=True)
+    document = {"results": {"sums": {"exact_match,none": 1.0}}, "n-samples": {"sums": {"original": 1, "effective": 1}}}
+    (folder / "results_2026.json").write_text(json.dumps(document))
+    row = {"doc_id": 0, "resps": [["4"]], "filtered_resps": ["4"], "metrics": ["exact_match"], "exact_match": 1.0}
+    (folder / "samples_sums_2026.jsonl").write_text(json.dumps(row))
+    return tmp_path / "lm"
+
+
+def imported(place, tool, task, tmp_path):
+    words = ["import", str(place), "--tool", tool, "--task", task, "--level", "L4", "--model", "m"]
+    words += ["--workspace", str(tmp_path), "--out", str(tmp_path / f"{tool}-files"), "--json"]
+    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    return json.loads(done.stdout), read_run(tmp_path / f"{tool}-files").request
+
+
+def test_what_no_tool_states_of_its_requests_is_unknown_and_neither_zero_nor_no(scope, tmp_path):
+    for tool, place, task in (("lm-eval", bare(tmp_path), "sums"), ("evalscope", scope, "general_mcq")):
+        told, request = imported(place, tool, task, tmp_path)
+        assert (request.temperature, request.stream, request.concurrency) == (None, None, None)
+        assert told["scores"][0]["request"]["temperature"] is None
+    assert read_lm_eval(tmp_path / "lm", "sums").chat is None
+    assert read_evalscope(scope, "general_mcq").chat is True
+
+
+@pytest.mark.parametrize(
+    ("more", "chat"),
+    [
+        ({"config": {"model": "local-completions"}, "chat_template": None}, False),
+        ({"config": {"model": "local-completions"}, "chat_template": "{{ messages }}"}, True),
+        ({"config": {"model": "local-chat-completions"}, "chat_template": ""}, True),
+        ({"config": {"model": "local-completions"}}, None),
+    ],
+)
+def test_lm_eval_says_whether_questions_went_through_the_chat_template(tmp_path, more, chat):
+    (file,) = bare(tmp_path).rglob("results_*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    assert read_lm_eval(tmp_path / "lm", "sums").chat is chat
+
+
+def test_a_run_that_was_kept_with_a_zero_reads_as_it_stands(scope, tmp_path):
+    imported(scope, "evalscope", "general_mcq", tmp_path)
+    file = tmp_path / "evalscope-files" / "request_config.json"
+    document = json.loads(file.read_text()) | {"temperature": 0.0, "chat_template": False, "stream": False}
+    file.write_text(json.dumps(document | {"concurrency": 1}))
+    assert read_run(file.parent).request.temperature == 0.0

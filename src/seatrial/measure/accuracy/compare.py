@@ -20,6 +20,7 @@ from seatrial.measure.accuracy.records import Prediction
 from seatrial.measure.accuracy.run import AccuracyRun
 
 ALPHA = 0.05
+UNSAID = ("temperature", "chat_template")  # None is unknown there; of the others it is the server's default
 
 
 class McNemar(Record):
@@ -238,8 +239,13 @@ def _changed(identity: str, one: Sequence[Prediction], two: Sequence[Prediction]
 
 
 def _differences(first: AccuracyRun, second: AccuracyRun) -> tuple[str, ...]:
-    """Settings of requests, template and extraction that are not the same."""
+    """Settings of requests, template and extraction that are not the same, or that neither run knows."""
     names = ("temperature", "top_p", "top_k", "max_tokens", "seed", "chat_template", "num_fewshot", "extra_body")
     pairs = [(n, getattr(first.request, n), getattr(second.request, n)) for n in names]
     pairs += [(n, getattr(first.dataset, n), getattr(second.dataset, n)) for n in ("template", "answer_pattern")]
-    return tuple(f"{n} is {a!r} in the first run, {b!r} in the second" for n, a, b in pairs if a != b)
+    unlike = [f"{n} is {_said(n, a)} in the first run, {_said(n, b)} in the second" for n, a, b in pairs if a != b]
+    return (*unlike, *(f"{n} is unknown in both runs" for n, a, b in pairs if n in UNSAID and a is b is None))
+
+
+def _said(name: str, value: object) -> str:
+    return "unknown" if value is None and name in UNSAID else repr(value)

@@ -273,6 +273,8 @@ def _request(setting: Setting) -> RequestConfig:
         max_tokens=setting.max_tokens,
         seed=setting.seed,
         chat_template=setting.chat,
+        stream=False,
+        concurrency=1,
     )
 
 

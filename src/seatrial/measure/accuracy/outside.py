@@ -45,7 +45,8 @@ class ToolOutput(Record):
 
     `dropped`: figures in the files that are none, each with the reason; they make the result partial.
     `missing`: which answers behind the figures were not kept; empty if all are. `cut`: that not all questions of the
-    task were asked, as the tool says; empty if they were, or if it does not say. `temperature`: None if it is not said.
+    task were asked, as the tool says; empty if they were, or if it does not say. `temperature`, `chat` (the questions
+    went through the chat template): None if it is not said.
     """
 
     tool: str
@@ -59,6 +60,7 @@ class ToolOutput(Record):
     missing: str = ""
     cut: str = ""
     temperature: float | None = None
+    chat: bool | None = None
 
 
 def lm_eval_command(

@@ -29,25 +29,24 @@ Status = Literal["correct", "wrong", "not-extracted", "no-answer"]
 
 
 class RequestConfig(Record):
-    """How every request was made. `sampled` is true when anything but greedy decoding was asked for."""
+    """How every request was made; None where nobody says (documents before 2026-11-21 hold 0.0 and False there).
+
+    `chat_template`: the questions went through it (the chat endpoint).
+    """
 
     api_url: str
     model: str
-    temperature: float = 0.0
+    temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     max_tokens: int | None = None
-    stream: bool = False
+    stream: bool | None = None
     seed: int | None = None
-    chat_template: bool = False
+    chat_template: bool | None = None
     num_fewshot: int | None = None
-    concurrency: int = 1
+    concurrency: int | None = None
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
-
-    @property
-    def sampled(self) -> bool:
-        return self.temperature > 0
 
 
 class DatasetConfig(Record):

@@ -38,8 +38,8 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         pair("questions", dataset.text("name") or None, "not recorded", note=dataset.text("source")),
         _asked(dataset),
         pair("server", facts.text("server") or None, note=f"version {facts.text('version')}"),
-        pair("temperature", request.take("temperature"), "not recorded"),
-        pair("chat template", request.flag("chat_template"), "not recorded"),
+        pair("temperature", request.take("temperature"), UNKNOWN),
+        pair("chat template", request.flag("chat_template"), UNKNOWN),
     ]
     if links:
         asked.append(Pair(label="files", value=Cell(text="", more=tuple(links))))
