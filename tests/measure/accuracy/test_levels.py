@@ -14,6 +14,7 @@ from tests.measure.accuracy.server import StandIn
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.delivery.scores import read_scores
 from seatrial.gates.client import Client
 from seatrial.measure.accuracy.dataset import extract, read_questions, same
 from seatrial.measure.accuracy.ladder import Setting, assertions, one_prompt, questions, service
@@ -65,6 +66,28 @@ def test_a_whole_data_set_is_scored_by_subset_with_all_five_files(sums, tmp_path
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(FILES)
     (failed,) = (tmp_path / "run" / "failed_cases.jsonl").read_text().splitlines()
     assert json.loads(failed)["extracted"] == "13"
+
+
+def test_questions_that_are_asked_twice_are_counted_once_and_their_answers_beside_them(sums, tmp_path):
+    with StandIn(adds) as stand_in:
+        (twice,) = asked(stand_in, sums, tmp_path / "twice", repeats=2).scores
+        (once,) = asked(stand_in, sums, tmp_path / "once").scores
+    assert (twice.n, twice.answers) == (8, 16)
+    assert (once.n, once.answers) == (8, None)
+    assert read_scores((tmp_path / "twice",)).quoted == (twice,)
+
+
+def test_half_of_a_data_set_that_was_asked_twice_is_no_whole_one_also_in_an_older_document(sums, tmp_path):
+    with StandIn(adds) as stand_in:
+        asked(stand_in, sums, tmp_path / "run", repeats=2)
+    score, dataset = tmp_path / "run" / "score.json", tmp_path / "run" / "dataset_config.json"
+    document = json.loads(score.read_text())
+    document["scores"][0] |= {"n": 16, "answers": None}
+    score.write_text(json.dumps(document))
+    assert read_scores((tmp_path / "run",)).quoted
+    dataset.write_text(json.dumps({**json.loads(dataset.read_text()), "total": 16}))
+    with pytest.raises(FileFormatError, match="8 questions of 16 are no whole task"):
+        read_scores((tmp_path / "run",))
 
 
 def test_the_first_n_are_no_conclusion(sums, tmp_path):

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.delivery.scores import read_scores
 from seatrial.measure.accuracy.outside import keep
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
 from seatrial.measure.accuracy.read_evalscope import read_evalscope
@@ -42,15 +43,20 @@ def test_answers_of_a_task_with_a_longer_name_are_not_this_tasks(scope):
     ]
 
 
-def test_repeats_of_a_question_are_one_question(scope):
+def test_repeats_of_a_question_are_one_question(scope, tmp_path, request_config):
     rows = [json.loads(line) for line in reviews(scope).read_text().splitlines()]
     for number, row in enumerate(rows):
         # Two generations of two questions, as evalscope numbers them: every one has an index of its own.
         row["sample_score"] |= {"group_id": number // 2}
         del row["sample_score"]["generation_index"]
     reviews(scope).write_text("".join(json.dumps(r) + "\n" for r in rows))
-    found = read_evalscope(scope, "general_mcq").predictions
+    whole = read_evalscope(scope, "general_mcq")
+    found = whole.predictions
     assert [(p.id, p.repeat) for p in found] == [(f"general_mcq/ships/{n // 2}", n % 2) for n in range(4)]
+    # evalscope's own `num` counts all generations.
+    (score,) = keep(tmp_path / "kept", whole, request=request_config, level="L4", limit=None, source="x").scores
+    assert (score.n, score.answers) == (2, 4)
+    assert read_scores((tmp_path / "kept",)).quoted == (score,)
 
 
 def test_a_review_that_was_written_twice_counts_once_as_it_was_written_last(scope):

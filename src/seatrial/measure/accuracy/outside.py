@@ -30,12 +30,17 @@ OFFLINE = {
 
 
 class Figure(Record):
-    """`value` in the metric's unit; `higher_is_better` as the tool says."""
+    """`value` in the metric's unit; `higher_is_better` as the tool says.
+
+    `n`: as the tool counts (questions or answers), None if it does not. `answers`: of how many the value was made,
+    where the reader knows that `n` counts questions.
+    """
 
     task: str
     metric: str
     value: float
     n: int | None = None
+    answers: int | None = None
     stderr: float | None = None
     higher_is_better: bool = True
 
@@ -156,6 +161,7 @@ def keep(
     if found.cut and limit is None:
         # Whoever calls it a whole task did not say that it was cut.
         partial = f"{partial}; {found.cut}" if partial else found.cut
+    counted = [(f, _count(f, found.predictions)) for f in found.figures if f.n or found.predictions]
     scores = tuple(
         AccuracyScore(
             run_id=run_id,
@@ -164,7 +170,8 @@ def keep(
             dataset=f.task,
             metric=f.metric,
             value=f.value,
-            n=f.n or len(found.predictions),
+            n=count.questions,
+            answers=count.answers,
             level=level,
             complete=not partial,
             partial_reason=partial,
@@ -176,8 +183,7 @@ def keep(
             num_fewshot=found.num_fewshot,
             limit=limit,
         )
-        for f in found.figures
-        if f.n or found.predictions
+        for f, count in counted
     )
     dataset = DatasetConfig(
         name=found.task,
@@ -193,3 +199,20 @@ def keep(
         score = tally(run_id, level, found.predictions, partial=partial, scores=scores)
         writer.finish(score)
     return score
+
+
+class Count(Record):
+    """Behind a figure. `answers` is None where every question was asked once."""
+
+    questions: int
+    answers: int | None
+
+
+def _count(figure: Figure, predictions: Sequence[Prediction]) -> Count:
+    """By the answers that are kept; a tool that asks a question several times may count every answer."""
+    mine = [p for p in predictions if p.subset == figure.task] or list(predictions)
+    distinct = len({p.id for p in mine})
+    told = figure.n or len(mine)
+    if figure.answers is not None or distinct == len(mine):
+        return Count(questions=told, answers=figure.answers)
+    return Count(questions=min(told, distinct), answers=told if told > distinct else len(mine))

@@ -81,6 +81,7 @@ def _scores(rows: list[dict[str, object]]) -> Table:
         one = Facts(row)
         value, stderr = one.number("value"), one.number("stderr")
         complete = one.flag("complete")
+        answers = one.whole("answers")
         quoted = bool(complete) and one.text("level") in ("L4", "L5") and one.peek("limit") is None
         tone: Tone = "pass" if quoted else "inconclusive"
         why = one.text("partial_reason") or f"level {one.text('level')} is no whole task"
@@ -89,7 +90,10 @@ def _scores(rows: list[dict[str, object]]) -> Table:
                 Cell(text=one.text("task")),
                 Cell(text=one.text("metric"), note="lower is better" if one.flag("higher_is_better") is False else ""),
                 Cell(text="unknown" if value is None else f"{value:.4f}", note=f"± {stderr:.4f}" if stderr else ""),
-                Cell(text="unknown" if (asked := one.whole("n")) is None else count(asked)),
+                Cell(
+                    text="unknown" if (asked := one.whole("n")) is None else count(asked),
+                    note="" if answers is None else f"{count(answers)} answers",
+                ),
                 Cell(text="may be quoted" if quoted else "may not be quoted", note="" if quoted else why, tone=tone),
                 Cell(text=one.text("tool"), note=one.text("tool_version")),
             )
