@@ -35,11 +35,12 @@ def verify_run(folder: Path) -> Verification:
     if log.torn:
         found.append(_warning("V002", place, "the last line was cut off by a kill", "Resume the run."))
     found += _check_head(folder, log)
-    refs = {}
+    refs: dict[str, dict[str, str]] = {}
     for entry in log.entries:
         for ref in _refs(to_plain(entry.body)):
             if isinstance(ref["file"], str) and isinstance(ref["sha256"], str):
-                refs[ref["file"]] = ref
+                if refs.setdefault(ref["file"], ref)["sha256"] != ref["sha256"]:
+                    found.append(_error("V005", place, f"record {entry.seq} has another hash for {ref['file']}"))
             else:
                 found.append(_error("V001", place, f"record {entry.seq} refers to an artifact without a name or hash"))
     artifacts = folder / "artifacts"
@@ -52,8 +53,13 @@ def verify_run(folder: Path) -> Verification:
         if not path.is_file():
             found.append(_error("V004", str(path), f"artifact {ref['name']!r} is missing"))
             continue
-        size += path.stat().st_size
-        if file_sha256(path) != ref["sha256"]:
+        try:
+            size += path.stat().st_size
+            same = file_sha256(path) == ref["sha256"]
+        except OSError as exc:
+            found.append(_error("V004", str(path), f"artifact {ref['name']!r} cannot be read: {exc.strerror}"))
+            continue
+        if not same:
             found.append(_error("V005", str(path), f"artifact {ref['name']!r} was changed"))
     for path in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
         if path.name not in refs:
