@@ -13,7 +13,8 @@ batch-drift and batch-fault (another token when requests overlap: by a hair, or 
 the same text when requests overlap), graph-fault (another token without --enforce-eager), never-compiles (says so in
 its configuration), secret (logs its command line), say=TEXT (logs it, ; for a comma),
 nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does),
-crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place).
+crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place), late-hits=N (the cache hits
+from the request after the Nth on), no-logprobs (leaves them out).
 """
 
 import json
@@ -29,6 +30,7 @@ from pathlib import Path
 FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", "").split(",") if part)
 ANSWERS = [0]
 HITS = [0]
+PROMPTS = [0]
 BUSY = [0, 0]  # requests under way now, and at most so far
 RANKED = [0]  # requests for the best of each place so far; an agreement asks for 8 one by one, then for 8 at once
 COUNTING = threading.Lock()
@@ -147,7 +149,10 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream") and "crash-stream" in FAULTS:
             log("RuntimeError: the stream broke the engine")
             os._exit(3)
-        HITS[0] += body["max_tokens"] if "no-hits" not in FAULTS else 0
+        with COUNTING:
+            PROMPTS[0] += 1
+        if "no-hits" not in FAULTS and PROMPTS[0] > int(FAULTS.get("late-hits") or 0):
+            HITS[0] += body["max_tokens"]
         if body.get("stream") and "no-stream" not in FAULTS:
             return self.stream()
         self.answer(200, self.choice(body))
@@ -207,6 +212,8 @@ class Handler(BaseHTTPRequestHandler):
                 if "twin" in FAULTS and BUSY[1] > 1:
                     # Another token that is written as the same text.
                     choice["logprobs"]["tokens"][2] += "0000"
+        if "no-logprobs" in FAULTS:
+            del choice["logprobs"]
         # A medium in base64 is long, and so it is many prompt tokens.
         usage = {"completion_tokens": len(tokens), "prompt_tokens": len(json.dumps(body.get("messages", ""))) // 100}
         return {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}

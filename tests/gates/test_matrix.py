@@ -84,7 +84,7 @@ def test_the_prompt_of_the_prefix_cache_is_longer_than_the_blocks_the_server_nam
     _, rows = run("long-blocks=640", ("prefix-cache",))
     assert rows["prefix-cache"].status == "supported"
     _, rows = run("long-blocks=640,no-hits", ("prefix-cache",))
-    assert "two equal prompts of 1296 tokens" in rows["prefix-cache"].reason
+    assert "8 equal prompts of 1296 tokens" in rows["prefix-cache"].reason
     _, rows = run("long-blocks=640", ("prefix-cache",), max_model_len=512)
     assert rows["prefix-cache"].status == "inconclusive"
     assert "blocks are of 640 tokens and the longest prompt of 496" in rows["prefix-cache"].reason
@@ -142,6 +142,19 @@ def test_a_request_that_kills_the_server_leaves_the_other_features_their_starts(
     assert "a request of a feature ends the server" in result.outcome.reason
     required, _ = run("crash-stream", ("streaming", "structured-output"), required=("streaming",))
     assert required.outcome.verdict is Verdict.FAIL
+
+
+def test_a_feature_is_not_blamed_for_what_the_gates_own_requests_show(run):
+    result, rows = run("nan", ("streaming", "expert-parallel"), MOE)
+    assert {row.status for row in rows.values()} == {"inconclusive"}
+    assert "log-probabilities are not numbers" in rows["streaming"].reason
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert result.outcome.reason.startswith("the base run's own gate fails: ")
+
+
+def test_a_replica_with_a_cache_of_its_own_is_asked_until_one_hits(run):
+    _, rows = run("late-hits=5", ("prefix-cache",))
+    assert rows["prefix-cache"].status == "supported"
 
 
 def test_a_line_after_a_real_request_is_the_evidence(run):
@@ -226,6 +239,18 @@ def test_declared_and_absent_mtp_is_missing_from_the_checkpoint():
     assert features().get("mtp").missing(present) == ""
 
 
+def test_of_files_whose_tensors_nobody_can_name_nothing_is_said_to_be_missing():
+    unread = Model(config={**DENSE, "num_nextn_predict_layers": 1}, tensors=frozenset())
+    assert features().get("mtp").missing(unread) == ""
+    assert "could be read" in features().get("lora").not_attempted(unread, HERE)
+
+
+def test_a_number_of_layers_that_is_none_is_no_pattern():
+    config = {**DENSE, "num_nextn_predict_layers": 1, "num_hidden_layers": "(x+x+)+y["}
+    model = Model(config=config, tensors=frozenset({"model.layers." + "x" * 40 + ".a"}))
+    assert "no tensor of the checkpoint" in features().get("mtp").missing(model)
+
+
 def test_every_feature_has_a_name_a_title_and_patterns_that_compile():
     import re
 
@@ -240,8 +265,13 @@ def test_every_feature_has_a_name_a_title_and_patterns_that_compile():
 def test_modelslims_own_description_makes_quantisation_apply(tmp_path):
     feature, here = features().get("quantisation"), replace(HERE, checkpoint=str(tmp_path))
     assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here)
-    (tmp_path / "quant_model_description.json").write_text("{}")
-    assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here) == ""
+    for name in ("quant_model_description.json", "hf_quant_config.json"):
+        (tmp_path / name).write_text("{}")
+        assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here) == ""
+        (tmp_path / name).unlink()
+    # Compressed tensors of early days name groups and no method.
+    groups = {**DENSE, "quantization_config": {"config_groups": {}}}
+    assert feature.not_applicable(Model(config=groups, tensors=frozenset()), here) == ""
 
 
 def test_a_method_that_was_given_is_neither_found_nor_missed(run):
@@ -285,6 +315,32 @@ CALL = {"function": {"arguments": '{"side": "port"}'}}
 )
 def test_an_answer_of_another_shape_is_unsupported_and_no_fault_of_ours(name, body, words):
     assert words in features().get(name).ask(Answering(body), HERE).against
+
+
+def test_a_text_in_one_piece_and_an_empty_end_do_not_show_streaming():
+    events = b'data: {"choices": [{"text": "all of it"}]}\n\ndata: {"choices": [{"text": ""}]}\n\ndata: [DONE]\n'
+    asked = features().get("streaming").ask(Answering(events), HERE)
+    assert (asked.proofs, asked.against) == ((), "")
+    assert "of 2 events 1 had text" in asked.unsure
+
+
+def test_an_adapter_whose_answers_are_not_numbers_changes_nothing_to_speak_of():
+    body = b'{"choices": [{"logprobs": {"tokens": ["a"], "token_logprobs": [NaN]}}]}'
+    assert "not numbers" in features().get("lora").ask(Answering(body), HERE).against
+
+
+def test_a_counter_that_is_gone_behind_the_prompts_is_unknown():
+    class Silent(Answering):
+        numbers = iter((3.0, None))
+
+        def number(self, counter):
+            return next(self.numbers)
+
+        def labels(self, metric):
+            return {}
+
+    asked = features().get("prefix-cache").ask(Silent({}), HERE)
+    assert (asked.against, bool(asked.unsure)) == ("", True)
 
 
 def test_spaces_between_the_words_of_an_event_change_nothing():

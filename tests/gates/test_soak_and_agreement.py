@@ -94,6 +94,12 @@ def test_answers_without_a_token_are_no_agreement(run):
     assert {c.equal for c in result.facts.comparisons} == {0}
 
 
+def test_log_probabilities_that_are_not_numbers_are_no_rounding(run):
+    result = run(agreement, "nan")
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "not numbers" in result.outcome.reason
+
+
 def test_a_server_that_never_comes_up_gives_no_soak(run):
     result = run(soak, "die-at-start", requests=10)
     assert result.outcome.verdict is Verdict.INCONCLUSIVE
