@@ -14,7 +14,9 @@ the same text when requests overlap), graph-fault (another token without --enfor
 its configuration), secret (logs its command line), say=TEXT (logs it, ; for a comma),
 nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does),
 crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place), late-hits=N (the cache hits
-from the request after the Nth on), no-logprobs (leaves them out).
+from the request after the Nth on), no-logprobs (leaves them
+out), ends=N (refuses a context above N tokens as the model's own end), sick-after=N (500 to requests and 503 of /health
+from the Nth answer on).
 """
 
 import json
@@ -78,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             if "no-health" in FAULTS:
                 return self.answer(404, {"detail": "Not Found"})
-            return self.answer(503 if "health-503" in FAULTS else 200, b"")
+            sick = ANSWERS[0] >= int(FAULTS.get("sick-after") or 10**9)
+            return self.answer(503 if sick or "health-503" in FAULTS else 200, b"")
         if self.path == "/metrics":
             gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
             lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
@@ -117,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         if crash:
             log("!!!!!!! Segfault encountered !!!!!!!")
             os.kill(os.getpid(), signal.SIGSEGV)
-        if "error-500" in FAULTS:
+        if "error-500" in FAULTS or ANSWERS[0] >= int(FAULTS.get("sick-after") or 10**9):
             return self.answer(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
         if "bad-request" in FAULTS:
             return self.answer(400, {"error": {"message": "no chat template", "code": 400}})
@@ -247,6 +250,11 @@ def main():
     if "flood" in FAULTS:
         flood()
     wanted = int(option("--max-model-len", 0))
+    if wanted > int(FAULTS.get("ends", wanted)):
+        raise ValueError(
+            f"User-specified max_model_len ({wanted}) is greater than the derived max_model_len "
+            f"(max_position_embeddings={FAULTS['ends']} or model_max_length=None in model's config.json)."
+        )
     if wanted > int(FAULTS.get("fits", wanted)):
         fits = FAULTS["fits"]
         raise ValueError(

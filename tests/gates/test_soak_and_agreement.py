@@ -80,6 +80,15 @@ def test_growth_is_of_the_samples_that_are_known():
     assert growth(samples(*flat), 300) is None
 
 
+def test_an_engine_that_is_dead_behind_a_server_that_answers_is_told_with_the_number(run):
+    result = run(soak, "sick-after=80", requests=400)
+    assert result.outcome.verdict is Verdict.FAIL
+    assert result.facts.sent == 100
+    assert 78 <= result.facts.answered <= 78 + 3  # two answers were the gate's
+    assert 50 <= result.facts.died_at <= 78 + 3
+    assert "died after" in result.outcome.reason
+
+
 def test_a_soak_of_a_server_whose_gate_fails_does_not_pass(run):
     result = run(soak, "nan", requests=60)
     assert (result.facts.answered, result.facts.died_at) == (60, None)

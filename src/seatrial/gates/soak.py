@@ -6,6 +6,7 @@ the engine's processes over the requests, and the number of the request at which
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -140,7 +141,9 @@ def _send(
             replies.extend(pool.map(lambda n: client.once("POST", COMPLETIONS, _body(n, max_model_len)), numbers))
             memory.append(MemorySample(requests=len(replies), bytes=_resident(client.pids())))
             say(f"soak: {len(replies)} of {requests} requests")
-            if client.get("/health").how != "answered":
+            health = client.get("/health")
+            # A dead engine's front still answers: 503.
+            if health.how != "answered" or (health.status or 0) >= 500:
                 bad = next((i for i, r in enumerate(replies) if r.trouble()), len(replies))
                 died_at = bad
     took = sorted(r.duration_s for r in replies if not r.trouble())
@@ -155,7 +158,7 @@ def _send(
         troubles=troubles,
         died_at=died_at,
         median_s=statistics.median(took) if took else None,
-        p99_s=took[min(len(took) - 1, int(len(took) * 0.99))] if took else None,
+        p99_s=took[math.ceil(len(took) * 0.99) - 1] if took else None,
         seconds=time.monotonic() - began,
         memory=tuple(memory),
         growth=growth(memory, died_at),
