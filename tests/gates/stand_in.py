@@ -16,7 +16,7 @@ nan-refused (400 when log-probabilities are asked for), fits=N (refuses a contex
 crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place), late-hits=N (the cache hits
 from the request after the Nth on), no-logprobs (leaves them
 out), ends=N (refuses a context above N tokens as the model's own end), sick-after=N (500 to requests and 503 of /health
-from the Nth answer on).
+from the Nth answer on), sick-stream (from a request to stream on).
 """
 
 import json
@@ -45,6 +45,10 @@ def option(name, default=None):
 def log(text):
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def sick():
+    return ANSWERS[0] >= int(FAULTS.get("sick-after", 10**9))
 
 
 def flood():
@@ -80,8 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             if "no-health" in FAULTS:
                 return self.answer(404, {"detail": "Not Found"})
-            sick = ANSWERS[0] >= int(FAULTS.get("sick-after") or 10**9)
-            return self.answer(503 if sick or "health-503" in FAULTS else 200, b"")
+            return self.answer(503 if sick() or "health-503" in FAULTS else 200, b"")
         if self.path == "/metrics":
             gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
             lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
@@ -120,7 +123,9 @@ class Handler(BaseHTTPRequestHandler):
         if crash:
             log("!!!!!!! Segfault encountered !!!!!!!")
             os.kill(os.getpid(), signal.SIGSEGV)
-        if "error-500" in FAULTS or ANSWERS[0] >= int(FAULTS.get("sick-after") or 10**9):
+        if body.get("stream") and "sick-stream" in FAULTS:
+            FAULTS["sick-after"] = 0
+        if "error-500" in FAULTS or sick():
             return self.answer(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
         if "bad-request" in FAULTS:
             return self.answer(400, {"error": {"message": "no chat template", "code": 400}})

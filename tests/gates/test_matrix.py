@@ -144,6 +144,16 @@ def test_a_request_that_kills_the_server_leaves_the_other_features_their_starts(
     assert required.outcome.verdict is Verdict.FAIL
 
 
+def test_a_request_that_kills_the_engine_behind_the_server_leaves_the_others_their_starts(run):
+    result, rows = run("sick-stream", ("prefix-cache", "streaming", "structured-output"))
+    assert {name: row.status for name, row in rows.items()} == {
+        "prefix-cache": "supported",
+        "streaming": "unsupported",
+        "structured-output": "supported",
+    }
+    assert list(result.facts.starts) == ["base", "base-2"]
+
+
 def test_a_feature_is_not_blamed_for_what_the_gates_own_requests_show(run):
     result, rows = run("nan", ("streaming", "expert-parallel"), MOE)
     assert {row.status for row in rows.values()} == {"inconclusive"}

@@ -32,6 +32,11 @@ class Client:
     def get(self, path: str) -> Exchange:
         return self._send("GET", path, None)
 
+    def serves(self) -> bool:
+        """Does /health answer, and without an error of the server's? A dead engine's front still answers: 503."""
+        reply = self.get("/health")
+        return reply.how == "answered" and (reply.status or 0) < 500
+
     def labels(self, metric: str) -> dict[str, str]:
         """The labels of the first line of a metric on /metrics; empty if it is not there."""
         text = self.get("/metrics").body.decode(errors="replace")

@@ -190,7 +190,7 @@ class _Matrix:
                 for feature in todo:
                     self.say(f"asking for {feature.title}")
                     answers[feature.name] = feature.ask(client, self.situation)
-                    if client.get("/health").how != "answered":
+                    if not client.serves():
                         return
 
             result = self._start(name, Switch(), visit)

@@ -141,9 +141,7 @@ def _send(
             replies.extend(pool.map(lambda n: client.once("POST", COMPLETIONS, _body(n, max_model_len)), numbers))
             memory.append(MemorySample(requests=len(replies), bytes=_resident(client.pids())))
             say(f"soak: {len(replies)} of {requests} requests")
-            health = client.get("/health")
-            # A dead engine's front still answers: 503.
-            if health.how != "answered" or (health.status or 0) >= 500:
+            if not client.serves():
                 bad = next((i for i, r in enumerate(replies) if r.trouble()), len(replies))
                 died_at = bad
     took = sorted(r.duration_s for r in replies if not r.trouble())
