@@ -212,3 +212,26 @@ def test_a_stray_file_beside_the_servers_is_none_and_a_log_that_is_gone_is_said(
     times = {"keeper_born": 0.0, "started_at": 0.0, "command": {"purpose": "p", "argv": ["vllm"]}}
     (folder / "one" / "server.json").write_text(json.dumps({**known, **numbers, **times}))
     refused(said("serve", "logs", "one"), "server.log is gone")
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        (["3.0", "4.0"], 7.0),
+        (["1e3"], 1000.0),
+        (["NaN"], None),
+        (["3.0", "NaN"], None),
+        (["+Inf"], None),
+        (["1e999"], None),
+        (["1.2.3"], None),
+        (["--"], None),
+        ([], None),
+    ],
+)
+def test_a_counter_that_is_no_number_is_unknown(lines, value):
+    from seatrial.gates.client import Client
+    from seatrial.gates.exchange import Exchange
+
+    text = "".join(f'vllm:x{{engine="{n}"}} {line}\n' for n, line in enumerate(lines)) + "vllm:x_other 9.0\n"
+    reply = Exchange(method="GET", path="/metrics", how="answered", duration_s=0.1, status=200, body=text.encode())
+    assert Client("m", lambda *_: reply).number("vllm:x") == value

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.shards import write_shard
 
 from seatrial.checkpoint import read_checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict
+from seatrial.gates.agree import greedy
 from seatrial.gates.exchange import Exchange
 from seatrial.gates.features import features
 from seatrial.gates.features.base import Model, Situation
 from seatrial.gates.liveness import living
 from seatrial.gates.matrix import matrix
+from seatrial.gates.quality import look, read_answer
 
 DENSE = {"model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 2}
 MOE = {**DENSE, "model_type": "qwen3_moe", "num_experts": 8}
@@ -351,6 +355,52 @@ def test_a_counter_that_is_gone_behind_the_prompts_is_unknown():
 
     asked = features().get("prefix-cache").ask(Silent({}), HERE)
     assert (asked.against, bool(asked.unsure)) == ("", True)
+
+
+ATOMS = st.sampled_from([None, True, 0, -1, 1.5, float("nan"), 10**400, "", "a", "length", '{"side": "port"}', "["])
+KEYS = st.sampled_from(["message", "content", "text", "logprobs", "tokens", "token_logprobs", "tool_calls", "function"])
+ANYTHING = st.recursive(ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+LOGPROBS = st.fixed_dictionaries({}, optional=dict.fromkeys(["tokens", "token_logprobs", "top_logprobs"], ANYTHING))
+CHOICE = st.fixed_dictionaries({}, optional={"text": ANYTHING, "message": ANYTHING, "logprobs": LOGPROBS | ANYTHING})
+ANSWERS = st.fixed_dictionaries({}, optional={"choices": st.lists(CHOICE, max_size=2) | ANYTHING, "usage": ANYTHING})
+
+
+@settings(max_examples=200)
+@given(ANSWERS | ANYTHING, st.sampled_from([None, 0.0, 2.0, float("nan")]), st.sampled_from(["16", "²", "", "x"]))
+def test_whatever_a_server_answers_is_no_fault_of_ours(body, count, block):
+    class Odd(Answering):
+        def once(self, method, path, body):
+            return self.reply
+
+        def get(self, path):
+            return self.reply
+
+        def number(self, counter):
+            return count
+
+        def labels(self, metric):
+            return {"block_size": block}
+
+    known = features()
+    for name in known:
+        assert known.get(name).ask(Odd(body), HERE) is not None
+    greedy(Odd(body), at_once=1, lengths=(12,))
+    answer = read_answer(Odd(body).reply.json())
+    if answer is not None:
+        look(answer, "real", "text request", asked=True)
+
+
+@pytest.mark.parametrize("place", ["lora", "greedy", "look"])
+def test_a_whole_number_beyond_any_float_is_no_log_probability(place):
+    body = {"choices": [{"logprobs": {"tokens": ["a"], "token_logprobs": [10**400], "top_logprobs": [{}]}}]}
+    if place == "lora":
+        assert "no log-probabilities" in features().get("lora").ask(Answering(body), HERE).against
+    elif place == "greedy":
+        client = Answering(body)
+        client.once = lambda *_: client.reply
+        assert "no log-probabilities" in greedy(client, at_once=1, lengths=(12,))[0].trouble
+    else:
+        assert read_answer(body).logprobs == (None,)
 
 
 def test_spaces_between_the_words_of_an_event_change_nothing():

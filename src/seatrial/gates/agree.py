@@ -166,7 +166,7 @@ def _read(document: Any) -> Greedy:
             logprobs=tuple(float(p) for p in logprobs["token_logprobs"]),
             top=tuple({str(k): float(v) for k, v in row.items()} for row in logprobs["top_logprobs"]),
         )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         return Greedy(tokens=(), logprobs=(), top=(), trouble="the answer holds no log-probabilities")
     if not all(map(math.isfinite, (*read.logprobs, *(value for row in read.top for value in row.values())))):
         # Of two candidates that are not numbers none is ahead, and a wide margin would be taken for rounding.

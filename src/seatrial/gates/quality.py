@@ -99,7 +99,9 @@ def _tokens(logprobs: Any) -> tuple[tuple[str, ...] | None, tuple[float | None, 
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    # JSON's integers have no end, and a float has one.
+    known = isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+    return float(value) if known else None
 
 
 def _finding(code: str, severity: Severity, place: str, message: str, next_step: str) -> Finding:

@@ -53,7 +53,7 @@ class Lora(Feature):
             try:
                 told = reply.json()["choices"][0]["logprobs"]
                 seen.append((list(told["tokens"]), [float(p) for p in told["token_logprobs"]]))
-            except (KeyError, IndexError, TypeError, ValueError):
+            except (KeyError, IndexError, TypeError, ValueError, OverflowError):
                 return Asked(against=f"{name}: the answer holds no log-probabilities")
         (base, base_p), (adapted, adapted_p) = seen
         if not all(map(math.isfinite, (*base_p, *adapted_p))):

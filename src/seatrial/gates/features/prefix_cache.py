@@ -29,7 +29,7 @@ class PrefixCache(Feature):
             return Asked(
                 unsure=f"{CONFIG} says enable_prefix_caching=False here: set enable-prefix-caching in serve.args"
             )
-        block = int(said["block_size"]) if said.get("block_size", "").isdigit() else 0
+        block = int(said["block_size"]) if said.get("block_size", "").isdecimal() else 0
         length = max(LEAST, 2 * block + 16)
         if situation.max_model_len is not None:
             length = min(length, situation.max_model_len - 16)
