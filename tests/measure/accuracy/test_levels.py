@@ -77,6 +77,13 @@ def test_questions_that_are_asked_twice_are_counted_once_and_their_answers_besid
     assert read_scores((tmp_path / "twice",)).quoted == (twice,)
 
 
+def test_of_a_question_that_was_asked_twice_a_lost_request_is_no_lost_question(sums, tmp_path):
+    with StandIn(lambda p, n: "" if n == 3 else adds(p, n)) as stand_in:
+        score = asked(stand_in, sums, tmp_path / "run", repeats=2)
+    assert score.reason.startswith("1 of 16 requests have no answer")
+    assert (score.scores[0].n, score.scores[0].answers) == (8, 15)
+
+
 def test_half_of_a_data_set_that_was_asked_twice_is_no_whole_one_also_in_an_older_document(sums, tmp_path):
     with StandIn(adds) as stand_in:
         asked(stand_in, sums, tmp_path / "run", repeats=2)

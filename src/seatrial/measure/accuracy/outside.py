@@ -18,7 +18,7 @@ from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
 from seatrial.measure import tool_process
 from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig, Level, Prediction, RequestConfig, Score
-from seatrial.measure.accuracy.run import RunWriter, tally
+from seatrial.measure.accuracy.run import RunWriter, tally, unanswered
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -150,7 +150,7 @@ def keep(
     run_id = run_id or uuid.uuid4().hex[:12]
     lost = [p for p in found.predictions if p.status == "no-answer"]
     if lost:
-        reason = f"{len(lost)} of {len(found.predictions)} questions have no answer (first: {lost[0].id})"
+        reason = f"{unanswered(found.predictions)} (first: {lost[0].id})"
         partial = f"{partial}; {reason}" if partial else reason
     if found.dropped:
         reason = "; ".join(found.dropped)
