@@ -323,3 +323,16 @@ def test_a_missing_data_set_is_an_error_before_any_server_is_started(tmp_path):
     with pytest.raises(UsageError, match="needs either --dataset or --task"):
         CliRunner().invoke(command, words, catch_exceptions=False)
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("field", ["question", "answer", "id", "subset"])
+def test_a_question_with_half_a_character_is_refused_with_its_line(tmp_path, field):
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps({"question": "a?", "answer": "b", field: "\ud800"}))
+    with pytest.raises(FileFormatError, match=r"odd\.jsonl line 1 holds half a character"):
+        read_questions(file)
+
+
+def test_a_group_that_took_no_part_has_taken_no_answer_out():
+    assert extract("so: none", "4", r"answer (\d+)|none") is None
+    assert extract("answer 4", "4", r"answer (\d+)|none") == "4"
