@@ -143,6 +143,23 @@ def test_two_hashes_of_one_artifact_do_not_verify(run):
     assert [f.code for f in verify_run(run.folder).findings] == ["V005"]
 
 
+def test_a_run_that_goes_on_while_it_is_verified_is_no_forgery(run, monkeypatch):
+    really = records.read_log
+    looks = []
+
+    def read_log(folder):
+        log = really(folder)
+        looks.append(len(log.entries))
+        if len(looks) == 1:
+            run.append("note", {"written": "between the looks"})
+        return log
+
+    monkeypatch.setattr("seatrial.evidence.verify.records.read_log", read_log)
+    checked = verify_run(run.folder)
+    assert checked.verdict is Verdict.PASS, checked.findings
+    assert looks == [3, 4]
+
+
 def test_a_manifest_that_is_a_pipe_is_no_run_and_nothing_waits_for_it(run):
     run.close()
     (run.folder / "manifest.json").unlink()

@@ -11,6 +11,8 @@ from seatrial.core.verdict import Verdict
 from seatrial.evidence import records
 from seatrial.evidence.artifacts import file_sha256
 
+LOOKS = 3
+
 
 class Verification(Record):
     """What was checked, and what was found. `verdict` is fail on any error, inconclusive without any record."""
@@ -27,6 +29,11 @@ def verify_run(folder: Path) -> Verification:
     """Check manifest, every record's place in the chain, the head, and every artifact's content."""
     try:
         log = records.read_log(folder)
+        for _ in range(LOOKS):
+            # A run that is being written may have gone on between the two looks; one that lost records has not.
+            if not records.head_error(folder, log):
+                break
+            log = records.read_log(folder)
     except WorkspaceError as exc:
         unread = (_error("V001", str(folder), exc.message),)
         return Verification(run_id=folder.name, verdict=Verdict.FAIL, records=0, artifacts=0, bytes=0, findings=unread)
