@@ -239,3 +239,20 @@ def test_a_file_whose_content_is_not_here_is_no_empty_file(repo):
     (folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
     with pytest.raises(GitError, match=r"lost\.txt cannot be read"):
         Repository.open(folder).read("lost.txt")
+
+
+def test_a_word_on_a_commits_signature_is_no_part_of_its_message(repo, tmp_path):
+    import shutil
+    import subprocess
+
+    from seatrial.delivery.repository import Repository
+
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen to sign a commit with")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    folder = repo("sphinx")
+    for name, value in (("gpg.format", "ssh"), ("user.signingkey", f"{key}.pub"), ("log.showSignature", "true")):
+        git(folder, "config", name, value)
+    git(folder, "commit", "-q", "-S", "--allow-empty", "-m", "a signed subject")
+    assert Repository.open(folder).git("log", "-1", "--format=%s", "HEAD") == "a signed subject\n"

@@ -17,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
 from seatrial.core.record import Record
 
+# With the user's log.showSignature a word on each signature comes before what a format asks for.
+PLAIN = ("-c", "log.showSignature=false")
 FOR_APPLY = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
 
 
@@ -230,7 +232,7 @@ def _inside(path: str) -> None:
 def _git(folder: Path, *words: str, check: bool = True) -> str | None:
     """What git prints; None on failure unless `check`, which raises GitError."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, env=_quiet())
+        done = subprocess.run(["git", *PLAIN, "-C", str(folder), *words], capture_output=True, env=_quiet())
     except OSError as exc:
         raise GitError(f"git cannot be run: {exc.strerror}", mend="Install git.") from exc
     if done.returncode:
