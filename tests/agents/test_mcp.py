@@ -112,6 +112,35 @@ def test_an_answer_that_is_too_large_is_said_and_not_merely_missing(tmp_path, mo
     assert "larger than" in answer["messages"][-1]
 
 
+def test_a_command_that_was_killed_is_an_error_and_an_answer_without_a_document_says_so(tmp_path, monkeypatch):
+    server = scripted(tmp_path, "import os\nos.kill(os.getpid(), 9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    async def session():
+        async with mcp.Client(server) as client:
+            return await client.call_tool("job", {})
+
+    answer = anyio.run(session)
+    assert answer.structured_content["exit_code"] == -9
+    assert answer.is_error
+    assert answer.structured_content["messages"] == ["the command printed no JSON document"]
+
+
+def test_endless_words_on_standard_error_are_not_all_kept():
+    from seatrial.agents import mcp_server
+
+    async def told(*_):
+        pass
+
+    text = "import sys\nfor n in range(300): sys.stderr.write(f'{n} of 300\\r')\nsys.stderr.write('x' * 1_000_000)\n"
+    answer = anyio.run(mcp_server.run_command, [sys.executable, "-c", text + "print('{}')"], told)
+    assert answer["document"] == {}
+    assert len(answer["messages"]) == mcp_server.MOST_SAID
+    assert answer["messages"][-2] == "299 of 300"
+    assert len(answer["messages"][-1]) <= mcp_server.LONGEST_LINE
+
+
 def test_no_option_of_a_looking_tool_says_that_it_writes():
     import click
 

@@ -11,7 +11,7 @@ import pytest
 from seatrial.agents import AGENTS, install, read_skills, uninstall
 from seatrial.agents.skills import MARK, front_matter, skills_folder
 from seatrial.cli.main import program
-from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
+from seatrial.core.errors import FileFormatError, SeatrialError, UsageError, WorkspaceError
 
 TEXTS = sorted(skills_folder().rglob("*.md"))
 NAMED = re.compile(r"`seatrial ([^`\n]+)`")
@@ -138,6 +138,23 @@ def test_a_folder_of_somebody_else_or_an_edited_skill_is_left_alone(tmp_path):
         with pytest.raises(UsageError, match="was edited"):
             call("codex", tmp_path)
     assert edited.read_text().endswith("one thing more\n")
+
+
+def test_an_update_that_cannot_be_copied_leaves_the_old_skill(tmp_path, monkeypatch):
+    install("generic", tmp_path)
+    mark = tmp_path / AGENTS["generic"] / "adapt-model" / MARK
+    mark.write_text(mark.read_text().replace('"seatrial_version": "', '"seatrial_version": "0.0.'))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seatrial.agents.skills.shutil.copytree", full)
+    with pytest.raises(WorkspaceError, match="No space left"):
+        install("generic", tmp_path)
+    assert (mark.parent / "SKILL.md").is_file()
+    monkeypatch.setattr("seatrial.agents.skills.shutil.rmtree", full)
+    with pytest.raises(WorkspaceError, match="cannot be taken away"):
+        uninstall("generic", tmp_path)
 
 
 def test_an_older_copy_is_updated_and_a_file_in_the_way_is_an_error(tmp_path):

@@ -44,7 +44,9 @@ def accuracy_run(folder: Path, *, level: str = "L4", model: str = "qwen3") -> Pa
     found = ToolOutput(
         tool="lm-eval", version="0.4.12", task="sums", predictions=rows, figures=tuple(figures), num_fewshot=0, total=6
     )
-    request = RequestConfig(api_url="http://127.0.0.1:8000", model=model, num_fewshot=0)
+    request = RequestConfig(
+        api_url="http://127.0.0.1:8000", model=model, num_fewshot=0, temperature=0.0, chat_template=False
+    )
     keep(folder, found, request=request, level=level, limit=None, source="lm-eval task sums")  # type: ignore[arg-type]
     return folder
 

@@ -32,6 +32,7 @@ def _first(**changes):
 FAULTS = {
     "a figure raised": ("score.json", lambda d: d["scores"][0].update(value=0.9)),
     "more questions than were asked": ("score.json", lambda d: d["scores"][0].update(n=1319)),
+    "more answers than there are": ("score.json", lambda d: d["scores"][0].update(answers=12)),
     "more correct answers": ("score.json", lambda d: d.update(num_correct=12)),
     "a subset raised": ("score.json", lambda d: d["subsets"][0].update(correct=12, score=1.0)),
     "an answer dropped": ("raw_predictions.jsonl", lambda rows: rows.pop()),

@@ -112,6 +112,20 @@ def test_a_partial_score_or_one_of_another_model_is_never_quoted(changes, run, r
     assert "gsm8k exact_match" in result.delivered.dropped[0].reason
 
 
+def test_a_chat_template_that_the_score_does_not_state_is_not_delivered_as_none(run, repo, hand_over, tmp_path):
+    import json
+
+    from delivery_runs import score
+
+    file = tmp_path / "unsaid.json"
+    file.write_text(json.dumps(score(request={"api_url": "unknown", "model": "qwen3", "chat_template": None})))
+    folder = repo("sphinx")
+    hand_over(run, folder, scores=(file,), model_id="org/Qwen3-tiny")
+    text = (folder / "tests/e2e/models/configs/Qwen3-tiny.yaml").read_text()
+    assert "num_fewshot: 5" in text
+    assert "apply_chat_template" not in text
+
+
 def test_on_its_own_series_matrix_and_nightly_group_show_what_the_records_say(workspace, repo, scores, hand_over):
     what = recorded()
     what["manifest"]["target"] |= {"platform": "ascend", "name": "ascend-a2"}

@@ -206,3 +206,53 @@ def test_a_failure_in_the_last_step_takes_everything_back(run, repo, hand_over, 
     with pytest.raises(GitError):
         hand_over(run, folder)
     assert snapshot(folder) == before
+
+
+SETTINGS = {
+    "another program for differences": ("diff.external", "true"),
+    "no prefixes": ("diff.noprefix", "true"),
+    "colours": ("color.ui", "always"),
+    "renames": ("diff.renames", "copies"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_what_the_users_git_makes_of_differences_for_eyes_is_nothing_to_staging(name, repo):
+    from seatrial.delivery.repository import Repository
+
+    folder = repo("sphinx")
+    git(folder, "config", *SETTINGS[name])
+    Repository.open(folder).stage({"docs/new page.md": "one\n", "added.txt": "two\n"}, ())
+    staged = git(folder, "diff", "--cached", "--name-only", "--no-ext-diff", "--no-color")
+    assert sorted(staged.split("\n")[:2]) == ["added.txt", "docs/new page.md"]
+    assert (folder / "docs" / "new page.md").read_text() == "one\n"
+
+
+def test_a_file_whose_content_is_not_here_is_no_empty_file(repo):
+    from seatrial.delivery.repository import GitError, Repository
+
+    folder = repo("sphinx")
+    (folder / "lost.txt").write_text("not to be found again\n")
+    git(folder, "add", "lost.txt")
+    git(folder, "commit", "-q", "-m", "lost")
+    blob = git(folder, "rev-parse", "HEAD:lost.txt").strip()
+    (folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(GitError, match=r"lost\.txt cannot be read"):
+        Repository.open(folder).read("lost.txt")
+
+
+def test_a_word_on_a_commits_signature_is_no_part_of_its_message(repo, tmp_path):
+    import shutil
+    import subprocess
+
+    from seatrial.delivery.repository import Repository
+
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen to sign a commit with")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    folder = repo("sphinx")
+    for name, value in (("gpg.format", "ssh"), ("user.signingkey", f"{key}.pub"), ("log.showSignature", "true")):
+        git(folder, "config", name, value)
+    git(folder, "commit", "-q", "-S", "--allow-empty", "-m", "a signed subject")
+    assert Repository.open(folder).git("log", "-1", "--format=%s", "HEAD") == "a signed subject\n"

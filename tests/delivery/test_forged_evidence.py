@@ -92,6 +92,7 @@ FORGED = {
 
 SOAK = {"asked_for": 100, "sent": 100, "answered": 100, "troubles": {}, "died_at": None, "median_s": 0.1, "p99_s": 0.2,
         "seconds": 12.5, "memory": [], "growth": None}  # fmt: skip
+RISEN = [{"requests": 50 * n, "bytes": 3000 if n > 5 else 2000} for n in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,9 @@ SOAK = {"asked_for": 100, "sent": 100, "answered": 100, "troubles": {}, "died_at
         ("inconclusive", {"answered": 3}, "Y214"),
         ("inconclusive", {"growth": 0.2}, None),
         ("pass", {"growth": 0.2}, "Y214"),
+        ("pass", {"growth": 0.0, "memory": RISEN}, "Y214"),
+        ("pass", {"growth": None, "memory": RISEN}, "Y214"),
+        ("inconclusive", {"growth": 0.5, "memory": RISEN}, None),
     ],
 )
 def test_a_soak_is_held_against_its_requests(verdict, changes, code, workspace):

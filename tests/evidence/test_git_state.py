@@ -33,3 +33,37 @@ def test_every_edit_of_a_dirty_checkout_changes_its_hash(tmp_path):
     assert third.dirty == ("plugin.py", "ünder stood.py")
     assert len({clean.changes, first.changes, second.changes, third.changes}) == 4
     assert clean.commit == third.commit
+
+
+def test_an_edit_within_a_folder_that_git_does_not_know_changes_the_hash(tmp_path, monkeypatch):
+    git(tmp_path, "init")
+    git(tmp_path, "commit", "--allow-empty", "-m", "first")
+    new = tmp_path / "models" / "new"
+    new.mkdir(parents=True)
+    (new / "model.py").write_text("a = 1\n")
+    first = git_state(tmp_path)
+    assert first.dirty == ("models/new/model.py",)
+    (new / "model.py").write_text("a = 12\n")
+    second = git_state(tmp_path)
+    assert first.changes != second.changes
+    # As within a hook, whose repository is not the one that is asked about.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert git_state(tmp_path) == second
+
+
+def test_a_checkout_that_names_a_program_for_its_differences_does_not_have_it_run(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "plugin.py").write_text("a = 1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    (tmp_path / "plugin.py").write_text("a = 2\n")
+    plain = git_state(tmp_path)
+    ran = tmp_path / ".git" / "ran"
+    program = tmp_path / ".git" / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    for setting in ("diff.external", "core.fsmonitor"):
+        git(tmp_path, "config", setting, str(program))
+    ran.unlink(missing_ok=True)
+    assert git_state(tmp_path) == plain
+    assert not ran.exists()

@@ -10,7 +10,7 @@ from tests.evidence.test_run import manifest, result
 
 from seatrial.core.command import Command
 from seatrial.core.errors import Stopped, WorkspaceError
-from seatrial.core.record import replace, to_json
+from seatrial.core.record import replace, to_json, to_plain
 from seatrial.core.verdict import Verdict
 from seatrial.evidence import Run, list_runs, open_workspace, records, verify_run
 
@@ -102,6 +102,81 @@ def test_an_artifact_reference_out_of_the_folder_is_not_followed(run, tmp_path):
     run.append("note", away)
     run.close()
     assert verify_run(run.folder).verdict is Verdict.FAIL
+
+
+def test_facts_that_lead_into_something_endless_are_not_read(run):
+    run.close()
+    stored = run.steps()["inspect"]
+    file = run.artifact(stored.facts)
+    for other in ("/dev/zero", None):
+        file.unlink()
+        file.symlink_to(other) if other else os.mkfifo(file)
+        with pytest.raises(WorkspaceError, match="the facts of inspect cannot be used"):
+            run.facts_of(stored)
+    file.unlink()
+    file.write_bytes(b" " * (stored.facts.bytes + 1))
+    with pytest.raises(WorkspaceError, match="it was changed"):
+        run.facts_of(stored)
+
+
+def test_an_artifact_that_cannot_be_read_is_named_and_is_not_there(run, monkeypatch):
+    run.close()
+    stored = run.steps()["inspect"]
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("seatrial.evidence.verify.file_sha256", refuse)
+    monkeypatch.setattr("seatrial.evidence.run.file_sha256", refuse)
+    checked = verify_run(run.folder)
+    assert checked.verdict is Verdict.FAIL
+    assert {f.code for f in checked.findings} == {"V004"}
+    assert "cannot be read: Permission denied" in checked.findings[0].message
+    assert not run.is_whole(stored)
+
+
+def test_two_hashes_of_one_artifact_do_not_verify(run):
+    ref = run.steps()["inspect"].facts
+    run.append("note", {**to_plain(ref), "sha256": "0" * 64})
+    run.append("note", to_plain(ref))
+    run.close()
+    assert [f.code for f in verify_run(run.folder).findings] == ["V005"]
+
+
+def test_a_run_that_goes_on_while_it_is_verified_is_no_forgery(run, monkeypatch):
+    really = records.read_log
+    looks = []
+
+    def read_log(folder):
+        log = really(folder)
+        looks.append(len(log.entries))
+        if len(looks) == 1:
+            run.append("note", {"written": "between the looks"})
+        return log
+
+    monkeypatch.setattr("seatrial.evidence.verify.records.read_log", read_log)
+    checked = verify_run(run.folder)
+    assert checked.verdict is Verdict.PASS, checked.findings
+    assert looks == [3, 4]
+
+
+def test_a_manifest_that_is_a_pipe_is_no_run_and_nothing_waits_for_it(run):
+    run.close()
+    (run.folder / "manifest.json").unlink()
+    os.mkfifo(run.folder / "manifest.json")
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        Run.read(run.folder)
+
+
+def test_a_run_that_was_unreadable_is_listed_again_once_it_was_restored(workspace, run):
+    run.append("finished", {"verdict": "pass", "signed_off": True, "reason": ""})
+    run.close()
+    file = run.folder / records.RECORDS
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"fine", b"good"))
+    assert list_runs(workspace)[0].state == "unreadable"
+    file.write_bytes(whole)
+    assert list_runs(workspace)[0].state == "finished"
 
 
 @pytest.mark.parametrize("name", ["records.jsonl", "head.json"])

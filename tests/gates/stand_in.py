@@ -13,7 +13,10 @@ batch-drift and batch-fault (another token when requests overlap: by a hair, or 
 the same text when requests overlap), graph-fault (another token without --enforce-eager), never-compiles (says so in
 its configuration), secret (logs its command line), say=TEXT (logs it, ; for a comma),
 nan-refused (400 when log-probabilities are asked for), fits=N (refuses a context above N tokens as vLLM does),
-crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place).
+crash-stream (dies when asked to stream), no-tokens (nothing under the best of each place), late-hits=N (the cache hits
+from the request after the Nth on), no-logprobs (leaves them
+out), ends=N (refuses a context above N tokens as the model's own end), sick-after=N (500 to requests and 503 of /health
+from the Nth answer on), sick-stream (from a request to stream on).
 """
 
 import json
@@ -29,6 +32,7 @@ from pathlib import Path
 FAULTS = dict(part.partition("=")[::2] for part in os.environ.get("STAND_IN", "").split(",") if part)
 ANSWERS = [0]
 HITS = [0]
+PROMPTS = [0]
 BUSY = [0, 0]  # requests under way now, and at most so far
 RANKED = [0]  # requests for the best of each place so far; an agreement asks for 8 one by one, then for 8 at once
 COUNTING = threading.Lock()
@@ -41,6 +45,10 @@ def option(name, default=None):
 def log(text):
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def sick():
+    return ANSWERS[0] >= int(FAULTS.get("sick-after", 10**9))
 
 
 def flood():
@@ -76,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             if "no-health" in FAULTS:
                 return self.answer(404, {"detail": "Not Found"})
-            return self.answer(503 if "health-503" in FAULTS else 200, b"")
+            return self.answer(503 if sick() or "health-503" in FAULTS else 200, b"")
         if self.path == "/metrics":
             gauges = {"num_requests_running": 3, "prefix_cache_hits_total": HITS[0]}
             lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
@@ -115,7 +123,9 @@ class Handler(BaseHTTPRequestHandler):
         if crash:
             log("!!!!!!! Segfault encountered !!!!!!!")
             os.kill(os.getpid(), signal.SIGSEGV)
-        if "error-500" in FAULTS:
+        if body.get("stream") and "sick-stream" in FAULTS:
+            FAULTS["sick-after"] = 0
+        if "error-500" in FAULTS or sick():
             return self.answer(500, {"error": {"message": "EngineCore encountered an issue", "code": 500}})
         if "bad-request" in FAULTS:
             return self.answer(400, {"error": {"message": "no chat template", "code": 400}})
@@ -147,7 +157,10 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream") and "crash-stream" in FAULTS:
             log("RuntimeError: the stream broke the engine")
             os._exit(3)
-        HITS[0] += body["max_tokens"] if "no-hits" not in FAULTS else 0
+        with COUNTING:
+            PROMPTS[0] += 1
+        if "no-hits" not in FAULTS and PROMPTS[0] > int(FAULTS.get("late-hits") or 0):
+            HITS[0] += body["max_tokens"]
         if body.get("stream") and "no-stream" not in FAULTS:
             return self.stream()
         self.answer(200, self.choice(body))
@@ -207,6 +220,8 @@ class Handler(BaseHTTPRequestHandler):
                 if "twin" in FAULTS and BUSY[1] > 1:
                     # Another token that is written as the same text.
                     choice["logprobs"]["tokens"][2] += "0000"
+        if "no-logprobs" in FAULTS:
+            del choice["logprobs"]
         # A medium in base64 is long, and so it is many prompt tokens.
         usage = {"completion_tokens": len(tokens), "prompt_tokens": len(json.dumps(body.get("messages", ""))) // 100}
         return {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}
@@ -240,6 +255,11 @@ def main():
     if "flood" in FAULTS:
         flood()
     wanted = int(option("--max-model-len", 0))
+    if wanted > int(FAULTS.get("ends", wanted)):
+        raise ValueError(
+            f"User-specified max_model_len ({wanted}) is greater than the derived max_model_len "
+            f"(max_position_embeddings={FAULTS['ends']} or model_max_length=None in model's config.json)."
+        )
     if wanted > int(FAULTS.get("fits", wanted)):
         fits = FAULTS["fits"]
         raise ValueError(

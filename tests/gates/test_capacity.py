@@ -51,9 +51,19 @@ def test_a_baseline_that_does_not_fit_has_a_cause_and_the_logs_estimate_is_tried
 
 
 def test_the_models_own_bound_ends_the_search(sweep):
-    facts = sweep("fits=4096", bound=4096, context=131072).facts
+    facts = sweep("ends=4096", bound=4096, context=131072).facts
     assert [t.context for t in facts.trials if t.sequences == 16] == [131072, 4096]
     assert (facts.declared_context, facts.longest) == (4096, 4096)
+
+
+def test_a_bound_of_the_config_that_the_engine_goes_beyond_does_not_end_the_search(sweep):
+    facts = sweep("fits=3000", bound=1024, context=4096).facts
+    assert facts.declared_context == 1024
+    assert 3000 - GRAIN < facts.longest <= 3000
+    # With a scaled rotation the engine's own end is not the declared one.
+    facts = sweep("ends=8192", bound=1024, context=131072).facts
+    assert [t.context for t in facts.trials if t.sequences == 16] == [131072, 8192]
+    assert facts.longest == 8192
 
 
 def test_a_killed_sweep_goes_on_where_it_was(sweep):

@@ -212,3 +212,11 @@ def test_a_scratch_folder_that_cannot_be_written_is_named(run, tmp_path):
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(WorkspaceError, match="scratch"):
         run()
+
+
+def test_log_probabilities_that_were_asked_for_and_did_not_come_are_said(run):
+    result = run("no-logprobs")
+    assert result.facts.ending == "ready"
+    (finding,) = [f for f in result.findings if f.code == "G106"]
+    assert finding.place == "second request"
+    assert not [f for f in run("").findings if f.code == "G106"]

@@ -212,3 +212,40 @@ def test_a_stray_file_beside_the_servers_is_none_and_a_log_that_is_gone_is_said(
     times = {"keeper_born": 0.0, "started_at": 0.0, "command": {"purpose": "p", "argv": ["vllm"]}}
     (folder / "one" / "server.json").write_text(json.dumps({**known, **numbers, **times}))
     refused(said("serve", "logs", "one"), "server.log is gone")
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        (["3.0", "4.0"], 7.0),
+        (["1e3"], 1000.0),
+        (["NaN"], None),
+        (["3.0", "NaN"], None),
+        (["+Inf"], None),
+        (["1e999"], None),
+        (["1.2.3"], None),
+        (["--"], None),
+        ([], None),
+    ],
+)
+def test_a_counter_that_is_no_number_is_unknown(lines, value):
+    from seatrial.gates.client import Client
+    from seatrial.gates.exchange import Exchange
+
+    text = "".join(f'vllm:x{{engine="{n}"}} {line}\n' for n, line in enumerate(lines)) + "vllm:x_other 9.0\n"
+    reply = Exchange(method="GET", path="/metrics", how="answered", duration_s=0.1, status=200, body=text.encode())
+    assert Client("m", lambda *_: reply).number("vllm:x") == value
+
+
+def test_of_shards_of_which_one_cannot_be_read_no_tensor_is_said_to_be_missing(tmp_path):
+    from tests.shards import write_shard
+
+    from seatrial.gates.plan import read_model
+
+    write_shard(tmp_path / "model-00001-of-00002.safetensors", {"model.layers.0.a": ("BF16", [2, 2])})
+    write_shard(tmp_path / "model-00002-of-00002.safetensors", {"model.layers.1.mtp": ("BF16", [2, 2])})
+    assert len(read_model(tmp_path).tensors) == 2
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0not json")
+    assert read_model(tmp_path).tensors == frozenset()
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": [["a"]]}')
+    assert read_model(tmp_path).tensors == frozenset()

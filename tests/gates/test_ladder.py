@@ -92,3 +92,16 @@ def test_the_command_climbs_when_told(stand_in_target, checkpoint, tmp_path):
     document = json.loads(done.stdout)
     assert (done.returncode, document["verdict"]) == (1, "fail")
     assert document["results"][1]["facts"]["working"]["name"] == "without-enable-expert-parallel"
+
+
+def test_an_argument_of_the_target_that_is_false_is_not_left_out_once_more():
+    from seatrial.core.record import replace
+    from seatrial.gates.ladder_run import optional
+    from seatrial.targets import load_target
+
+    target = load_target("cpu").target
+    args = {"enable-expert-parallel": True, "enable-lora": False, "quantization": "fp8"}
+    assert optional(replace(target, serve=replace(target.serve, args=args))) == (
+        "enable-expert-parallel",
+        "quantization",
+    )

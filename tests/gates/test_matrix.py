@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.shards import write_shard
 
 from seatrial.checkpoint import read_checkpoint
 from seatrial.core.errors import UsageError
 from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict
+from seatrial.gates.agree import greedy
 from seatrial.gates.exchange import Exchange
 from seatrial.gates.features import features
 from seatrial.gates.features.base import Model, Situation
 from seatrial.gates.liveness import living
 from seatrial.gates.matrix import matrix
+from seatrial.gates.quality import look, read_answer
 
 DENSE = {"model_type": "qwen3", "num_attention_heads": 4, "num_hidden_layers": 2}
 MOE = {**DENSE, "model_type": "qwen3_moe", "num_experts": 8}
@@ -84,7 +88,7 @@ def test_the_prompt_of_the_prefix_cache_is_longer_than_the_blocks_the_server_nam
     _, rows = run("long-blocks=640", ("prefix-cache",))
     assert rows["prefix-cache"].status == "supported"
     _, rows = run("long-blocks=640,no-hits", ("prefix-cache",))
-    assert "two equal prompts of 1296 tokens" in rows["prefix-cache"].reason
+    assert "8 equal prompts of 1296 tokens" in rows["prefix-cache"].reason
     _, rows = run("long-blocks=640", ("prefix-cache",), max_model_len=512)
     assert rows["prefix-cache"].status == "inconclusive"
     assert "blocks are of 640 tokens and the longest prompt of 496" in rows["prefix-cache"].reason
@@ -142,6 +146,29 @@ def test_a_request_that_kills_the_server_leaves_the_other_features_their_starts(
     assert "a request of a feature ends the server" in result.outcome.reason
     required, _ = run("crash-stream", ("streaming", "structured-output"), required=("streaming",))
     assert required.outcome.verdict is Verdict.FAIL
+
+
+def test_a_request_that_kills_the_engine_behind_the_server_leaves_the_others_their_starts(run):
+    result, rows = run("sick-stream", ("prefix-cache", "streaming", "structured-output"))
+    assert {name: row.status for name, row in rows.items()} == {
+        "prefix-cache": "supported",
+        "streaming": "unsupported",
+        "structured-output": "supported",
+    }
+    assert list(result.facts.starts) == ["base", "base-2"]
+
+
+def test_a_feature_is_not_blamed_for_what_the_gates_own_requests_show(run):
+    result, rows = run("nan", ("streaming", "expert-parallel"), MOE)
+    assert {row.status for row in rows.values()} == {"inconclusive"}
+    assert "log-probabilities are not numbers" in rows["streaming"].reason
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert result.outcome.reason.startswith("the base run's own gate fails: ")
+
+
+def test_a_replica_with_a_cache_of_its_own_is_asked_until_one_hits(run):
+    _, rows = run("late-hits=5", ("prefix-cache",))
+    assert rows["prefix-cache"].status == "supported"
 
 
 def test_a_line_after_a_real_request_is_the_evidence(run):
@@ -226,6 +253,18 @@ def test_declared_and_absent_mtp_is_missing_from_the_checkpoint():
     assert features().get("mtp").missing(present) == ""
 
 
+def test_of_files_whose_tensors_nobody_can_name_nothing_is_said_to_be_missing():
+    unread = Model(config={**DENSE, "num_nextn_predict_layers": 1}, tensors=frozenset())
+    assert features().get("mtp").missing(unread) == ""
+    assert "could be read" in features().get("lora").not_attempted(unread, HERE)
+
+
+def test_a_number_of_layers_that_is_none_is_no_pattern():
+    config = {**DENSE, "num_nextn_predict_layers": 1, "num_hidden_layers": "(x+x+)+y["}
+    model = Model(config=config, tensors=frozenset({"model.layers." + "x" * 40 + ".a"}))
+    assert "no tensor of the checkpoint" in features().get("mtp").missing(model)
+
+
 def test_every_feature_has_a_name_a_title_and_patterns_that_compile():
     import re
 
@@ -240,8 +279,13 @@ def test_every_feature_has_a_name_a_title_and_patterns_that_compile():
 def test_modelslims_own_description_makes_quantisation_apply(tmp_path):
     feature, here = features().get("quantisation"), replace(HERE, checkpoint=str(tmp_path))
     assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here)
-    (tmp_path / "quant_model_description.json").write_text("{}")
-    assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here) == ""
+    for name in ("quant_model_description.json", "hf_quant_config.json"):
+        (tmp_path / name).write_text("{}")
+        assert feature.not_applicable(Model(config=DENSE, tensors=frozenset()), here) == ""
+        (tmp_path / name).unlink()
+    # Compressed tensors of early days name groups and no method.
+    groups = {**DENSE, "quantization_config": {"config_groups": {}}}
+    assert feature.not_applicable(Model(config=groups, tensors=frozenset()), here) == ""
 
 
 def test_a_method_that_was_given_is_neither_found_nor_missed(run):
@@ -285,6 +329,78 @@ CALL = {"function": {"arguments": '{"side": "port"}'}}
 )
 def test_an_answer_of_another_shape_is_unsupported_and_no_fault_of_ours(name, body, words):
     assert words in features().get(name).ask(Answering(body), HERE).against
+
+
+def test_a_text_in_one_piece_and_an_empty_end_do_not_show_streaming():
+    events = b'data: {"choices": [{"text": "all of it"}]}\n\ndata: {"choices": [{"text": ""}]}\n\ndata: [DONE]\n'
+    asked = features().get("streaming").ask(Answering(events), HERE)
+    assert (asked.proofs, asked.against) == ((), "")
+    assert "of 2 events 1 had text" in asked.unsure
+
+
+def test_an_adapter_whose_answers_are_not_numbers_changes_nothing_to_speak_of():
+    body = b'{"choices": [{"logprobs": {"tokens": ["a"], "token_logprobs": [NaN]}}]}'
+    assert "not numbers" in features().get("lora").ask(Answering(body), HERE).against
+
+
+def test_a_counter_that_is_gone_behind_the_prompts_is_unknown():
+    class Silent(Answering):
+        numbers = iter((3.0, None))
+
+        def number(self, counter):
+            return next(self.numbers)
+
+        def labels(self, metric):
+            return {}
+
+    asked = features().get("prefix-cache").ask(Silent({}), HERE)
+    assert (asked.against, bool(asked.unsure)) == ("", True)
+
+
+ATOMS = st.sampled_from([None, True, 0, -1, 1.5, float("nan"), 10**400, "", "a", "length", '{"side": "port"}', "["])
+KEYS = st.sampled_from(["message", "content", "text", "logprobs", "tokens", "token_logprobs", "tool_calls", "function"])
+ANYTHING = st.recursive(ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+LOGPROBS = st.fixed_dictionaries({}, optional=dict.fromkeys(["tokens", "token_logprobs", "top_logprobs"], ANYTHING))
+CHOICE = st.fixed_dictionaries({}, optional={"text": ANYTHING, "message": ANYTHING, "logprobs": LOGPROBS | ANYTHING})
+ANSWERS = st.fixed_dictionaries({}, optional={"choices": st.lists(CHOICE, max_size=2) | ANYTHING, "usage": ANYTHING})
+
+
+@settings(max_examples=200)
+@given(ANSWERS | ANYTHING, st.sampled_from([None, 0.0, 2.0, float("nan")]), st.sampled_from(["16", "²", "", "x"]))
+def test_whatever_a_server_answers_is_no_fault_of_ours(body, count, block):
+    class Odd(Answering):
+        def once(self, method, path, body):
+            return self.reply
+
+        def get(self, path):
+            return self.reply
+
+        def number(self, counter):
+            return count
+
+        def labels(self, metric):
+            return {"block_size": block}
+
+    known = features()
+    for name in known:
+        assert known.get(name).ask(Odd(body), HERE) is not None
+    greedy(Odd(body), at_once=1, lengths=(12,))
+    answer = read_answer(Odd(body).reply.json())
+    if answer is not None:
+        look(answer, "real", "text request", asked=True)
+
+
+@pytest.mark.parametrize("place", ["lora", "greedy", "look"])
+def test_a_whole_number_beyond_any_float_is_no_log_probability(place):
+    body = {"choices": [{"logprobs": {"tokens": ["a"], "token_logprobs": [10**400], "top_logprobs": [{}]}}]}
+    if place == "lora":
+        assert "no log-probabilities" in features().get("lora").ask(Answering(body), HERE).against
+    elif place == "greedy":
+        client = Answering(body)
+        client.once = lambda *_: client.reply
+        assert "no log-probabilities" in greedy(client, at_once=1, lengths=(12,))[0].trouble
+    else:
+        assert read_answer(body).logprobs == (None,)
 
 
 def test_spaces_between_the_words_of_an_event_change_nothing():

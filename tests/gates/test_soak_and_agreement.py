@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import psutil
 import pytest
 
 from seatrial.core.verdict import Verdict
 from seatrial.gates.agree import Greedy, compare
 from seatrial.gates.agreement import AgreementFacts, agreement, judge
-from seatrial.gates.soak import soak
+from seatrial.gates.soak import MemorySample, _resident, growth, soak
 
 
 @pytest.fixture
@@ -42,6 +45,50 @@ def test_a_decoder_that_dies_after_a_while_is_told_with_the_number(run):
     assert "died after" in result.outcome.reason
 
 
+@pytest.mark.parametrize(("fault", "total"), [(psutil.AccessDenied, None), (psutil.NoSuchProcess, 7), (None, 14)])
+def test_memory_that_cannot_be_read_is_unknown_and_not_less(monkeypatch, fault, total):
+    class Process:
+        def __init__(self, pid):
+            self.pid = pid
+
+        def memory_info(self):
+            if fault is not None and self.pid == 2:
+                raise fault(self.pid)
+            return SimpleNamespace(rss=7)
+
+    monkeypatch.setattr("seatrial.gates.soak.psutil.Process", Process)
+    assert _resident([1, 2]) == total
+    assert _resident([]) is None
+
+
+def test_a_soak_whose_memory_nobody_could_read_does_not_pass(run, monkeypatch):
+    monkeypatch.setattr("seatrial.gates.soak._resident", lambda pids: None)
+    result = run(soak, "", requests=60)
+    assert result.facts.answered == 60
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert result.outcome.reason == "the memory could not be read in 3 of 3 looks at it"
+
+
+def test_growth_is_of_the_samples_that_are_known():
+    def samples(*numbers):
+        return [MemorySample(requests=50 * n, bytes=b) for n, b in enumerate(numbers)]
+
+    flat = [10, 10, 20, 20, 20, 20, 22, 22]
+    assert growth(samples(*flat), None) == pytest.approx(0.1)
+    assert growth(samples(*flat[:4], None, None, *flat[4:]), None) == pytest.approx(0.1)
+    assert growth(samples(*flat[:7], None), None) is None
+    assert growth(samples(*flat), 300) is None
+
+
+def test_an_engine_that_is_dead_behind_a_server_that_answers_is_told_with_the_number(run):
+    result = run(soak, "sick-after=80", requests=400)
+    assert result.outcome.verdict is Verdict.FAIL
+    assert result.facts.sent == 100
+    assert 78 <= result.facts.answered <= 78 + 3  # two answers were the gate's
+    assert 50 <= result.facts.died_at <= 78 + 3
+    assert "died after" in result.outcome.reason
+
+
 def test_a_soak_of_a_server_whose_gate_fails_does_not_pass(run):
     result = run(soak, "nan", requests=60)
     assert (result.facts.answered, result.facts.died_at) == (60, None)
@@ -54,6 +101,12 @@ def test_answers_without_a_token_are_no_agreement(run):
     assert result.outcome.verdict is Verdict.INCONCLUSIVE
     assert "cannot be compared: 0 tokens" in result.outcome.reason
     assert {c.equal for c in result.facts.comparisons} == {0}
+
+
+def test_log_probabilities_that_are_not_numbers_are_no_rounding(run):
+    result = run(agreement, "nan")
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+    assert "not numbers" in result.outcome.reason
 
 
 def test_a_server_that_never_comes_up_gives_no_soak(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from seatrial.cli.history import command
 from seatrial.core.errors import FileFormatError, UsageError
 from seatrial.core.record import replace
-from seatrial.evidence import open_workspace
+from seatrial.evidence import open_workspace, verify_run
 from seatrial.measure.history import Card, Cards, promoted, read_dossier
 from seatrial.measure.loop.events import Goal
 from seatrial.workflow.loop import start_loop
@@ -155,6 +156,53 @@ def test_the_commands_add_search_and_promote_only_on_runs_that_are_here(tmp_path
     done = run.invoke(command, ["promote", name, "--evidence", evidence, *place])
     assert done.exit_code == 0, done.output
     assert '"promoted"' in run.invoke(command, ["show", name, *place, "--json"]).output
+
+
+def test_two_promotions_at_once_keep_the_evidence_of_both(tmp_path, monkeypatch):
+    workspace = open_workspace(tmp_path, write=True)
+    goal = Goal(goal="g", model="m", framework="f")
+    mine, other = (start_loop(workspace, goal, "cpu", None, ()) for _ in range(2))
+    cards = Cards(workspace.root / "history")
+    kept = cards.add(card(validation="v"))
+
+    def meanwhile(folder):
+        cards.change(kept.id, lambda now: promoted(now, (other,)))
+        return verify_run(folder)
+
+    monkeypatch.setattr("seatrial.evidence.verify_run", meanwhile)
+    words = ["promote", kept.id, "--evidence", mine, "--workspace", str(tmp_path)]
+    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert set(cards.get(kept.id).card.evidence) == {mine, other}
+
+
+def test_a_card_is_changed_by_one_at_a_time(cards):
+    kept = cards.add(card(validation="v"))
+    entered = threading.Event()
+
+    def second(now):
+        entered.set()
+        return promoted(now, ("second",))
+
+    waiting = threading.Thread(target=cards.change, args=(kept.id, second))
+
+    def first(now):
+        waiting.start()
+        assert not entered.wait(0.3)
+        return promoted(now, ("first",))
+
+    cards.change(kept.id, first)
+    waiting.join()
+    assert cards.get(kept.id).card.evidence == ("first", "second")
+
+
+def test_a_promoted_card_is_no_other_card_when_its_dossier_is_imported_again(cards):
+    kept = cards.add(card(validation="v"))
+    better = cards.change(kept.id, lambda now: promoted(now, ("run",)))
+    assert cards.add(card(validation="v")) == better
+    assert cards.get(kept.id).card.state == "promoted"
+    with pytest.raises(UsageError, match="another card"):
+        cards.add(replace(kept, risks="new"))
 
 
 DOSSIER = """# Qwen3.5 MTP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import sys
@@ -170,6 +171,32 @@ def test_a_value_of_many_lines_is_one_cell():
     assert "| x \\| y |" in text
     assert "| first second |" in text
     assert "* a # b" in text
+
+
+HOSTILE = "|x](https://h.test) <img src=q> **b** `c` @who _d_ \\| $e$ ~f~"
+
+
+def test_labels_reasons_and_settings_are_read_as_text_and_not_as_markup():
+    a, b = side(A, label=HOSTILE, **{f"flag.{HOSTILE}": HOSTILE}), side(B, label=f"# {HOSTILE}")
+    judged = replace(
+        judge(a, b, under_test=[f"flag.{HOSTILE}"]), reason=HOSTILE, doubts=(f"- {HOSTILE}", f"1. {HOSTILE}")
+    )
+    one = Loaded(judged=judged, a=tuple(a), b=tuple(b), historical={f"# {HOSTILE}": HOSTILE})
+    for text in (report(one, "en"), report(one, "zh"), master([one], "en")["report.md"]):
+        unlit = re.sub(r"^!\[.*\n|`[^`]*`", "", text, flags=re.M)  # without our own charts and code
+        plain = re.sub(r"\\[!-/:-@\[-`{-~]", "", unlit)
+        for word in ("](", "<img", "**b", "_d_", "@who", "://", "$e$", "~f~"):
+            assert word not in plain, word
+        for rows in re.findall(r"(?:^\|.*\n)+", plain, re.M):
+            # Every row of a table has the cells of its heading.
+            assert len({row.count("|") for row in rows.splitlines()}) == 1, rows
+        assert not re.search(r"^[>*] (#|-|\d+[.)]) ", plain, re.M)
+    page = report_files([one])
+    for name, text in page.items():
+        if name.endswith(".html"):
+            assert "<img" not in text
+            assert html.escape(HOSTILE) in text, name
+            assert "<b>b</b>" not in text
 
 
 def test_a_historical_baseline_says_so_with_its_source():

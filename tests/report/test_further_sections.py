@@ -84,6 +84,19 @@ def test_the_soak_draws_memory_from_zero(shown):
     assert points[-1] == (100.0, 0.0)
 
 
+def test_the_soaks_memory_is_said_as_of_when_it_was_looked_at(shown):
+    _, markdown = shown(FURTHER)
+    assert "before the first request" not in markdown
+    assert "after the gate's own requests" in markdown.replace("\\", "")
+    further = copy.deepcopy(FURTHER)
+    samples = further["soak"]["facts"]["memory"]
+    samples[1]["bytes"] = None
+    del samples[0]
+    text = shown(further)[1].replace("\\", "")
+    assert f"after {samples[1]['requests']}, " in text
+    assert "1 looks at it could not be read" in text
+
+
 def test_a_divergence_is_called_rounding_or_a_fault(shown):
     further = copy.deepcopy(FURTHER)
     comparison = further["agreement"]["facts"]["comparisons"][1]

@@ -75,6 +75,57 @@ def test_an_engine_version_that_is_none_is_refused_or_leaves_the_verdict_open(me
     assert "--engine-version" in report.outcome.reason
 
 
+ASKS = (
+    "from packaging.version import Version\nimport os\ndef vllm_version_is(asked):\n    import vllm\n"
+    "    said = os.getenv('VLLM_VERSION') or vllm.__version__\n    return Version(said) == Version(asked)\n"
+)
+SAYS = {"vllm/__init__.py": ENGINE["vllm/__init__.py"] + "from vllm._version import __version__\n"}
+LABELLED = {**SAYS, "vllm/_version.py": "__version__ = version = '0.50.0+cpu'\n"}
+
+
+@pytest.mark.parametrize(
+    ("test", "mend"),
+    [
+        ("vllm_version_is('0.50.0')", ": set VLLM_VERSION=0.50.0 where it runs"),
+        ("Version(vllm.__version__) == Version('0.50.0')", ""),
+        ("Version(vllm.__version__) > Version('0.50.0')", ""),
+        ("vllm.__version__ == '0.50.0'", ""),
+    ],
+)
+def test_the_label_of_a_build_that_turns_a_version_test_over_is_no_pass(measure, test, mend):
+    text = f"import vllm\nfrom plug.u import vllm_version_is\nif {test}:\n    X = 1\n"
+    report = measure(text, LABELLED, plugin={"plug/u.py": ASKS})
+    (hit,) = report.hits
+    assert (hit.code, hit.file, hit.line, hit.breaks) == ("K015", "plug/main.py", 3, False)
+    assert hit.message == f"vLLM says 0.50.0+cpu, so {test} is not what it is for 0.50.0{mend}"
+    assert report.outcome.verdict.value == "inconclusive"
+    assert "--engine-version 0.50.0 judges the release" in report.outcome.reason
+    assert measure(text, LABELLED, plugin={"plug/u.py": ASKS}, version="0.50.0").outcome.verdict.value == "pass"
+    assert measure(text, SAYS, plugin={"plug/u.py": ASKS}).outcome.verdict.value == "pass"
+
+
+@pytest.mark.parametrize(
+    ("test", "asks"),
+    [
+        ("vllm_version_is('0.49.0')", ASKS),
+        ("vllm_version_is('0.50.0')", ASKS.replace("Version(said)", "Version(Version(said).base_version)")),
+        ("Version(vllm.__version__) >= Version('0.50.0')", ASKS),
+        ("Version(Version(vllm.__version__).public) == Version('0.50.0')", ASKS),
+    ],
+)
+def test_the_label_of_a_build_says_nothing_to_a_test_that_it_does_not_turn_over(measure, test, asks):
+    text = f"import vllm\nfrom plug.u import vllm_version_is\nif {test}:\n    X = 1\n"
+    report = measure(text, LABELLED, plugin={"plug/u.py": asks})
+    assert (report.hits, report.outcome.verdict.value) == ((), "pass")
+
+
+def test_a_version_test_out_of_reach_or_beside_a_break_leaves_the_verdict_as_it_is(measure):
+    text = "from plug.u import vllm_version_is\nif vllm_version_is('0.50.0'):\n    X = 1\n"
+    away = measure("", LABELLED, plugin={"plug/u.py": ASKS, "plug/away.py": text})
+    assert (away.hits, away.outcome.verdict.value) == ((), "pass")
+    assert measure(text + "import vllm.gone\n", LABELLED, plugin={"plug/u.py": ASKS}).outcome.verdict.value == "fail"
+
+
 @pytest.mark.parametrize(
     "main",
     [

@@ -10,20 +10,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from seatrial import __version__
-from seatrial.core.errors import EXIT_TOOL, EXIT_USAGE, EngineError
+from seatrial.core.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, EngineError
 from seatrial.core.record import Record
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 LARGEST_ANSWER = 64 << 20
+MOST_SAID, LONGEST_LINE = 50, 16_384  # lines of standard error that an answer holds, and characters of one
 LONGEST_WORD = 128_000  # Linux takes 131,072 bytes for one word of a command line
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -144,7 +147,8 @@ def make_server(tools: tuple[ToolSpec, ...]) -> Server[Any]:
             answer = await run_command(argv, ctx.session.report_progress)
         except OSError as exc:
             return _told(f"the command cannot be started: {exc.strerror or exc}")
-        is_error = answer["exit_code"] in (EXIT_USAGE, EXIT_TOOL) or answer["exit_code"] > EXIT_TOOL
+        # Anything but a verdict: a killed command's code is negative.
+        is_error = answer["exit_code"] not in (EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE)
         text = json.dumps(answer, ensure_ascii=False)
         return CallToolResult(
             content=[TextContent(type="text", text=text)], structured_content=answer, is_error=is_error
@@ -164,7 +168,7 @@ async def run_command(argv: list[str], report: Any) -> dict[str, Any]:
     from anyio.streams.text import TextReceiveStream
 
     out: list[str] = []
-    said: list[str] = []
+    said: deque[str] = deque(maxlen=MOST_SAID)
     cut: list[str] = []
     process = await anyio.open_process(argv, stdin=-3, start_new_session=True)
 
@@ -179,13 +183,16 @@ async def run_command(argv: list[str], report: Any) -> dict[str, Any]:
                     cut[:] = [f"the command's answer is larger than {LARGEST_ANSWER >> 20} MiB, and is left out"]
 
     async def read_said() -> None:
-        rest = ""
+        rest, number = "", 0
         if process.stderr is not None:
             async for text in TextReceiveStream(process.stderr, errors="replace"):
-                *lines, rest = (rest + text).split("\n")
+                # A progress bar ends its lines with a carriage return; a line without an end is not kept whole.
+                *lines, rest = re.split(r"[\r\n]", rest + text)
+                rest = rest[:LONGEST_LINE]
                 for line in filter(None, map(str.strip, lines)):
-                    said.append(line)
-                    await report(float(len(said)), None, line[:500])
+                    said.append(line[:LONGEST_LINE])
+                    number += 1
+                    await report(float(number), None, line[:500])
         if rest.strip():
             said.append(rest.strip())
 
@@ -210,7 +217,8 @@ async def run_command(argv: list[str], report: Any) -> dict[str, Any]:
         document = json.loads("".join(out))
     except ValueError:
         document = None
-    return {"exit_code": code, "document": document, "messages": [*said[-50:], *cut]}
+        cut = cut or ["the command printed no JSON document"]
+    return {"exit_code": code, "document": document, "messages": [*said, *cut]}
 
 
 async def serve(server: Server[Any]) -> None:

@@ -103,14 +103,15 @@ def uninstall(agent: str, base: Path) -> tuple[Installed, ...]:
     for skill in skills:
         _refuse_foreign(place / skill.name, skill)
     done = []
-    for skill in skills:
-        target = place / skill.name
-        was = target.is_symlink() or target.exists()
-        if target.is_symlink():
-            target.unlink()
-        elif was:
-            shutil.rmtree(target)
-        done.append(Installed(skill=skill.name, place=str(target), state="removed" if was else "absent"))
+    try:
+        for skill in skills:
+            target = place / skill.name
+            was = _clear(target)
+            done.append(Installed(skill=skill.name, place=str(target), state="removed" if was else "absent"))
+    except OSError as exc:
+        raise WorkspaceError(
+            f"{exc.filename or place} cannot be taken away: {exc.strerror}", mend="Make it writable."
+        ) from exc
     return tuple(done)
 
 
@@ -125,11 +126,11 @@ def _install_one(target: Path, skill: Skill, *, link: bool) -> Installed:
     mark = Mark(schema_version=1, skill=skill.name, seatrial_version=__version__, files=skill.files)
     if not target.is_symlink() and target.is_dir() and _mark(target) == mark:
         return Installed(skill=skill.name, place=str(target), state="unchanged")
-    was = _clear(target)
     aside = target.with_name(f".{target.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(source, aside)
     write_atomic(aside / MARK, to_json(mark, indent=1))
+    was = _clear(target)  # only now: a full disk leaves the old one
     aside.rename(target)
     return Installed(skill=skill.name, place=str(target), state="updated" if was else "installed")
 

@@ -120,7 +120,11 @@ def import_(
     def work(run_id: str, scratch: Path) -> tuple[StepResult, ...]:
         files = output if output is not None else scratch / "files"
         request = RequestConfig(
-            api_url=url, model=model, num_fewshot=found.num_fewshot, temperature=found.temperature or 0.0
+            api_url=url,
+            model=model,
+            num_fewshot=found.num_fewshot,
+            temperature=found.temperature,
+            chat_template=found.chat,
         )
         keep(files, found, request=request, level=level, limit=limit, source=str(folder), run_id=run_id)
         return (level_step(files, server=url, version="unknown"),)
@@ -156,7 +160,8 @@ def _show(ended: AccuracyEnded, output: Path | None, as_json: bool) -> None:
         leave(ended.verdict)
     console = out()
     for s in score.scores:
-        console.print(f"{s.task} {s.metric}: {s.value:.4f} over {s.n} ({s.tool} {s.tool_version})", markup=False)
+        over = f"{s.n}" if s.answers is None else f"{s.answers} answers to {s.n} questions"
+        console.print(f"{s.task} {s.metric}: {s.value:.4f} over {over} ({s.tool} {s.tool_version})", markup=False)
     lost = f"{score.num_not_extracted} not extracted, {score.num_no_answer} without an answer"
     console.print(f"{score.level}: {score.num_correct} of {score.num_total} correct, {lost}", markup=False)
     console.print(f"{score.status}: {score.reason}" if score.reason else score.status, markup=False)

@@ -252,6 +252,7 @@ def locate(
                     dtype=dtype if dtype != "auto" else reference_dtype(checkpoint),
                     account=account,
                     dropped=there.dropped,
+                    passes=there.passes,
                     scratch=folder,
                     say=say,
                 )

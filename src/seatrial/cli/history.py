@@ -149,7 +149,8 @@ def promote(card: str, places: tuple[str, ...], workspace: Path, as_json: bool) 
         run = demand_evidence(place, name)
         if verify_run(run.folder).verdict is not Verdict.PASS:
             raise UsageError(f"the evidence {name} is not whole", mend="See `seatrial runs verify`.")
-    cards.put(better)
+    # What another one promoted it on meanwhile stays.
+    better = cards.change(better.id, lambda now: promoted(now, better.evidence))
     if as_json:
         print_json(better)
         return

@@ -106,7 +106,7 @@ def document_of(
     if len(shots) == 1 and None not in shots and dialect.knows("num_fewshot"):
         found["num_fewshot"] = shots.pop()
     chats = {s.request.chat_template for s in scores}
-    if len(chats) == 1 and dialect.knows("apply_chat_template"):
+    if len(chats) == 1 and None not in chats and dialect.knows("apply_chat_template"):
         found["apply_chat_template"] = chats.pop()
     return found
 

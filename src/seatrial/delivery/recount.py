@@ -81,8 +81,10 @@ def _asked(score: Score, rows: Sequence[Prediction], dataset: DatasetConfig | No
         if figure.limit != dataset.limit:
             yield f"{figure.metric}: the limit is {figure.limit}, dataset_config.json says {dataset.limit}"
         whole = dataset.total if figure.task == dataset.name else None
-        if figure.conclusive and whole is not None and figure.n < whole:
-            yield f"{figure.metric}: {figure.n} questions of {whole} are no whole task"
+        # Older documents count every answer to a question.
+        asked = min(figure.n, len({r.id for r in rows}))
+        if figure.conclusive and whole is not None and asked < whole:
+            yield f"{figure.metric}: {asked} questions of {whole} are no whole task"
 
 
 def _judged(row: Prediction, score: Score, dataset: DatasetConfig | None, *, own: bool) -> Iterator[str]:
@@ -114,31 +116,42 @@ def _figure(figure: AccuracyScore, score: Score, rows: Sequence[Prediction], lef
     if figure.run_id != score.run_id or figure.level != score.level:
         yield f"{what}: it is of another run or level than its document"
     if figure.tool == "seatrial":
-        answered = [r for r in rows if r.status != "no-answer"]
-        value, n = (sum(r.correct for r in answered) / len(answered) if answered else None), len(answered)
+        behind = [Judged(id=r.id, value=float(r.correct)) for r in rows if r.status != "no-answer"]
     else:
         bare = figure.metric.split(",", 1)[0]
-        values = _values(figure, bare, rows)
-        if bare not in MEANS or not values:
+        behind = _values(figure, bare, rows)
+        if bare not in MEANS or not behind:
             left.append(f"{what}: only {figure.tool} can compute it again")
             return
-        value, n = math.fsum(values) / len(values), len(values)
+    value = math.fsum(j.value for j in behind) / len(behind) if behind else None
     if value is None or not _close(value, figure.value):
         yield f"{what} is {figure.value}, the answers come to {value}"
-    if figure.n != n:
-        yield f"{what}: {figure.n} questions, {n} answers are behind it"
+    # Without a count of answers every one is a question: each was asked once, or the document is an older one.
+    if (figure.n if figure.answers is None else figure.answers) != len(behind):
+        yield f"{what}: {figure.answers or figure.n} answers, {len(behind)} are behind it"
+    elif figure.answers is not None and figure.n != len({j.id for j in behind}):
+        yield f"{what}: {figure.n} questions, the answers are to {len({j.id for j in behind})}"
 
 
-def _values(figure: AccuracyScore, metric: str, rows: Sequence[Prediction]) -> list[float]:
+class Judged(Record):
+    """One answer's value of a metric."""
+
+    id: str
+    value: float
+
+
+def _values(figure: AccuracyScore, metric: str, rows: Sequence[Prediction]) -> list[Judged]:
     """The metric's value of each answer. lm-eval: those of the task and the filter that the metric's name ends with."""
     if figure.tool == "aisbench":
-        return [float(r.correct) for r in rows if r.subset == figure.task] if metric == "accuracy" else []
+        mine = [r for r in rows if r.subset == figure.task] if metric == "accuracy" else []
+        return [Judged(id=r.id, value=float(r.correct)) for r in mine]
     if figure.tool != "lm-eval":
-        return [r.metrics[metric] for r in rows if metric in r.metrics]
+        return [Judged(id=r.id, value=r.metrics[metric]) for r in rows if metric in r.metrics]
     kind = figure.metric.partition(",")[2]
     mine = [r for r in rows if r.subset == figure.task and metric in r.metrics]
     ends = [r for r in mine if r.id.endswith(f"/{kind}")] if kind not in ("", "none") else []
-    return [r.metrics[metric] for r in (ends or [r for r in mine if r.id.count("/") == 1])]
+    named = ends or [r for r in mine if r.id.count("/") == 1]
+    return [Judged(id=r.id, value=r.metrics[metric]) for r in named]
 
 
 def _close(one: float, other: float) -> bool:

@@ -17,6 +17,10 @@ from pathlib import Path, PurePosixPath
 from seatrial.core.errors import FileFormatError, SeatrialError, UsageError
 from seatrial.core.record import Record
 
+# With the user's log.showSignature a word on each signature comes before what a format asks for.
+PLAIN = ("-c", "log.showSignature=false")
+FOR_APPLY = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+
 
 class GitError(SeatrialError):
     """git itself failed; the message holds its words."""
@@ -114,11 +118,15 @@ class Repository:
             raise FileFormatError(
                 f"{path} is no plain file (mode {mode})", mend="A delivery does not write through it."
             )
-        data = subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(self.top), "cat-file", "blob", f"{self.at}:{path}"], capture_output=True, env=_quiet()
-        ).stdout
+        )
+        if done.returncode:
+            # A part of the repository is not here (a partial clone) or damaged: that is no empty file.
+            said = done.stderr.decode(errors="replace").strip()
+            raise GitError(f"{path} cannot be read: {said}", mend="Fetch it, or see `git fsck`.")
         try:
-            return data.decode("utf-8")
+            return done.stdout.decode("utf-8")
         except UnicodeDecodeError as exc:
             raise FileFormatError(
                 f"{path} is not UTF-8 (byte {exc.start})", mend="Convert it, or leave it out of the delivery."
@@ -152,11 +160,15 @@ class Repository:
         """Put the files into work tree and index, all or none."""
         self._try_writable(list(files))
         with self._aside(files, ()) as aside:
-            patch = subprocess.run(
-                ["git", "-C", str(aside), "diff", "--cached", "--binary", "--full-index"],
+            # A patch as `apply` reads it, whatever the user's own settings make of a difference for eyes.
+            made = subprocess.run(
+                ["git", "-C", str(aside), "diff", "--cached", "--binary", "--full-index", *FOR_APPLY],
                 capture_output=True,
                 env=_quiet(),
-            ).stdout
+            )
+            if made.returncode:
+                raise GitError(f"git diff: {made.stderr.decode(errors='replace').strip()}")
+            patch = made.stdout
         if patch:
             # A copied checkout's index has old times in it, which apply takes for changes.
             self.git("update-index", "-q", "--refresh", check=False)
@@ -220,7 +232,7 @@ def _inside(path: str) -> None:
 def _git(folder: Path, *words: str, check: bool = True) -> str | None:
     """What git prints; None on failure unless `check`, which raises GitError."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, env=_quiet())
+        done = subprocess.run(["git", *PLAIN, "-C", str(folder), *words], capture_output=True, env=_quiet())
     except OSError as exc:
         raise GitError(f"git cannot be run: {exc.strerror}", mend="Install git.") from exc
     if done.returncode:

@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from seatrial.core.errors import FileFormatError, WorkspaceError
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, to_plain
 from seatrial.evidence.records import HEAD
 from seatrial.evidence.run import Run
@@ -60,7 +61,9 @@ def _synced(file: Path, folders: list[Path]) -> list[RunRow]:
             head = _head_text(folder)
             if known.pop(_shown(folder), None) != head:
                 row = to_plain(_row(folder))
-                values = [row["run_id"], head, *(row[c] for c in COLUMNS[2:])]
+                # Unreadable today need not be so tomorrow, and its head says nothing of it: it is looked at each time.
+                seen = head if row["state"] != "unreadable" else None
+                values = [row["run_id"], seen, *(row[c] for c in COLUMNS[2:])]
                 base.execute(f"REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({','.join('?' * 9)})", values)  # noqa: S608
         for gone in known:
             base.execute("DELETE FROM runs WHERE run_id = ?", (gone,))
@@ -79,8 +82,10 @@ def _shown(folder: Path) -> str:
 
 
 def _head_text(folder: Path) -> str:
-    file = folder / HEAD
-    return file.read_text(errors="replace") if file.is_file() else ""
+    try:
+        return read_plain(folder / HEAD).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _row(folder: Path) -> RunRow:

@@ -10,13 +10,13 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from seatrial.core.git import git
 from seatrial.core.record import Record
 from seatrial.core.secrets import redact, redact_arguments, without_secrets
 
@@ -88,13 +88,17 @@ def redact_target(target: dict[str, Any]) -> dict[str, Any]:
 
 def git_state(folder: Path) -> GitState | None:
     """The commit and the changed files of the checkout around `folder`; None where there is none or git is missing."""
-    head = _git(folder, "rev-parse", "HEAD")
-    status = _git(folder, "status", "--porcelain", "-z")
-    top = _git(folder, "rev-parse", "--show-toplevel")
+    head = git(folder, "rev-parse", "HEAD")
+    # Every file of an untracked folder: git names the folder alone otherwise, and an edit within it does not show.
+    status = git(folder, "status", "--porcelain", "-z", "--untracked-files=all")
+    top = git(folder, "rev-parse", "--show-toplevel")
     if head is None or status is None or top is None:
         return None
     changed = [os.fsdecode(entry[3:]) for entry in status.split(b"\0") if entry[2:3] == b" "]
-    digest = hashlib.sha256(status + (_git(folder, "diff", "HEAD", "--binary") or b""))
+    diff = git(folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv")
+    if diff is None:
+        return None
+    digest = hashlib.sha256(status + diff)
     for entry in status.split(b"\0"):
         if entry.startswith(b"?? "):
             with contextlib.suppress(OSError):
@@ -107,16 +111,6 @@ def git_state(folder: Path) -> GitState | None:
         dirty=tuple(changed[:50]),
         changes=digest.hexdigest() if changed else "",
     )
-
-
-def _git(folder: Path, *words: str) -> bytes | None:
-    """What git prints; None if it fails or is not installed."""
-    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        result = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, env=quiet)
-    except OSError:
-        return None
-    return result.stdout if result.returncode == 0 else None
 
 
 def hardware() -> dict[str, Any]:

@@ -6,6 +6,7 @@ returns. A StepResult's facts are kept as an artifact, so that the records stay 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from seatrial.core.atomic import write_atomic
 from seatrial.core.command import Command
 from seatrial.core.errors import WorkspaceError
 from seatrial.core.finding import Finding
+from seatrial.core.plain_file import read_plain
 from seatrial.core.record import Record, from_json, from_plain, to_json, to_plain
 from seatrial.core.step import Span, StepResult
 from seatrial.core.verdict import Outcome
@@ -87,7 +89,7 @@ class Run:
         """Open for reading; raises FileFormatError if the manifest is not one."""
         file = folder / "manifest.json"
         try:
-            data = file.read_bytes()
+            data = read_plain(file, limit=records.LARGEST)
         except OSError as exc:
             raise WorkspaceError(f"{file} cannot be read: {exc.strerror}", mend="Make it readable.") from exc
         manifest = from_json(Manifest, data, where=str(file))
@@ -192,7 +194,10 @@ class Run:
     def has(self, ref: ArtifactRef) -> bool:
         """Whether the artifact is there and unchanged."""
         path = self.artifacts_folder / ref.file
-        return path.is_file() and file_sha256(path) == ref.sha256
+        try:
+            return path.is_file() and file_sha256(path) == ref.sha256
+        except OSError:
+            return False  # what nobody can read is not there
 
     def artifact(self, ref: ArtifactRef) -> Path:
         return self.artifacts_folder / ref.file
@@ -200,11 +205,11 @@ class Run:
     def facts_of(self, stored: StoredStep) -> Any:
         """A step's facts as plain data; raises WorkspaceError where they are missing or not what was recorded."""
         try:
-            data = self.artifact(stored.facts).read_bytes()
-        except OSError as exc:
-            data, why = b"", exc.strerror or str(exc)
-        else:
+            # What is larger than what was recorded is not read: another's evidence may lead anywhere.
+            data = read_plain(self.artifact(stored.facts), limit=stored.facts.bytes)
             why = "it was changed"
+        except OSError as exc:
+            data, why = b"", "it was changed" if exc.errno == errno.EFBIG else exc.strerror or str(exc)
         if records.sha256(data) != stored.facts.sha256:
             raise WorkspaceError(
                 f"run {self.run_id}: the facts of {stored.step} cannot be used: {why}",

@@ -11,6 +11,8 @@ from seatrial.core.verdict import Verdict
 from seatrial.evidence import records
 from seatrial.evidence.artifacts import file_sha256
 
+LOOKS = 3
+
 
 class Verification(Record):
     """What was checked, and what was found. `verdict` is fail on any error, inconclusive without any record."""
@@ -27,6 +29,11 @@ def verify_run(folder: Path) -> Verification:
     """Check manifest, every record's place in the chain, the head, and every artifact's content."""
     try:
         log = records.read_log(folder)
+        for _ in range(LOOKS):
+            # A run that is being written may have gone on between the two looks; one that lost records has not.
+            if not records.head_error(folder, log):
+                break
+            log = records.read_log(folder)
     except WorkspaceError as exc:
         unread = (_error("V001", str(folder), exc.message),)
         return Verification(run_id=folder.name, verdict=Verdict.FAIL, records=0, artifacts=0, bytes=0, findings=unread)
@@ -35,11 +42,12 @@ def verify_run(folder: Path) -> Verification:
     if log.torn:
         found.append(_warning("V002", place, "the last line was cut off by a kill", "Resume the run."))
     found += _check_head(folder, log)
-    refs = {}
+    refs: dict[str, dict[str, str]] = {}
     for entry in log.entries:
         for ref in _refs(to_plain(entry.body)):
             if isinstance(ref["file"], str) and isinstance(ref["sha256"], str):
-                refs[ref["file"]] = ref
+                if refs.setdefault(ref["file"], ref)["sha256"] != ref["sha256"]:
+                    found.append(_error("V005", place, f"record {entry.seq} has another hash for {ref['file']}"))
             else:
                 found.append(_error("V001", place, f"record {entry.seq} refers to an artifact without a name or hash"))
     artifacts = folder / "artifacts"
@@ -52,8 +60,13 @@ def verify_run(folder: Path) -> Verification:
         if not path.is_file():
             found.append(_error("V004", str(path), f"artifact {ref['name']!r} is missing"))
             continue
-        size += path.stat().st_size
-        if file_sha256(path) != ref["sha256"]:
+        try:
+            size += path.stat().st_size
+            same = file_sha256(path) == ref["sha256"]
+        except OSError as exc:
+            found.append(_error("V004", str(path), f"artifact {ref['name']!r} cannot be read: {exc.strerror}"))
+            continue
+        if not same:
             found.append(_error("V005", str(path), f"artifact {ref['name']!r} was changed"))
     for path in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
         if path.name not in refs:

@@ -74,7 +74,7 @@ def open_workspace(base: Path, *, write: bool) -> Workspace:
                 ignore.write_text("*\n")
             trial = root / f".trial-{os.getpid()}"
             trial.write_bytes(b"x")
-            trial.unlink()
+            trial.unlink(missing_ok=True)  # another container may have the same number
             status = os.statvfs(root)
         free = status.f_bavail * status.f_frsize
         if free < NEEDED_BYTES:

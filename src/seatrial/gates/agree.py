@@ -8,6 +8,7 @@ logits, which the answers themselves show: candidates of one place differ by who
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -165,8 +166,11 @@ def _read(document: Any) -> Greedy:
             logprobs=tuple(float(p) for p in logprobs["token_logprobs"]),
             top=tuple({str(k): float(v) for k, v in row.items()} for row in logprobs["top_logprobs"]),
         )
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         return Greedy(tokens=(), logprobs=(), top=(), trouble="the answer holds no log-probabilities")
+    if not all(map(math.isfinite, (*read.logprobs, *(value for row in read.top for value in row.values())))):
+        # Of two candidates that are not numbers none is ahead, and a wide margin would be taken for rounding.
+        return Greedy(tokens=(), logprobs=(), top=(), trouble="the answer's log-probabilities are not numbers")
     # Two answers without a token would be equal, and nothing would have been compared.
     if not read.tokens or not len(read.tokens) == len(read.logprobs) == len(read.top):
         told = f"{len(read.tokens)} tokens, {len(read.logprobs)} log-probabilities, {len(read.top)} rows of the best"

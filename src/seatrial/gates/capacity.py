@@ -31,6 +31,8 @@ MOST_TRIALS = 8  # for the bisection
 KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 ESTIMATE = re.compile(r"estimated maximum model length is (\d+)")
 DERIVED = re.compile(r"greater than the derived max_model_len \((\w+)=(\d+)")
+ENDS = "the model itself ends at"
+ENDS_AT = re.compile(rf"{ENDS} (\d+) tokens")
 DECLARED = ("max_position_embeddings", "max_sequence_length", "seq_length", "model_max_length", "n_positions")
 
 
@@ -135,7 +137,10 @@ def capacity(
 def _search(trial: Callable[[int, int], Trial], first: Trial, want: int, many: int, bound: int | None) -> int | None:
     """The longest context that serves below `want`, within GRAIN tokens; guesses from the log and the config first."""
     good, bad = 0, want
-    guesses = [g for g in (bound, first.estimate) if g is not None and 0 < g < want]
+    # The engine's own word for where the model ends; a scaled rotation goes beyond what config.json declares.
+    said = ENDS_AT.match(first.cause)
+    ends = int(said[1]) if said else None
+    guesses = [g for g in (ends or bound, first.estimate) if g is not None and 0 < g < want]
     for _ in range(MOST_TRIALS):
         if bad - good <= GRAIN:
             break
@@ -148,8 +153,8 @@ def _search(trial: Callable[[int, int], Trial], first: Trial, want: int, many: i
         seen = trial(guess, many)
         if seen.served:
             good = guess
-            if guess == bound:
-                break  # the model itself ends here
+            if guess == ends:
+                break
         else:
             bad = guess
             if seen.estimate is not None and good < seen.estimate < bad:
@@ -231,5 +236,5 @@ def _log_says(log: Path) -> _Said:
         if match := ESTIMATE.search(line):
             estimate = int(match.group(1))
         if match := DERIVED.search(line):
-            derived = f"the model itself ends at {match.group(2)} tokens ({match.group(1)} in config.json)"
+            derived = f"{ENDS} {match.group(2)} tokens ({match.group(1)} in config.json)"
     return _Said(kv_tokens=kv, estimate=estimate, derived=derived)

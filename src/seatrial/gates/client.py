@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,11 @@ class Client:
     def get(self, path: str) -> Exchange:
         return self._send("GET", path, None)
 
+    def serves(self) -> bool:
+        """Does /health answer, and without an error of the server's? A dead engine's front still answers: 503."""
+        reply = self.get("/health")
+        return reply.how == "answered" and (reply.status or 0) < 500
+
     def labels(self, metric: str) -> dict[str, str]:
         """The labels of the first line of a metric on /metrics; empty if it is not there."""
         text = self.get("/metrics").body.decode(errors="replace")
@@ -39,7 +45,11 @@ class Client:
         return dict(re.findall(r'(\w+)="([^"]*)"', found[1])) if found else {}
 
     def number(self, counter: str) -> float | None:
-        """The value of a counter on /metrics; None if it is not there."""
+        """The value of a counter on /metrics; None if it is not there, or is no finite number."""
         text = self.get("/metrics").body.decode(errors="replace")
-        values = re.findall(rf"^{re.escape(counter)}(?:\{{[^}}]*\}})? ([0-9.eE+-]+)$", text, re.MULTILINE)
-        return sum(float(v) for v in values) if values else None
+        values = re.findall(rf"^{re.escape(counter)}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        try:
+            total = sum(float(v) for v in values)
+        except ValueError:
+            return None
+        return total if values and math.isfinite(total) else None

@@ -52,8 +52,11 @@ def ladder(
 
 
 def optional(target: Target) -> tuple[str, ...]:
-    """Those of the target's own arguments that a server can do without: each switches a feature on."""
-    return tuple(name for name in target.serve.args if name in FEATURES)
+    """Those of the target's own arguments that a server can do without: each switches a feature on.
+
+    One that is false is not given, and leaving it out would be the same start again.
+    """
+    return tuple(name for name, value in target.serve.args.items() if name in FEATURES and value is not False)
 
 
 # By vLLM 0.11 to 0.32. Sizes, limits, formats and names are no features: without them it would be another trial.

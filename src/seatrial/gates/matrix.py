@@ -34,6 +34,9 @@ from seatrial.gates.veil import Veil
 from seatrial.platforms.base import tensor_parallel_of
 from seatrial.targets import Target
 
+# Endings that the gate's own requests or its stop brought about, and no feature's.
+ITS_OWN = ("bad-output", "leftovers")
+
 
 class FeatureResult(Record):
     """One row. `start` names the run it was tried in ("" if none); `silent` are lines whose words the engine lacks."""
@@ -94,6 +97,8 @@ def matrix(
         outcome = inconclusive(f"the base run does not serve: {base.outcome.reason}")
     elif lacking:
         outcome = failed("; ".join(f"{r.name} is {r.status}: {r.reason}" for r in lacking))
+    elif base.facts.ending in ITS_OWN:
+        outcome = inconclusive(f"the base run's own gate fails: {base.outcome.reason}")
     elif base.facts.ending != "ready":
         outcome = inconclusive(f"a request of a feature ends the server: {base.outcome.reason}")
     else:
@@ -142,6 +147,7 @@ class _Matrix:
         )
         self.starts: dict[str, StepResult] = {}
         self.alive: dict[str, bool] = {}
+        self.bad = False  # did a start without any switch end so that nothing follows for a feature?
         self.serves = False  # did a start without any switch get as far as the features?
 
     def run(self, chosen: Sequence[Feature]) -> tuple[FeatureResult, ...]:
@@ -184,7 +190,7 @@ class _Matrix:
                 for feature in todo:
                     self.say(f"asking for {feature.title}")
                     answers[feature.name] = feature.ask(client, self.situation)
-                    if client.get("/health").how != "answered":
+                    if not client.serves():
                         return
 
             result = self._start(name, Switch(), visit)
@@ -193,8 +199,10 @@ class _Matrix:
                     rows[feature.name] = _row(feature, "not-attempted", "the base run does not serve", start=name)
                 return
             self.serves = True
+            self.bad = self.bad or result.facts.ending in ITS_OWN
             for feature in [f for f in waiting if f.name in answers]:
-                died = result.facts.ending != "ready" and feature.name == list(answers)[-1]
+                ended = result.facts.ending != "ready" and result.facts.ending not in ITS_OWN
+                died = ended and feature.name == list(answers)[-1]
                 rows[feature.name] = self._judge(feature, result, answers[feature.name], name, None, died=died)
             waiting = [f for f in waiting if f.name not in answers]
 
@@ -251,7 +259,9 @@ class _Matrix:
         status: Status
         against = next((seen[line.pattern].says for line in feature.negative if line.pattern in seen), "")
         against = asked.against or more.against or against
-        if died:
+        if self._decides_nothing(result, switch):
+            status, reason = "inconclusive", result.outcome.reason
+        elif died:
             status, reason = "unsupported", result.outcome.reason or "the server did not survive it"
         elif against:
             status, reason = "unsupported", against
@@ -272,6 +282,13 @@ class _Matrix:
             if status == "inconclusive":
                 reason = "the engine printed none of its lines, and does not always print one"
         return _row(feature, status, reason, proofs=proofs, switch=switch, start=start, silent=silent)
+
+    def _decides_nothing(self, result: StepResult, switch: Switch | None) -> bool:
+        """Whether a start that failed says nothing of the feature: it would have failed without it."""
+        ending = result.facts.ending
+        if switch is None:
+            return ending in ITS_OWN
+        return ending in ("leftovers", "never-ready") or (ending in ITS_OWN and self.bad)
 
     def attachments(self) -> tuple[Attachment, ...]:
         return tuple(

@@ -6,7 +6,6 @@ that is only to be printed, perhaps on another machine.)
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
@@ -28,6 +27,7 @@ UNSEEN = (
     "no config.json can be seen at {checkpoint}: the plan is that of any model there, without what hangs on its "
     "architecture (experts, latent attention)"
 )
+MOST_SHARDS = 64  # without an index
 PLUGINS = {"ascend": "vllm_ascend", "kunlun": "vllm_kunlun"}
 
 
@@ -97,19 +97,25 @@ def api_key(command: Command) -> str:
 
 
 def read_model(checkpoint: Path) -> Model:
-    """The config and the tensor names (from the index, else the shards' headers); empty where unreadable."""
+    """The config and the tensor names (from the index, else the shards' headers): all of them, or none where one file
+    cannot be read.
+    """
     names: set[str] = set()
     index = checkpoint / "model.safetensors.index.json"
-    with contextlib.suppress(OSError, ValueError, AttributeError, struct.error, RecursionError):
+    try:
         if index.is_file() and index.stat().st_size < 256 << 20:
             names |= set(json.loads(index.read_bytes()).get("weight_map", {}))
-        for shard in [] if names else sorted(checkpoint.glob("*.safetensors"))[:64]:
-            if not shard.is_file():
-                continue
+        shards = [] if names else sorted(f for f in checkpoint.glob("*.safetensors") if f.is_file())
+        if len(shards) > MOST_SHARDS:
+            raise ValueError("so many files without an index are not looked through")
+        for shard in shards:
             with shard.open("rb") as stream:
                 (length,) = struct.unpack("<Q", stream.read(8))
-                if length < 256 << 20:
-                    names |= set(json.loads(stream.read(length))) - {"__metadata__"}
+                if length >= 256 << 20:
+                    raise ValueError("a header of that length is none")
+                names |= set(json.loads(stream.read(length))) - {"__metadata__"}
+    except (OSError, ValueError, AttributeError, TypeError, struct.error, RecursionError):
+        names = set()  # of some of the names it would follow that the others are missing
     return Model(config=_config(checkpoint) or {}, tensors=frozenset(names))
 
 

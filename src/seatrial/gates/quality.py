@@ -1,6 +1,6 @@
 """What the engine answered, looked at: a 200 with nonsense in it is a finding.
 
-In: an answer of a chat or completion request. Out: an `Answer` and findings G101…G105. Refuses nothing.
+In: an answer of a chat or completion request. Out: an `Answer` and findings G101…G106. Refuses nothing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def read_answer(document: Any) -> Answer | None:
         return None
 
 
-def look(answer: Answer, stage: Stage, place: str) -> list[Finding]:
-    """Findings about one answer. Dummy weights may talk nonsense: there only warnings."""
+def look(answer: Answer, stage: Stage, place: str, *, asked: bool = False) -> list[Finding]:
+    """Findings about one answer. Dummy weights may talk nonsense: there only warnings.
+
+    `asked`: the request wanted log-probabilities.
+    """
     hard = Severity.ERROR if stage == "real" else Severity.WARNING
     found = []
     if not answer.text.strip():
@@ -66,6 +69,9 @@ def look(answer: Answer, stage: Stage, place: str) -> list[Finding]:
         found.append(
             _finding("G103", Severity.WARNING, place, message, "Check the tokenizer's files against its source.")
         )
+    if asked and not answer.logprobs and (answer.logprobs is None or answer.text.strip()):
+        message = "log-probabilities were asked for and none came: whether they are numbers was not seen"
+        found.append(_finding("G106", Severity.WARNING, place, message, "Ask the server for them by hand."))
     if answer.logprobs is not None:
         broken = [p for p in answer.logprobs if p is None or math.isnan(p) or math.isinf(p)]
         if broken:
@@ -93,7 +99,9 @@ def _tokens(logprobs: Any) -> tuple[tuple[str, ...] | None, tuple[float | None, 
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    # JSON's integers have no end, and a float has one.
+    known = isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+    return float(value) if known else None
 
 
 def _finding(code: str, severity: Severity, place: str, message: str, next_step: str) -> Finding:

@@ -210,7 +210,8 @@ class _Gate:
         if not trouble and answer is None:
             trouble = f"HTTP 200 without an answer in it: {reply.body[:120].decode(errors='replace')!r}"
         if answer is not None:
-            self.findings.extend(look(answer, self.stage, f"{question.name} request"))
+            asked = "logprobs" in question.body
+            self.findings.extend(look(answer, self.stage, f"{question.name} request", asked=asked))
         sent = self._attach(f"request-{question.name}.json", to_json(question.body, indent=2))
         received = self._attach(f"response-{question.name}.json", reply.body)
         self.requests.append(

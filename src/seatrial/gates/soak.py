@@ -6,9 +6,10 @@ the engine's processes over the requests, and the number of the request at which
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -33,10 +34,13 @@ GROWTH = 0.10  # of the memory after a quarter of the requests, when caches are 
 
 
 class MemorySample(Record):
-    """Resident memory of all engine processes together, in bytes, after so many requests."""
+    """Resident memory of all engine processes together, in bytes, after so many requests of the soak.
+
+    None where it could not be read, of all or of one of them: less than all is no measurement.
+    """
 
     requests: int
-    bytes: int
+    bytes: int | None
 
 
 class SoakFacts(Record):
@@ -96,6 +100,7 @@ def soak(
             timeline=result.timeline,
         )
     facts = seen[0]
+    unread = sum(m.bytes is None for m in facts.memory)
     rise = f", memory {facts.growth:+.1%}" if facts.growth is not None else ""
     summary = f"{facts.answered} of {facts.asked_for} requests answered in {facts.seconds:.0f} s{rise}"
     if facts.died_at is not None:
@@ -107,6 +112,8 @@ def soak(
         outcome = failed(f"{OWN_GATE}: {result.outcome.reason}")
     elif facts.growth is not None and facts.growth > GROWTH:
         outcome = inconclusive(f"memory grew by {facts.growth:.1%} after the first quarter; a longer soak would tell")
+    elif facts.growth is None and unread:
+        outcome = inconclusive(f"the memory could not be read in {unread} of {len(facts.memory)} looks at it")
     else:
         outcome = result.outcome  # passed, or inconclusive where the sources that ran are not proven
     return StepResult(
@@ -134,7 +141,7 @@ def _send(
             replies.extend(pool.map(lambda n: client.once("POST", COMPLETIONS, _body(n, max_model_len)), numbers))
             memory.append(MemorySample(requests=len(replies), bytes=_resident(client.pids())))
             say(f"soak: {len(replies)} of {requests} requests")
-            if client.get("/health").how != "answered":
+            if not client.serves():
                 bad = next((i for i, r in enumerate(replies) if r.trouble()), len(replies))
                 died_at = bad
     took = sorted(r.duration_s for r in replies if not r.trouble())
@@ -149,10 +156,10 @@ def _send(
         troubles=troubles,
         died_at=died_at,
         median_s=statistics.median(took) if took else None,
-        p99_s=took[min(len(took) - 1, int(len(took) * 0.99))] if took else None,
+        p99_s=took[math.ceil(len(took) * 0.99) - 1] if took else None,
         seconds=time.monotonic() - began,
         memory=tuple(memory),
-        growth=_growth(memory, died_at),
+        growth=growth(memory, died_at),
     )
 
 
@@ -166,21 +173,24 @@ def _body(number: int, max_model_len: int | None) -> dict[str, Any]:
     return {**body, "temperature": 0} if number % 2 else {**body, "temperature": 1.0, "top_p": 0.9, "seed": number}
 
 
-def _resident(pids: list[int]) -> int:
+def _resident(pids: list[int]) -> int | None:
     total = 0
     for pid in pids:
         try:
             total += psutil.Process(pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            continue  # a helper that ended between the two looks
         except psutil.Error:
-            continue
-    return total
+            return None
+    return total or None
 
 
-def _growth(memory: list[MemorySample], died_at: int | None) -> float | None:
-    """The last quarter's median against the second quarter's; the first is warming up."""
-    if died_at is not None or len(memory) < 8:
+def growth(memory: Sequence[MemorySample], died_at: int | None) -> float | None:
+    """The last quarter's median against the second quarter's; the first is warming up. None under eight known ones."""
+    known = [m.bytes for m in memory if m.bytes is not None]
+    if died_at is not None or len(known) < 8:
         return None
-    quarter = len(memory) // 4
-    early = statistics.median(m.bytes for m in memory[quarter : 2 * quarter])
-    late = statistics.median(m.bytes for m in memory[-quarter:])
+    quarter = len(known) // 4
+    early = statistics.median(known[quarter : 2 * quarter])
+    late = statistics.median(known[-quarter:])
     return (late - early) / early if early else None

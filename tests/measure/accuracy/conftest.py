@@ -31,7 +31,7 @@ def prediction():
 
 @pytest.fixture
 def request_config():
-    return RequestConfig(api_url="http://127.0.0.1:1", model="tiny")
+    return RequestConfig(api_url="http://127.0.0.1:1", model="tiny", temperature=0.0, chat_template=False)
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,15 @@ def test_a_rung_says_what_it_may_claim_and_why_a_score_may_not_be_quoted(page, t
         assert part in text, part
 
 
+def test_a_temperature_that_the_tool_does_not_state_is_not_shown_as_one(page, tmp_path, prediction, request_config):
+    unsaid = replace(request_config, temperature=None, chat_template=None)
+    with RunWriter(tmp_path / "f", unsaid, DatasetConfig(name="sums", source="x", asked=1)) as writer:
+        writer.add(prediction())
+        writer.finish(tally("r", "L4", [prediction()]))
+    text = page(level_step(tmp_path / "f", server="unknown", version="unknown"))
+    assert text.count("the tool does not say") == 2
+
+
 def test_parity_and_the_matrix_have_their_tables(page):
     facts = ParityFacts(
         checkpoint="c", how="served", engine="vllm", reference="R", serving_dtype="bfloat16", truth_dtype="float32",

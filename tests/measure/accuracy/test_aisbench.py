@@ -9,6 +9,29 @@ import pytest
 from seatrial.measure.accuracy.outside import keep
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
 
+# As mmengine writes it (AISBench's `configs/TIME_PID.py`), cut to what matters.
+WHOLE = """cli_args=dict(config=None,
+    num_prompts=None)
+datasets=[
+    dict(abbr='gsm8k',
+        infer_cfg=dict(inferencer=dict(type='ais_bench.GenInferencer')),
+        reader_cfg=dict(input_columns=[
+                'question',
+            ],
+            output_column='answer'),
+        type='ais_bench.benchmark.datasets.GSM8KDataset'),
+]
+models=[
+    dict(abbr='vllm-api-general-chat',
+        generation_kwargs=dict(ignore_eos=False,
+            temperature=0.01),
+        pred_postprocessor=dict({'extra name': 1,'type': 'ais_bench.x'}),
+        type='ais_bench.benchmark.models.VLLMCustomAPIChat'),
+]
+work_dir='outputs/default/20260820_101112'
+"""
+CUT = WHOLE.replace("output_column='answer'", "output_column='answer',\n            test_range='[:5]'")
+
 
 @pytest.fixture
 def left(tmp_path):
@@ -25,7 +48,9 @@ def left(tmp_path):
         if text is not None
     ]
 
-    def make(*, details=True, **more):
+    def make(*, details=True, config=WHOLE, **more):
+        (tmp_path / "o" / "configs").mkdir(exist_ok=True)
+        (tmp_path / "o" / "configs" / "20260820_101112_77.py").write_text(config)
         # Lines come in the order in which answers arrived.
         (predictions / "gsm8k.jsonl").write_text("".join(json.dumps(r) + "\n" for r in reversed(rows)))
         lost = {"data_abbr": "gsm8k", "id": 3, "input": "5 + 5?", "error_info": "connection reset"}
@@ -74,6 +99,7 @@ def test_several_answers_to_a_question_have_figures_and_no_judgement_of_their_ow
     (results / "aime.json").write_text(json.dumps(document))
     found = read_aisbench(tmp_path / "o")
     assert found.predictions == ()
+    assert {(f.n, f.answers) for f in found.figures} == {(2, 4)}
     assert [(f.metric, f.value) for f in found.figures][1:] == [("avg@2", 0.5), ("pass@2", 1.0)]
     assert "several to a question, and AISBench keeps no judgement of a single one" in found.missing
 
@@ -87,3 +113,54 @@ def test_questions_judged_by_perplexity_have_their_choice_as_answer(tmp_path):
     found = read_aisbench(tmp_path / "o")
     assert [(p.status, p.text, p.extracted) for p in found.predictions] == [("correct", "A", "A")]
     assert [f.metric for f in found.figures] == ["accuracy"]
+
+
+def test_the_settings_that_aisbench_dumps_say_whether_all_questions_were_asked(left, tmp_path, request_config):
+    assert read_aisbench(left()).cut == ""
+    found = read_aisbench(left(config=CUT))
+    assert found.cut == "AISBench took only [:5] of gsm8k (configs/)"
+    score = keep(tmp_path / "run", found, request=request_config, level="L4", limit=None, source="x")
+    assert found.cut in score.reason
+    assert not any(s.conclusive for s in score.scores)
+    # The first 2000 of a data set of five are all of them.
+    assert read_aisbench(left(config=CUT.replace("[:5]", "[:2000]"))).cut == ""
+    assert read_aisbench(left(config=CUT.replace("'[:5]'", "0.5"))).cut == "AISBench took only 0.5 of gsm8k (configs/)"
+    # As before it wrote the range itself, with the number beside its other arguments.
+    told = read_aisbench(left(config=WHOLE.replace("num_prompts=None", "num_prompts=5"))).cut
+    assert told == "AISBench took only [:5] of gsm8k (configs/)"
+
+
+def test_a_second_start_in_the_same_folder_does_not_make_a_cut_run_whole(left):
+    folder = left(config=CUT)
+    (folder / "configs" / "20260820_121314_78.py").write_text(WHOLE)
+    assert "took only [:5]" in read_aisbench(folder).cut
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (None, "AISBench's configs/ are not there"),
+        ("models=[dict(", "cannot be read (SyntaxError)"),
+        ("x=" + "(" * 5000, "cannot be read"),
+        (WHOLE.replace("abbr='gsm8k'", "abbr='other'"), "its configs/ do not name gsm8k"),
+        ("datasets=[dict(abbr=open('/x').read())]", "its configs/ do not name gsm8k"),
+    ],
+)
+def test_a_run_whose_settings_are_not_there_covers_nobody_knows_how_much(left, tmp_path, request_config, config, why):
+    folder = left(config=config or "")
+    if config is None:
+        (folder / "configs" / "20260820_101112_77.py").unlink()
+    found = read_aisbench(folder)
+    assert found.cut.startswith("it is not known whether all questions of gsm8k were asked: ")
+    assert why in found.cut
+    assert (found.temperature, found.chat) == (None, None) or config is not None
+    score = keep(tmp_path / "run", found, request=request_config, level="L5", limit=None, source="x")
+    assert score.status == "partial"
+
+
+def test_the_temperature_and_endpoint_are_those_of_the_model_that_was_asked(left):
+    found = read_aisbench(left())
+    assert (found.temperature, found.chat) == (0.01, True)
+    plain = read_aisbench(left(config=WHOLE.replace("VLLMCustomAPIChat", "VLLMCustomAPI").replace("0.01", "0.6")))
+    assert (plain.temperature, plain.chat) == (0.6, False)
+    assert read_aisbench(left(config=WHOLE.replace("abbr='vllm-api", "abbr='other"))).temperature is None

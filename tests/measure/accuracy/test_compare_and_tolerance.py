@@ -85,6 +85,19 @@ def test_a_question_without_an_answer_is_left_out_and_the_run_is_partial(run):
     assert "server died" in result.outcome.reason
 
 
+def test_a_repeat_without_an_answer_makes_no_question_bad_or_unstable(run):
+    mixed = [["no-answer"] * 3, ["correct", "no-answer", "correct"], ["wrong", "no-answer", "wrong"], ["correct"] * 3]
+    result = compare(run([["correct"] * 3] * 4, repeats=3), run(mixed, repeats=3, partial="some lost"))
+    assert (result.facts.stable_bad, result.facts.unstable) == (("2",), ())
+
+
+def test_scores_of_no_question_are_unknown_and_no_zero(run):
+    result = compare(run(["no-answer"] * 3, partial="gone"), run(["correct"] * 3))
+    assert (result.facts.first_score, result.facts.second_score) == (None, None)
+    assert result.summary.startswith("0 questions: unknown -> unknown, ")
+    assert result.outcome.verdict is Verdict.INCONCLUSIVE
+
+
 def test_repeats_give_stable_and_unstable_bad_cases(run):
     mixed = [["wrong"] * 3, ["correct", "wrong", "correct"], ["correct"] * 3]
     result = compare(run([["correct"] * 3] * 3, repeats=3), run(mixed, repeats=3))
@@ -97,6 +110,13 @@ def test_other_settings_are_shown(run):
     result = compare(run(["correct"] * 8), run(["correct"] * 8, temperature=0.6))
     assert [f.code for f in result.findings] == ["A301"]
     assert "temperature" in result.findings[0].message
+
+
+def test_a_temperature_that_nobody_states_is_unknown_and_no_zero(run):
+    unsaid = run(["correct"] * 8, temperature=None)
+    told = compare(run(["correct"] * 8), unsaid).facts.differences
+    assert told == ("temperature is 0.0 in the first run, unknown in the second",)
+    assert compare(unsaid, unsaid).facts.differences == ("temperature is unknown in both runs",)
 
 
 def test_other_questions_are_refused(run, prediction):

@@ -187,6 +187,10 @@ def test_an_import_is_kept_without_a_target(tmp_path):
     (results / "ceval.json").write_text(json.dumps({"accuracy": 50.0, "details": details}))
     asked = {k: {"origin_prompt": f"q{k}", "prediction": "text", "gold": "A"} for k in details}
     (predictions / "ceval.json").write_text(json.dumps(asked))
+    (tmp_path / "a" / "configs").mkdir()
+    (tmp_path / "a" / "configs" / "20260820_101112_77.py").write_text(
+        "datasets=[dict(abbr='ceval', reader_cfg=dict())]\n"
+    )
     words = ["import", str(tmp_path / "a"), "--tool", "aisbench", "--level", "L4", "--model", "org/tiny"]
     done = CliRunner().invoke(command, [*words, "--workspace", str(tmp_path), "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output

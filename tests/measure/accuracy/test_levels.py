@@ -14,6 +14,7 @@ from tests.measure.accuracy.server import StandIn
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.delivery.scores import read_scores
 from seatrial.gates.client import Client
 from seatrial.measure.accuracy.dataset import extract, read_questions, same
 from seatrial.measure.accuracy.ladder import Setting, assertions, one_prompt, questions, service
@@ -65,6 +66,35 @@ def test_a_whole_data_set_is_scored_by_subset_with_all_five_files(sums, tmp_path
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(FILES)
     (failed,) = (tmp_path / "run" / "failed_cases.jsonl").read_text().splitlines()
     assert json.loads(failed)["extracted"] == "13"
+
+
+def test_questions_that_are_asked_twice_are_counted_once_and_their_answers_beside_them(sums, tmp_path):
+    with StandIn(adds) as stand_in:
+        (twice,) = asked(stand_in, sums, tmp_path / "twice", repeats=2).scores
+        (once,) = asked(stand_in, sums, tmp_path / "once").scores
+    assert (twice.n, twice.answers) == (8, 16)
+    assert (once.n, once.answers) == (8, None)
+    assert read_scores((tmp_path / "twice",)).quoted == (twice,)
+
+
+def test_of_a_question_that_was_asked_twice_a_lost_request_is_no_lost_question(sums, tmp_path):
+    with StandIn(lambda p, n: "" if n == 3 else adds(p, n)) as stand_in:
+        score = asked(stand_in, sums, tmp_path / "run", repeats=2)
+    assert score.reason.startswith("1 of 16 requests have no answer")
+    assert (score.scores[0].n, score.scores[0].answers) == (8, 15)
+
+
+def test_half_of_a_data_set_that_was_asked_twice_is_no_whole_one_also_in_an_older_document(sums, tmp_path):
+    with StandIn(adds) as stand_in:
+        asked(stand_in, sums, tmp_path / "run", repeats=2)
+    score, dataset = tmp_path / "run" / "score.json", tmp_path / "run" / "dataset_config.json"
+    document = json.loads(score.read_text())
+    document["scores"][0] |= {"n": 16, "answers": None}
+    score.write_text(json.dumps(document))
+    assert read_scores((tmp_path / "run",)).quoted
+    dataset.write_text(json.dumps({**json.loads(dataset.read_text()), "total": 16}))
+    with pytest.raises(FileFormatError, match="8 questions of 16 are no whole task"):
+        read_scores((tmp_path / "run",))
 
 
 def test_the_first_n_are_no_conclusion(sums, tmp_path):
@@ -293,3 +323,16 @@ def test_a_missing_data_set_is_an_error_before_any_server_is_started(tmp_path):
     with pytest.raises(UsageError, match="needs either --dataset or --task"):
         CliRunner().invoke(command, words, catch_exceptions=False)
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("field", ["question", "answer", "id", "subset"])
+def test_a_question_with_half_a_character_is_refused_with_its_line(tmp_path, field):
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps({"question": "a?", "answer": "b", field: "\ud800"}))
+    with pytest.raises(FileFormatError, match=r"odd\.jsonl line 1 holds half a character"):
+        read_questions(file)
+
+
+def test_a_group_that_took_no_part_has_taken_no_answer_out():
+    assert extract("so: none", "4", r"answer (\d+)|none") is None
+    assert extract("answer 4", "4", r"answer (\d+)|none") == "4"

@@ -8,10 +8,12 @@ import sys
 
 import pytest
 
-from seatrial.core.errors import EngineError, FileFormatError
+from seatrial.core.errors import EngineError, FileFormatError, UsageError
 from seatrial.core.record import replace
 from seatrial.core.verdict import Verdict, inconclusive
-from seatrial.measure.accuracy.locate import LocateFacts, ModuleRow, conclude
+from seatrial.engine.border import ProbeReply
+from seatrial.measure.accuracy.answers import Asked
+from seatrial.measure.accuracy.locate import LocateFacts, ModuleRow, against, conclude
 from seatrial.measure.accuracy.msprobe import npy_shape, read_msprobe
 from seatrial.measure.accuracy.outside import keep, lm_eval_command, run_tool
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
@@ -148,6 +150,59 @@ def test_an_msprobe_dump_gives_modules_with_their_shapes(tmp_path):
     (module,) = dump.modules
     assert (module["module"], module["tokens"], module["width"]) == ("model.layers.0.self_attn.o_proj", 7, 64)
     assert dump.dropped == (f"{lost}: no {lost}.output.0.npy",)
+
+
+def msprobe(folder, *calls):
+    """A dump of these calls in their order: (module and class, number of the call, shape)."""
+    (folder / "dump_tensor_data").mkdir()
+    names = {f"Module.{module}.forward.{call}": shape for module, call, shape in calls}
+    for name, shape in names.items():
+        npy(folder / "dump_tensor_data" / f"{name}.output.0.npy", shape)
+    (folder / "dump.json").write_text(json.dumps({"data": {name: {} for name in names}}))
+    return read_msprobe(folder)
+
+
+def test_a_later_pass_goes_on_with_the_tokens_and_the_logits_are_of_the_last_one(tmp_path):
+    dump = msprobe(
+        tmp_path,
+        ("visual.merger.Merger", 0, (9, 8)),
+        ("model.embed_tokens.VocabParallelEmbedding", 0, (5, 8)),
+        ("model.layers.0.self_attn.q_norm.RMSNorm", 0, (5, 4, 2)),
+        ("model.layers.0.mlp.MLP", 0, (5, 8)),
+        ("logits_processor.LogitsProcessor", 0, (1, 32)),
+        ("model.embed_tokens.VocabParallelEmbedding", 1, (1, 8)),
+        ("model.layers.0.mlp.MLP", 1, (1, 8)),
+        ("logits_processor.LogitsProcessor", 1, (1, 32)),
+    )
+    assert dump.passes == (5, 1)
+    assert {m["width"] for m in dump.modules} == {8, 32}
+    assert [(m["module"].split(".")[-1], m["step"], m["rows"]) for m in dump.modules] == [
+        ("merger", 0, list(range(9))),
+        ("embed_tokens", 0, [0, 1, 2, 3, 4]),
+        ("q_norm", 0, [0, 1, 2, 3, 4]),
+        ("mlp", 0, [0, 1, 2, 3, 4]),
+        ("logits_processor", 0, [4]),
+        ("embed_tokens", 1, [5]),
+        ("mlp", 1, [5]),
+        ("logits_processor", 1, [5]),
+    ]
+
+
+@pytest.mark.parametrize(("passes", "fits"), [((7,), True), ((4, 3, 1), True), ((8,), False), ((6,), False)])
+def test_a_dump_of_another_number_of_tokens_than_the_prompts_is_refused(tmp_path, passes, fits):
+    class Session:
+        def call(self, probe, request, **_):
+            answer = {"rows": [], "unmatched": [], "only_reference": [], "unjudged": [], "class": "R"}
+            answer |= {"transformers": "5", "prompt_tokens": 7}
+            return ProbeReply(probe=probe, status="answered", duration_s=0.1, log="", answer=answer)
+
+    words = {"modules": (), "watched": {"prompt_ids": [], "tokens": []}, "dtype": "bfloat16", "scratch": tmp_path}
+    if fits:
+        facts = against(Session(), "c", Asked(text="x"), passes=passes, **words).facts
+        assert facts.prompt_tokens == 7
+        return
+    with pytest.raises(UsageError, match=f"first pass has {passes[0]} tokens of {passes[0]}, the prompt 7"):
+        against(Session(), "c", Asked(text="x"), passes=passes, **words)
 
 
 def test_a_dump_without_tensors_and_an_array_of_objects_are_refused(tmp_path):

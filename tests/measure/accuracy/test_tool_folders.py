@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from seatrial.cli.accuracy import command
 from seatrial.core.errors import FileFormatError, UsageError
+from seatrial.delivery.scores import read_scores
 from seatrial.measure.accuracy.outside import keep
 from seatrial.measure.accuracy.read_aisbench import read_aisbench
 from seatrial.measure.accuracy.read_evalscope import read_evalscope
@@ -42,15 +43,20 @@ def test_answers_of_a_task_with_a_longer_name_are_not_this_tasks(scope):
     ]
 
 
-def test_repeats_of_a_question_are_one_question(scope):
+def test_repeats_of_a_question_are_one_question(scope, tmp_path, request_config):
     rows = [json.loads(line) for line in reviews(scope).read_text().splitlines()]
     for number, row in enumerate(rows):
         # Two generations of two questions, as evalscope numbers them: every one has an index of its own.
         row["sample_score"] |= {"group_id": number // 2}
         del row["sample_score"]["generation_index"]
     reviews(scope).write_text("".join(json.dumps(r) + "\n" for r in rows))
-    found = read_evalscope(scope, "general_mcq").predictions
+    whole = read_evalscope(scope, "general_mcq")
+    found = whole.predictions
     assert [(p.id, p.repeat) for p in found] == [(f"general_mcq/ships/{n // 2}", n % 2) for n in range(4)]
+    # evalscope's own `num` counts all generations.
+    (score,) = keep(tmp_path / "kept", whole, request=request_config, level="L4", limit=None, source="x").scores
+    assert (score.n, score.answers) == (2, 4)
+    assert read_scores((tmp_path / "kept",)).quoted == (score,)
 
 
 def test_a_review_that_was_written_twice_counts_once_as_it_was_written_last(scope):
@@ -157,3 +163,53 @@ def test_a_run_that_was_sampled_is_not_imported_as_greedy(scope, tmp_path):
         words += ["--workspace", str(tmp_path), "--out", str(tmp_path / tool)]
         CliRunner().invoke(command, words, catch_exceptions=False)
         assert read_run(tmp_path / tool).request.temperature == 0.6
+
+
+def bare(tmp_path):
+    """What lm-eval leaves of one question without its settings; the folder."""
+    folder = tmp_path / "lm" / "m"
+    folder.mkdir(parents=True)
+    document = {"results": {"sums": {"exact_match,none": 1.0}}, "n-samples": {"sums": {"original": 1, "effective": 1}}}
+    (folder / "results_2026.json").write_text(json.dumps(document))
+    row = {"doc_id": 0, "resps": [["4"]], "filtered_resps": ["4"], "metrics": ["exact_match"], "exact_match": 1.0}
+    (folder / "samples_sums_2026.jsonl").write_text(json.dumps(row))
+    return tmp_path / "lm"
+
+
+def imported(place, tool, task, tmp_path):
+    words = ["import", str(place), "--tool", tool, "--task", task, "--level", "L4", "--model", "m"]
+    words += ["--workspace", str(tmp_path), "--out", str(tmp_path / f"{tool}-files"), "--json"]
+    done = CliRunner().invoke(command, words, catch_exceptions=False)
+    return json.loads(done.stdout), read_run(tmp_path / f"{tool}-files").request
+
+
+def test_what_no_tool_states_of_its_requests_is_unknown_and_neither_zero_nor_no(scope, tmp_path):
+    for tool, place, task in (("lm-eval", bare(tmp_path), "sums"), ("evalscope", scope, "general_mcq")):
+        told, request = imported(place, tool, task, tmp_path)
+        assert (request.temperature, request.stream, request.concurrency) == (None, None, None)
+        assert told["scores"][0]["request"]["temperature"] is None
+    assert read_lm_eval(tmp_path / "lm", "sums").chat is None
+    assert read_evalscope(scope, "general_mcq").chat is True
+
+
+@pytest.mark.parametrize(
+    ("more", "chat"),
+    [
+        ({"config": {"model": "local-completions"}, "chat_template": None}, False),
+        ({"config": {"model": "local-completions"}, "chat_template": "{{ messages }}"}, True),
+        ({"config": {"model": "local-chat-completions"}, "chat_template": ""}, True),
+        ({"config": {"model": "local-completions"}}, None),
+    ],
+)
+def test_lm_eval_says_whether_questions_went_through_the_chat_template(tmp_path, more, chat):
+    (file,) = bare(tmp_path).rglob("results_*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    assert read_lm_eval(tmp_path / "lm", "sums").chat is chat
+
+
+def test_a_run_that_was_kept_with_a_zero_reads_as_it_stands(scope, tmp_path):
+    imported(scope, "evalscope", "general_mcq", tmp_path)
+    file = tmp_path / "evalscope-files" / "request_config.json"
+    document = json.loads(file.read_text()) | {"temperature": 0.0, "chat_template": False, "stream": False}
+    file.write_text(json.dumps(document | {"concurrency": 1}))
+    assert read_run(file.parent).request.temperature == 0.0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from seatrial.core.errors import FileFormatError
 from seatrial.core.finding import Finding
 from seatrial.core.record import from_plain
 from seatrial.core.verdict import Verdict
@@ -13,7 +14,9 @@ from seatrial.delivery.evidence_view import EvidenceView
 from seatrial.delivery.verify.common import error, note
 from seatrial.evidence import StoredStep
 from seatrial.gates.capacity import CapacityFacts
-from seatrial.gates.soak import GROWTH, OWN_GATE
+from seatrial.gates.soak import GROWTH, OWN_GATE, MemorySample, growth
+
+CLOSE = 1e-6  # of a share that went through JSON
 
 
 def features(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
@@ -92,11 +95,23 @@ def capacity(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
         )
 
 
+def _grown(facts: dict[str, Any]) -> float | None:
+    """The memory's growth, from its samples; None where they give none."""
+    try:
+        samples = [from_plain(MemorySample, m, where="soak") for m in facts.get("memory") or ()]
+    except (FileFormatError, TypeError):
+        return None
+    return growth(samples, facts.get("died_at"))
+
+
 def soak(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     facts, said = view.facts("soak"), stored.outcome
     whole = facts.get("died_at") is None and facts.get("answered") == facts.get("asked_for") and facts.get("sent")
     asked = "asked_for" in facts  # else the server did not get as far
     grown = facts.get("growth")
+    made = _grown(facts)
+    if asked and made is not None and (not isinstance(grown, (int, float)) or abs(grown - made) > CLOSE):
+        yield error("Y214", "soak", f"the memory is said to have grown by {grown}, its samples make it {made:.4f}")
     if said.verdict is Verdict.PASS and not whole:
         why = f"it passed with {facts.get('answered')} answers of {facts.get('asked_for')} requests"
         yield error("Y214", "soak", why if facts.get("died_at") is None else "it passed, and the server died")

@@ -4,10 +4,10 @@ Request: `{"checkpoint", "truth", "dtype", "prompt_ids", "tokens", "text", "imag
 accuracy_watch with "rank"], "account", "folder", "keep"}`. `account` is the dry run's (`into`, `sizes`; empty: modules
 are matched by name). The reference runs twice: in the serving dtype (its slices go to `folder`), then in the truth's
 dtype. Answer: `{"rows": [...], "unmatched": [...], "unjudged": [...], "only_reference": [...], "class",
-"transformers"}`, rows in the order of the engine's calls: `{"key", "by", "module", "class", "width", "relative",
-"noise", "cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `by` says how the
-pair was found (`accuracy_pairs.py`); `unjudged` are outputs whose tokens a router's near-ties all sent elsewhere, and
-those of which the reference itself has no finite numbers.
+"transformers", "prompt_tokens"}`, rows in the order of the engine's calls: `{"key", "by", "module", "class", "width",
+"relative", "noise", "cosine", "ulps", "bad", "tokens_out", "tokens", "suspects": [{"name", "says", "left"}]}`. `by`
+says how the pair was found (`accuracy_pairs.py`); `unjudged` are outputs whose tokens a router's near-ties all sent
+elsewhere, and those of which the reference itself has no finite numbers.
 `relative` is |engine - truth| / |truth| over the slice, `noise` the same of the reference's own serving dtype.
 Suspects are tested (`accuracy_suspects.py`) only where the error leaves the band.
 """
@@ -39,7 +39,8 @@ def probe(request, progress):
         # A dump does not say what was asked: the reference's own tokens of the text are taken.
         tokenizer = transformers.AutoTokenizer.from_pretrained(request["checkpoint"])
         row["prompt_ids"] = [int(t) for t in tokenizer(row["text"])["input_ids"]]
-    chosen = sorted({r for record in request["engine"] if not apart(record["module"]) for r in record["rows"]})
+    known = range(len(row["prompt_ids"]) + len(row["tokens"]))  # a dump goes on with tokens that nobody names
+    chosen = sorted({r for e in request["engine"] if not apart(e["module"]) for r in e["rows"] if r in known})
     prepare, _ = reference._inputs({"checkpoint": request["checkpoint"], "rows": [row]})
     seen, weights = {}, {}
     for name in ("dtype", "truth"):
@@ -58,7 +59,8 @@ def probe(request, progress):
         gc.collect()
     progress("comparing")
     compared = compare(request, seen["truth"], seen["dtype"], weights, config, owned)
-    return {**compared, "class": kind, "transformers": transformers.__version__}
+    told = {"class": kind, "transformers": transformers.__version__, "prompt_tokens": len(row["prompt_ids"])}
+    return {**compared, **told}
 
 
 def watched(model, inputs, folder, rows):

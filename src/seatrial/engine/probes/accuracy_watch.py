@@ -120,8 +120,10 @@ class Watch:
                 self.step, self.offset = self.step + 1, self.offset + self.tokens
                 self.tokens = flat.numel() // flat.shape[-1]
             tokens = self.tokens
-            even = flat.numel() and not apart(name) and flat.numel() % tokens == 0
-            count = tokens if even else flat.numel() // flat.shape[-1]
+            count = flat.numel() // flat.shape[-1]
+            # A row for every token, or several (heads); fewer are the last tokens' (the logits), however wide they are.
+            if flat.numel() and not apart(name) and flat.numel() % tokens == 0 and (count >= tokens or flat.dim() < 2):
+                count = tokens
             flat = flat.reshape(count, -1)
             # A tower's rows are patches, counted by themselves and the same on both sides whatever is called first.
             at = 0 if apart(name) else self.offset + max(0, tokens - count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import struct
@@ -30,6 +31,8 @@ class Lora(Feature):
     def not_attempted(self, model: Model, situation: Situation) -> str:
         if any(PROJECTION.search(name) and not TOWER.search(name) for name in model.tensors):
             return ""
+        if not model.tensors:
+            return "no safetensors file of the checkpoint could be read for the names of its tensors"
         return "the checkpoint has no plain q_proj, k_proj, v_proj or o_proj to adapt"
 
     def prepare(self, model: Model, situation: Situation) -> None:
@@ -50,9 +53,11 @@ class Lora(Feature):
             try:
                 told = reply.json()["choices"][0]["logprobs"]
                 seen.append((list(told["tokens"]), [float(p) for p in told["token_logprobs"]]))
-            except (KeyError, IndexError, TypeError, ValueError):
+            except (KeyError, IndexError, TypeError, ValueError, OverflowError):
                 return Asked(against=f"{name}: the answer holds no log-probabilities")
         (base, base_p), (adapted, adapted_p) = seen
+        if not all(map(math.isfinite, (*base_p, *adapted_p))):
+            return Asked(against="log-probabilities of the answers are not numbers")
         apart = max((abs(a - b) for a, b in zip(base_p, adapted_p, strict=False)), default=0.0)
         if base == adapted and apart < APART:
             return Asked(against=f"the adapter changes nothing: log-probabilities differ by at most {apart:.1e}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from seatrial.gates.client import Client
 from seatrial.gates.features.base import Asked, Feature, Model, Proof, Situation, Switch
 from seatrial.gates.requests import COMPLETIONS
@@ -23,9 +21,11 @@ class Mtp(Feature):
         return f"config.json: {declared[0]} is 0" if not declared[1] else ""
 
     def missing(self, model: Model) -> str:
+        if not model.tensors:
+            return ""  # of files whose names cannot be read nothing is known to be missing
         layers = model.field("num_hidden_layers")
-        extra = rf"\.layers\.{layers[1]}\." if layers else r"^$"
-        if any("mtp" in name or "nextn" in name or re.search(extra, name) for name in model.tensors):
+        extra = f".layers.{layers[1]}." if layers else "\0"
+        if any("mtp" in name or "nextn" in name or extra in name for name in model.tensors):
             return ""
         declared = model.field(*DECLARED) or ("", 0)
         return f"config.json declares {declared[0]} = {declared[1]}, and no tensor of the checkpoint belongs to it"

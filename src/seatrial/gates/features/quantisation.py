@@ -8,8 +8,9 @@ from pathlib import Path
 from seatrial.gates.facts import GateFacts
 from seatrial.gates.features.base import Asked, Feature, Line, Model, Situation
 
-# ModelSlim's own description, which vllm-ascend reads; its checkpoints need not have anything in config.json.
-BESIDE = "quant_model_description.json"
+# ModelSlim's own description, which vllm-ascend reads, and ModelOpt's, which vLLM does; their checkpoints need not have
+# anything in config.json.
+BESIDE = ("quant_model_description.json", "hf_quant_config.json")
 
 
 class Quantisation(Feature):
@@ -27,9 +28,10 @@ class Quantisation(Feature):
     )
 
     def not_applicable(self, model: Model, situation: Situation) -> str:
-        if _method(model) or (situation.checkpoint and (Path(situation.checkpoint) / BESIDE).is_file()):
+        folder = Path(situation.checkpoint)
+        if _declared(model) or (situation.checkpoint and any((folder / name).is_file() for name in BESIDE)):
             return ""
-        return f"config.json: no quantization_config, and no {BESIDE}"
+        return f"config.json: no quantization_config, and no {' or '.join(BESIDE)}"
 
     def facts(self, gate: GateFacts, model: Model) -> Asked:
         if re.search(r"--quantization[= ]", " ".join(gate.command.argv)):
@@ -37,9 +39,10 @@ class Quantisation(Feature):
         return Asked()
 
 
-def _method(model: Model) -> str:
+def _declared(model: Model) -> bool:
+    """Whatever the method is called, or if it is named at all: what the engine makes of it is the question."""
     declared = model.field("quantization_config", "compression_config")
-    return str(declared[1].get("quant_method", "")) if declared and isinstance(declared[1], dict) else ""
+    return declared is not None and bool(declared[1])
 
 
 FEATURE = Quantisation()

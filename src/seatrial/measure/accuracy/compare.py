@@ -20,6 +20,7 @@ from seatrial.measure.accuracy.records import Prediction
 from seatrial.measure.accuracy.run import AccuracyRun
 
 ALPHA = 0.05
+UNSAID = ("temperature", "chat_template")  # None is unknown there; of the others it is the server's default
 
 
 class McNemar(Record):
@@ -52,13 +53,15 @@ class SubsetChange(Record):
 
 
 class ComparisonFacts(Record):
-    """`stable_bad`: wrong in every repeat of the second run. `differences`: settings that are not the same."""
+    """`stable_bad`: wrong in every answered repeat of the second run. `differences`: settings that are not the same.
+    The scores are None where no question has an answer in both.
+    """
 
     questions: int
     only_first: int
     only_second: int
-    first_score: float
-    second_score: float
+    first_score: float | None
+    second_score: float | None
     test: McNemar
     subsets: tuple[SubsetChange, ...]
     changed: tuple[Changed, ...]
@@ -128,7 +131,7 @@ def fewest(alpha: float) -> int:
 def _conclude(facts: ComparisonFacts, first: AccuracyRun, second: AccuracyRun, alpha: float, unlike: int) -> StepResult:
     test, least = facts.test, fewest(alpha)
     summary = (
-        f"{facts.questions} questions: {100 * facts.first_score:.1f} % -> {100 * facts.second_score:.1f} %, "
+        f"{facts.questions} questions: {_percent(facts.first_score)} -> {_percent(facts.second_score)}, "
         f"{test.lost} lost, {test.won} won, McNemar p = {test.p:.3g}"
     )
     found = [
@@ -192,12 +195,18 @@ def _typical(rows: Sequence[Prediction], *, right: bool) -> Prediction:
     return next((r for r in rows if r.status != "no-answer" and r.correct == right), rows[0])
 
 
-def _share(values: Sequence[bool]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.1f} %"
 
 
 def _stability(rows: dict[str, list[Prediction]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    repeated = {i: [r.correct for r in p] for i, p in rows.items() if len(p) > 1}
+    # A repeat without an answer is neither right nor wrong.
+    answered = {i: [r.correct for r in p if r.status != "no-answer"] for i, p in rows.items()}
+    repeated = {i: seen for i, seen in answered.items() if len(seen) > 1}
     stable = tuple(i for i, seen in repeated.items() if not any(seen))
     return stable, tuple(i for i, seen in repeated.items() if any(seen) and not all(seen))
 
@@ -212,8 +221,8 @@ def _subsets(
             SubsetChange(
                 name=name or "(all)",
                 questions=len(pairs),
-                first=_share([a for a, _ in pairs]),
-                second=_share([b for _, b in pairs]),
+                first=sum(a for a, _ in pairs) / len(pairs),
+                second=sum(b for _, b in pairs) / len(pairs),
                 p=mcnemar(pairs).p,
             )
         )
@@ -238,8 +247,13 @@ def _changed(identity: str, one: Sequence[Prediction], two: Sequence[Prediction]
 
 
 def _differences(first: AccuracyRun, second: AccuracyRun) -> tuple[str, ...]:
-    """Settings of requests, template and extraction that are not the same."""
+    """Settings of requests, template and extraction that are not the same, or that neither run knows."""
     names = ("temperature", "top_p", "top_k", "max_tokens", "seed", "chat_template", "num_fewshot", "extra_body")
     pairs = [(n, getattr(first.request, n), getattr(second.request, n)) for n in names]
     pairs += [(n, getattr(first.dataset, n), getattr(second.dataset, n)) for n in ("template", "answer_pattern")]
-    return tuple(f"{n} is {a!r} in the first run, {b!r} in the second" for n, a, b in pairs if a != b)
+    unlike = [f"{n} is {_said(n, a)} in the first run, {_said(n, b)} in the second" for n, a, b in pairs if a != b]
+    return (*unlike, *(f"{n} is unknown in both runs" for n, a, b in pairs if n in UNSAID and a is b is None))
+
+
+def _said(name: str, value: object) -> str:
+    return "unknown" if value is None and name in UNSAID else repr(value)

@@ -96,12 +96,17 @@ def _question(line: bytes, number: int, file: Path) -> Question:
     if not isinstance(prompt, str) or not prompt or not isinstance(answer, (str, int, float)) or answer == "":
         raise FileFormatError(f"{where} lacks `question` or `answer`")
     given = document.get("id")
-    return Question(
+    made = Question(
         id=str(given) if given is not None else str(number),
         prompt=prompt,
         answer=str(answer),
         subset=str(document.get("subset", "")),
     )
+    try:
+        "".join((made.id, made.prompt, made.answer, made.subset)).encode()
+    except UnicodeEncodeError as exc:
+        raise FileFormatError(f"{where} holds half a character: {exc.reason}") from exc
+    return made
 
 
 def extract(text: str, expected: str, pattern: str = "") -> str | None:
@@ -111,7 +116,9 @@ def extract(text: str, expected: str, pattern: str = "") -> str | None:
     """
     if pattern:
         found = re.search(pattern, text)
-        return (found.group(1) if found.groups() else found.group(0)).strip() if found else None
+        # A group that took no part in the match has taken no answer out.
+        taken = (found.group(1) if found.groups() else found.group(0)) if found else None
+        return taken.strip() if taken is not None else None
     marked = MARKED.findall(text)
     if NUMBER.fullmatch(expected.strip()):
         for part in ([marked[-1]] if marked else []) + [text]:

@@ -31,7 +31,7 @@ from seatrial.measure.accuracy.records import (
     Score,
     Status,
 )
-from seatrial.measure.accuracy.run import RunWriter, tally
+from seatrial.measure.accuracy.run import RunWriter, tally, unanswered
 
 READABLE = 0.9  # share of printable characters that a readable text has
 BIRTH = "process_start_time_seconds"
@@ -157,7 +157,8 @@ def questions(
                     dataset=name,
                     metric="accuracy",
                     value=right / len(answered),
-                    n=len(answered),
+                    n=len({r.id for r in answered}),
+                    answers=len(answered) if setting.repeats > 1 else None,
                     level=level,
                     complete=not partial,
                     partial_reason=partial,
@@ -201,7 +202,7 @@ def _missing(rows: Sequence[Prediction], before: float | None, after: float | No
     if before is not None and after is not None and before != after:
         parts.append("the server was restarted in the middle")
     if lost:
-        parts.append(f"{len(lost)} of {len(rows)} questions have no answer (first: {lost[0].id}: {lost[0].trouble})")
+        parts.append(f"{unanswered(rows)} (first: {lost[0].id}: {lost[0].trouble})")
     return "; ".join(parts)
 
 
@@ -273,6 +274,8 @@ def _request(setting: Setting) -> RequestConfig:
         max_tokens=setting.max_tokens,
         seed=setting.seed,
         chat_template=setting.chat,
+        stream=False,
+        concurrency=1,
     )
 
 

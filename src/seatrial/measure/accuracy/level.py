@@ -270,7 +270,8 @@ def _by_tool(
         model=place.model,
         chat_template=chat,
         num_fewshot=found.num_fewshot,
-        temperature=found.temperature or 0.0,
+        temperature=found.temperature,
+        concurrency=1,
     )
     return outside.keep(
         output,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from seatrial.core.errors import EngineError
+from seatrial.core.errors import EngineError, UsageError
 from seatrial.core.finding import Finding, Severity
 from seatrial.core.record import Record, from_plain, to_plain
 from seatrial.core.step import StepResult
@@ -155,11 +155,15 @@ def against(
     account: Account | None = None,
     sampled: Sampled | None = None,
     dropped: tuple[str, ...] = (),
+    passes: tuple[int, ...] = (),
     keep: bool = False,
     timeout_s: float = 600.0,
     say: Callable[[str], None] | None = None,
 ) -> StepResult:
-    """The reference's side against recorded slices (of the engine, or of a dump)."""
+    """The reference's side against recorded slices (of the engine, or of a dump, whose `passes` have so many tokens).
+
+    Raises UsageError for a dump of another number of tokens than the prompt has.
+    """
     if dtype not in HIGHER:
         raise EngineError(f"no reference for a model served in {dtype}", mend="Serve it in bfloat16 or float32.")
     request = {
@@ -181,13 +185,20 @@ def against(
             f"the reference did not run: {reply.trouble()}",
             mend=f"Transformers must know the architecture; its log is {reply.log}.",
         )
+    asked_for = reply.answer["prompt_tokens"]
+    if passes and not passes[0] <= asked_for <= sum(passes):
+        # Of another prompt, or of padded passes: rows of the same number are then not of the same token.
+        raise UsageError(
+            f"the dump's first pass has {passes[0]} tokens of {sum(passes)}, the prompt {asked_for}",
+            mend="Name the prompt that was dumped with --prompt; dump without padding (eager mode).",
+        )
     rows = tuple(_row(row) for row in reply.answer["rows"])
     first = next((r for r in rows if r.out and not r.excused), None)
     suspects = first.suspects if first is not None else ()
     facts = LocateFacts(
         checkpoint=checkpoint,
         prompt=asked.text,
-        prompt_tokens=len(watched["prompt_ids"]),
+        prompt_tokens=asked_for,
         serving_dtype=dtype,
         truth_dtype=HIGHER[dtype],
         reference=f"{reply.answer['class']} of transformers {reply.answer['transformers']}",
@@ -226,8 +237,8 @@ def conclude(facts: LocateFacts) -> StepResult:
     found: list[Finding] = []
     matched = len(facts.rows)
     first = facts.first
-    lost = len(facts.unmatched) + len(facts.dropped)
     # An output that was judged in one step was judged.
+    lost = len(set(facts.unmatched) - {r.engine_key for r in facts.rows}) + len(facts.dropped)
     open_ = len(set(facts.unjudged) - {r.key for r in facts.rows})
     share = matched / max(1, matched + lost)
     if first is not None:

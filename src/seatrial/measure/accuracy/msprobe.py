@@ -3,11 +3,14 @@
 In: the folder of one step and rank, with `dump.json` and `dump_tensor_data/`. Only modules' forward outputs are taken.
 The tensors must have been saved as `.npy` (msProbe writes `.pt` by default, which is a pickle and is refused here:
 `numpy.save` them in the environment they come from). A dump with statistics only has no slices: it is refused too.
-Refuses (FileFormatError): no dump.json, no `.npy` behind any module.
+Which tokens the rows of a call are is told by the order of dump.json, which is that of the calls: what is called first,
+the embedding, begins a forward pass, and passes continue one another's tokens. A module with fewer rows than its pass
+(the logits) has its last ones. Refuses (FileFormatError): no dump.json, no `.npy` behind any module.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from pathlib import Path
@@ -19,14 +22,38 @@ from seatrial.measure.accuracy.tool_files import load
 
 # `Module.model.layers.0.self_attn.q_proj.QKVParallelLinear.forward.0`, and `.output.0` in file names.
 NAME = re.compile(r"^Module\.(?P<module>.+)\.(?P<kind>[A-Za-z_]\w*)\.forward\.(?P<call>\d+)$")
-LARGEST = 1 << 30
+APART = ("vision", "visual", "projector")  # as the probe `accuracy_watch` knows a tower and its projector
 
 
 class Dump(Record):
-    """`modules` as the probe `accuracy_watch` gives them; `dropped`: names and why."""
+    """`modules` as the probe `accuracy_watch` gives them; `dropped`: names and why. `passes`: tokens of each."""
 
     modules: tuple[dict[str, Any], ...]
     dropped: tuple[str, ...]
+    passes: tuple[int, ...]
+
+
+class Passes:
+    """Forward passes as they go by; `tokens` of each so far."""
+
+    def __init__(self) -> None:
+        self.first = ""
+        self.tokens: list[int] = []
+
+    def rows(self, module: str, count: int, numbers: int) -> list[int]:
+        """Token numbers of a call's `count` rows; a tower's rows are patches, counted by themselves.
+
+        Several rows for each token (heads) are one row of all their `numbers`.
+        """
+        if any(word in module for word in APART):
+            return list(range(count))
+        if not self.first or module == self.first:
+            self.first = module
+            self.tokens.append(count)
+        now = self.tokens[-1]
+        count = now if now and count >= now and numbers % now == 0 else count
+        at = sum(self.tokens[:-1]) + max(0, now - count)
+        return list(range(at, at + count))
 
 
 def read_msprobe(folder: Path) -> Dump:
@@ -38,6 +65,7 @@ def read_msprobe(folder: Path) -> Dump:
         raise FileFormatError(f"{folder / 'dump.json'}: `data` is no table")
     modules: list[dict[str, Any]] = []
     dropped: list[str] = []
+    passes = Passes()
     for name in data:
         found = NAME.match(name)
         if not found:
@@ -46,29 +74,28 @@ def read_msprobe(folder: Path) -> Dump:
         if not file.is_file() or file.is_symlink():
             dropped.append(f"{name}: no {file.name}")
             continue
-        modules.append(_record(found, file))
+        modules.append(_record(found, file, passes))
     if not modules:
         why = dropped[0] if dropped else "no module's forward output is listed"
         raise FileFormatError(
             f"{folder} holds no tensor to compare ({why})",
             mend="Dump level L0 with task tensor, and save the .pt files as .npy where they were made.",
         )
-    return Dump(modules=tuple(modules), dropped=tuple(dropped))
+    return Dump(modules=tuple(modules), dropped=tuple(dropped), passes=tuple(passes.tokens))
 
 
-def _record(found: re.Match[str], file: Path) -> dict[str, Any]:
+def _record(found: re.Match[str], file: Path, passes: Passes) -> dict[str, Any]:
     shape = npy_shape(file)
-    tokens = 1
-    for n in shape[:-1]:
-        tokens *= n
+    numbers = math.prod(shape)
+    rows = passes.rows(found["module"], math.prod(shape[:-1]), numbers)
     return {
         "key": "",
         "module": found["module"],
         "class": found["kind"],
-        "tokens": tokens,
-        "width": shape[-1] if shape else 0,
-        "step": int(found["call"]),
-        "rows": list(range(tokens)),
+        "tokens": len(rows),
+        "width": numbers // len(rows) if rows else 0,
+        "step": max(0, len(passes.tokens) - 1),
+        "rows": rows,
         "bad": 0,
         "rank": 0,
         "file": str(file),

@@ -18,7 +18,7 @@ from seatrial.core.errors import UsageError
 from seatrial.core.record import Record
 from seatrial.measure import tool_process
 from seatrial.measure.accuracy.records import AccuracyScore, DatasetConfig, Level, Prediction, RequestConfig, Score
-from seatrial.measure.accuracy.run import RunWriter, tally
+from seatrial.measure.accuracy.run import RunWriter, tally, unanswered
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -30,12 +30,17 @@ OFFLINE = {
 
 
 class Figure(Record):
-    """`value` in the metric's unit; `higher_is_better` as the tool says."""
+    """`value` in the metric's unit; `higher_is_better` as the tool says.
+
+    `n`: as the tool counts (questions or answers), None if it does not. `answers`: of how many the value was made,
+    where the reader knows that `n` counts questions.
+    """
 
     task: str
     metric: str
     value: float
     n: int | None = None
+    answers: int | None = None
     stderr: float | None = None
     higher_is_better: bool = True
 
@@ -45,7 +50,8 @@ class ToolOutput(Record):
 
     `dropped`: figures in the files that are none, each with the reason; they make the result partial.
     `missing`: which answers behind the figures were not kept; empty if all are. `cut`: that not all questions of the
-    task were asked, as the tool says; empty if they were, or if it does not say. `temperature`: None if it is not said.
+    task were asked, as the tool says; empty if they were, or if it does not say. `temperature`, `chat` (the questions
+    went through the chat template): None if it is not said.
     """
 
     tool: str
@@ -59,6 +65,7 @@ class ToolOutput(Record):
     missing: str = ""
     cut: str = ""
     temperature: float | None = None
+    chat: bool | None = None
 
 
 def lm_eval_command(
@@ -143,7 +150,7 @@ def keep(
     run_id = run_id or uuid.uuid4().hex[:12]
     lost = [p for p in found.predictions if p.status == "no-answer"]
     if lost:
-        reason = f"{len(lost)} of {len(found.predictions)} questions have no answer (first: {lost[0].id})"
+        reason = f"{unanswered(found.predictions)} (first: {lost[0].id})"
         partial = f"{partial}; {reason}" if partial else reason
     if found.dropped:
         reason = "; ".join(found.dropped)
@@ -154,6 +161,7 @@ def keep(
     if found.cut and limit is None:
         # Whoever calls it a whole task did not say that it was cut.
         partial = f"{partial}; {found.cut}" if partial else found.cut
+    counted = [(f, _count(f, found.predictions)) for f in found.figures if f.n or found.predictions]
     scores = tuple(
         AccuracyScore(
             run_id=run_id,
@@ -162,7 +170,8 @@ def keep(
             dataset=f.task,
             metric=f.metric,
             value=f.value,
-            n=f.n or len(found.predictions),
+            n=count.questions,
+            answers=count.answers,
             level=level,
             complete=not partial,
             partial_reason=partial,
@@ -174,8 +183,7 @@ def keep(
             num_fewshot=found.num_fewshot,
             limit=limit,
         )
-        for f in found.figures
-        if f.n or found.predictions
+        for f, count in counted
     )
     dataset = DatasetConfig(
         name=found.task,
@@ -191,3 +199,20 @@ def keep(
         score = tally(run_id, level, found.predictions, partial=partial, scores=scores)
         writer.finish(score)
     return score
+
+
+class Count(Record):
+    """Behind a figure. `answers` is None where every question was asked once."""
+
+    questions: int
+    answers: int | None
+
+
+def _count(figure: Figure, predictions: Sequence[Prediction]) -> Count:
+    """By the answers that are kept; a tool that asks a question several times may count every answer."""
+    mine = [p for p in predictions if p.subset == figure.task] or list(predictions)
+    distinct = len({p.id for p in mine})
+    told = figure.n or len(mine)
+    if figure.answers is not None or distinct == len(mine):
+        return Count(questions=told, answers=figure.answers)
+    return Count(questions=min(told, distinct), answers=told if told > distinct else len(mine))

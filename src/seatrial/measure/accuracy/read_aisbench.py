@@ -5,6 +5,7 @@ source) answers are lines of `predictions/MODEL/DATASET.jsonl`, requests that fa
 `DATASET_failed.jsonl`; before, as in OpenCompass, one object in `DATASET.json`. Which are right is kept only with
 `--dump-eval-details` (in lists of one); without it nobody can look behind the figure, and the result is partial. So it
 is where every question was asked several times: `details` are then questions, whose answers cannot be told apart.
+Whether all questions were asked is in its configs (`aisbench_config.py`), and where they are not there it is unknown.
 AISBench counts a failed request as a wrong answer: here it has no answer, and makes the result partial. Its figures are
 percentages; here they become fractions. A data set paired with the wrong model API gives zeros without an error
 (AISBench issue 125): a score of 0 with only empty answers is reported as no answer, never as 0. Refuses
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from seatrial.core.errors import FileFormatError
+from seatrial.measure.accuracy.aisbench_config import read_asked
 from seatrial.measure.accuracy.outside import Figure, ToolOutput
 from seatrial.measure.accuracy.records import Prediction, Status
 from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number, one_model
@@ -31,6 +33,8 @@ def read_aisbench(folder: Path) -> ToolOutput:
     if not files:
         raise FileFormatError(f"{folder} has no results/MODEL/DATASET.json", mend="Name outputs/default/TIME.")
     one_model(files)
+    settings = read_asked(folder, files[0].parent.name)
+    cut: list[str] = []
     predictions: list[Prediction] = []
     figures: list[Figure] = []
     missing: list[str] = []
@@ -45,13 +49,16 @@ def read_aisbench(folder: Path) -> ToolOutput:
         unjudged = [
             k for k in {**answers, **judged} if _text(k, judged, answers).strip() and "correct" not in judged.get(k, {})
         ]
+        # Of questions that were asked several times each has several answers, and one id.
+        asked = len({str(answers.get(k, {}).get("id", k)) for k in {**answers, **judged}})
+        cut += [why] if (why := settings.cut(file.stem, asked)) else []
         rows = [_row(file.stem, k, judged, answers) for k in _ordered({**answers, **judged}) if k not in unjudged]
         predictions += rows
         if not rows and not unjudged:
             missing.append(f"{file.stem}: no answer is kept beside the figures")
             continue
+        several = asked < len(answers)
         if unjudged:
-            several = len({str(a.get("id", k)) for k, a in answers.items()}) < len(answers)
             why = "which of them are right is not (run AISBench with --dump-eval-details)"
             if several:
                 why = "several to a question, and AISBench keeps no judgement of a single one then"
@@ -60,8 +67,8 @@ def read_aisbench(folder: Path) -> ToolOutput:
             continue
         for metric, value in document.items():
             if number(value) and metric not in NO_SCORES:
-                count = len(rows) + len(unjudged)
-                figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=count))
+                each = len(answers) if several else None
+                figures.append(Figure(task=file.stem, metric=metric, value=float(value) / 100.0, n=asked, answers=each))
             elif not_finite(value):
                 dropped.append(f"{file.stem} {metric} is no finite number")
     return ToolOutput(
@@ -72,6 +79,9 @@ def read_aisbench(folder: Path) -> ToolOutput:
         figures=tuple(figures),
         dropped=tuple(dropped),
         missing="; ".join(missing),
+        cut="; ".join(cut),
+        temperature=settings.temperature,
+        chat=settings.chat,
     )
 
 

@@ -21,6 +21,7 @@ from seatrial.measure.accuracy.tool_files import lines, load, not_finite, number
 
 VERSION = re.compile(r"^evalscope_version: *['\"]?([\w.+-]+)", re.MULTILINE)
 LIMIT = re.compile(r"^limit: *['\"]?([\d.]+)", re.MULTILINE)
+CHAT = re.compile(r"^eval_type: *['\"]?openai_api\b", re.MULTILINE)
 TEMPERATURE = re.compile(r"^ +temperature: *(\d+(?:\.\d+)?) *$", re.MULTILINE)
 CONFIG = 1 << 20  # bytes of task_config.yaml that are looked at
 
@@ -66,6 +67,8 @@ def read_evalscope(folder: Path, task: str) -> ToolOutput:
         tool="evalscope",
         version=version[1] if version else "unknown",
         temperature=float(heat[1]) if heat else None,
+        # evalscope asks a server nothing but its chat endpoint.
+        chat=True if CHAT.search(config) else None,
         cut=f"evalscope asked with a limit of {limit[1]}" if limit else "",
         task=task,
         predictions=tuple(predictions),

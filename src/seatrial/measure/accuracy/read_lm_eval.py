@@ -76,7 +76,15 @@ def read_lm_eval(folder: Path, task: str) -> ToolOutput:
         missing="; ".join([*_missing(counts, kept), *missing]),
         cut=_cut(counts),
         temperature=max(heat, default=None),
+        chat=_chat(document),
     )
+
+
+def _chat(document: dict[str, Any]) -> bool | None:
+    """By the kind of the model, or by the template that every request went through; None where neither is said."""
+    if str(_table(document.get("config")).get("model")).endswith("chat-completions"):
+        return True
+    return bool(document["chat_template"]) if "chat_template" in document else None
 
 
 def _cut(counts: dict[str, Any]) -> str:

@@ -29,25 +29,24 @@ Status = Literal["correct", "wrong", "not-extracted", "no-answer"]
 
 
 class RequestConfig(Record):
-    """How every request was made. `sampled` is true when anything but greedy decoding was asked for."""
+    """How every request was made; None where nobody says (documents before 2026-11-21 hold 0.0 and False there).
+
+    `chat_template`: the questions went through it (the chat endpoint).
+    """
 
     api_url: str
     model: str
-    temperature: float = 0.0
+    temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     max_tokens: int | None = None
-    stream: bool = False
+    stream: bool | None = None
     seed: int | None = None
-    chat_template: bool = False
+    chat_template: bool | None = None
     num_fewshot: int | None = None
-    concurrency: int = 1
+    concurrency: int | None = None
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
-
-    @property
-    def sampled(self) -> bool:
-        return self.temperature > 0
 
 
 class DatasetConfig(Record):
@@ -109,6 +108,8 @@ class AccuracyScore(Record):
 
     `metric` is the tool's own name of it (`exact_match,strict-match`, `acc,none`, `accuracy`, `wer`), `value` in the
     metric's own unit (a fraction for accuracies). `n` is the number of questions behind it, `stderr` the tool's.
+    `answers`: of how many answers it was made, where questions were asked several times; None where each was asked once
+    (and in documents before 2026-11-21, whose `n` counts answers).
     `complete`: every question that was to be asked has a result; otherwise `partial_reason` says what is missing.
     `conclusive` (L4 and L5, complete, without a limit) says whether it may be quoted as the score of that task.
     """
@@ -126,6 +127,7 @@ class AccuracyScore(Record):
     tool_version: str
     request: RequestConfig
     partial_reason: str = ""
+    answers: int | None = None
     stderr: float | None = None
     higher_is_better: bool = True
     num_fewshot: int | None = None
@@ -137,6 +139,8 @@ class AccuracyScore(Record):
             raise ValueError("a score has a partial_reason exactly when it is not complete")
         if self.n < 1:
             raise ValueError("a score without a question behind it is no score")
+        if self.answers is not None and self.answers < self.n:
+            raise ValueError("a score has at least one answer to each of its questions")
 
     @property
     def conclusive(self) -> bool:

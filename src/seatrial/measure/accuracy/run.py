@@ -7,7 +7,7 @@ Refuses (FileFormatError): a missing file, a line that is no prediction, files t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -105,6 +105,13 @@ def tally(
         subsets=tuple(subsets),
         scores=() if smoke else scores,
     )
+
+
+def unanswered(rows: Sequence[Prediction]) -> str:
+    """How many have no answer, in words; where questions were asked several times it is requests that are counted."""
+    lost = sum(r.status == "no-answer" for r in rows)
+    what = "questions" if len({r.id for r in rows}) == len(rows) else "requests"
+    return f"{lost} of {len(rows)} {what} have no answer"
 
 
 def read_run(folder: Path) -> AccuracyRun:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from html import escape
 
+from seatrial.measure.compare.markup import held, released
 from seatrial.measure.compare.words import Language
 
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
@@ -27,7 +28,7 @@ main{overflow-x:auto}"""
 def page(markdown: str, charts: Mapping[str, str], language: Language) -> str:
     """The page; a chart that is not among `charts` is named instead of drawn."""
     lines = markdown.splitlines()
-    title = next((line[2:] for line in lines if line.startswith("# ")), "")
+    title = released(escape(held(next((line[2:] for line in lines if line.startswith("# ")), ""))))
     body: list[str] = []
     at = 0
     while at < len(lines):
@@ -55,14 +56,14 @@ def page(markdown: str, charts: Mapping[str, str], language: Language) -> str:
     return (
         f'<!doctype html>\n<html lang="{tag}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
 
 
 def _table(lines: list[str]) -> str:
-    rows = [[c.strip().replace("\\|", "|") for c in CELLS.split(line.strip())[1:-1]] for line in lines]
+    rows = [[c.strip() for c in CELLS.split(line.strip())[1:-1]] for line in lines]
     head, rest = rows[0], rows[2:]
     # A column of numbers is set to the right, with its heading.
     words = [not all(NUMBER.fullmatch(row[n]) for row in rest if n < len(row)) for n in range(len(head))]
@@ -77,5 +78,5 @@ def _row(tag: str, cells: list[str], words: list[bool]) -> str:
 
 def _text(text: str) -> str:
     """Escaped, then bold and code as our reports have them."""
-    shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text))
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", shown)
+    shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(held(text)))
+    return released(re.sub(r"`(.+?)`", r"<code>\1</code>", shown))

@@ -15,6 +15,7 @@ import msgspec
 from seatrial.core.quantity import measured
 from seatrial.core.record import Record
 from seatrial.measure.compare.chart import line_chart
+from seatrial.measure.compare.markup import code, inline
 from seatrial.measure.compare.statistics import ALPHA, Comparison
 from seatrial.measure.compare.verdict import FIGURES, BenchRun, Judged, figure
 from seatrial.measure.compare.words import Language, figure_word, reason_of, word
@@ -42,19 +43,22 @@ class Loaded(Record):
 def report(loaded: Loaded, language: Language) -> str:
     """The report of one load, Markdown."""
     judged = loaded.judged
-    lines = [f"# {word('title', language)}: {judged.label_a} / {judged.label_b}", ""]
-    lines += [f"**{word('verdict', language)}: {word(judged.answer, language)}**. {reason_of(judged, language)}", ""]
+    lines = [f"# {word('title', language)}: {inline(judged.label_a)} / {inline(judged.label_b)}", ""]
+    lines += [
+        f"**{word('verdict', language)}: {word(judged.answer, language)}**. {inline(reason_of(judged, language))}",
+        "",
+    ]
     lines += _histories(loaded, language)
     lines += _setup(judged, language)
     if judged.doubts:
-        lines += [f"## {word('doubts', language)}", "", *(f"* {_line(d)}" for d in judged.doubts), ""]
+        lines += [f"## {word('doubts', language)}", "", *(f"* {inline(d, begins=True)}" for d in judged.doubts), ""]
     lines += _runs(loaded, language)
     if judged.figures:
         lines += _figures(judged, language)
     else:
         lines += [word("no_percentages", language), ""]
     if judged.evidence:
-        lines += [f"## {word('evidence', language)}", "", *(f"* `{e}`" for e in judged.evidence), ""]
+        lines += [f"## {word('evidence', language)}", "", *(f"* {code(e)}" for e in judged.evidence), ""]
     return "\n".join(lines)
 
 
@@ -63,13 +67,13 @@ def master(loads: Sequence[Loaded], language: Language) -> dict[str, str]:
     ordered = sorted(loads, key=Loaded.at)
     axis = "concurrency" if ordered[0].a[0].metrics.concurrency else "rate"
     first = ordered[0].judged
-    lines = [f"# {word('master', language)}: {first.label_a} / {first.label_b}", ""]
+    lines = [f"# {word('master', language)}: {inline(first.label_a)} / {inline(first.label_b)}", ""]
     for loaded in ordered[:1]:
         lines += _histories(loaded, language)
     lines += [f"| {word(axis, language)} | {word('verdict', language)} | {word('reason', language)} |", "|---|---|---|"]
     for loaded in ordered:
         judged = loaded.judged
-        lines.append(f"| {loaded.at():g} | {word(judged.answer, language)} | {_bar(reason_of(judged, language))} |")
+        lines.append(f"| {loaded.at():g} | {word(judged.answer, language)} | {inline(reason_of(judged, language))} |")
     lines.append("")
     files: dict[str, str] = {}
     comparable = [loaded for loaded in ordered if loaded.judged.figures]
@@ -109,7 +113,7 @@ def unclaimed(judged: Judged, name: str) -> str:
 
 def _histories(loaded: Loaded, language: Language) -> list[str]:
     lines = [
-        f"> {label}: {word('history', language)} ({word('source', language)}: {source})"
+        f"> {inline(label, begins=True)}: {word('history', language)} ({word('source', language)}: {inline(source)})"
         for label, source in loaded.historical.items()
     ]
     return [*lines, ""] if lines else []
@@ -119,14 +123,15 @@ def _setup(judged: Judged, language: Language) -> list[str]:
     fair = judged.fairness
     lines = [f"## {word('setup', language)}", "", f"{fair.same} {word('same', language)}.", ""]
     if fair.differences:
-        head = (word("field", language), judged.label_a, judged.label_b, word("kind", language), word("why", language))
+        sides = (inline(judged.label_a), inline(judged.label_b))
+        head = (word("field", language), *sides, word("kind", language), word("why", language))
         lines += ["| " + " | ".join(head) + " |", "|---|---|---|---|---|"]
         for d in fair.differences:
             kind = word("forbidden" if d.kind == "forbidden" else "allowed", language)
             # What one side does without is not set there; what nobody could see is unknown.
             missing = "not_set" if d.kind == "allowed" else "unknown"
             a, b = (_cell(v, language, missing) for v in (d.a, d.b))
-            lines.append(f"| {d.field} | {a} | {b} | {kind} | {_bar(d.why)} |")
+            lines.append(f"| {inline(d.field)} | {a} | {b} | {kind} | {inline(d.why)} |")
         lines.append("")
     return lines
 
@@ -139,14 +144,14 @@ def _runs(loaded: Loaded, language: Language) -> list[str]:
         for number, run in enumerate(runs, 1):
             cells = [_number(figure(run.metrics, t), language) for t in THROUGHPUTS]
             state = word("partial", language) if run.metrics.partial else ""
-            lines.append(f"| {label} {number} | " + " | ".join(cells) + f" | {state} |")
+            lines.append(f"| {inline(label)} {number} | " + " | ".join(cells) + f" | {state} |")
     lines.append("")
     for latency in LATENCIES:
         lines += [f"| {word(latency, language)} | " + " | ".join(STATISTICS) + " |", "|---|---|---|---|---|"]
         for label, runs in ((loaded.judged.label_a, loaded.a), (loaded.judged.label_b, loaded.b)):
             for number, run in enumerate(runs, 1):
                 values = [_number(figure(run.metrics, f"{latency}.{s}"), language) for s in STATISTICS]
-                lines.append(f"| {label} {number} | " + " | ".join(values) + " |")
+                lines.append(f"| {inline(label)} {number} | " + " | ".join(values) + " |")
         lines.append("")
     return lines + _server(loaded, language)
 
@@ -161,7 +166,9 @@ def _server(loaded: Loaded, language: Language) -> list[str]:
                 values = (seen.ttft_ms, seen.e2e_ms, seen.queue_ms)
                 cached = word("unknown", language) if seen.cached is None else f"{seen.cached:.0%}"
                 rows.append(
-                    f"| {label} {number} | " + " | ".join(_number(v, language) for v in values) + f" | {cached} |"
+                    f"| {inline(label)} {number} | "
+                    + " | ".join(_number(v, language) for v in values)
+                    + f" | {cached} |"
                 )
     heads = [word(w, language) for w in ("server_clock", "ttft_ms", "e2e_ms", "queue_ms", "cached")]
     return ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", *rows, ""] if rows else []
@@ -170,8 +177,8 @@ def _server(loaded: Loaded, language: Language) -> list[str]:
 def _figures(judged: Judged, language: Language) -> list[str]:
     head = (
         word("figure", language),
-        judged.label_a,
-        judged.label_b,
+        inline(judged.label_a),
+        inline(judged.label_b),
         word("change", language),
         word("interval", language),
         "p",
@@ -192,7 +199,7 @@ def _row(c: Comparison, judged: Judged, name: str, winners: dict[str, str], lang
     p = f"{c.p:.3f}" if c.p is not None else word("unknown", language)
     least = f"{c.detectable:.1%}" if c.detectable is not None else word("unknown", language)
     tied = word(unclaimed(judged, name), language)
-    who = winners.get(name, tied)
+    who = inline(winners[name]) if name in winners else tied
     return " | ".join((measured(c.mean_a), measured(c.mean_b), f"{c.change:+.1%}", interval, p, least, who))
 
 
@@ -211,7 +218,7 @@ def _trend(loads: Sequence[Loaded], name: str, axis: str, language: Language, fi
     title = figure_word(name, language)
     file = f"trend-{name.replace('.', '-')}.svg"
     files[file] = line_chart(title, word(axis, language), sides)
-    labels = list(sides)
+    labels = [inline(label) for label in sides]
     head = f"| {word(axis, language)} | {labels[0]} | {labels[1]} | {word('change', language)} |"
     return [
         f"## {word('trend', language)}: {title}",
@@ -227,16 +234,7 @@ def _trend(loads: Sequence[Loaded], name: str, axis: str, language: Language, fi
 
 def _cell(value: object, language: Language, missing: str = "unknown") -> str:
     text = word(missing, language) if value is None else str(value)
-    return _bar(text if len(text) <= 48 else text[:45] + "…")
-
-
-def _bar(text: str) -> str:
-    """Text in a table's cell."""
-    return _line(text).replace("|", "\\|")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+    return inline(text if len(text) <= 48 else text[:45] + "…")
 
 
 def _number(value: float | None, language: Language) -> str:

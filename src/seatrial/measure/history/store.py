@@ -7,13 +7,17 @@ in the interpreter's SQLite the search goes through the files.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import FileFormatError, UsageError
-from seatrial.core.record import Record, from_json, to_json
+from seatrial.core.plain_file import read_plain
+from seatrial.core.record import Record, from_json, replace, to_json
 from seatrial.measure.history.card import SCHEMA_VERSION, Card, Flag, flags, with_id
 
 LARGEST = 1 << 20
@@ -51,28 +55,32 @@ class Cards:
         """All cards by id; raises FileFormatError for a file that is none."""
         found: dict[str, Card] = {}
         for file in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else []:
-            if file.is_symlink() or file.stat().st_size > LARGEST:
-                raise FileFormatError(f"{file}: a link or larger than a card can be", mend="Take it away.")
-            card = from_json(Card, file.read_bytes(), where=str(file))
-            if card.schema_version != SCHEMA_VERSION or card.id != file.stem:
-                raise FileFormatError(f"{file}: its schema_version or id is not the file's", mend="Add it again.")
+            card = _read(file)
             found[card.id] = card
         return found
 
     def add(self, card: Card) -> Card:
-        """Keep a card; raises UsageError if one of that id says something else."""
+        """Keep a card; raises UsageError if one of that id says something else. A promoted one stays as it is."""
         card = with_id(card)
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", card.id):
             raise UsageError(f"{card.id!r} cannot be a card's id", mend="Use lower-case letters, digits and dashes.")
-        file = self.folder / f"{card.id}.json"
-        if file.exists() and file.read_bytes() != to_json(card, indent=2):
-            raise UsageError(f"there is another card {card.id}", mend="Give this one another title.")
-        self._write(card)
+        with self._alone():
+            file = self.folder / f"{card.id}.json"
+            known = _read(file) if file.exists() else None
+            if known is not None:
+                draft = replace(known, state=card.state, evidence=card.evidence)
+                if known != card and not (known.state == "promoted" and draft == card):
+                    raise UsageError(f"there is another card {card.id}", mend="Give this one another title.")
+                return known
+            write_atomic(file, to_json(card, indent=2))
         return card
 
-    def put(self, card: Card) -> None:
-        """Replace a card (its promotion)."""
-        self._write(card)
+    def change(self, name: str, how: Callable[[Card], Card]) -> Card:
+        """Replace the card of that id by what `how` makes of it as it stands now, nobody else writing meanwhile."""
+        with self._alone():
+            card = how(_read(self.folder / f"{name}.json"))
+            write_atomic(self.folder / f"{card.id}.json", to_json(card, indent=2))
+        return card
 
     def get(self, name: str) -> Found:
         """The card of that id or of a unique beginning of it."""
@@ -103,9 +111,16 @@ class Cards:
             found.append(Found(card=card, flags=tuple(flags(card, cards))))
         return found
 
-    def _write(self, card: Card) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Waits until no other seatrial writes a card here; a card is read, changed and written in one go."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.folder / f"{card.id}.json", to_json(card, indent=2))
+        handle = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _ranked(self, cards: dict[str, Card], words: list[str]) -> list[str]:
         # The index takes a run of Chinese characters for one word, so words of those are looked for in the texts.
@@ -139,6 +154,19 @@ class Cards:
             match = " ".join(f'"{word}"' + "*" * (len(word) > 2) for word in words)
             order = "SELECT id FROM cards WHERE cards MATCH ? ORDER BY bm25(cards, 0, 5.0, 1.0)"
             return [row[0] for row in base.execute(order, (match,)).fetchall()]
+
+
+def _read(file: Path) -> Card:
+    """A card's file; raises FileFormatError for one that is none."""
+    try:
+        if file.is_symlink():
+            raise FileFormatError(f"{file}: a link", mend="Take it away.")
+        card = from_json(Card, read_plain(file, limit=LARGEST), where=str(file))
+    except OSError as exc:
+        raise FileFormatError(f"{file}: cannot be read as a card: {exc.strerror}", mend="Take it away.") from exc
+    if card.schema_version != SCHEMA_VERSION or card.id != file.stem:
+        raise FileFormatError(f"{file}: its schema_version or id is not the file's", mend="Add it again.")
+    return card
 
 
 def _text(card: Card) -> str:

@@ -38,8 +38,8 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         pair("questions", dataset.text("name") or None, "not recorded", note=dataset.text("source")),
         _asked(dataset),
         pair("server", facts.text("server") or None, note=f"version {facts.text('version')}"),
-        pair("temperature", request.take("temperature"), "not recorded"),
-        pair("chat template", request.flag("chat_template"), "not recorded"),
+        pair("temperature", request.take("temperature"), UNKNOWN),
+        pair("chat template", request.flag("chat_template"), UNKNOWN),
     ]
     if links:
         asked.append(Pair(label="files", value=Cell(text="", more=tuple(links))))
@@ -81,6 +81,7 @@ def _scores(rows: list[dict[str, object]]) -> Table:
         one = Facts(row)
         value, stderr = one.number("value"), one.number("stderr")
         complete = one.flag("complete")
+        answers = one.whole("answers")
         quoted = bool(complete) and one.text("level") in ("L4", "L5") and one.peek("limit") is None
         tone: Tone = "pass" if quoted else "inconclusive"
         why = one.text("partial_reason") or f"level {one.text('level')} is no whole task"
@@ -89,7 +90,10 @@ def _scores(rows: list[dict[str, object]]) -> Table:
                 Cell(text=one.text("task")),
                 Cell(text=one.text("metric"), note="lower is better" if one.flag("higher_is_better") is False else ""),
                 Cell(text="unknown" if value is None else f"{value:.4f}", note=f"± {stderr:.4f}" if stderr else ""),
-                Cell(text="unknown" if (asked := one.whole("n")) is None else count(asked)),
+                Cell(
+                    text="unknown" if (asked := one.whole("n")) is None else count(asked),
+                    note="" if answers is None else f"{count(answers)} answers",
+                ),
                 Cell(text="may be quoted" if quoted else "may not be quoted", note="" if quoted else why, tone=tone),
                 Cell(text=one.text("tool"), note=one.text("tool_version")),
             )

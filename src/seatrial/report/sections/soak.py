@@ -38,21 +38,26 @@ def blocks(step: StepFacts, run: Gathered) -> list[Block]:
         rows = tuple((Cell(text=str(what)[:300]), Cell(text=str(n))) for what, n in list(troubles.items())[:50])
         columns = (Column(title="trouble"), Column(title="requests", is_number=True))
         found.append(Table(title="Requests that failed", columns=columns, rows=rows))
+    samples = facts.objects("memory")
     memory = [
         (m["requests"], m["bytes"])
-        for m in facts.objects("memory")
+        for m in samples
         if isinstance(m.get("requests"), int) and isinstance(m.get("bytes"), int)
     ]
     if len(memory) > 1:
-        top, last = max(b for _, b in memory), memory[-1][0]
+        top, (first, least), last = max(b for _, b in memory), memory[0], memory[-1][0]
+        # The gate has asked its own questions by then.
+        when = "after the gate's own requests" if not first else f"after {count(first)}"
+        unread = len(samples) - len(memory)
+        lost = f"; {count(unread)} looks at it could not be read" if unread else ""
         found.append(
             Curve(
                 title="Resident memory of all engine processes",
                 points=curve_points([(float(n), float(b)) for n, b in memory]),
                 across=("0 requests", f"{count(last)} requests"),
                 up=("0", size(top)),
-                summary=f"{size(memory[0][1])} before the first request, {size(memory[-1][1])} after {count(last)}, "
-                f"at most {size(top)}",
+                summary=f"{size(least)} {when}, {size(memory[-1][1])} after {count(last)} requests of the soak, "
+                f"at most {size(top)}{lost}",
             )
         )
     return [*found, *leftover(facts)]

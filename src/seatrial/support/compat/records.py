@@ -5,7 +5,7 @@ or class of vLLM does not have; K004 a call with an argument vLLM does not take;
 K006 a call with too many; K007 an overriding method that cannot be called as vLLM's is; K008 abstract methods left out;
 K009 an entry point that names nothing; K010 an import-hook mapping that can never fire; K011 an inert patch;
 K012 a file that does not parse (a warning: that is not read); K013 a module of the plugin's own that is not there;
-K014 a module that raises by itself on this vLLM.
+K014 a module that raises by itself on this vLLM; K015 a version test that this build's label turns over (a warning).
 """
 
 from __future__ import annotations

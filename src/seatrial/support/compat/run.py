@@ -33,7 +33,7 @@ from seatrial.support.compat.graph import Graph, broken_modules, functions_calle
 from seatrial.support.compat.pair import Pair
 from seatrial.support.compat.records import ArchitectureImpact, CompatReport, Counts, Hit
 from seatrial.support.compat.relocate import Relocations
-from seatrial.support.compat.truth import parse_version
+from seatrial.support.compat.truth import Swayed, parse_version
 from seatrial.support.modules import Package
 from seatrial.support.registry_engine import engine_version
 from seatrial.support.registry_plugin import UNREAD, PluginRegistrations, read_plugin
@@ -115,6 +115,8 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
     reached = graph.reached(distribution, registrations.models)
     hits = [h if not h.module or h.module in reached else h.but(reached=False) for h in hits]
     hits = _relocated(package, own, _once(hits))
+    labelled = [s for s in pair.truth.swayed.values() if s.module in reached]
+    hits += [_labelled(pair, said, s) for s in labelled]
     impacts, hits = _impacts(pair, graph, distribution, registrations, hits)
     modules = len(pair.sites)
     return CompatReport(
@@ -138,6 +140,16 @@ def _compat(engine: Path, plugin: Path, version: str) -> CompatReport:
             overrides_checked=pair.overrides_checked,
         ),
     )
+
+
+def _labelled(pair: Pair, version: str, swayed: Swayed) -> Hit:
+    """K015."""
+    release = version.partition("+")[0]
+    what = f"vLLM says {version}, so {swayed.test} is not what it is for {release}"
+    mend = f": set VLLM_VERSION={release} where it runs" if swayed.overridable else ""
+    path = pair.plugin.package.path(swayed.module)
+    hit = plain_hit("K015", Severity.WARNING, path, swayed.module, "vllm.__version__", f"{what}{mend}")
+    return hit.but(line=swayed.line, when="import")
 
 
 def _built(trees: Trees, own: Package) -> set[str]:
@@ -310,4 +322,11 @@ def _outcome(hits: list[Hit], version: str, compiled: list[str]) -> Outcome:
     if parse_version(version) is None:
         what = f"the engine's version {version!r} is none" if version else "the engine's version is not in its source"
         return inconclusive(f"{what}, so the plugin's version tests are undecided: --engine-version says it")
+    labelled = [h for h in hits if h.code == "K015"]
+    if labelled:
+        where = f"{labelled[0].file}:{labelled[0].line} {labelled[0].message}"
+        return inconclusive(
+            f"{len(labelled)} version tests see the label of this build (first: {where}); "
+            f"--engine-version {version.partition('+')[0]} judges the release"
+        )
     return passed()

@@ -9,8 +9,9 @@ One kind of test leads to another (a flag to a version, a version to a name), he
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
@@ -32,20 +33,41 @@ VERSIONS = {"vllm.__version__", "vllm.version.__version__", "vllm._version.__ver
 
 
 def parse_version(text: str) -> Version | None:
-    """The public version (`0.32.0+cpu` is 0.32.0 to a plugin that asks); None if it is none."""
+    """The version without a build's label (0.32.0 for `0.32.0+cpu`); None if it is none."""
     try:
         return Version(Version(text).public)
     except InvalidVersion:
         return None
 
 
+# What in a plugin's `vllm_version_is` shows that it leaves a build's label out of account.
+UNLABELLED = re.compile(r"base_version|\bpublic\b|\brelease\b|split|partition|startswith")
+
+
+class Swayed(NamedTuple):
+    """A test that a build's label turns over: where it stands, and whether the plugin reads VLLM_VERSION for it."""
+
+    module: str
+    line: int
+    test: str
+    overridable: bool
+
+
 class Truth:
-    """Answers for one engine and one plugin package."""
+    """Answers for one engine and one plugin package.
+
+    `0.32.0+cpu` is no 0.32.0 to `Version("0.32.0") ==`, which is what vllm-ascend asks, unless VLLM_VERSION says
+    otherwise. Such tests are answered for the release itself, and kept in `swayed`.
+    """
 
     def __init__(self, engine: Names, engine_version: str, plugin: Package) -> None:
         self._engine, self._plugin = engine, plugin
         self._version = parse_version(engine_version)
         self._text = engine_version.partition("+")[0] if self._version is not None else ""
+        whole = Version(engine_version) if self._version is not None else None
+        self._whole = (whole, engine_version) if whole is not None and whole.local else None
+        self.swayed: dict[tuple[str, int], Swayed] = {}
+        self._asks: str | None = None
         self._constants: dict[tuple[str, str], bool | None] = {}
         self._off: dict[str, set[str]] = {}
         self._from: dict[str, dict[str, str]] = {}
@@ -102,7 +124,11 @@ class Truth:
         arguments = [a.value if isinstance(a, ast.Constant) else None for a in test.args]
         if name == "vllm_version_is" and len(arguments) == 1 and isinstance(arguments[0], str):
             asked = parse_version(arguments[0])
-            return None if self._version is None or asked is None else self._version == asked
+            same = None if self._version is None or asked is None else self._version == asked
+            # Equal but for the label: only then does the label decide.
+            if same and self._whole is not None and not UNLABELLED.search(self._asking()):
+                self._sways(test, module, "VLLM_VERSION" in self._asking())
+            return same
         if name == "hasattr" and len(arguments) == 2 and isinstance(arguments[1], str):
             dotted = _module_bound(module, test.args[0])
             if dotted and self._engine.package.has(dotted):
@@ -113,6 +139,33 @@ class Truth:
         return None
 
     def _compare(self, test: ast.Compare, module: Module) -> bool | None:
+        answer = self._compared(test, module)
+        if self._whole is not None and answer is not None:
+            without = self._version, self._text
+            self._version, self._text = self._whole
+            if self._compared(test, module) is not answer:
+                self._sways(test, module, overridable=False)
+            self._version, self._text = without
+        return answer
+
+    def _sways(self, test: ast.expr, module: Module, overridable: bool) -> None:
+        place = (module.name, test.lineno)
+        self.swayed.setdefault(place, Swayed(module.name, test.lineno, ast.unparse(test), overridable))
+
+    def _asking(self) -> str:
+        """The text of the plugin's own `vllm_version_is`; "" if it has none."""
+        if self._asks is None:
+            self._asks = ""
+            for name in self._plugin.names():
+                module = self._plugin.get(name)
+                if module is None or module.tree is None or b"def vllm_version_is" not in (module.source or b""):
+                    continue
+                for node in each(module.tree):
+                    if isinstance(node, ast.FunctionDef) and node.name == "vllm_version_is":
+                        self._asks += ast.unparse(node)
+        return self._asks
+
+    def _compared(self, test: ast.Compare, module: Module) -> bool | None:
         left, operator, right = test.left, test.ops[0], test.comparators[0]
         if isinstance(left, ast.Call) and ast.unparse(left.func).split(".")[-1] == "find_spec":
             found = self._spec(left)
@@ -168,9 +221,9 @@ class Truth:
             return self._version_of(node.args[0], module, depth)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return parse_version(node.value)
-        if isinstance(node, ast.Attribute) and node.attr == "base_version":
+        if isinstance(node, ast.Attribute) and node.attr in ("base_version", "public"):
             whole = self._version_of(node.value, module, depth)
-            return parse_version(whole.base_version) if whole is not None else None
+            return parse_version(getattr(whole, node.attr)) if whole is not None else None
         text = ast.unparse(node)
         if text in ("vllm_version", "VLLM_VERSION") or text.endswith("vllm.__version__"):
             return self._version
