@@ -236,3 +236,50 @@ def test_the_command_shows_what_was_seen_before(tmp_path):
     assert json.loads(run("x.log", "--json", cwd=tmp_path).stdout)["past"]["total"] == 1
     (tmp_path / "none").mkdir()
     assert json.loads(run("x.log", "--json", "--workspace", "none", cwd=tmp_path).stdout)["past"] is None
+
+
+QUIET = "INFO 05-12 10:00:00 [core.py:1] Starting to load the model\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork",
+        "(EngineCore_DP0 pid=3) ERROR 05-12 10:00:00 [x.py:1] something broke for good",
+        "[ERROR] RUNTIME(4711,python3):2025-11-03-02:11:01.123.456 [x.cc:1]4711 quux: something broke",
+        "thread 'main' panicked at src/main.rs:10:5:",
+        "terminate called after throwing an instance of 'quux::Odd'",
+        "python: foo.c:12: bar: Assertion `x' failed.",
+        "openai client: QuuxError: a call without a name",
+        "collect2: error: ld returned 1 exit status",
+        "::zork:: Traceback (most recent call last):",
+    ],
+)
+def test_an_error_that_nobody_knows_is_shown_and_never_called_clean(line):
+    answer = diagnose_text(QUIET + line + "\n" + QUIET)
+    assert not answer.healthy
+    assert answer.category == "unknown"
+    assert answer.first_cause is not None
+    assert answer.first_cause.line == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING 05-12 10:00:00 [x.py:1] cannot import fast path (ImportError: no fast path), using the slow one",
+        'WARNING 05-12 10:00:00 [_custom_ops.py:20] Failed to import from vllm._C with ImportError("x")',
+        'INFO:     127.0.0.1:1 - "POST /v1/completions HTTP/1.1" 200 OK',
+        "INFO 05-12 10:00:00 [core.py:1454] [shutdown] EngineCore: trigger received signal=SIGTERM",
+    ],
+)
+def test_warnings_and_noise_leave_a_log_clean(line):
+    assert diagnose_text(QUIET + line + "\n").healthy
+
+
+def test_an_unknown_error_beside_wrappers_is_shown_as_the_first():
+    answer = diagnose_text(
+        "ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\n"
+        "(APIServer pid=80) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
+    )
+    assert answer.category == "unknown"
+    assert "quux" in answer.first_cause.text

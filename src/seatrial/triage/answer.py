@@ -6,6 +6,7 @@ it was ready, for content that is wrong without a failure, or for "unknown" with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,13 @@ COLLECT = (
     "the exact command and environment (seatrial triage --bundle keeps both)",
     "exit codes or signals of the processes, and `dmesg | tail -200`",
     "VLLM_LOGGING_LEVEL=DEBUG; on Ascend also ~/ascend/log (plog) and ASCEND_SLOG_PRINT_TO_STDOUT=1",
+)
+
+
+# What no clean log holds, at whatever place of a line and whoever wrote it; levels below ERROR may quote it.
+FAILED = re.compile(
+    r"Traceback \(most recent call last\)|\b[A-Z]\w{1,60}(?:Error|Exception)\b|terminate called|\bpanicked at |\(core dumped\)|"
+    r"\bAssertion [`'].{1,200}failed|\berror: |\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? [1-9]"
 )
 
 
@@ -115,10 +123,13 @@ def unknown(
     failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
     first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
-    silent = first is None and not wrappers and not fatal
-    # A log of which nothing was read says nothing: it must not count as a clean one.
-    healthy = silent and any(source.lines for source in material.sources)
-    if hint is not None and first is not None:
+    loud = None if first else unexplained(material.events, judged)
+    silent = first is None and loud is None and not wrappers and not fatal
+    # A log of which nothing was read, or not the end, says nothing: it must not count as a clean one.
+    unread = [s for s in material.sources if s.dropped and (s.lines or s.dropped.startswith("cannot be read"))]
+    healthy = silent and not unread and any(source.lines for source in material.sources)
+    if hint is not None and (first or loud) is not None:
+        first = first or loud
         why = (
             f"Not certain enough for an answer. The likeliest is {hint.category} (probability {hint.probability:.2f}): "
             f"{ADVICE[hint.category].cause}"
@@ -136,8 +147,17 @@ def unknown(
             + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
             + "."
         )
+    elif loud is not None:
+        why = "No signature knows this error" + (
+            ", and what else failed only follows from something." if wrappers else "; nothing else in the log failed."
+        )
+        first = loud
     elif wrappers:
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
+    elif unread:
+        why = "No failure was found, but not all was read: " + "; ".join(
+            f"{s.file}: {s.dropped}" for s in unread[:MENTIONS]
+        ) + "."  # fmt: skip
     elif not healthy:
         why = "There was nothing to read: " + ("; ".join(
             f"{s.file}: {s.dropped or 'is empty'}" for s in material.sources[:MENTIONS]
@@ -153,6 +173,21 @@ def unknown(
         step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
     return _answer(UNKNOWN, 0.0, first, why, step, "", [j for j in judged if j.event is not first], material, fatal,
                    healthy=healthy)  # fmt: skip
+
+
+def unexplained(events: Sequence[Event], judged: Sequence[Judged]) -> Event | None:
+    """The first line that tells of an error and that no signature knows."""
+    known = {id(j.event) for j in judged}
+    heads: list[Event] = []  # of tracebacks; what ends one says more
+    for event in events:
+        level = event.level
+        if id(event) in known or level in {"INFO", "DEBUG", "WARNING"}:
+            continue
+        if event.text.startswith("Traceback (most recent"):
+            heads.append(event)
+        elif level in {"ERROR", "FATAL", "CRITICAL"} or FAILED.search(event.text):
+            return event
+    return heads[0] if heads and not any(j.event.exception for j in judged) else None
 
 
 def _answer(
