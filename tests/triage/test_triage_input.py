@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
 import os
+import random
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 
@@ -153,12 +156,95 @@ def test_zst_is_read_from_a_stream_where_a_decoder_is_there_and_else_reported():
     assert diagnose([io.BytesIO(zstandard.compress(FAILED.encode()))]).category == "lora"
 
 
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz"])
-def test_a_compressed_stream_that_is_cut_gives_what_it_held_or_a_reason(packing):
-    packed = PACKERS[packing](b"".join(b"%d ordinary line\n" % n for n in range(20_000)))
-    answer = diagnose([io.BytesIO(packed[: len(packed) // 2])])
-    assert "read" in answer.sources[0].dropped
-    assert not answer.category.startswith("lora")
+def ordinary(lines: int) -> bytes:
+    chance = random.Random(7)
+    return b"".join(b"INFO 05-12 10:00:00 [a.py:1] line %d\n" % chance.randrange(10**9) for _ in range(lines))
+
+
+def packed_stream(packing: str, data: bytes) -> bytes:
+    if packing == "zst":
+        return pytest.importorskip("zstandard").compress(data)
+    return PACKERS[packing](data)
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_what_a_cut_archive_still_holds_is_read_and_the_cut_is_told(packing):
+    whole = packed_stream(packing, FAILED.encode() + ordinary(60_000))
+    for keep in (len(whole) * 2 // 3, len(whole) - 6):
+        answer = diagnose([io.BytesIO(whole[:keep])])
+        assert answer.category == "lora"
+        assert answer.sources[0].dropped.startswith("read only up to byte ")
+    quiet = packed_stream(packing, ordinary(60_000))
+    cut = diagnose([io.BytesIO(quiet[: len(quiet) * 2 // 3])])
+    assert not cut.healthy  # the failure may stand in what is gone
+    assert "not all was read" in cut.explanation
+    assert diagnose([io.BytesIO(quiet)]).healthy
+
+
+@pytest.mark.parametrize("packing", ["gz", "xz"])
+def test_a_fault_in_the_middle_of_an_archive_loses_only_what_is_behind_it(packing):
+    damaged = bytearray(packed_stream(packing, FAILED.encode() + ordinary(60_000)))
+    damaged[len(damaged) // 2] ^= 0xFF
+    answer = diagnose([io.BytesIO(bytes(damaged))])
+    assert answer.category == "lora"
+    assert answer.sources[0].dropped
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_an_archive_of_several_members_is_read_to_the_last(packing):
+    parts = [packed_stream(packing, part) for part in (ordinary(9), FAILED.encode(), ordinary(9))]
+    answer = diagnose([io.BytesIO(b"".join(parts))])
+    assert answer.category == "lora"
+    assert answer.first_cause.line == 12
+    assert answer.sources[0].lines == 21
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: b"\0" * 70_000 + text,
+        lambda text: b"\0" * (5 << 20) + text,
+        lambda text: text.decode().encode("utf-16-le"),
+        lambda text: text.decode().encode("utf-16-be"),
+    ],
+    ids=["utf-8-mark", "emptied-while-written", "emptied-late", "utf-16-without-mark", "utf-16-be-without-mark"],
+)
+def test_a_first_line_behind_marks_and_zeros_is_read(dress):
+    answer = diagnose([io.BytesIO(dress(FAILED.splitlines()[2].partition("] ")[2].encode() + b"\n"))])
+    assert answer.category == "lora"
+    assert answer.first_cause.line == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(ordinary(90)),
+        gzip.compress(ordinary(300_000))[:-9],
+        bytes(range(256)) * 30_000,
+        b"\x1f\x8b\x08 cut",
+        b"",
+    ],
+    ids=["packed", "cut", "binary", "no-gz", "empty"],
+)
+def test_the_hash_is_that_of_the_file_on_disk_whatever_could_be_made_of_it(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    (note,) = diagnose([tmp_path / "x"], hashed=True).sources
+    assert note.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_of_files_is_not_read_as_a_log_and_says_what_to_do(tmp_path, kind):
+    (tmp_path / "a.log").write_text(FAILED)
+    if kind == "tar":
+        with tarfile.open(tmp_path / "logs.tgz", "w:gz") as archive:
+            archive.add(tmp_path / "a.log", "a.log")
+    else:
+        with zipfile.ZipFile(tmp_path / "logs.tgz", "w") as archive:
+            archive.write(tmp_path / "a.log", "a.log")
+    answer = diagnose([tmp_path / "logs.tgz"])
+    assert not answer.healthy
+    assert f"{kind} archive" in answer.explanation
 
 
 def test_the_arguments_at_the_head_of_a_large_log_are_known(tmp_path):
@@ -279,7 +365,8 @@ def test_warnings_and_noise_leave_a_log_clean(line):
 def test_an_unknown_error_beside_wrappers_is_shown_as_the_first():
     answer = diagnose_text(
         "ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\n"
-        "(APIServer pid=80) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
+        "(APIServer pid=80) RuntimeError: Engine core initialization failed. See root cause above. Failed core "
+        "proc(s): {}\n"
     )
     assert answer.category == "unknown"
     assert "quux" in answer.first_cause.text

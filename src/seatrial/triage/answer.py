@@ -32,8 +32,9 @@ COLLECT = (
 
 # What no clean log holds, at whatever place of a line and whoever wrote it; levels below ERROR may quote it.
 FAILED = re.compile(
-    r"Traceback \(most recent call last\)|\b[A-Z]\w{1,60}(?:Error|Exception)\b|terminate called|\bpanicked at |\(core dumped\)|"
-    r"\bAssertion [`'].{1,200}failed|\berror: |\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? [1-9]"
+    r"Traceback \(most recent call last\)|\b[A-Z]\w{1,60}(?:Error|Exception)\b|terminate called|\bpanicked at |"
+    r"\(core dumped\)|\bAssertion [`'].{1,200}failed|\berror: |"
+    r"\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? [1-9]"
 )
 
 

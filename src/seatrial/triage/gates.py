@@ -40,6 +40,10 @@ GATES = (
     b"get attribute",
     b"_blocks > 0",
     b"EZ",
+    b"terminate called",
+    b"panicked at",
+    b"core dumped",
+    b"egmentation fault",
 )
 
 
