@@ -127,6 +127,73 @@ def test_a_bare_assertion_is_learned_by_its_place_and_never_without_one(tmp_path
         learn(log, category="kernel-limit", cause="c", fix="f", into=tmp_path / "out")
 
 
+PYTHON_SAYS = """Traceback (most recent call last):
+  File "/x/site-packages/vllm_ascend/sample/sampler.py", line 88, in apply_top_k
+    torch.ops._C_ascend.{name}(x)
+  File "/x/site-packages/torch/_ops.py", line 88, in __getattr__
+    raise AttributeError(
+AttributeError: '_OpNamespace' '_C_ascend' object has no attribute '{name}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "category"),
+    [
+        (STRANGE, "lora"),
+        (PYTHON_SAYS.format(name="npu_zork_quux"), "dependency-conflict"),
+        ("vllm serve: error: argument --zork-config/-zc: 1 validation error for ZorkConfig\n", "config-validation"),
+        (KNOWN, "kernel-limit"),  # the library says otherwise: the person knows better
+    ],
+)
+def test_the_written_test_passes_once_the_candidate_is_taken_over_and_fails_before(
+    tmp_path, monkeypatch, log, category
+):
+    (tmp_path / "a.log").write_text(log)
+    made = learn(tmp_path / "a.log", category=category, cause="c", fix="f", into=tmp_path / "out")
+    scope: dict = {}
+    exec(made.signature_file.read_text(), scope)
+    exec(made.test_file.read_text(), scope)
+    written = scope["test_the_learned_failure_gets_its_category"]
+    with pytest.raises(AssertionError):
+        written()
+    grown = Library((*library().signatures, *scope["SIGNATURES"]))
+    monkeypatch.setattr("seatrial.triage.library", lambda: grown)
+    written()
+    answer = diagnose([tmp_path / "a.log"])
+    assert (answer.category, answer.next_step) == (category, "f")
+    assert 0 < answer.confidence < 0.93  # a person's word, not the table's
+
+
+def test_what_python_says_of_any_code_is_learned_with_its_names_and_its_place(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(PYTHON_SAYS.format(name="npu_zork_quux"))
+    made = learn(log, category="dependency-conflict", cause="c", fix="f", into=tmp_path / "out")
+    scope: dict = {}
+    exec(made.signature_file.read_text(), scope)
+    known = Library(scope["SIGNATURES"])
+    assert diagnose([log], signatures=known).category == "dependency-conflict"
+    log.write_text(PYTHON_SAYS.format(name="npu_other"))
+    assert diagnose([log], signatures=known).category == "unknown"
+    log.write_text(PYTHON_SAYS.format(name="npu_zork_quux").replace("sampler.py", "other.py"))
+    assert diagnose([log], signatures=known).category == "unknown"
+    log.write_text("IndexError: list index out of range\n")
+    with pytest.raises(UsageError, match="too little"):
+        learn(log, category="lora", cause="c", fix="f", into=tmp_path / "out")
+
+
+def test_a_log_with_a_hostile_name_and_a_secret_in_its_failure_makes_plain_files(tmp_path):
+    log = tmp_path / 'x""";raise SystemExit(9)#\\.log'
+    log.write_text("RuntimeError: the zork at https://me:hunter2@host refused the token=abcdef123456 of the quux\n")
+    made = learn(log, category="network-offline-hub", cause='"""', fix="it's\\", into=tmp_path / "out")
+    scope: dict = {}
+    for file in made:
+        text = file.read_text()
+        assert "hunter2" not in text
+        assert "abcdef123456" not in text
+        exec(text, scope)
+    assert scope["SIGNATURES"][0].cause == '"""'
+
+
 def test_the_versions_of_a_bundle_are_those_of_the_banner_and_the_engine(tmp_path):
     from seatrial.triage.bundle import VERSION
 

@@ -112,6 +112,9 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
         return _rule(found, material, ALONE) if found.rule != UNKNOWN else answer.unknown(
             found.judged, material, found.fatal
         )  # fmt: skip
+    by = found.chosen.signature if found.chosen and found.crash is None else None
+    if by is not None and by.learned and found.rule == by.category:
+        return _rule(found, material, ALONE)
     if found.focus is None and found.seen is None and (found.told or found.fatal or not _speaks(found)):
         return answer.unknown(found.judged, material, found.fatal)
     known = likeness.table()
@@ -221,6 +224,8 @@ def in_time(events: Sequence[Event]) -> list[Event]:
 def classify(event: Event, context: str, library: Library) -> Judged | None:
     """What the event is; None when it is of no interest."""
     found = library.of(event, context)
+    if found and found[0].learned:
+        return Judged(event, found[0].kind, found[0])
     for signature in found:
         if signature.kind is Kind.NOISE:
             return Judged(event, Kind.NOISE, signature)
