@@ -143,11 +143,14 @@ def unknown(
             else "The first failure in the log is one that no signature knows."
         )
     elif fatal:
+        died = deaths.event_of(material.events, fatal)
+        told = loud if loud is not None and (died is None or loud.order < died.order) else None
+        first = told or died
+        why = "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) + "."
         why = (
-            "A process was ended without a word: "
-            + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
-            + "."
+            f"Before it stands an error that no signature knows: {why}" if told else f"Without a word before it: {why}"
         )
+        why = f"A process was ended. {why}"
     elif loud is not None:
         why = "No signature knows this error" + (
             ", and what else failed only follows from something." if wrappers else "; nothing else in the log failed."

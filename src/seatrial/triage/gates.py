@@ -44,6 +44,12 @@ GATES = (
     b"panicked at",
     b"core dumped",
     b"egmentation fault",
+    b"recent call first",
+    b"SIG",
+    b"eceived signal",
+    b"xit ",
+    b"xit_code",
+    b"xitcode",
 )
 
 

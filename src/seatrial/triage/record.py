@@ -56,11 +56,16 @@ class SourceNote(Record):
 
 
 class Death(Record):
-    """A process that ended by a signal or a bad exit code; `code` is negative for a signal, as in subprocess."""
+    """A process that ended by a signal or a bad exit code; `code` is negative for a signal, as in subprocess.
+
+    `file` and `line` say where the log tells of it, "" and 0 where the caller knew.
+    """
 
     process: str
     code: int
     meaning: str
+    file: str = ""
+    line: int = 0
 
 
 class PastIncident(Record):

@@ -15,13 +15,14 @@ from seatrial.triage import gates
 from seatrial.triage.lines import Line, parse
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, shift
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, running, shift
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
 # The head of a large log is read line by line all the same: the command and the engine's arguments stand there.
 HEAD = 256 << 10
 SHIFT_WINDOW = 4096
+DUMP = 16 << 10  # of a dying interpreter's stack
 MAX_EVENTS = 20_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
@@ -41,6 +42,7 @@ REQUEST = re.compile(rb'"POST /')
 # Lines whose order and number matter, so that a repetition counts: an engine may sleep twice.
 STATE = re.compile(r"\bPOST /(?:sleep|wake_up)\b|seconds to (?:fall asleep|wake up)")
 OF_STATE = -2
+EXIT_CODE = re.compile(rb"[Ee]xit[ _]?(?:[Cc]ode|status)[ :=]{0,8}-?\d{1,4}")
 MAX_CONTEXT = 64 << 10
 
 
@@ -140,6 +142,8 @@ class Scanner:
             key = DIGITS.sub(b"#", raw)
             if len(key) < 200 and b": " not in key[-60:] and b"Err" in key:
                 key += b"\n" + DIGITS.sub(b"#", previous if every else _line_before(chunk, start))
+            if b"xit" in raw and (code := EXIT_CODE.search(raw)):
+                key += code[0]  # one worker was told to stop, another was killed
             previous = raw
             known = self._known.get(key)
             if known is not None:
@@ -210,6 +214,8 @@ class Scanner:
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
         )
+        if text.startswith("Current thread") and "(most recent call first)" in text:
+            event.frames = running(_lines_behind(chunk, start), line)
         self._traceback(event, line, chunk, start, columns)
         result.events.append(event)
         return len(result.events) - 1
@@ -254,6 +260,10 @@ def _is_code(line: Line, chunk: bytes, start: int) -> bool:
         if not above.text or above.text[0] not in " \t":
             return False
     return False
+
+
+def _lines_behind(chunk: bytes, start: int) -> list[Line]:
+    return [_parse(raw) for raw in chunk[start : start + DUMP].split(b"\n")[1:-1]]
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:
