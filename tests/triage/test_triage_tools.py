@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.cost import million_turns
 
 from seatrial.cli.triage import command
-from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.errors import EngineError, SeatrialError, UsageError
 from seatrial.triage import Library, cann, diagnose, diagnose_text, library
 from seatrial.triage.anchors import anchors
 from seatrial.triage.learn import fingerprint, learn
@@ -82,6 +83,55 @@ def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
+        "non-default args: {'model_tag': '/m', 'api_key': ['sekrit-1', 'sekrit-2'], 'port': 8000}",
+        '{"api_key": ["sekrit-value-1"]}',
+        "vllm serve m --api-key sekrit-1 sekrit-2 --port 1",
+        "vllm serve m --token sekrit-1",
+        'ENV HF_TOKEN "sekrit-1"',
+        "-H 'Authorization: sekrit-1'",
+        "Authorization: Basic c2Vrcml0sekrit",
+        "https://sekrit1@github.com/x",
+        "redis://:sekrit1@h:1/0",
+        "https://b.s3.com/x?X-Amz-Credential=AKsekrit%2F2025&X-Amz-Signature=sekrit0123&X=1",
+        "PASSWORD = 'a b sekrit c'",
+        "MYSQL_PWD=sekrit1",
+        "AWS_SECRET_ACCESS_KEY=sekrit/value+1",
+        "github_pat_11ABCDEFsekrit0123456789",
+        "ms-sekrit00-aaaa-bbbb-cccc-0123456789ab",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIsekrit\nBBBBsekrit\n-----END RSA PRIVATE KEY-----",
+        "Cookie: session=sekrit1; other=sekrit2",
+        "'api_key': SecretStr('sekrit1')",
+        '{"text": "\\\\"api_key\\\\": \\\\"sekrit1\\\\""}',
+        "/home/sekrit/vllm/x.py",
+        "C:\\Users\\sekrit\\x",
+    ],
+)
+def test_a_secret_is_taken_out_however_it_is_written(line):
+    clean = redact(line.encode())
+    assert b"sekrit" not in clean.data
+    assert clean.hits
+    assert redact(clean.data).data == clean.data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"-----BEGIN PRIVATE KEY-----" * 9000,
+        b"api_key: [" * 9000,
+        b"--api-key a a a a " * 9000,
+        b"eyJ" + b"a" * 200_000,
+    ],
+    ids=["key", "list", "flag", "jwt"],
+)
+def test_the_search_for_secrets_is_safe(text):
+    assert million_turns(lambda: redact(text)) < 40
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"eos_token: </s>, pad_token='<|endoftext|>', special_tokens: ['<s>', '</s>']",
+        b"tokenizer=/m, token_ids=[1, 2], hf_token=None, api_key=None",
         b"max_tokens=512, prompt_token_ids_len=21, num_tokens: 7",
         b"KeyError: 'model.layers.0.self_attn.q_proj.weight'",
         b"(Worker_TP0 pid=1) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
@@ -89,6 +139,43 @@ def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
 )
 def test_ordinary_lines_are_not_redacted(line):
     assert redact(line).data == line
+
+
+def test_a_bundle_that_cannot_be_finished_leaves_nothing_behind(tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seatrial.triage.bundle._narrative", full)
+    with pytest.raises(SeatrialError, match="No space left"):
+        run(str(log), "--bundle", str(tmp_path / "b.zip"))
+    assert [f.name for f in tmp_path.iterdir()] == ["a.log"]
+
+
+def test_a_bundle_knows_the_secrets_of_the_command_and_of_this_shell_by_their_values(tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN + "the server was given topsecret1 and envsecret2\n" + 'ValueError: bad "password: ", x\n')
+    monkeypatch.setenv("HF_TOKEN", "envsecret2")
+    target = tmp_path / "b.zip"
+    run(str(log), "--bundle", str(target), "--command", "vllm serve 'm --api-key topsecret1")
+    with zipfile.ZipFile(target) as archive:
+        everything = b"".join(archive.read(n) for n in archive.namelist())
+        assert json.loads(archive.read("narrative/diagnosis.json"))["category"] == "hbm-oom"
+    assert b"topsecret1" not in everything
+    assert b"envsecret2" not in everything
+
+
+def test_a_binary_beside_the_log_is_named_in_the_bundle_and_not_packed(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a.log").write_text(KNOWN)
+    (folder / "core.4711").write_bytes(bytes(range(256)) * 40)
+    run(str(folder), "--bundle", str(tmp_path / "b.zip"))
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert [n for n in archive.namelist() if n.startswith("raw/")] == ["raw/000-a.log"]
+        assert "core.4711" in archive.read("facts/sha256-of-the-originals.txt").decode()
 
 
 def test_learning_writes_a_candidate_and_a_test_that_fails_until_it_is_taken_over(tmp_path):

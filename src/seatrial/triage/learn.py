@@ -69,7 +69,7 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
         raise UsageError(
             f"no failure was found in {log}", mend="Cut the log to the lines of the failure, or add the worker's log."
         )
-    first = replace(answer.first_cause, text=_without_secrets(answer.first_cause.text))
+    first = _without_secrets(answer.first_cause)
     pattern = fingerprint(first.text)
     general = bool(PYTHON.search(first.text))
     place = "" if _letters(first) >= MIN_LETTERS and not general else _place(first)
@@ -116,8 +116,12 @@ def test_the_learned_failure_gets_its_category():
     return made
 
 
-def _without_secrets(text: str) -> str:
-    return redact(text.encode("utf-8", "replace")).data.decode("utf-8", "replace")
+def _without_secrets(first: FirstCause) -> FirstCause:
+    def clean(text: str) -> str:
+        return redact(text.encode("utf-8", "replace")).data.decode("utf-8", "replace")
+
+    frames = tuple(replace(f, path=clean(f.path), code=clean(f.code)) for f in first.frames)
+    return replace(first, text=clean(first.text), frames=frames)
 
 
 def _plain(name: str) -> str:
@@ -157,4 +161,4 @@ def _case(first: FirstCause) -> str:
         f'  File "{f.path}", line {f.line}, in {f.function}\n' + (f"    {f.code}\n" if f.code else "")
         for f in first.frames[min(_innermost(first), max(0, len(first.frames) - 2)) :]
     )
-    return _without_secrets(frames) + first.text[:1000]
+    return frames + first.text[:1000]
