@@ -107,10 +107,10 @@ def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
     ],
 )
 def test_a_secret_is_taken_out_however_it_is_written(line):
-    clean = redact(line.encode())
+    clean = redact(line.encode(), homes=True)
     assert b"sekrit" not in clean.data
     assert clean.hits
-    assert redact(clean.data).data == clean.data
+    assert redact(clean.data, homes=True).data == clean.data
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,7 @@ def test_the_search_for_secrets_is_safe(text):
     [
         b"eos_token: </s>, pad_token='<|endoftext|>', special_tokens: ['<s>', '</s>']",
         b"tokenizer=/m, token_ids=[1, 2], hf_token=None, api_key=None",
+        b"/home/somebody/models/x",
         b"max_tokens=512, prompt_token_ids_len=21, num_tokens: 7",
         b"KeyError: 'model.layers.0.self_attn.q_proj.weight'",
         b"(Worker_TP0 pid=1) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",

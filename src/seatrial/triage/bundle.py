@@ -82,7 +82,7 @@ class _Archive:
         self._redacted = 0
 
     def _clean(self, data: bytes) -> bytes:
-        clean = redact(data, self._secrets)
+        clean = redact(data, self._secrets, homes=True)
         self._redacted += clean.hits
         return clean.data
 

@@ -63,13 +63,18 @@ class Redacted(NamedTuple):
     hits: int
 
 
-def redact(data: bytes, known: Iterable[str] = ()) -> Redacted:
-    """`data` without secrets; `known` are secrets that the caller has from elsewhere, wherever they stand."""
+def redact(data: bytes, known: Iterable[str] = (), *, homes: bool = False) -> Redacted:
+    """`data` without secrets; `known` are secrets that the caller has from elsewhere, wherever they stand.
+
+    `homes` also takes out the names of home folders, for what is published; a path on this machine must stay usable.
+    """
     count = 0
 
     def put(match: re.Match[bytes]) -> bytes:
         nonlocal count
         if match["user"] is not None:
+            if not homes:
+                return match[0]
             count += 1
             return match["home"] + USER
         value = match["value"]
