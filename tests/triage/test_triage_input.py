@@ -370,3 +370,17 @@ def test_an_unknown_error_beside_wrappers_is_shown_as_the_first():
     )
     assert answer.category == "unknown"
     assert "quux" in answer.first_cause.text
+
+
+@pytest.mark.parametrize("level", ["INFO 05-12 10:00:00 [logger.py:41] ", "WARNING 05-12 10:00:00 [x.py:4] ", ""])
+def test_a_failure_behind_more_requests_than_are_kept_is_found(monkeypatch, level):
+    monkeypatch.setattr("seatrial.triage.scan.MAX_EVENTS", 500)
+    letters = random.Random(3).choices("abcdefghijklmnopqrstuvwxyz", k=40_000)
+    requests = "".join(
+        f"{level}Received request: prompt: 'why is {''.join(letters[n : n + 20])} missing'\n" for n in range(2000)
+    )
+    answer = diagnose_text(requests + FAILED)
+    assert answer.category == "lora"
+    assert answer.first_cause.line == 2003
+    assert "1500 distinct lines" in answer.sources[0].dropped
+    assert not diagnose_text(requests).healthy  # what was not looked at is no clean log

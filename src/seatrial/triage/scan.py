@@ -8,6 +8,7 @@ the gates.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,6 +25,8 @@ HEAD = 256 << 10
 SHIFT_WINDOW = 4096
 DUMP = 16 << 10  # of a dying interpreter's stack
 MAX_EVENTS = 20_000
+# Failures find room where requests, of which each is a line of its own, have taken all.
+RESERVED = 4_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
 READY = re.compile(
@@ -198,7 +201,7 @@ class Scanner:
                 line = line._replace(text=text)
         if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
             return -1
-        if len(result.events) >= MAX_EVENTS:
+        if full(result.events, line.level, text):
             result.overflow += 1
             return -1
         event = Event(
@@ -243,6 +246,14 @@ class Scanner:
                 if self.result.events[index].exception and self.result.events[index].process == event.process:
                     event.chained_to = self.result.events[index].order
                     break
+
+
+def full(events: Sequence[Event], level: str, text: str) -> bool:
+    """Whether there is no room for a line; one that tells of a failure has some left."""
+    if len(events) < MAX_EVENTS:
+        return False
+    urgent = level in {"ERROR", "FATAL", "CRITICAL"} or raised(text) is not None or "Fatal" in text[:16]
+    return not urgent or len(events) >= MAX_EVENTS + RESERVED
 
 
 def _parse(raw: bytes) -> Line:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.scan import DIGITS, MAX_EVENTS, WINDOW, Scan, Scanner
+from seatrial.triage.scan import DIGITS, WINDOW, Scan, Scanner, full
 
 # Below this a second process costs more than it saves.
 SPLIT_FROM = 96 << 20
@@ -70,7 +70,7 @@ def _merge(first: Scan, second: Scan) -> Scan:
             earlier.count += event.count
             earlier.processes.extend(p for p in event.processes if p not in earlier.processes)
             continue
-        if len(first.events) >= MAX_EVENTS:
+        if full(first.events, event.level, event.text):
             first.overflow += 1
             continue
         event.line += first.lines
