@@ -8,7 +8,9 @@ bounded repeats.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 ANSI = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]|\x1b[()][0-9A-Za-z]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\x00")
 # CANN's own report: the code, and then what went wrong.
@@ -20,8 +22,8 @@ SYSLOG = re.compile(r"#033\[[0-9;?]{0,16}[ -/]?[@-~]|#015$")
 MAX_TEXT = 4096
 
 # (EngineCore_DP0 pid=12), (VllmWorker rank=1 pid=12), (RayWorkerWrapper pid=12, ip=10.0.0.2), (pid=12)
-PROCESS = re.compile(r"\(((?:[A-Za-z_][\w.:-]{0,60} )?(?:rank=\d{1,5} )?pid=\d{1,10}(?:, ip=[\w.:]{1,64})?)\) ?")
-RANK = re.compile(r"\[(?:default)?(rank ?\d{1,5})\]:? ?")
+PROCESS = re.compile(r"\(((?:[A-Za-z_][\w.:-]{0,60} )?(?:rank=\d{1,5} )?pid=\d{1,10}(?:, ip=[\w.:%]{1,64})?)\) ?")
+RANK = re.compile(r"\[(?:default)?(?=rank|(?<=default))((?:rank ?)?\d{1,5})\]:? ?")
 MPI = re.compile(r"\[(\d{1,4},\d{1,4})\]<(?:stdout|stderr)>: ?")
 CONTAINER = re.compile(r"([a-z][a-z0-9_.-]{1,60}) {1,12}\| ")
 ISO_HEAD = re.compile(
@@ -85,8 +87,36 @@ def _with_fields(match: re.Match[str], process: str) -> tuple[str, str, str, str
     return LETTER.get(level, level), str(found.get("time") or ""), str(found.get("logger") or ""), process
 
 
+# Containers and structured loggers write each line as a JSON object: Docker's `log`, a logger's `msg` beside its level.
+MESSAGES = ("log", "message", "msg", "event")
+LEVELS = ("level", "levelname", "severity", "log_level")
+TIMES = ("time", "timestamp", "asctime", "ts")
+
+
+def _object(raw: str) -> Line | None:
+    """A line that is a JSON object with a text in it; None where it is no such thing."""
+    try:
+        found: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    level = next((str(found[k]).upper() for k in LEVELS if isinstance(found.get(k), str)), "")
+    docker = isinstance(found.get("log"), str) and "stream" in found
+    text = next((str(found[k]) for k in MESSAGES if isinstance(found.get(k), str)), "")
+    if not text or not (docker or level):
+        return None  # an answer of a server, say
+    inside = [line for line in (text + "\n" + str(found.get("exc_info") or "")).splitlines() if line.strip()]
+    told = len(inside) > 1 and any("Traceback (most recent" in line for line in inside)
+    line = parse(inside[-1 if told else 0]) if inside else Line("", "", "", "", "")
+    time = next((str(found[k]) for k in TIMES if isinstance(found.get(k), (str, float, int))), "")
+    return line._replace(time=line.time or time, level=line.level or LETTER.get(level.lower(), level))
+
+
 def parse(raw: str) -> Line:
     """Peel the known prefixes off one line."""
+    if raw.startswith('{"') and raw.rstrip().endswith("}") and (line := _object(raw)) is not None:
+        return line
     text = ANSI.sub("", raw) if "\x1b" in raw or "\x00" in raw else raw
     if "#0" in text:
         text = SYSLOG.sub("", text)

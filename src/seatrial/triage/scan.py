@@ -8,12 +8,13 @@ the gates.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from seatrial.triage import gates
-from seatrial.triage.lines import Line, parse
+from seatrial.triage.lines import Line
+from seatrial.triage.prefixes import Prefixes
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
 from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, running, shift
@@ -50,7 +51,7 @@ MAX_CONTEXT = 64 << 10
 
 
 class Scan(msgspec.Struct, kw_only=True):
-    """What one file gave. `tail` is its last lines, for a log that ends without a word."""
+    """What one file gave."""
 
     events: list[Event]
     context: list[str]
@@ -61,7 +62,6 @@ class Scan(msgspec.Struct, kw_only=True):
     ready: bool = False
     requests: int = 0
     overflow: int = 0
-    tail: list[str]
     plain: list[tuple[int, str]] = []
     last_time: str = ""
 
@@ -73,9 +73,10 @@ class Scanner:
         self.file = file
         self.order = order
         self.every_line = every_line
-        self.result = Scan(events=[], context=[], tail=[])
+        self.result = Scan(events=[], context=[])
         self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest; OF_STATE
         self._context_size = 0
+        self._prefixes = Prefixes()
         self._before = before  # the end of the previous chunk
 
     def run(self, *, hashed: bool = False) -> Scan:
@@ -86,6 +87,7 @@ class Scanner:
             every = self.every_line
             if every is None:
                 every = result.size + len(chunk) <= SMALL
+            self._prefixes.learn(chunk)
             self._chunk(chunk, every)
             result.lines += chunk.count(b"\n")
             result.size += len(chunk)
@@ -95,14 +97,13 @@ class Scanner:
         if last and not last.endswith(b"\n"):
             result.lines += 1
         self._cut_tail()
-        result.tail = [p.text for raw in re.split(rb"[\r\n]+", self._before[-4096:])[-9:] if (p := _parse(raw)).text]
         result.sha256 = self.file.sha256 if hashed else ""
         result.dropped = self.file.dropped
         return result
 
     def _cut_tail(self) -> None:
         """A log that ends inside a traceback: its last frame is all there is of the exception."""
-        lines = [_parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
+        lines = [self._prefixes.parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
         while lines and CARETS.match(lines[-1].text):
             lines.pop()
         if len(lines) < 2 or lines[-1].text[:4].strip() or raised(lines[-1].text):
@@ -153,7 +154,7 @@ class Scanner:
                 if known >= 0:
                     self._again(known, raw)
                 elif known == OF_STATE:
-                    self._context(_parse(raw).text)
+                    self._context(self._prefixes.parse(raw).text)
                 continue
             line_number += chunk.count(b"\n", counted_to, start)
             counted_to = start
@@ -170,12 +171,12 @@ class Scanner:
         event = self.result.events[index]
         event.count += 1
         if event.count < 64:
-            process = _parse(raw).process
+            process = self._prefixes.parse(raw).process
             if process and process not in event.processes:
                 event.processes.append(process)
 
     def _new(self, chunk: bytes, raw: bytes, start: int, line_number: int) -> int:
-        line = _parse(raw)
+        line = self._prefixes.parse(raw)
         result = self.result
         if not line.level and len(result.plain) < 400 and len(line.text) < 2000:
             result.plain.append((line_number, line.text))
@@ -199,7 +200,7 @@ class Scanner:
             if columns:
                 text = text[columns:]
                 line = line._replace(text=text)
-        if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
+        if text[0] in " \t" and (FRAME.match(text) or _is_code(self._prefixes.parse, line, chunk, start)):
             return -1
         if full(result.events, line.level, text):
             result.overflow += 1
@@ -218,7 +219,8 @@ class Scanner:
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
         )
         if text.startswith("Current thread") and "(most recent call first)" in text:
-            event.frames = running(_lines_behind(chunk, start), line)
+            behind = chunk[start : start + DUMP].split(b"\n")[1:-1]
+            event.frames = running([self._prefixes.parse(raw) for raw in behind], line)
         self._traceback(event, line, chunk, start, columns)
         result.events.append(event)
         return len(result.events) - 1
@@ -230,7 +232,7 @@ class Scanner:
         window = chunk[max(0, start - WINDOW) : start]
         if start < WINDOW:
             window = self._before[-(WINDOW - start) :] + window
-        before = [_parse(raw) for raw in re.split(rb"\r?\n", window)[-600:]]
+        before = [self._prefixes.parse(raw) for raw in re.split(rb"\r?\n", window)[-600:]]
         if columns:
             left = " " * columns
             before = [b._replace(text=b.text[columns:]) if b.text.startswith(left) else b for b in before]
@@ -256,14 +258,10 @@ def full(events: Sequence[Event], level: str, text: str) -> bool:
     return not urgent or len(events) >= MAX_EVENTS + RESERVED
 
 
-def _parse(raw: bytes) -> Line:
-    return parse(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
-
-
-def _is_code(line: Line, chunk: bytes, start: int) -> bool:
+def _is_code(parse: Callable[[bytes], Line], line: Line, chunk: bytes, start: int) -> bool:
     """Whether an indented line shows the source of the frame above it: it then quotes, it does not report."""
     for raw in reversed(chunk[max(0, start - 4096) : start].splitlines()[-40:]):
-        above = _parse(raw)
+        above = parse(raw)
         if above.stream() != line.stream():
             continue
         if FRAME.match(above.text):
@@ -271,10 +269,6 @@ def _is_code(line: Line, chunk: bytes, start: int) -> bool:
         if not above.text or above.text[0] not in " \t":
             return False
     return False
-
-
-def _lines_behind(chunk: bytes, start: int) -> list[Line]:
-    return [_parse(raw) for raw in chunk[start : start + DUMP].split(b"\n")[1:-1]]
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:

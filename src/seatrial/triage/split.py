@@ -22,7 +22,7 @@ SPLIT_FROM = 96 << 20
 def scan_file(file: LogFile, *, order: int = 0, hashed: bool = False) -> Scan:
     """Read `file` to its end."""
     if file.dropped:
-        return Scan(events=[], context=[], tail=[], dropped=file.dropped)
+        return Scan(events=[], context=[], dropped=file.dropped)
     if not hashed and file.path is not None and file.path.is_file() and file.plain():
         size = file.path.stat().st_size
         if size >= SPLIT_FROM and (os.cpu_count() or 1) > 1:
@@ -86,6 +86,5 @@ def _merge(first: Scan, second: Scan) -> Scan:
     first.requests += second.requests
     first.overflow += second.overflow
     first.dropped = first.dropped or second.dropped
-    first.tail = second.tail or first.tail
     first.last_time = second.last_time or first.last_time
     return first
