@@ -384,3 +384,13 @@ def test_a_failure_behind_more_requests_than_are_kept_is_found(monkeypatch, leve
     assert answer.first_cause.line == 2003
     assert "1500 distinct lines" in answer.sources[0].dropped
     assert not diagnose_text(requests).healthy  # what was not looked at is no clean log
+
+
+def test_a_failure_that_nobody_knows_before_the_cause_is_listed_and_what_is_left_out_is_counted():
+    strange = "(Worker_TP1 pid={0}) ERROR 05-12 10:00:00 [x.py:1] QuuxError: odd {1}\n"
+    before = "".join(strange.format(n, "z" * n) for n in range(30))
+    answer = diagnose_text(before + FAILED + strange.format(99, "after"))
+    assert answer.category == "lora"
+    assert answer.others[0].text == "QuuxError: odd"
+    assert [m.text for m in answer.consequences] == ["QuuxError: odd after"]
+    assert answer.unlisted == 30 - len(answer.others)

@@ -52,15 +52,53 @@ def test_standard_input_and_exit_codes():
     assert "OOM" in run("-", "--exit", "server=137", input="INFO: start\n").output
 
 
-def test_the_human_view_fits_one_screen(tmp_path):
+def odd_lines(count: int) -> str:
+    line = "(Worker_TP{0} pid={0}) ERROR 05-12 10:00:00 [x.py:1] ValueError: odd thing {1} {2}\n"
+    return "".join(line.format(i, "z" * i, "went wrong in the middle of the night " * 4) for i in range(count))
+
+
+SCREENS = {
+    "known": odd_lines(60) + KNOWN * 3,
+    "long": "RuntimeError: NPU out of memory. " + "很长 \x1b[2J\x07 text " * 300 + "\n",
+    "deep": 'Traceback (most recent call last):\n  File "/'
+    + "deep/" * 60
+    + 'end.py", line 3, in go\n    x()\n'
+    + KNOWN,
+    "unknown": "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.\n",
+    "dead": "Killed\n" + odd_lines(9),
+    "clean": "INFO 05-12 10:00:00 [a.py:1] fine\n",
+}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 24)])
+def test_the_human_view_fits_one_screen(width, height, name):
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    from seatrial.cli._triage_view import HEAD, rows
+
+    answer = diagnose_text(SCREENS[name], exit_codes={"server": -11} if name == "dead" else None)
+    shown = rows(answer, Console(width=width, height=height, force_terminal=True))
+    assert len(shown) <= height - 2
+    assert all(HEAD + cell_len(row.text) <= width for row in shown)
+    heads = {row.head for row in shown}
+    assert {"category", "why", "next"} <= heads
+    assert answer.first_cause is None or {"first cause", "where"} <= heads
+    assert not any(c < " " for row in shown for c in row.text)
+    if width == 80 and name == "deep":
+        assert any(row.text.startswith("…") and row.text.endswith("end.py:3 in go") for row in shown)
+
+
+def test_without_a_terminal_a_text_keeps_its_length(tmp_path):
     log = tmp_path / "a.log"
-    log.write_text(
-        "".join(
-            f"(Worker_TP{i} pid={i}) ERROR 05-12 10:00:00 [x.py:1] ValueError: odd thing {'z' * i}\n" for i in range(60)
-        )
-        + KNOWN
-    )
-    assert len(run(str(log)).output.splitlines()) <= 30
+    log.write_text(SCREENS["deep"])
+    output = run(str(log)).output
+    assert "deep/" * 60 + "end.py:3 in go" in output
+    log.write_text(SCREENS["known"])
+    output = run(str(log)).output
+    assert len(output.splitlines()) <= 40
+    assert "[1 of " in output  # how many follow is told where not all are shown
 
 
 def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):

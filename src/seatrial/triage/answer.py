@@ -198,13 +198,22 @@ def _answer(
     category: str, confidence: float, cause: Event | None, explanation: str, next_step: str, signature: str,
     rest: list[Judged], material: Material, fatal: tuple[Death, ...], *, healthy: bool = False, rung: str = "",
 ) -> Diagnosis:  # fmt: skip
-    def mentions(*kinds: Kind | None) -> tuple[Mention, ...]:
-        return tuple(mention(j) for j in rest if j.kind in kinds)[:MENTIONS]
+    def group(*kinds: Kind) -> list[Judged]:
+        return [j for j in rest if j.kind in kinds]
 
-    after = [j for j in rest if j.kind is None and cause is not None and j.event.order > cause.order]
+    at = cause.order if cause is not None else -1
+    strange = [j for j in rest if j.kind is None]
+    groups = {
+        "consequences": group(Kind.CONSEQUENCE)[:MENTIONS] + [j for j in strange if j.event.order > at],
+        "noise": group(Kind.NOISE),
+        "wrappers": group(Kind.WRAPPER),
+        "evidence": group(Kind.EVIDENCE),
+        "others": group(Kind.ROOT) + [j for j in strange if j.event.order < at],
+    }
+    room = {name: 2 * MENTIONS if name == "consequences" else MENTIONS for name in groups}
     if cause is not None and (known := cann.explain(cause.text)):
         explanation = f"{explanation} CANN's table: {known}"
-    consequences = mentions(Kind.CONSEQUENCE) + tuple(mention(j) for j in after)[:MENTIONS]
+    listed = {name: tuple(mention(j) for j in found[: room[name]]) for name, found in groups.items()}
     return Diagnosis(
         schema_version=1,
         category=category,
@@ -213,17 +222,18 @@ def _answer(
         explanation=explanation,
         next_step=next_step,
         signature=signature,
-        consequences=consequences,
-        noise=mentions(Kind.NOISE),
-        wrappers=mentions(Kind.WRAPPER),
-        evidence=mentions(Kind.EVIDENCE),
-        others=mentions(Kind.ROOT),
+        consequences=listed["consequences"],
+        noise=listed["noise"],
+        wrappers=listed["wrappers"],
+        evidence=listed["evidence"],
+        others=listed["others"],
         deaths=fatal,
         collect=COLLECT if category == UNKNOWN and not healthy else (),
         sources=material.sources,
         ready=material.ready,
         healthy=healthy,
         rung=rung,
+        unlisted=len(rest) - sum(map(len, listed.values())),
     )
 
 

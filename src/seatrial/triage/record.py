@@ -98,7 +98,8 @@ class Diagnosis(Record):
     """The answer. `category` is one of `categories.CATEGORIES` or "unknown"; `confidence` is the expected hit rate.
 
     With category "unknown" `first_cause` may still hold the first unexplained failure. `healthy` says that nothing in
-    the log looks like a failure at all.
+    the log looks like a failure at all. `others` are failures beside the cause, those of no signature that stand before
+    it among them; `unlisted` counts what the groups of mentions leave out.
     """
 
     schema_version: int
@@ -119,6 +120,7 @@ class Diagnosis(Record):
     ready: bool = False
     healthy: bool = False
     rung: str = ""
+    unlisted: int = 0
     past: Past | None = None  # None: no workspace was looked at
 
 
