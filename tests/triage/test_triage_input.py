@@ -394,3 +394,27 @@ def test_a_failure_that_nobody_knows_before_the_cause_is_listed_and_what_is_left
     assert answer.others[0].text == "QuuxError: odd"
     assert [m.text for m in answer.consequences] == ["QuuxError: odd after"]
     assert answer.unlisted == 30 - len(answer.others)
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path):
+    (tmp_path / "a.log").write_text(FAILED)
+    answer = diagnose([tmp_path, tmp_path / "a.log", str(tmp_path / "a.log")])
+    assert answer.category == "lora"
+    assert answer.others == ()
+    assert [bool(s.dropped) for s in answer.sources] == [False, True, True]
+    assert "the same file" in answer.sources[1].dropped
+
+
+def test_what_every_rank_writes_into_its_own_file_is_told_once(tmp_path):
+    for rank in range(8):
+        text = FAILED.replace("TP0 pid=77", f"TP{rank} pid={70 + rank}").replace("10:41:24", f"10:41:{30 - rank}")
+        (tmp_path / f"rank_{rank}.log").write_text(text)
+    answer = diagnose([tmp_path])
+    assert answer.category == "lora"
+    assert answer.first_cause.process == "Worker_TP7 pid=77"  # the first by the clock
+    assert answer.others == ()
+    died = "(EngineCore pid=1) ERROR 05-12 10:42:00 [m.py:315] Worker proc VllmWorker-{} died unexpectedly "
+    died += "(exit code: {}).\n"
+    (tmp_path / "a.log").write_text(died.format(0, -15))
+    (tmp_path / "b.log").write_text(died.format(1, -9))
+    assert [(d.process, d.code) for d in diagnose([tmp_path]).deaths] == [("VllmWorker-1", -9)]

@@ -18,6 +18,7 @@ from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
 from seatrial.triage.record import Death, Diagnosis, Event
 from seatrial.triage.signature import Kind, Library, Signature, Tier
+from seatrial.triage.split import folded
 from seatrial.triage.words import describe
 
 CRASH = "false-ready-first-request"
@@ -59,7 +60,7 @@ class Reading(NamedTuple):
 
 def consider(material: Material, library: Library) -> Reading:
     """Everything that is known about the log before an answer is chosen."""
-    events = in_time(material.events) if material.several_files else list(material.events)
+    events = folded(in_time(material.events)) if material.several_files else list(material.events)
     judged = [j for e in events if (j := classify(e, material.context, library)) is not None]
     fatal = deaths.in_log(events) + material.exits
     roots = [j for j in judged if j.kind is Kind.ROOT]
