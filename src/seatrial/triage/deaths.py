@@ -6,8 +6,6 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from seatrial.triage.record import Death, Event
 
 # "Worker proc VllmWorker-1 died unexpectedly (exit code: -11)", "exitcode  : -9", "Exit Code:    137"
@@ -100,15 +98,9 @@ def in_log(events: Sequence[Event]) -> tuple[Death, ...]:
 
 
 def event_of(events: Sequence[Event], fatal: Sequence[Death]) -> Event | None:
-    """The line that tells of the first of these deaths, with the frames of the dump behind it; None if none does."""
-    for death in fatal:
-        found = next((e for e in events if death.line and (e.file, e.line) == (death.file, death.line)), None)
-        if found is None:
-            continue
-        dumps = (e for e in events if e.frames and e.order >= found.order and e.process == found.process)
-        dump = next((e for e in dumps if e.text.startswith("Current thread")), None)
-        return found if found.frames or dump is None else msgspec.structs.replace(found, frames=dump.frames)
-    return None
+    """The line that tells of the first of these deaths; None if none does."""
+    places = {(death.file, death.line) for death in fatal if death.line}
+    return next((event for event in events if (event.file, event.line) in places), None)
 
 
 def code_of(event: Event) -> int | None:

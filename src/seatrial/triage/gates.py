@@ -19,7 +19,7 @@ GATES = (
     b"illed",
     b" died",
     b"Segfault",
-    b"by signal",
+    b" signal",
     b"bort",
     b"imed out",
     b"imes out",
@@ -44,12 +44,8 @@ GATES = (
     b"panicked at",
     b"core dumped",
     b"egmentation fault",
-    b"recent call first",
     b"SIG",
-    b"eceived signal",
-    b"xit ",
-    b"xit_code",
-    b"xitcode",
+    b"xit",
 )
 
 

@@ -17,9 +17,10 @@ LOUD = re.compile(r"\b(ERROR|CRITICAL|FATAL|error|critical|fatal)\b")
 CLOCK = re.compile(r"(?:[A-Z][a-z]{2} {1,2}\d{1,2} )?\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?|\d{4}-\d\d-\d\d[T ]?")
 SOURCE = re.compile(r"\.[a-z]{1,4}:\d{1,6}\W*$")
 NUMBER = re.compile(r"\d{1,20}")
+DIGITS = re.compile(rb"\d+")
 MAX_PREFIX = 120
 MAX_PREFIXES = 8
-MAX_HEADERS = 400  # looked at in one chunk
+MAX_HEADERS = 400  # of different shapes that are looked at
 MAX_LINE = 8192
 BEHIND = 60  # lines below a header in which its frame is looked for
 
@@ -29,18 +30,20 @@ class Prefixes:
 
     def __init__(self) -> None:
         self._known: list[_Prefix] = []
+        self._looked_at: set[bytes] = set()  # shapes of what stood before a header
 
     def learn(self, chunk: bytes) -> None:
         """Take in the prefixes of the tracebacks that begin in this chunk."""
         at = chunk.find(HEADER)
-        for _ in range(MAX_HEADERS):
-            if at < 0 or len(self._known) >= MAX_PREFIXES:
-                return
-            start = max(chunk.rfind(b"\n", 0, at), chunk.rfind(b"\r", 0, at)) + 1
+        while at >= 0 and len(self._known) < MAX_PREFIXES:
+            start = chunk.rfind(b"\n", 0, at) + 1
+            start = max(start, chunk.rfind(b"\r", start, at) + 1)
             end = chunk.find(b"\n", at)
-            if start < at <= start + MAX_LINE and end >= 0:
+            shape = DIGITS.sub(b"#", chunk[max(start, at - MAX_PREFIX) : at])
+            if start < at and end >= 0 and shape not in self._looked_at and len(self._looked_at) < MAX_HEADERS:
+                self._looked_at.add(shape)
                 self._take(chunk[start:end], chunk[end + 1 : end + 1 + 4 * MAX_LINE])
-            at = chunk.find(HEADER, at + 1)
+            at = chunk.find(HEADER, max(end, at + 1))
 
     def _take(self, header: bytes, behind: bytes) -> None:
         text = self.parse(header).text

@@ -24,7 +24,7 @@ WINDOW = 96 << 10
 # The head of a large log is read line by line all the same: the command and the engine's arguments stand there.
 HEAD = 256 << 10
 SHIFT_WINDOW = 4096
-DUMP = 16 << 10  # of a dying interpreter's stack
+DUMP = 64 << 10  # of a dying interpreter's stack
 MAX_EVENTS = 20_000
 # Failures find room where requests, of which each is a line of its own, have taken all.
 RESERVED = 4_000
@@ -218,9 +218,9 @@ class Scanner:
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
         )
-        if text.startswith("Current thread") and "(most recent call first)" in text:
-            behind = chunk[start : start + DUMP].split(b"\n")[1:-1]
-            event.frames = running([self._prefixes.parse(raw) for raw in behind], line)
+        if text.startswith("Fatal Python error"):
+            behind = [self._prefixes.parse(raw) for raw in chunk[start : start + DUMP].split(b"\n")[1:-1]]
+            event.frames = running(behind, line)
         self._traceback(event, line, chunk, start, columns)
         result.events.append(event)
         return len(result.events) - 1

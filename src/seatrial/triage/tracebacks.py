@@ -34,10 +34,14 @@ RUNNING = re.compile(r'\s{1,4}File "([^"]{1,400})", line (\d{1,7}) in (\S{1,200}
 
 
 def running(behind: Sequence[Line], head: Line) -> tuple[Frame, ...]:
-    """The frames (outermost first) that stand behind the `head` of an interpreter's dump of a thread."""
+    """The frames (outermost first) of the thread that died, from the lines behind `head`, where its dump begins."""
     frames: list[Frame] = []
+    current = False
     for line in behind:
         if line.stream() != head.stream():
+            continue
+        if not current:
+            current = line.text.startswith("Current thread")
             continue
         match = RUNNING.match(line.text)
         if match is None or len(frames) >= MAX_FRAMES:
