@@ -419,6 +419,43 @@ def test_an_installed_table_of_error_codes_is_used(tmp_path, monkeypatch):
     assert cann.explain(text) == ""
 
 
+TABLE = {
+    "errTitle": "Get_Socket_Timeout",
+    "ErrCode": "EI0006",
+    "ErrMessage": "Getting socket times out. Reason: %s",
+    "suggestion": {"Possible Cause": "1. The peer is late.", "Solution": "1. Look there.\n2. And there."},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"\xef\xbb\xbf" + json.dumps({"error_info_list": [TABLE]}).encode(),
+            "EI0006: Get_Socket_Timeout; Getting socket times out. Reason: <...>; Possible cause: 1. The peer is late; "
+            "Solution: 1. Look there. 2. And there.",
+        ),
+        (
+            json.dumps([{"ErrCode": "EI0006", "errTitle": None, "suggestion": ["do", "it"]}]).encode(),
+            "EI0006: Solution: do it.",
+        ),
+        (json.dumps([{"ErrCode": "EI0006", "errTitle": "N/A", "suggestion": {"Solution": "N/A"}}]).encode(), ""),
+        (b'{"error_info_list": "\xff"}', ""),
+        (b"[" * 100_000, ""),
+        (b"null", ""),
+    ],
+    ids=["as-shipped", "list", "open", "latin", "deep", "null"],
+)
+def test_the_table_of_error_codes_is_read_as_it_is_shipped_and_never_stops_a_triage(
+    tmp_path, monkeypatch, content, said
+):
+    place = tmp_path / "runtime" / "conf" / "error_manager"
+    place.mkdir(parents=True)
+    (place / "error_code.json").write_bytes(content)
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
+    assert cann.explain("[PID: 1] 2025-05-01 EI0006: Getting socket times out.") == said
+
+
 @pytest.mark.parametrize(
     ("pattern", "literals"),
     [
