@@ -418,3 +418,17 @@ def test_what_every_rank_writes_into_its_own_file_is_told_once(tmp_path):
     (tmp_path / "a.log").write_text(died.format(0, -15))
     (tmp_path / "b.log").write_text(died.format(1, -9))
     assert [(d.process, d.code) for d in diagnose([tmp_path]).deaths] == [("VllmWorker-1", -9)]
+
+
+def test_a_failure_that_the_engine_logs_again_is_told_once_with_who_logged_it():
+    worker = FAILED + FAILED.replace("TP0 pid=77", "TP1 pid=78")
+    engine = FAILED.replace("Worker_TP0 pid=77", "EngineCore_DP0 pid=9").replace("x.py:1", "core.py:8")
+    api = "".join("(APIServer pid=8) " + line.partition("] ")[2] + "\n" for line in FAILED.splitlines())
+    strange = "(Worker_TP{0} pid=8{0}) ERROR 05-12 10:50:00 [x.py:{0}] QuuxError: odd\n"
+    answer = diagnose_text(worker + engine + api + strange.format(3) + "INFO 05-12 x\n" + strange.format(4))
+    assert answer.first_cause.process == "Worker_TP0 pid=77"
+    assert answer.first_cause.count == 4
+    assert len(answer.first_cause.processes) == 4
+    assert answer.others == ()
+    assert [m.text for m in answer.consequences] == ["QuuxError: odd"]
+    assert answer.unlisted == 0

@@ -87,6 +87,8 @@ def _parts(answer: Diagnosis) -> list[Part]:
     if cause is not None:
         parts.append(Part("first cause", cause.text, 0, most=4))
         where = ", ".join(filter(None, [f"{cause.file}:{cause.line}", cause.process, cause.time]))
+        if len(cause.processes) > 1:
+            where += f" (and {len(cause.processes) - 1} other processes)"
         parts.append(Part("where", where, 0, most=2))
         frames = [f"{f.path}:{f.line} in {f.function}" for f in cause.frames[-3:]]
         ranks = (3, 2, 1)[3 - len(frames) :]

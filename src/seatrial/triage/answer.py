@@ -14,14 +14,15 @@ from seatrial.triage import cann, deaths
 from seatrial.triage.advice import ADVICE
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.likeness import Likely
+from seatrial.triage.mentions import Judged, apart, first_cause, mentions
 from seatrial.triage.quality import Impression
-from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention, SourceNote
-from seatrial.triage.signature import Kind, Signature
+from seatrial.triage.record import Death, Diagnosis, Event, SourceNote
+from seatrial.triage.signature import Kind
 
 AFTER_READY = "deaths.after-ready"
 CONTENT = "quality.content"
 HINT = 0.3  # below this probability a category is not worth a mention
-MENTIONS = 20
+MENTIONS = 30
 COLLECT = (
     "the whole log of every process from its first line (do not cut the head)",
     "the exact command and environment (seatrial triage --bundle keeps both)",
@@ -36,12 +37,6 @@ FAILED = re.compile(
     r"\(core dumped\)|\bAssertion [`'].{1,200}failed|\berror: |"
     r"\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? [1-9]"
 )
-
-
-class Judged(NamedTuple):
-    event: Event
-    kind: Kind | None  # None: a failure that no signature knows
-    signature: Signature | None
 
 
 class Material(NamedTuple):
@@ -198,27 +193,28 @@ def _answer(
     category: str, confidence: float, cause: Event | None, explanation: str, next_step: str, signature: str,
     rest: list[Judged], material: Material, fatal: tuple[Death, ...], *, healthy: bool = False, rung: str = "",
 ) -> Diagnosis:  # fmt: skip
+    others = apart(cause, rest) if cause is not None else rest
+
     def group(*kinds: Kind) -> list[Judged]:
-        return [j for j in rest if j.kind in kinds]
+        return [j for j in others if j.kind in kinds]
 
     at = cause.order if cause is not None else -1
-    strange = [j for j in rest if j.kind is None]
+    strange = [j for j in others if j.kind is None]
     groups = {
-        "consequences": group(Kind.CONSEQUENCE)[:MENTIONS] + [j for j in strange if j.event.order > at],
-        "noise": group(Kind.NOISE),
-        "wrappers": group(Kind.WRAPPER),
-        "evidence": group(Kind.EVIDENCE),
-        "others": group(Kind.ROOT) + [j for j in strange if j.event.order < at],
+        "consequences": mentions(group(Kind.CONSEQUENCE) + [j for j in strange if j.event.order > at]),
+        "noise": mentions(group(Kind.NOISE)),
+        "wrappers": mentions(group(Kind.WRAPPER)),
+        "evidence": mentions(group(Kind.EVIDENCE)),
+        "others": mentions(group(Kind.ROOT) + [j for j in strange if j.event.order < at]),
     }
-    room = {name: 2 * MENTIONS if name == "consequences" else MENTIONS for name in groups}
     if cause is not None and (known := cann.explain(cause.text)):
         explanation = f"{explanation} CANN's table: {known}"
-    listed = {name: tuple(mention(j) for j in found[: room[name]]) for name, found in groups.items()}
+    listed = {name: found[:MENTIONS] for name, found in groups.items()}
     return Diagnosis(
         schema_version=1,
         category=category,
         confidence=confidence,
-        first_cause=first_cause(cause) if cause else None,
+        first_cause=first_cause(cause, rest) if cause else None,
         explanation=explanation,
         next_step=next_step,
         signature=signature,
@@ -233,20 +229,5 @@ def _answer(
         ready=material.ready,
         healthy=healthy,
         rung=rung,
-        unlisted=len(rest) - sum(map(len, listed.values())),
+        unlisted=sum(len(found) - len(listed[name]) for name, found in groups.items()),
     )
-
-
-def mention(judged: Judged) -> Mention:
-    event = judged.event
-    return Mention(
-        text=event.text[:400], file=event.file, line=event.line, process=event.process, count=event.count,
-        signature=judged.signature.id if judged.signature else "", kind=judged.kind.value if judged.kind else "",
-    )  # fmt: skip
-
-
-def first_cause(event: Event) -> FirstCause:
-    return FirstCause(
-        text=event.text[:2000], file=event.file, line=event.line, process=event.process, time=event.time,
-        exception=event.exception, frames=event.frames[-12:],
-    )  # fmt: skip

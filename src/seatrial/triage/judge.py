@@ -13,9 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from seatrial.triage import answer, deaths, likeness, quality
-from seatrial.triage.answer import Judged, Material
+from seatrial.triage.answer import Material
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
+from seatrial.triage.mentions import Judged
 from seatrial.triage.record import Death, Diagnosis, Event
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 from seatrial.triage.split import folded

@@ -21,7 +21,8 @@ class Frame(Record):
 class FirstCause(Record):
     """The earliest thing in the log that explains the failure.
 
-    `line` counts from 1 in `file`; `process` and `time` are as the log writes them, empty when it does not.
+    `line` counts from 1 in `file`; `process` and `time` are as the log writes them, empty when it does not. `count` is
+    how often the failure was logged, `processes` (at most 64) by whom.
     """
 
     text: str
@@ -31,6 +32,8 @@ class FirstCause(Record):
     time: str = ""
     exception: str = ""
     frames: tuple[Frame, ...] = ()
+    count: int = 1
+    processes: tuple[str, ...] = ()
 
 
 class Mention(Record):
