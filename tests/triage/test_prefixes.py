@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.cost import million_turns
 
 from seatrial.triage import diagnose_text
-from seatrial.triage.lines import parse
+from seatrial.triage.lines import BAR, parse
 from seatrial.triage.prefixes import CLOCK, SOURCE, Prefixes
 
 BLOCK = [
@@ -92,6 +92,19 @@ def test_a_structured_log_gives_its_message_level_and_time(shape):
     assert line.text == BLOCK[-1]
 
 
+@pytest.mark.parametrize(
+    "bar", ["Loading shards:  25% Completed | 1/4 [00:01<00:03,  1.1s/it]", "50%|#  | 1/2 [00:01, 3.20it/s]"]
+)
+def test_a_line_glued_to_a_progress_bar_is_read(bar):
+    answer = diagnose_text(bar + ENGINE + BLOCK[-1] + "\n")
+    assert answer.category == "lora"
+    assert answer.first_cause.process == "Worker_TP0 pid=77"
+    assert parse(bar).text == bar
+    assert parse(bar + bar).text == bar + bar
+    assert parse("1s/it]A" * 585).text
+    assert parse("1s/it](pid=1) " * 290).process == "pid=1"
+
+
 def test_the_json_of_a_servers_answer_stays_as_it_is():
     answer = '{"object":"error","message":"The model `Q` does not exist.","type":"NotFoundError","code":404}'
     assert parse(answer).text == answer
@@ -108,9 +121,11 @@ def test_no_bytes_before_a_traceback_make_it_raise(noise, prefix):
         prefixes.parse(raw)
 
 
-@pytest.mark.parametrize("text", ["1 " * 2000, "10:41:" * 700, "a" * 4000, ".py:1" * 800, "Jan  1" * 700])
+@pytest.mark.parametrize(
+    "text", ["1 " * 2000, "10:41:" * 700, "a" * 4000, ".py:1" * 800, "Jan  1" * 700, "1s/it" * 800]
+)
 def test_the_patterns_are_safe(text):
-    assert million_turns(lambda: (CLOCK.sub("", text), SOURCE.search(text))) < 20
+    assert million_turns(lambda: (CLOCK.sub("", text), SOURCE.search(text), BAR.match(text))) < 20
 
 
 def test_many_headers_in_one_chunk_cost_little():

@@ -17,6 +17,8 @@ ANSI = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]|\x1b[()][0-9A-Za-z]|\x1b\][^\
 CANN = re.compile(
     r"\s{0,12}(?:\[PID: ?\d{1,10}\] [\d.:-]{10,40} ?)?(?:[A-Z]\w{2,60}\()?(?:E[A-Z]\d{4}|E[1-9]\d{4})\)?(?:: |  )"
 )
+# A progress bar that the next writer did not wait for: "... 1/4 [00:01<00:03,  1.1s/it](Worker_TP0 pid=77) ERROR".
+BAR = re.compile(r".{0,300}?\d\.?\d{0,3} ?(?:s/it|it/s|B/s)[^\]\n]{0,40}\](?=[(\[A-Z])")
 # What syslog makes of control characters: #033[1;36m, #015 at the end.
 SYSLOG = re.compile(r"#033\[[0-9;?]{0,16}[ -/]?[@-~]|#015$")
 MAX_TEXT = 4096
@@ -121,6 +123,12 @@ def parse(raw: str) -> Line:
     if "#0" in text:
         text = SYSLOG.sub("", text)
     text = text[:MAX_TEXT].rstrip()
+    if "/it" in text or "it/s" in text:
+        rest = text
+        while bar := BAR.match(rest):
+            rest = rest[bar.end() :]
+        if rest is not text and any((behind := parse(rest))[:3]):
+            return behind
     process = time = level = logger = ""
     for _ in range(6):
         if not text:
