@@ -432,3 +432,45 @@ def test_a_failure_that_the_engine_logs_again_is_told_once_with_who_logged_it():
     assert answer.others == ()
     assert [m.text for m in answer.consequences] == ["QuuxError: odd"]
     assert answer.unlisted == 0
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named_and_the_answer_is_not_clean(tmp_path, monkeypatch):
+    (tmp_path / "a.log").write_text(QUIET)
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "w.log").write_text(FAILED)
+    scan = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", closed)
+    answer = diagnose([tmp_path])
+    assert not answer.healthy
+    assert [(s.file.rpartition("/")[2], bool(s.dropped)) for s in answer.sources] == [
+        ("a.log", False),
+        ("closed", True),
+    ]
+    assert "Permission denied" in answer.explanation
+
+
+def test_a_folder_of_too_many_files_is_not_called_clean(tmp_path, monkeypatch):
+    monkeypatch.setattr("seatrial.triage.read.MAX_FILES", 3)
+    for number in range(5):
+        (tmp_path / f"{number}.log").write_text(QUIET)
+    answer = diagnose([tmp_path])
+    assert not answer.healthy
+    assert len(answer.sources) == 4
+    assert "more than 3 files" in answer.explanation
+
+
+def test_a_warning_of_a_loose_shape_leaves_a_server_well_and_is_listed():
+    warning = (
+        "(APIServer pid=1) WARNING 11-21 02:56:27 [vllm.py:2276] max_num_scheduled_tokens is set to 2048 based on the "
+        "speculative decoding settings. This may lead to suboptimal performance. Consider increasing "
+        "max_num_batched_tokens to accommodate the additional draft token slots, or decrease num_speculative_tokens.\n"
+    )
+    answer = diagnose_text(QUIET + warning + "INFO:     Application startup complete.\n")
+    assert answer.healthy
+    assert any("suboptimal" in m.text for m in answer.others)

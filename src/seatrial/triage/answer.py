@@ -17,7 +17,7 @@ from seatrial.triage.likeness import Likely
 from seatrial.triage.mentions import Judged, apart, first_cause, mentions
 from seatrial.triage.quality import Impression
 from seatrial.triage.record import Death, Diagnosis, Event, SourceNote
-from seatrial.triage.signature import Kind
+from seatrial.triage.signature import Kind, Tier
 
 AFTER_READY = "deaths.after-ready"
 CONTENT = "quality.content"
@@ -116,7 +116,7 @@ def unknown(
     judged: list[Judged], material: Material, fatal: tuple[Death, ...], likely: Likely | None = None
 ) -> Diagnosis:
     hint = likely if likely is not None and likely.probability >= HINT else None
-    failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
+    failures = [j for j in judged if j.kind in {None, Kind.ROOT} and not _mere_warning(j)]
     first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
     loud = None if first else unexplained(material.events, judged)
@@ -172,6 +172,12 @@ def unknown(
         step = deaths.next_step(fatal) or "Collect what is listed, then run seatrial triage on all of it together."
     return _answer(UNKNOWN, 0.0, first, why, step, "", [j for j in judged if j.event is not first], material, fatal,
                    healthy=healthy)  # fmt: skip
+
+
+def _mere_warning(judged: Judged) -> bool:
+    """A warning that only has the shape of a failure: servers that are well have them."""
+    event, signature = judged.event, judged.signature
+    return event.level == "WARNING" and not event.exception and signature is not None and signature.tier < Tier.LITERAL
 
 
 def unexplained(events: Sequence[Event], judged: Sequence[Judged]) -> Event | None:

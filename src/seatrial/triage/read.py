@@ -205,15 +205,37 @@ def gather(paths: Iterable[Path | str]) -> list[LogFile]:
 
 
 def _below(folder: Path) -> Iterator[LogFile]:
-    for count, path in enumerate(sorted(folder.rglob("*"))):
-        entry = LogFile(str(path), path)
+    """What lies below a folder, sorted by path; a folder that cannot be looked into is an entry that was not read."""
+    found: list[LogFile] = []
+
+    def note(exc: OSError) -> None:
+        entry = LogFile(str(exc.filename or folder), Path(str(exc.filename or folder)))
+        entry.dropped = f"cannot be read: {exc}"
+        found.append(entry)
+
+    for at, folders, names in os.walk(folder, onerror=note):
+        folders.sort()
+        for name in (*folders, *names):
+            path = Path(at) / name
+            if not path.is_symlink() and path.is_dir():
+                continue
+            found.append(_entry(path))
+        if len(found) > MAX_FILES:
+            found[MAX_FILES:] = [LogFile(str(folder), folder)]
+            found[-1].dropped = f"cannot be read whole: it holds more than {MAX_FILES} files"
+            break
+    yield from sorted(found, key=lambda entry: entry.name)
+
+
+def _entry(path: Path) -> LogFile:
+    entry = LogFile(str(path), path)
+    try:
         mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            continue
-        if count >= MAX_FILES:
-            entry.dropped = f"the folder holds more than {MAX_FILES} entries"
-        elif not stat.S_ISREG(mode):
-            entry.dropped = "is not a regular file"
-        elif path.suffix.lower() in NOT_LOGS:
-            entry.dropped = f"a {path.suffix} file is not a log"
-        yield entry
+    except OSError as exc:
+        entry.dropped = f"cannot be read: {exc}"
+        return entry
+    if not stat.S_ISREG(mode):
+        entry.dropped = "is not a regular file"
+    elif path.suffix.lower() in NOT_LOGS:
+        entry.dropped = f"a {path.suffix} file is not a log"
+    return entry
