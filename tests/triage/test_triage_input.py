@@ -474,3 +474,29 @@ def test_a_warning_of_a_loose_shape_leaves_a_server_well_and_is_listed():
     answer = diagnose_text(QUIET + warning + "INFO:     Application startup complete.\n")
     assert answer.healthy
     assert any("suboptimal" in m.text for m in answer.others)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(EngineCore_DP0 pid=3) ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork",
+        "E20251204 10:49:24.600590 228069 engine.cpp:356] quux frobnicates the zork",
+        "2025-05-12 10:00:00,123 - CRITICAL - quux frobnicates the zork",
+    ],
+)
+def test_an_error_without_any_known_word_is_found_in_a_log_that_is_not_read_line_by_line(monkeypatch, line):
+    monkeypatch.setattr("seatrial.triage.scan.SMALL", -1)
+    monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
+    quiet = "INFO 05-12 10:00:00 [a.py:1] line\n" * 300
+    answer = diagnose_text(quiet + line + "\n" + quiet)
+    assert not answer.healthy
+    assert answer.first_cause.text.endswith("quux frobnicates the zork")
+    assert answer.first_cause.line == 301
+    assert diagnose_text(quiet).healthy
+
+
+def test_such_an_error_behind_a_progress_bar_is_read_without_the_bar(monkeypatch):
+    monkeypatch.setattr("seatrial.triage.scan.SMALL", -1)
+    monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
+    answer = diagnose_text("Loading:  50%\rERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\r\nINFO done\n")
+    assert answer.first_cause.text == "quux frobnicates the zork"

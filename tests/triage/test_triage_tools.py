@@ -320,6 +320,22 @@ def test_a_log_with_a_hostile_name_and_a_secret_in_its_failure_makes_plain_files
     assert scope["SIGNATURES"][0].cause == '"""'
 
 
+def test_a_candidate_is_never_written_over_nor_without_words_nor_as_a_traceback(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(STRANGE)
+    words = {"category": "lora", "cause": "c", "fix": "f"}
+    made = learn(log, **words, into=tmp_path / "out")
+    assert learn(log, **words, into=tmp_path / "out") == made
+    made.signature_file.write_text(made.signature_file.read_text() + "# reviewed\n")
+    with pytest.raises(UsageError, match="there already"):
+        learn(log, **words, into=tmp_path / "out")
+    assert made.signature_file.read_text().endswith("# reviewed\n")
+    with pytest.raises(UsageError, match="cannot be written"):
+        learn(log, **words, into=log / "below-a-file")
+    with pytest.raises(UsageError, match="a cause and a fix"):
+        learn(log, category="lora", cause=" ", fix="f", into=tmp_path / "other")
+
+
 def test_the_versions_of_a_bundle_are_those_of_the_banner_and_the_engine(tmp_path):
     from seatrial.triage.bundle import VERSION
 

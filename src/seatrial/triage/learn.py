@@ -62,6 +62,8 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
 
     if category not in CATEGORIES:
         raise UsageError(f"{category!r} is not a category", mend=f"Known: {', '.join(CATEGORIES)}.")
+    if not cause.strip() or not fix.strip():
+        raise UsageError("a signature needs a cause and a fix", mend="Say both, each in one sentence.")
     answer = diagnose([log])
     if answer.category == category:
         raise UsageError(f"{log} is already answered {category} by {answer.signature}", mend="Nothing to learn.")
@@ -80,7 +82,6 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
         )
     identity = "learned." + hashlib.sha256(f"{category} {pattern} {place}".encode()).hexdigest()[:10]
     case = _case(first)
-    into.mkdir(parents=True, exist_ok=True)
     name = identity.replace(".", "_")
     raised = first.exception.rpartition(".")[2]
     signature = f'''"""Candidate from {_plain(log.name)}: review, then move it into its family and delete this file."""
@@ -111,9 +112,19 @@ def test_the_learned_failure_gets_its_category():
     assert diagnose_text({case!r}).category == {category!r}
 '''
     made = Learned(into / f"{name}.py", into / f"test_{name}.py")
-    write_atomic(made.signature_file, signature.encode())
-    write_atomic(made.test_file, test.encode())
+    _write(made.signature_file, signature)
+    _write(made.test_file, test)
     return made
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() != text.encode():
+            raise UsageError(f"{path} is there already and says something else", mend="Move it away, or edit it.")
+        write_atomic(path, text.encode())
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written: {exc}", mend="Name another folder with --into.") from None
 
 
 def _without_secrets(first: FirstCause) -> FirstCause:

@@ -132,7 +132,7 @@ class Scanner:
         )
 
     def _chunk(self, chunk: bytes, every: bool) -> None:
-        found = _all_lines(chunk) if every else gates.hits(chunk)
+        found = _all_lines(chunk) if every else sorted({**dict(gates.loud(chunk)), **dict(gates.hits(chunk))}.items())
         if not every and self.result.size == 0 and self.file.start == 0:
             head = chunk.rfind(b"\n", 0, HEAD) + 1
             found = _all_lines(chunk[:head]) + [span for span in found if span[0] >= head]
