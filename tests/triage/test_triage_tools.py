@@ -217,6 +217,21 @@ def test_a_binary_beside_the_log_is_named_in_the_bundle_and_not_packed(tmp_path)
         assert "core.4711" in archive.read("facts/sha256-of-the-originals.txt").decode()
 
 
+def test_a_log_that_grows_while_it_is_packed_is_told(tmp_path):
+    from seatrial.triage.bundle import write_bundle
+
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+    answer = diagnose([log], hashed=True)
+    write_bundle(tmp_path / "same.zip", answer, "")
+    with log.open("a") as more:
+        more.write("INFO more\n")
+    write_bundle(tmp_path / "grown.zip", answer, "")
+    for name, told in (("same", False), ("grown", True)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
+            assert ("changed while" in archive.read("facts/sha256-of-the-originals.txt").decode()) == told
+
+
 def test_learning_writes_a_candidate_and_a_test_that_fails_until_it_is_taken_over(tmp_path):
     log = tmp_path / "a.log"
     log.write_text(STRANGE)

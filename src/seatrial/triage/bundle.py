@@ -93,7 +93,7 @@ class _Archive:
         """One log; gives the versions it names."""
         versions: set[str] = set()
         with self._archive.open(name, "w", force_zip64=True) as member:
-            for chunk in file.chunks():
+            for chunk in file.chunks(hashed=True):
                 member.write(self._clean(chunk))
                 if len(versions) < MAX_VERSIONS:
                     versions.update(v.decode("utf-8", "replace") for v in VERSION.findall(chunk)[:20])
@@ -101,6 +101,7 @@ class _Archive:
 
     def fill(self, path: Path, answer: Diagnosis, command: str, kept: Mapping[str, Path]) -> Written:
         versions: set[str] = set()
+        changed: dict[str, str] = {}
         files = 0
         for index, source in enumerate(answer.sources):
             if source.dropped and not source.lines:
@@ -108,13 +109,18 @@ class _Archive:
             files += 1
             shown = "stdin.log" if source.file == "-" else PACKED.sub("", Path(source.file).name)
             name = f"raw/{index:03d}-{ODD.sub('_', shown)}"
-            versions |= self._raw(name, LogFile(source.file, kept.get(source.file, Path(source.file))))
+            file = LogFile(source.file, kept.get(source.file, Path(source.file)))
+            versions |= self._raw(name, file)
+            if file.sha256 != source.sha256:
+                changed[source.file] = f"(changed while it was packed: now {file.sha256})"
         self._put("facts/command.txt", command or "(not given; use --command)")
         self._put("facts/versions.txt", "\n".join(sorted(versions)[:MAX_VERSIONS]) or "(none in the logs)")
         environment = (f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k))
         self._put("facts/environment-of-this-shell.txt", "\n".join(environment))
-        hashes = (f"{s.sha256 or '(not read)'}  {s.file}  {s.size} bytes, {s.lines} lines {s.dropped}".rstrip()
-                  for s in answer.sources)  # fmt: skip
+        hashes = []
+        for s in answer.sources:
+            notes = f"{s.size} bytes, {s.lines} lines {s.dropped} {changed.get(s.file, '')}".rstrip()
+            hashes.append(f"{s.sha256 or '(not read)'}  {s.file}  {notes}")
         self._put("facts/sha256-of-the-originals.txt", "\n".join(hashes))
         self._archive.writestr("narrative/diagnosis.json", to_json(self._plain(to_plain(answer)), indent=2))
         self._put("narrative/README.txt", _narrative(answer))
