@@ -269,12 +269,20 @@ def test_a_log_that_does_not_exist_is_a_usage_error():
         diagnose(["/nowhere"])
 
 
-def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
+FILLER = "(Worker_TP0 pid=1) INFO 05-12 10:00:00 [loggers.py:1] Avg prompt throughput: 1.0 tokens/s\n" * 400
+RELOGGED = FILLER + "\n".join(worker(1) + ENGINE + API) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [FILLER + "\n".join(worker(0)) + "\n" + RELOGGED, FILLER + RELOGGED, "\n".join(worker(0)) + "\n" + 2 * FILLER],
+    ids=["both-halves", "second-half", "first-half"],
+)
+def test_two_processes_find_what_one_finds(tmp_path, monkeypatch, text):
     from seatrial.triage import split
 
-    filler = "(Worker_TP0 pid=1) INFO 05-12 10:00:00 [loggers.py:1] Avg prompt throughput: 1.0 tokens/s\n" * 400
     path = tmp_path / "big.log"
-    path.write_text(filler + "\n".join(worker(0)) + "\n" + filler + "\n".join(worker(1) + ENGINE + API) + "\n")
+    path.write_text(text)
     alone = diagnose([path])
     monkeypatch.setattr(split, "SPLIT_FROM", 1)
     monkeypatch.setattr(split.os, "cpu_count", lambda: 2)
@@ -282,7 +290,7 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert is_right(both)
     assert both.first_cause == alone.first_cause
     assert both.sources[0].lines == alone.sources[0].lines
-    assert {m.text for m in both.wrappers} == {m.text for m in alone.wrappers}
+    assert {m.text: (m.line, m.count) for m in both.wrappers} == {m.text: (m.line, m.count) for m in alone.wrappers}
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("public_incidents*.jsonl")), ids=lambda path: path.stem)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
 import os
+import random
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 
@@ -153,12 +156,95 @@ def test_zst_is_read_from_a_stream_where_a_decoder_is_there_and_else_reported():
     assert diagnose([io.BytesIO(zstandard.compress(FAILED.encode()))]).category == "lora"
 
 
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz"])
-def test_a_compressed_stream_that_is_cut_gives_what_it_held_or_a_reason(packing):
-    packed = PACKERS[packing](b"".join(b"%d ordinary line\n" % n for n in range(20_000)))
-    answer = diagnose([io.BytesIO(packed[: len(packed) // 2])])
-    assert "read" in answer.sources[0].dropped
-    assert not answer.category.startswith("lora")
+def ordinary(lines: int) -> bytes:
+    chance = random.Random(7)
+    return b"".join(b"INFO 05-12 10:00:00 [a.py:1] line %d\n" % chance.randrange(10**9) for _ in range(lines))
+
+
+def packed_stream(packing: str, data: bytes) -> bytes:
+    if packing == "zst":
+        return pytest.importorskip("zstandard").compress(data)
+    return PACKERS[packing](data)
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_what_a_cut_archive_still_holds_is_read_and_the_cut_is_told(packing):
+    whole = packed_stream(packing, FAILED.encode() + ordinary(60_000))
+    for keep in (len(whole) * 2 // 3, len(whole) - 6):
+        answer = diagnose([io.BytesIO(whole[:keep])])
+        assert answer.category == "lora"
+        assert answer.sources[0].dropped.startswith("read only up to byte ")
+    quiet = packed_stream(packing, ordinary(60_000))
+    cut = diagnose([io.BytesIO(quiet[: len(quiet) * 2 // 3])])
+    assert not cut.healthy  # the failure may stand in what is gone
+    assert "not all was read" in cut.explanation
+    assert diagnose([io.BytesIO(quiet)]).healthy
+
+
+@pytest.mark.parametrize("packing", ["gz", "xz"])
+def test_a_fault_in_the_middle_of_an_archive_loses_only_what_is_behind_it(packing):
+    damaged = bytearray(packed_stream(packing, FAILED.encode() + ordinary(60_000)))
+    damaged[len(damaged) // 2] ^= 0xFF
+    answer = diagnose([io.BytesIO(bytes(damaged))])
+    assert answer.category == "lora"
+    assert answer.sources[0].dropped
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_an_archive_of_several_members_is_read_to_the_last(packing):
+    parts = [packed_stream(packing, part) for part in (ordinary(9), FAILED.encode(), ordinary(9))]
+    answer = diagnose([io.BytesIO(b"".join(parts))])
+    assert answer.category == "lora"
+    assert answer.first_cause.line == 12
+    assert answer.sources[0].lines == 21
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: b"\0" * 70_000 + text,
+        lambda text: b"\0" * (5 << 20) + text,
+        lambda text: text.decode().encode("utf-16-le"),
+        lambda text: text.decode().encode("utf-16-be"),
+    ],
+    ids=["utf-8-mark", "emptied-while-written", "emptied-late", "utf-16-without-mark", "utf-16-be-without-mark"],
+)
+def test_a_first_line_behind_marks_and_zeros_is_read(dress):
+    answer = diagnose([io.BytesIO(dress(FAILED.splitlines()[2].partition("] ")[2].encode() + b"\n"))])
+    assert answer.category == "lora"
+    assert answer.first_cause.line == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(ordinary(90)),
+        gzip.compress(ordinary(300_000))[:-9],
+        bytes(range(256)) * 30_000,
+        b"\x1f\x8b\x08 cut",
+        b"",
+    ],
+    ids=["packed", "cut", "binary", "no-gz", "empty"],
+)
+def test_the_hash_is_that_of_the_file_on_disk_whatever_could_be_made_of_it(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    (note,) = diagnose([tmp_path / "x"], hashed=True).sources
+    assert note.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_of_files_is_not_read_as_a_log_and_says_what_to_do(tmp_path, kind):
+    (tmp_path / "a.log").write_text(FAILED)
+    if kind == "tar":
+        with tarfile.open(tmp_path / "logs.tgz", "w:gz") as archive:
+            archive.add(tmp_path / "a.log", "a.log")
+    else:
+        with zipfile.ZipFile(tmp_path / "logs.tgz", "w") as archive:
+            archive.write(tmp_path / "a.log", "a.log")
+    answer = diagnose([tmp_path / "logs.tgz"])
+    assert not answer.healthy
+    assert f"{kind} archive" in answer.explanation
 
 
 def test_the_arguments_at_the_head_of_a_large_log_are_known(tmp_path):
@@ -236,3 +322,181 @@ def test_the_command_shows_what_was_seen_before(tmp_path):
     assert json.loads(run("x.log", "--json", cwd=tmp_path).stdout)["past"]["total"] == 1
     (tmp_path / "none").mkdir()
     assert json.loads(run("x.log", "--json", "--workspace", "none", cwd=tmp_path).stdout)["past"] is None
+
+
+QUIET = "INFO 05-12 10:00:00 [core.py:1] Starting to load the model\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork",
+        "(EngineCore_DP0 pid=3) ERROR 05-12 10:00:00 [x.py:1] something broke for good",
+        "[ERROR] RUNTIME(4711,python3):2025-11-03-02:11:01.123.456 [x.cc:1]4711 quux: something broke",
+        "thread 'main' panicked at src/main.rs:10:5:",
+        "terminate called after throwing an instance of 'quux::Odd'",
+        "python: foo.c:12: bar: Assertion `x' failed.",
+        "openai client: QuuxError: a call without a name",
+        "collect2: error: ld returned 1 exit status",
+        "::zork:: Traceback (most recent call last):",
+    ],
+)
+def test_an_error_that_nobody_knows_is_shown_and_never_called_clean(line):
+    answer = diagnose_text(QUIET + line + "\n" + QUIET)
+    assert not answer.healthy
+    assert answer.category == "unknown"
+    assert answer.first_cause is not None
+    assert answer.first_cause.line == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING 05-12 10:00:00 [x.py:1] cannot import fast path (ImportError: no fast path), using the slow one",
+        'WARNING 05-12 10:00:00 [_custom_ops.py:20] Failed to import from vllm._C with ImportError("x")',
+        'INFO:     127.0.0.1:1 - "POST /v1/completions HTTP/1.1" 200 OK',
+        "INFO 05-12 10:00:00 [core.py:1454] [shutdown] EngineCore: trigger received signal=SIGTERM",
+    ],
+)
+def test_warnings_and_noise_leave_a_log_clean(line):
+    assert diagnose_text(QUIET + line + "\n").healthy
+
+
+def test_an_unknown_error_beside_wrappers_is_shown_as_the_first():
+    answer = diagnose_text(
+        "ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\n"
+        "(APIServer pid=80) RuntimeError: Engine core initialization failed. See root cause above. Failed core "
+        "proc(s): {}\n"
+    )
+    assert answer.category == "unknown"
+    assert "quux" in answer.first_cause.text
+
+
+@pytest.mark.parametrize("level", ["INFO 05-12 10:00:00 [logger.py:41] ", "WARNING 05-12 10:00:00 [x.py:4] ", ""])
+def test_a_failure_behind_more_requests_than_are_kept_is_found(monkeypatch, level):
+    monkeypatch.setattr("seatrial.triage.scan.MAX_EVENTS", 500)
+    letters = random.Random(3).choices("abcdefghijklmnopqrstuvwxyz", k=40_000)
+    requests = "".join(
+        f"{level}Received request: prompt: 'why is {''.join(letters[n : n + 20])} missing'\n" for n in range(2000)
+    )
+    answer = diagnose_text(requests + FAILED)
+    assert answer.category == "lora"
+    assert answer.first_cause.line == 2003
+    assert "1500 distinct lines" in answer.sources[0].dropped
+    assert not diagnose_text(requests).healthy  # what was not looked at is no clean log
+
+
+def test_a_failure_that_nobody_knows_before_the_cause_is_listed_and_what_is_left_out_is_counted():
+    strange = "(Worker_TP1 pid={0}) ERROR 05-12 10:00:00 [x.py:1] QuuxError: odd {1}\n"
+    before = "".join(strange.format(n, "z" * n) for n in range(30))
+    answer = diagnose_text(before + FAILED + strange.format(99, "after"))
+    assert answer.category == "lora"
+    assert answer.others[0].text == "QuuxError: odd"
+    assert [m.text for m in answer.consequences] == ["QuuxError: odd after"]
+    assert answer.unlisted == 30 - len(answer.others)
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path):
+    (tmp_path / "a.log").write_text(FAILED)
+    answer = diagnose([tmp_path, tmp_path / "a.log", str(tmp_path / "a.log")])
+    assert answer.category == "lora"
+    assert answer.others == ()
+    assert [bool(s.dropped) for s in answer.sources] == [False, True, True]
+    assert "the same file" in answer.sources[1].dropped
+
+
+def test_what_every_rank_writes_into_its_own_file_is_told_once(tmp_path):
+    for rank in range(8):
+        text = FAILED.replace("TP0 pid=77", f"TP{rank} pid={70 + rank}").replace("10:41:24", f"10:41:{30 - rank}")
+        (tmp_path / f"rank_{rank}.log").write_text(text)
+    answer = diagnose([tmp_path])
+    assert answer.category == "lora"
+    assert answer.first_cause.process == "Worker_TP7 pid=77"  # the first by the clock
+    assert answer.others == ()
+    died = "(EngineCore pid=1) ERROR 05-12 10:42:00 [m.py:315] Worker proc VllmWorker-{} died unexpectedly "
+    died += "(exit code: {}).\n"
+    (tmp_path / "a.log").write_text(died.format(0, -15))
+    (tmp_path / "b.log").write_text(died.format(1, -9))
+    assert [(d.process, d.code) for d in diagnose([tmp_path]).deaths] == [("VllmWorker-1", -9)]
+
+
+def test_a_failure_that_the_engine_logs_again_is_told_once_with_who_logged_it():
+    worker = FAILED + FAILED.replace("TP0 pid=77", "TP1 pid=78")
+    engine = FAILED.replace("Worker_TP0 pid=77", "EngineCore_DP0 pid=9").replace("x.py:1", "core.py:8")
+    api = "".join("(APIServer pid=8) " + line.partition("] ")[2] + "\n" for line in FAILED.splitlines())
+    strange = "(Worker_TP{0} pid=8{0}) ERROR 05-12 10:50:00 [x.py:{0}] QuuxError: odd\n"
+    answer = diagnose_text(worker + engine + api + strange.format(3) + "INFO 05-12 x\n" + strange.format(4))
+    assert answer.first_cause.process == "Worker_TP0 pid=77"
+    assert answer.first_cause.count == 4
+    assert len(answer.first_cause.processes) == 4
+    assert answer.others == ()
+    assert [m.text for m in answer.consequences] == ["QuuxError: odd"]
+    assert answer.unlisted == 0
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named_and_the_answer_is_not_clean(tmp_path, monkeypatch):
+    (tmp_path / "a.log").write_text(QUIET)
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "w.log").write_text(FAILED)
+    scan = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", closed)
+    answer = diagnose([tmp_path])
+    assert not answer.healthy
+    assert [(s.file.rpartition("/")[2], bool(s.dropped)) for s in answer.sources] == [
+        ("a.log", False),
+        ("closed", True),
+    ]
+    assert "Permission denied" in answer.explanation
+
+
+def test_a_folder_of_too_many_files_is_not_called_clean(tmp_path, monkeypatch):
+    monkeypatch.setattr("seatrial.triage.read.MAX_FILES", 3)
+    for number in range(5):
+        (tmp_path / f"{number}.log").write_text(QUIET)
+    answer = diagnose([tmp_path])
+    assert not answer.healthy
+    assert len(answer.sources) == 4
+    assert "more than 3 files" in answer.explanation
+
+
+def test_a_warning_of_a_loose_shape_leaves_a_server_well_and_is_listed():
+    warning = (
+        "(APIServer pid=1) WARNING 11-21 02:56:27 [vllm.py:2276] max_num_scheduled_tokens is set to 2048 based on the "
+        "speculative decoding settings. This may lead to suboptimal performance. Consider increasing "
+        "max_num_batched_tokens to accommodate the additional draft token slots, or decrease num_speculative_tokens.\n"
+    )
+    answer = diagnose_text(QUIET + warning + "INFO:     Application startup complete.\n")
+    assert answer.healthy
+    assert any("suboptimal" in m.text for m in answer.others)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(EngineCore_DP0 pid=3) ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork",
+        "E20251204 10:49:24.600590 228069 engine.cpp:356] quux frobnicates the zork",
+        "2025-05-12 10:00:00,123 - CRITICAL - quux frobnicates the zork",
+    ],
+)
+def test_an_error_without_any_known_word_is_found_in_a_log_that_is_not_read_line_by_line(monkeypatch, line):
+    monkeypatch.setattr("seatrial.triage.scan.SMALL", -1)
+    monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
+    quiet = "INFO 05-12 10:00:00 [a.py:1] line\n" * 300
+    answer = diagnose_text(quiet + line + "\n" + quiet)
+    assert not answer.healthy
+    assert answer.first_cause.text.endswith("quux frobnicates the zork")
+    assert answer.first_cause.line == 301
+    assert diagnose_text(quiet).healthy
+
+
+def test_such_an_error_behind_a_progress_bar_is_read_without_the_bar(monkeypatch):
+    monkeypatch.setattr("seatrial.triage.scan.SMALL", -1)
+    monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
+    answer = diagnose_text("Loading:  50%\rERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\r\nINFO done\n")
+    assert answer.first_cause.text == "quux frobnicates the zork"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.cost import million_turns
 
 from seatrial.cli.triage import command
-from seatrial.core.errors import EngineError, UsageError
+from seatrial.core.errors import EngineError, SeatrialError, UsageError
 from seatrial.triage import Library, cann, diagnose, diagnose_text, library
 from seatrial.triage.anchors import anchors
 from seatrial.triage.learn import fingerprint, learn
@@ -51,15 +52,53 @@ def test_standard_input_and_exit_codes():
     assert "OOM" in run("-", "--exit", "server=137", input="INFO: start\n").output
 
 
-def test_the_human_view_fits_one_screen(tmp_path):
+def odd_lines(count: int) -> str:
+    line = "(Worker_TP{0} pid={0}) ERROR 05-12 10:00:00 [x.py:1] ValueError: odd thing {1} {2}\n"
+    return "".join(line.format(i, "z" * i, "went wrong in the middle of the night " * 4) for i in range(count))
+
+
+SCREENS = {
+    "known": odd_lines(60) + KNOWN * 3,
+    "long": "RuntimeError: NPU out of memory. " + "很长 \x1b[2J\x07 text " * 300 + "\n",
+    "deep": 'Traceback (most recent call last):\n  File "/'
+    + "deep/" * 60
+    + 'end.py", line 3, in go\n    x()\n'
+    + KNOWN,
+    "unknown": "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above.\n",
+    "dead": "Killed\n" + odd_lines(9),
+    "clean": "INFO 05-12 10:00:00 [a.py:1] fine\n",
+}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 24)])
+def test_the_human_view_fits_one_screen(width, height, name):
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    from seatrial.cli._triage_view import HEAD, rows
+
+    answer = diagnose_text(SCREENS[name], exit_codes={"server": -11} if name == "dead" else None)
+    shown = rows(answer, Console(width=width, height=height, force_terminal=True))
+    assert len(shown) <= height - 2
+    assert all(HEAD + cell_len(row.text) <= width for row in shown)
+    heads = {row.head for row in shown}
+    assert {"category", "why", "next"} <= heads
+    assert answer.first_cause is None or {"first cause", "where"} <= heads
+    assert not any(c < " " for row in shown for c in row.text)
+    if width == 80 and name == "deep":
+        assert any(row.text.startswith("…") and row.text.endswith("end.py:3 in go") for row in shown)
+
+
+def test_without_a_terminal_a_text_keeps_its_length(tmp_path):
     log = tmp_path / "a.log"
-    log.write_text(
-        "".join(
-            f"(Worker_TP{i} pid={i}) ERROR 05-12 10:00:00 [x.py:1] ValueError: odd thing {'z' * i}\n" for i in range(60)
-        )
-        + KNOWN
-    )
-    assert len(run(str(log)).output.splitlines()) <= 30
+    log.write_text(SCREENS["deep"])
+    output = run(str(log)).output
+    assert "deep/" * 60 + "end.py:3 in go" in output
+    log.write_text(SCREENS["known"])
+    output = run(str(log)).output
+    assert len(output.splitlines()) <= 40
+    assert "[1 of " in output  # how many follow is told where not all are shown
 
 
 def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
@@ -82,6 +121,56 @@ def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
+        "non-default args: {'model_tag': '/m', 'api_key': ['sekrit-1', 'sekrit-2'], 'port': 8000}",
+        '{"api_key": ["sekrit-value-1"]}',
+        "vllm serve m --api-key sekrit-1 sekrit-2 --port 1",
+        "vllm serve m --token sekrit-1",
+        'ENV HF_TOKEN "sekrit-1"',
+        "-H 'Authorization: sekrit-1'",
+        "Authorization: Basic c2Vrcml0sekrit",
+        "https://sekrit1@github.com/x",
+        "redis://:sekrit1@h:1/0",
+        "https://b.s3.com/x?X-Amz-Credential=AKsekrit%2F2025&X-Amz-Signature=sekrit0123&X=1",
+        "PASSWORD = 'a b sekrit c'",
+        "MYSQL_PWD=sekrit1",
+        "AWS_SECRET_ACCESS_KEY=sekrit/value+1",
+        "github_pat_11ABCDEFsekrit0123456789",
+        "ms-sekrit00-aaaa-bbbb-cccc-0123456789ab",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIsekrit\nBBBBsekrit\n-----END RSA PRIVATE KEY-----",
+        "Cookie: session=sekrit1; other=sekrit2",
+        "'api_key': SecretStr('sekrit1')",
+        '{"text": "\\\\"api_key\\\\": \\\\"sekrit1\\\\""}',
+        "/home/sekrit/vllm/x.py",
+        "C:\\Users\\sekrit\\x",
+    ],
+)
+def test_a_secret_is_taken_out_however_it_is_written(line):
+    clean = redact(line.encode(), homes=True)
+    assert b"sekrit" not in clean.data
+    assert clean.hits
+    assert redact(clean.data, homes=True).data == clean.data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"-----BEGIN PRIVATE KEY-----" * 9000,
+        b"api_key: [" * 9000,
+        b"--api-key a a a a " * 9000,
+        b"eyJ" + b"a" * 200_000,
+    ],
+    ids=["key", "list", "flag", "jwt"],
+)
+def test_the_search_for_secrets_is_safe(text):
+    assert million_turns(lambda: redact(text)) < 40
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"eos_token: </s>, pad_token='<|endoftext|>', special_tokens: ['<s>', '</s>']",
+        b"tokenizer=/m, token_ids=[1, 2], hf_token=None, api_key=None",
+        b"/home/somebody/models/x",
         b"max_tokens=512, prompt_token_ids_len=21, num_tokens: 7",
         b"KeyError: 'model.layers.0.self_attn.q_proj.weight'",
         b"(Worker_TP0 pid=1) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
@@ -89,6 +178,58 @@ def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
 )
 def test_ordinary_lines_are_not_redacted(line):
     assert redact(line).data == line
+
+
+def test_a_bundle_that_cannot_be_finished_leaves_nothing_behind(tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seatrial.triage.bundle._narrative", full)
+    with pytest.raises(SeatrialError, match="No space left"):
+        run(str(log), "--bundle", str(tmp_path / "b.zip"))
+    assert [f.name for f in tmp_path.iterdir()] == ["a.log"]
+
+
+def test_a_bundle_knows_the_secrets_of_the_command_and_of_this_shell_by_their_values(tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN + "the server was given topsecret1 and envsecret2\n" + 'ValueError: bad "password: ", x\n')
+    monkeypatch.setenv("HF_TOKEN", "envsecret2")
+    target = tmp_path / "b.zip"
+    run(str(log), "--bundle", str(target), "--command", "vllm serve 'm --api-key topsecret1")
+    with zipfile.ZipFile(target) as archive:
+        everything = b"".join(archive.read(n) for n in archive.namelist())
+        assert json.loads(archive.read("narrative/diagnosis.json"))["category"] == "hbm-oom"
+    assert b"topsecret1" not in everything
+    assert b"envsecret2" not in everything
+
+
+def test_a_binary_beside_the_log_is_named_in_the_bundle_and_not_packed(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a.log").write_text(KNOWN)
+    (folder / "core.4711").write_bytes(bytes(range(256)) * 40)
+    run(str(folder), "--bundle", str(tmp_path / "b.zip"))
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert [n for n in archive.namelist() if n.startswith("raw/")] == ["raw/000-a.log"]
+        assert "core.4711" in archive.read("facts/sha256-of-the-originals.txt").decode()
+
+
+def test_a_log_that_grows_while_it_is_packed_is_told(tmp_path):
+    from seatrial.triage.bundle import write_bundle
+
+    log = tmp_path / "a.log"
+    log.write_text(KNOWN)
+    answer = diagnose([log], hashed=True)
+    write_bundle(tmp_path / "same.zip", answer, "")
+    with log.open("a") as more:
+        more.write("INFO more\n")
+    write_bundle(tmp_path / "grown.zip", answer, "")
+    for name, told in (("same", False), ("grown", True)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
+            assert ("changed while" in archive.read("facts/sha256-of-the-originals.txt").decode()) == told
 
 
 def test_learning_writes_a_candidate_and_a_test_that_fails_until_it_is_taken_over(tmp_path):
@@ -125,6 +266,89 @@ def test_a_bare_assertion_is_learned_by_its_place_and_never_without_one(tmp_path
     log.write_text("AssertionError\n")
     with pytest.raises(UsageError, match="too little"):
         learn(log, category="kernel-limit", cause="c", fix="f", into=tmp_path / "out")
+
+
+PYTHON_SAYS = """Traceback (most recent call last):
+  File "/x/site-packages/vllm_ascend/sample/sampler.py", line 88, in apply_top_k
+    torch.ops._C_ascend.{name}(x)
+  File "/x/site-packages/torch/_ops.py", line 88, in __getattr__
+    raise AttributeError(
+AttributeError: '_OpNamespace' '_C_ascend' object has no attribute '{name}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "category"),
+    [
+        (STRANGE, "lora"),
+        (PYTHON_SAYS.format(name="npu_zork_quux"), "dependency-conflict"),
+        ("vllm serve: error: argument --zork-config/-zc: 1 validation error for ZorkConfig\n", "config-validation"),
+        (KNOWN, "kernel-limit"),  # the library says otherwise: the person knows better
+    ],
+)
+def test_the_written_test_passes_once_the_candidate_is_taken_over_and_fails_before(
+    tmp_path, monkeypatch, log, category
+):
+    (tmp_path / "a.log").write_text(log)
+    made = learn(tmp_path / "a.log", category=category, cause="c", fix="f", into=tmp_path / "out")
+    scope: dict = {}
+    exec(made.signature_file.read_text(), scope)
+    exec(made.test_file.read_text(), scope)
+    written = scope["test_the_learned_failure_gets_its_category"]
+    with pytest.raises(AssertionError):
+        written()
+    grown = Library((*library().signatures, *scope["SIGNATURES"]))
+    monkeypatch.setattr("seatrial.triage.library", lambda: grown)
+    written()
+    answer = diagnose([tmp_path / "a.log"])
+    assert (answer.category, answer.next_step) == (category, "f")
+    assert 0 < answer.confidence < 0.93  # a person's word, not the table's
+
+
+def test_what_python_says_of_any_code_is_learned_with_its_names_and_its_place(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(PYTHON_SAYS.format(name="npu_zork_quux"))
+    made = learn(log, category="dependency-conflict", cause="c", fix="f", into=tmp_path / "out")
+    scope: dict = {}
+    exec(made.signature_file.read_text(), scope)
+    known = Library(scope["SIGNATURES"])
+    assert diagnose([log], signatures=known).category == "dependency-conflict"
+    log.write_text(PYTHON_SAYS.format(name="npu_other"))
+    assert diagnose([log], signatures=known).category == "unknown"
+    log.write_text(PYTHON_SAYS.format(name="npu_zork_quux").replace("sampler.py", "other.py"))
+    assert diagnose([log], signatures=known).category == "unknown"
+    log.write_text("IndexError: list index out of range\n")
+    with pytest.raises(UsageError, match="too little"):
+        learn(log, category="lora", cause="c", fix="f", into=tmp_path / "out")
+
+
+def test_a_log_with_a_hostile_name_and_a_secret_in_its_failure_makes_plain_files(tmp_path):
+    log = tmp_path / 'x""";raise SystemExit(9)#\\.log'
+    log.write_text("RuntimeError: the zork at https://me:hunter2@host refused the token=abcdef123456 of the quux\n")
+    made = learn(log, category="network-offline-hub", cause='"""', fix="it's\\", into=tmp_path / "out")
+    scope: dict = {}
+    for file in made:
+        text = file.read_text()
+        assert "hunter2" not in text
+        assert "abcdef123456" not in text
+        exec(text, scope)
+    assert scope["SIGNATURES"][0].cause == '"""'
+
+
+def test_a_candidate_is_never_written_over_nor_without_words_nor_as_a_traceback(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(STRANGE)
+    words = {"category": "lora", "cause": "c", "fix": "f"}
+    made = learn(log, **words, into=tmp_path / "out")
+    assert learn(log, **words, into=tmp_path / "out") == made
+    made.signature_file.write_text(made.signature_file.read_text() + "# reviewed\n")
+    with pytest.raises(UsageError, match="there already"):
+        learn(log, **words, into=tmp_path / "out")
+    assert made.signature_file.read_text().endswith("# reviewed\n")
+    with pytest.raises(UsageError, match="cannot be written"):
+        learn(log, **words, into=log / "below-a-file")
+    with pytest.raises(UsageError, match="a cause and a fix"):
+        learn(log, category="lora", cause=" ", fix="f", into=tmp_path / "other")
 
 
 def test_the_versions_of_a_bundle_are_those_of_the_banner_and_the_engine(tmp_path):
@@ -224,6 +448,43 @@ def test_an_installed_table_of_error_codes_is_used(tmp_path, monkeypatch):
     (place / "error_code.json").write_text("{broken")
     cann.read_table.cache_clear()
     assert cann.explain(text) == ""
+
+
+TABLE = {
+    "errTitle": "Get_Socket_Timeout",
+    "ErrCode": "EI0006",
+    "ErrMessage": "Getting socket times out. Reason: %s",
+    "suggestion": {"Possible Cause": "1. The peer is late.", "Solution": "1. Look there.\n2. And there."},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"\xef\xbb\xbf" + json.dumps({"error_info_list": [TABLE]}).encode(),
+            "EI0006: Get_Socket_Timeout; Getting socket times out. Reason: <...>; Possible cause: 1. The peer is late; "
+            "Solution: 1. Look there. 2. And there.",
+        ),
+        (
+            json.dumps([{"ErrCode": "EI0006", "errTitle": None, "suggestion": ["do", "it"]}]).encode(),
+            "EI0006: Solution: do it.",
+        ),
+        (json.dumps([{"ErrCode": "EI0006", "errTitle": "N/A", "suggestion": {"Solution": "N/A"}}]).encode(), ""),
+        (b'{"error_info_list": "\xff"}', ""),
+        (b"[" * 100_000, ""),
+        (b"null", ""),
+    ],
+    ids=["as-shipped", "list", "open", "latin", "deep", "null"],
+)
+def test_the_table_of_error_codes_is_read_as_it_is_shipped_and_never_stops_a_triage(
+    tmp_path, monkeypatch, content, said
+):
+    place = tmp_path / "runtime" / "conf" / "error_manager"
+    place.mkdir(parents=True)
+    (place / "error_code.json").write_bytes(content)
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
+    assert cann.explain("[PID: 1] 2025-05-01 EI0006: Getting socket times out.") == said
 
 
 @pytest.mark.parametrize(

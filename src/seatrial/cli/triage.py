@@ -106,50 +106,13 @@ def _exit(text: str) -> tuple[str, int]:
 
 
 def show(answer: Diagnosis) -> None:
-    """One screen."""
+    """One screen; more of it where nobody looks at one."""
+    from seatrial.cli._triage_view import HEAD, rows
+
     console = out()
-
-    def line(head: str, text: str, style: str = "") -> None:
-        console.print(f"[bold]{head:<12}[/bold]", end="")
-        console.print(text, style=style, markup=False)
-
-    sure = f"  (confidence {answer.confidence:.2f}, {answer.signature})" if answer.signature else ""
-    line("category", answer.category + sure, "green" if answer.healthy else "red" if sure else "yellow")
-    if answer.first_cause is not None:
-        cause = answer.first_cause
-        line("first cause", cause.text[:600])
-        where = ", ".join(filter(None, [f"{cause.file}:{cause.line}", cause.process, cause.time]))
-        line("where", where)
-        for frame in cause.frames[-3:]:
-            line("", f"{frame.path}:{frame.line} in {frame.function}", "dim")
-    line("why", answer.explanation)
-    line("next", answer.next_step)
-    if answer.rung:
-        line("ladder", f"the rung `{answer.rung}` tests this before a full start")
-    for death in answer.deaths:
-        line("died", f"{death.process or 'a process'} {death.meaning}")
-    for head, group in (("also", answer.others), ("followed by", answer.consequences), ("evidence", answer.evidence)):
-        for mention in group[:4]:
-            times = f" (x{mention.count})" if mention.count > 1 else ""
-            line(head, f"{mention.file}:{mention.line} {mention.text[:160]}{times}", "dim")
-        if len(group) > 4:
-            line("", f"and {len(group) - 4} more (--json has them)", "dim")
-    if answer.past is not None:
-        for incident in answer.past.incidents[:3]:
-            then = f"; passed later in {incident.later_pass}" if incident.later_pass else "; no later run passed"
-            line("seen before", f"{incident.run}/{incident.step} (same {incident.alike_by}){then}")
-        if answer.past.total > 3:
-            line("", f"and {answer.past.total - 3} more (--json has them)", "dim")
-        if answer.past.unreadable:
-            line("not read", f"{answer.past.unreadable} runs of the workspace (see `seatrial runs verify`)", "yellow")
-    folded = len(answer.wrappers) + len(answer.noise)
-    if folded:
-        line("ignored", f"{len(answer.noise)} noise lines, {len(answer.wrappers)} wrappers (--json lists them)", "dim")
-    for item in answer.collect:
-        line("collect", item)
-    for source in answer.sources:
-        if source.dropped:
-            line("not read", f"{source.file}: {source.dropped}", "yellow")
+    for row in rows(answer, console):
+        console.print(f"[bold]{row.head:<{HEAD}}[/bold]", end="")
+        console.print(row.text, style=row.style, markup=False, soft_wrap=True)
 
 
 @command.command("signatures")

@@ -69,6 +69,8 @@ def first_error(log: Path) -> LogError | None:
     # Where no signature fits, triage may name the first sign of the death; an exception of the log's says more.
     died = told.signature == "deaths.after-ready" and plain is not None and plain.kind == "exception"
     passed_on = cause is not None and plain is not None and (died or WRAPPER.search(cause.text))
+    if cause is not None and plain is not None and told.category == UNKNOWN and not cause.exception:
+        passed_on = True  # a line that nobody knows: this part's own reading of the log says of what kind it is
     if cause is not None and not passed_on and (plain is None or plain.kind != "native-crash"):
         plain = LogError(line=cause.line, text=cause.text[:2000].strip(), process=cause.process, kind="exception")
     if plain is not None and BARE.match(plain.text):

@@ -70,6 +70,7 @@ def _material(
             files.append(source)
         else:
             files.append(LogFile("-", stream=source))
+    _drop_twins(files)
     scans = [(f, scan_file(f, order=i, hashed=hashed)) for i, f in enumerate(files)]
     _name_bare_pids(scans)
     return Material(
@@ -82,6 +83,21 @@ def _material(
         sources=tuple(_note(f, s) for f, s in scans),
         several_files=sum(1 for _, s in scans if s.events) > 1,
     )
+
+
+def _drop_twins(files: Iterable[LogFile]) -> None:
+    """A file that was named twice, or lies in a folder that was named too, is read once."""
+    seen: dict[tuple[int, int], LogFile] = {}
+    for file in files:
+        if file.path is None or file.dropped:
+            continue
+        try:
+            status = file.path.stat()
+        except OSError:
+            continue  # the reader meets the same error and notes it
+        first = seen.setdefault((status.st_dev, status.st_ino), file)
+        if first is not file and file.path.is_file():
+            file.dropped = f"is the same file as {first.name}"
 
 
 PID = re.compile(r"pid=(\d{1,10})")

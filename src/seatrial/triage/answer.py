@@ -6,6 +6,7 @@ it was ready, for content that is wrong without a failure, or for "unknown" with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,14 +14,15 @@ from seatrial.triage import cann, deaths
 from seatrial.triage.advice import ADVICE
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.likeness import Likely
+from seatrial.triage.mentions import Judged, apart, first_cause, mentions
 from seatrial.triage.quality import Impression
-from seatrial.triage.record import Death, Diagnosis, Event, FirstCause, Mention, SourceNote
-from seatrial.triage.signature import Kind, Signature
+from seatrial.triage.record import Death, Diagnosis, Event, SourceNote
+from seatrial.triage.signature import Kind, Tier
 
 AFTER_READY = "deaths.after-ready"
 CONTENT = "quality.content"
 HINT = 0.3  # below this probability a category is not worth a mention
-MENTIONS = 20
+MENTIONS = 30
 COLLECT = (
     "the whole log of every process from its first line (do not cut the head)",
     "the exact command and environment (seatrial triage --bundle keeps both)",
@@ -29,10 +31,12 @@ COLLECT = (
 )
 
 
-class Judged(NamedTuple):
-    event: Event
-    kind: Kind | None  # None: a failure that no signature knows
-    signature: Signature | None
+# What no clean log holds, at whatever place of a line and whoever wrote it; levels below ERROR may quote it.
+FAILED = re.compile(
+    r"Traceback \(most recent call last\)|\b[A-Z]\w{1,60}(?:Error|Exception)\b|terminate called|\bpanicked at |"
+    r"\(core dumped\)|\bAssertion [`'].{1,200}failed|\berror: |"
+    r"\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? [1-9]"
+)
 
 
 class Material(NamedTuple):
@@ -112,13 +116,16 @@ def unknown(
     judged: list[Judged], material: Material, fatal: tuple[Death, ...], likely: Likely | None = None
 ) -> Diagnosis:
     hint = likely if likely is not None and likely.probability >= HINT else None
-    failures = [j for j in judged if j.kind in {None, Kind.ROOT}]
+    failures = [j for j in judged if j.kind in {None, Kind.ROOT} and not _mere_warning(j)]
     first = failures[0].event if failures else None
     wrappers = [j for j in judged if j.kind in {Kind.WRAPPER, Kind.CONSEQUENCE}]
-    silent = first is None and not wrappers and not fatal
-    # A log of which nothing was read says nothing: it must not count as a clean one.
-    healthy = silent and any(source.lines for source in material.sources)
-    if hint is not None and first is not None:
+    loud = None if first else unexplained(material.events, judged)
+    silent = first is None and loud is None and not wrappers and not fatal
+    # A log of which nothing was read, or not the end, says nothing: it must not count as a clean one.
+    unread = [s for s in material.sources if s.dropped and (s.lines or s.dropped.startswith("cannot be read"))]
+    healthy = silent and not unread and any(source.lines for source in material.sources)
+    if hint is not None and (first or loud) is not None:
+        first = first or loud
         why = (
             f"Not certain enough for an answer. The likeliest is {hint.category} (probability {hint.probability:.2f}): "
             f"{ADVICE[hint.category].cause}"
@@ -131,13 +138,25 @@ def unknown(
             else "The first failure in the log is one that no signature knows."
         )
     elif fatal:
+        died = deaths.event_of(material.events, fatal)
+        told = loud if loud is not None and (died is None or loud.order < died.order) else None
+        first = told or died
+        why = "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal) + "."
         why = (
-            "A process was ended without a word: "
-            + "; ".join(f"{d.process or 'a process'} {d.meaning}" for d in fatal)
-            + "."
+            f"Before it stands an error that no signature knows: {why}" if told else f"Without a word before it: {why}"
         )
+        why = f"A process was ended. {why}"
+    elif loud is not None:
+        why = "No signature knows this error" + (
+            ", and what else failed only follows from something." if wrappers else "; nothing else in the log failed."
+        )
+        first = loud
     elif wrappers:
         why = "Only wrappers and consequences are in the log; the line that caused them is not."
+    elif unread:
+        why = "No failure was found, but not all was read: " + "; ".join(
+            f"{s.file}: {s.dropped}" for s in unread[:MENTIONS]
+        ) + "."  # fmt: skip
     elif not healthy:
         why = "There was nothing to read: " + ("; ".join(
             f"{s.file}: {s.dropped or 'is empty'}" for s in material.sources[:MENTIONS]
@@ -155,49 +174,66 @@ def unknown(
                    healthy=healthy)  # fmt: skip
 
 
+def _mere_warning(judged: Judged) -> bool:
+    """A warning that only has the shape of a failure: servers that are well have them."""
+    event, signature = judged.event, judged.signature
+    return event.level == "WARNING" and not event.exception and signature is not None and signature.tier < Tier.LITERAL
+
+
+def unexplained(events: Sequence[Event], judged: Sequence[Judged]) -> Event | None:
+    """The first line that tells of an error and that no signature knows."""
+    known = {id(j.event) for j in judged}
+    heads: list[Event] = []  # of tracebacks; what ends one says more
+    for event in events:
+        level = event.level
+        if id(event) in known or level in {"INFO", "DEBUG", "WARNING"}:
+            continue
+        if event.text.startswith("Traceback (most recent"):
+            heads.append(event)
+        elif level in {"ERROR", "FATAL", "CRITICAL"} or FAILED.search(event.text):
+            return event
+    return heads[0] if heads and not any(j.event.exception for j in judged) else None
+
+
 def _answer(
     category: str, confidence: float, cause: Event | None, explanation: str, next_step: str, signature: str,
     rest: list[Judged], material: Material, fatal: tuple[Death, ...], *, healthy: bool = False, rung: str = "",
 ) -> Diagnosis:  # fmt: skip
-    def mentions(*kinds: Kind | None) -> tuple[Mention, ...]:
-        return tuple(mention(j) for j in rest if j.kind in kinds)[:MENTIONS]
+    others = apart(cause, rest) if cause is not None else rest
 
-    after = [j for j in rest if j.kind is None and cause is not None and j.event.order > cause.order]
+    def group(*kinds: Kind) -> list[Judged]:
+        return [j for j in others if j.kind in kinds]
+
+    at = cause.order if cause is not None else -1
+    strange = [j for j in others if j.kind is None]
+    groups = {
+        "consequences": mentions(group(Kind.CONSEQUENCE) + [j for j in strange if j.event.order > at]),
+        "noise": mentions(group(Kind.NOISE)),
+        "wrappers": mentions(group(Kind.WRAPPER)),
+        "evidence": mentions(group(Kind.EVIDENCE)),
+        "others": mentions(group(Kind.ROOT) + [j for j in strange if j.event.order < at]),
+    }
     if cause is not None and (known := cann.explain(cause.text)):
         explanation = f"{explanation} CANN's table: {known}"
-    consequences = mentions(Kind.CONSEQUENCE) + tuple(mention(j) for j in after)[:MENTIONS]
+    listed = {name: found[:MENTIONS] for name, found in groups.items()}
     return Diagnosis(
         schema_version=1,
         category=category,
         confidence=confidence,
-        first_cause=first_cause(cause) if cause else None,
+        first_cause=first_cause(cause, rest) if cause else None,
         explanation=explanation,
         next_step=next_step,
         signature=signature,
-        consequences=consequences,
-        noise=mentions(Kind.NOISE),
-        wrappers=mentions(Kind.WRAPPER),
-        evidence=mentions(Kind.EVIDENCE),
-        others=mentions(Kind.ROOT),
+        consequences=listed["consequences"],
+        noise=listed["noise"],
+        wrappers=listed["wrappers"],
+        evidence=listed["evidence"],
+        others=listed["others"],
         deaths=fatal,
         collect=COLLECT if category == UNKNOWN and not healthy else (),
         sources=material.sources,
         ready=material.ready,
         healthy=healthy,
         rung=rung,
+        unlisted=sum(len(found) - len(listed[name]) for name, found in groups.items()),
     )
-
-
-def mention(judged: Judged) -> Mention:
-    event = judged.event
-    return Mention(
-        text=event.text[:400], file=event.file, line=event.line, process=event.process, count=event.count,
-        signature=judged.signature.id if judged.signature else "", kind=judged.kind.value if judged.kind else "",
-    )  # fmt: skip
-
-
-def first_cause(event: Event) -> FirstCause:
-    return FirstCause(
-        text=event.text[:2000], file=event.file, line=event.line, process=event.process, time=event.time,
-        exception=event.exception, frames=event.frames[-12:],
-    )  # fmt: skip

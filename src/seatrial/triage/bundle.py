@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seatrial import __version__
-from seatrial.core.errors import UsageError
-from seatrial.core.record import to_json
+from seatrial.core.errors import SeatrialError, UsageError
+from seatrial.core.record import to_json, to_plain
+from seatrial.core.secrets import secret_values
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Diagnosis
 from seatrial.triage.redact import redact
@@ -27,6 +29,8 @@ VERSION = re.compile(
 )
 ENVIRONMENT = re.compile(r"^(?:VLLM|ASCEND|HCCL|CUDA|XPU|HF|TORCH|PYTORCH|NPU|LCCL|ATB|GLOO|OMP)_")
 MAX_VERSIONS = 50
+# What a name inside the archive does without.
+ODD = re.compile(r"[^\w.+-]")
 PACKED = re.compile(r"\.(?:gz|bz2|xz|zstd?)$")
 
 
@@ -48,43 +52,90 @@ def write_bundle(path: Path, answer: Diagnosis, command: str, *, kept: Mapping[s
         raise UsageError(f"{path.parent} is not a folder", mend="Name an existing folder for --bundle.")
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"{path.parent} cannot be written", mend="Choose another place for --bundle.")
-    redacted = 0
-    versions: set[str] = set()
-    files = 0
-    with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as archive:
+    secrets = secret_values(_words(command), os.environ)
+    written = Written(path, 0, 0)
+    try:
+        with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as archive:
+            written = _Archive(archive, secrets).fill(path, answer, command, kept)
+    except OSError as exc:
+        path.unlink(missing_ok=True)
+        raise SeatrialError(f"{path} cannot be written: {exc}", mend="Make room, or name another --bundle.") from None
+    except BaseException:
+        path.unlink(missing_ok=True)  # half an archive is none
+        raise
+    return written
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+class _Archive:
+    """What goes into the archive, each without secrets."""
+
+    def __init__(self, archive: zipfile.ZipFile, secrets: frozenset[str]) -> None:
+        self._archive = archive
+        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._redacted = 0
+
+    def _clean(self, data: bytes) -> bytes:
+        clean = redact(data, self._secrets, homes=True)
+        self._redacted += clean.hits
+        return clean.data
+
+    def _put(self, name: str, text: str) -> None:
+        self._archive.writestr(name, self._clean(text.encode("utf-8", "replace")) + b"\n")
+
+    def _raw(self, name: str, file: LogFile) -> set[str]:
+        """One log; gives the versions it names."""
+        versions: set[str] = set()
+        with self._archive.open(name, "w", force_zip64=True) as member:
+            for chunk in file.chunks(hashed=True):
+                member.write(self._clean(chunk))
+                if len(versions) < MAX_VERSIONS:
+                    versions.update(v.decode("utf-8", "replace") for v in VERSION.findall(chunk)[:20])
+        return versions
+
+    def fill(self, path: Path, answer: Diagnosis, command: str, kept: Mapping[str, Path]) -> Written:
+        versions: set[str] = set()
+        changed: dict[str, str] = {}
+        files = 0
         for index, source in enumerate(answer.sources):
-            if source.dropped and not source.size:
+            if source.dropped and not source.lines:
                 continue
             files += 1
-            shown_name = "stdin.log" if source.file == "-" else PACKED.sub("", Path(source.file).name)
-            name = f"raw/{index:03d}-{shown_name}"
-            with archive.open(name, "w", force_zip64=True) as member:
-                for chunk in LogFile(source.file, kept.get(source.file, Path(source.file))).chunks():
-                    clean = redact(chunk)
-                    redacted += clean.hits
-                    member.write(clean.data)
-                    if len(versions) < MAX_VERSIONS:
-                        versions.update(v.decode("utf-8", "replace") for v in VERSION.findall(chunk)[:20])
-        shown = redact(command.encode())
-        redacted += shown.hits
-        archive.writestr("facts/command.txt", shown.data + b"\n" if command else b"(not given; use --command)\n")
-        archive.writestr(
-            "facts/versions.txt", "\n".join(sorted(versions)) + "\n" if versions else "(none in the logs)\n"
-        )
-        environment = redact(
-            "\n".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k)).encode()
-        )
-        redacted += environment.hits
-        archive.writestr("facts/environment-of-this-shell.txt", environment.data + b"\n")
-        hashes = [f"{s.sha256}  {s.file}  {s.size} bytes, {s.lines} lines {s.dropped}".rstrip() for s in answer.sources]
-        archive.writestr("facts/sha256-of-the-originals.txt", "\n".join(hashes) + "\n")
-        plain = redact(to_json(answer, indent=2))
-        archive.writestr("narrative/diagnosis.json", plain.data)
-        archive.writestr("narrative/README.txt", _narrative(answer))
-    return Written(path, files, redacted)
+            shown = "stdin.log" if source.file == "-" else PACKED.sub("", Path(source.file).name)
+            name = f"raw/{index:03d}-{ODD.sub('_', shown)}"
+            file = LogFile(source.file, kept.get(source.file, Path(source.file)))
+            versions |= self._raw(name, file)
+            if file.sha256 != source.sha256:
+                changed[source.file] = f"(changed while it was packed: now {file.sha256})"
+        self._put("facts/command.txt", command or "(not given; use --command)")
+        self._put("facts/versions.txt", "\n".join(sorted(versions)[:MAX_VERSIONS]) or "(none in the logs)")
+        environment = (f"{k}={v}" for k, v in sorted(os.environ.items()) if ENVIRONMENT.match(k))
+        self._put("facts/environment-of-this-shell.txt", "\n".join(environment))
+        hashes = []
+        for s in answer.sources:
+            notes = f"{s.size} bytes, {s.lines} lines {s.dropped} {changed.get(s.file, '')}".rstrip()
+            hashes.append(f"{s.sha256 or '(not read)'}  {s.file}  {notes}")
+        self._put("facts/sha256-of-the-originals.txt", "\n".join(hashes))
+        self._archive.writestr("narrative/diagnosis.json", to_json(self._plain(to_plain(answer)), indent=2))
+        self._put("narrative/README.txt", _narrative(answer))
+        return Written(path, files, self._redacted)
+
+    def _plain(self, value: Any) -> Any:
+        """The record's texts one by one: across the marks of JSON a value has no end."""
+        if isinstance(value, str):
+            return self._clean(value.encode("utf-8", "replace")).decode("utf-8", "replace")
+        if isinstance(value, dict):
+            return {name: self._plain(inner) for name, inner in value.items()}
+        return [self._plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _narrative(answer: Diagnosis) -> bytes:
+def _narrative(answer: Diagnosis) -> str:
     cause = answer.first_cause
     lines = [
         f"Made by seatrial triage {__version__}. This is a tool's conclusion; the logs in raw/ are the evidence.",
@@ -94,4 +145,4 @@ def _narrative(answer: Diagnosis) -> bytes:
         f"why: {answer.explanation}",
         f"next: {answer.next_step}",
     ]
-    return redact("\n".join(lines).encode() + b"\n").data
+    return "\n".join(lines)

@@ -20,6 +20,7 @@ PLACES = (
     "conf/error_manager/error_code.json",
     "compiler/conf/error_manager/error_code.json",
 )
+PLACEHOLDER = re.compile(r"%[sdu]")
 MAX_TABLE = 8 << 20
 
 
@@ -36,10 +37,10 @@ def table_file() -> Path | None:
 
 @cache
 def read_table(path: Path) -> dict[str, str]:
-    """Code to "title: message; solution". An unreadable table is an empty one: it is only an addition."""
+    """Code to "title; message; cause; solution". An unreadable table is an empty one: it is only an addition."""
     try:
-        data: Any = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+        data: Any = msgspec.json.decode(path.read_bytes().decode("utf-8-sig", "replace"))
+    except (OSError, msgspec.DecodeError, RecursionError):
         return {}
     found: dict[str, str] = {}
     entries = data.get("error_info_list", []) if isinstance(data, dict) else data
@@ -47,13 +48,26 @@ def read_table(path: Path) -> dict[str, str]:
         if not isinstance(entry, dict):
             continue
         code = entry.get("ErrCode") or entry.get("errCode")
+        advice = entry.get("suggestion")
         if not isinstance(code, str):
             continue
-        advice = entry.get("suggestion") or {}
-        solution = advice.get("Solution", "") if isinstance(advice, dict) else ""
-        words = [str(entry.get("errTitle", "")), str(entry.get("ErrMessage", "")), str(solution)]
-        found[code] = "; ".join(w for w in words if w and w != "N/A")
+        if not isinstance(advice, dict):
+            advice = {"Solution": advice}
+        words = (
+            _words(entry.get("errTitle")),
+            _words(entry.get("ErrMessage")),
+            _words(advice.get("Possible Cause"), "Possible cause: "),
+            _words(advice.get("Solution"), "Solution: "),
+        )
+        found[code] = "; ".join(filter(None, words))
     return found
+
+
+def _words(value: Any, head: str = "") -> str:
+    """A field as one line; "" where the table leaves it open."""
+    text = " ".join(str(v) for v in value) if isinstance(value, list) else value if isinstance(value, str) else ""
+    text = PLACEHOLDER.sub("<...>", " ".join(text.split())).rstrip(". ")
+    return head + text if text.strip("N/A. ") else ""
 
 
 def explain(text: str) -> str:
@@ -62,4 +76,4 @@ def explain(text: str) -> str:
     if path is None:
         return ""
     table = read_table(path)
-    return " ".join(f"{code}: {table[code]}." for code in dict.fromkeys(CODE.findall(text)) if code in table)
+    return " ".join(f"{code}: {table[code]}." for code in dict.fromkeys(CODE.findall(text)) if table.get(code))

@@ -8,19 +8,39 @@ from collections.abc import Mapping, Sequence
 
 from seatrial.triage.record import Death, Event
 
-# "Worker proc VllmWorker-1 died unexpectedly (exit code: -11)", "exitcode: -9", "exit code 137"
-EXIT = re.compile(r"exit ?code:? ?(-?\d{1,4})\b")
-BY_SIGNAL = re.compile(
-    r"(?:received signal|killed by signal|\(signal|signal number|Signal:?) ?:?(?:SIG[A-Z]+ )?\(?(\d{1,2})\b"
-)
-HEADERS = (
-    (re.compile(r"Segfault encountered|Segmentation fault|SIGSEGV"), -int(signal.SIGSEGV)),
-    (re.compile(r"Fatal Python error: Aborted|\bSIGABRT\b|^\*\*\* Aborted"), -int(signal.SIGABRT)),
-    (re.compile(r"\bSIGBUS\b|Bus error"), -int(signal.SIGBUS)),
-    (
-        re.compile(r"oom-kill|[Oo]ut of memory: Kill(?:ed)? process|^Killed\b|\bSIGKILL\b|OOMKilled"),
-        -int(signal.SIGKILL),
+# "Worker proc VllmWorker-1 died unexpectedly (exit code: -11)", "exitcode  : -9", "Exit Code:    137"
+EXIT = re.compile(r"\b[Ee]xit[ _]?(?:[Cc]ode|status)[ :=]{0,8}(-?\d{1,4})\b")
+ORDINARY = {0, 1, -int(signal.SIGTERM), -int(signal.SIGINT)}
+# A signal that is said to have ended a process; a name alone may be advice, a handler, or something that was sent.
+NAMED = (
+    re.compile(r"\bSignals\.(?P<name>SIG[A-Z]{2,6})\b"),
+    re.compile(
+        r"\b(?:terminated|killed|exited|died|crashed|ended)(?: unexpectedly)?,? (?:with|by|on|due to|from) (?:an? )?"
+        r"[Ss]ignal(?: number)?:? ?(?:(?P<name>SIG[A-Z]{2,6})|\(?(?P<number>\d{1,2})\b)"
     ),
+    re.compile(r"\*\*\* (?P<name>SIG[A-Z]{2,6}) \("),
+    re.compile(r"\bSignal (?P<number>\d{1,2}) \(SIG[A-Z]{2,6}\) received by PID"),
+    re.compile(r"^\W{0,4}(?:\[[\w.:-]{1,60}\] )?Signal: [A-Za-z ]{3,30} \((?P<number>\d{1,2})\)"),
+    re.compile(r"\bcode=(?:killed|dumped), status=(?P<number>\d{1,2})/"),
+    re.compile(
+        r"\b[Rr]eceived (?:signal )?(?:(?P<name>SIG(?:SEGV|ABRT|BUS|KILL|ILL|FPE))\b|signal:? (?P<number>\d{1,2})\b)"
+    ),
+    re.compile(r"\b(?P<name>SIG(?:SEGV|ABRT|BUS|ILL|FPE))\b(?: \([^)]{1,40}\))? (?:received|caught|at )"),
+)
+# How a shell tells of its child: "run.sh: line 5: 12345 Killed   vllm serve", "zsh: killed", the word alone.
+SHELL = r"(?:^|\bline \d{1,5}: {1,8}\d{1,9} |\bzsh: )"
+ABORTED = rf"Fatal Python error: Aborted|{SHELL}[Aa]bort(?:ed)?\b(?: {{1,60}}\S|$)|\bAborted {{1,9}}\(core dumped\)"
+OOM = rf"oom-kill|[Oo]ut of memory: Kill(?:ed)? process|\bKilled process \d|{SHELL}[Kk]illed\b|OOMKilled"
+HEADERS = tuple(
+    (re.compile(pattern), -int(number))
+    for pattern, number in (
+        (r"Segfault encountered|[Ss]egmentation fault|\bsegfault at [0-9a-f]{1,16} ip ", signal.SIGSEGV),
+        (ABORTED, signal.SIGABRT),
+        (r"\bSIGBUS\b|[Bb]us error", signal.SIGBUS),
+        (r"[Ii]llegal (?:hardware )?instruction|\btraps: .{1,60} invalid opcode", signal.SIGILL),
+        (rf"Fatal Python error: Floating|{SHELL}[Ff]loating point exception", signal.SIGFPE),
+        (OOM, signal.SIGKILL),
+    )
 )
 DIED = re.compile(r"died unexpectedly|EngineDeadError|EngineCore encountered|encountered a fatal error|engine is dead")
 NAME = re.compile(r"(?:Worker proc|Engine core proc|process) (\S{1,60}) died")
@@ -31,12 +51,15 @@ TELL = {
     -signal.SIGKILL: "was ended by signal 9 (the kernel's OOM killer, a memory limit, or somebody's kill -9)",
     -signal.SIGTERM: "was ended by signal 15 (asked to stop)",
     -signal.SIGILL: "was ended by signal 4 (a binary built for another CPU)",
+    -signal.SIGFPE: "was ended by signal 8 (a division by zero in native code)",
 }
 STEPS = {
     -signal.SIGKILL: "Look for the OOM killer: `dmesg | grep -i -E 'oom|killed process'`; compare host memory and the "
     "container's limit with the checkpoint's size.",
     -signal.SIGSEGV: "Get the native stack: PYTHONFAULTHANDLER=1, `ulimit -c unlimited`, then the same command; "
     "try --enforce-eager.",
+    -signal.SIGABRT: "The abort's reason stands above it on standard error: a failed check, `what():`, or memory. "
+    "Get the native stack: PYTHONFAULTHANDLER=1, `ulimit -c unlimited`, then the same command.",
     -signal.SIGBUS: "`df -h /dev/shm`; start the container with --shm-size or --ipc=host.",
     -signal.SIGILL: "Compare `lscpu` with the build target of the wheel.",
 }
@@ -64,26 +87,43 @@ def in_log(events: Sequence[Event]) -> tuple[Death, ...]:
     """Deaths the log itself tells of, each once."""
     found: dict[tuple[str, int], Death] = {}
     for event in events:
-        code = _code(event.text)
+        code = code_of(event)
         if code is None:
             continue
         name = m[1] if (m := NAME.search(event.text)) else event.process
         if any(known == code for _, known in found) and not m:
             continue
-        found[(name, code)] = Death(process=name, code=code, meaning=meaning(code))
+        found[(name, code)] = Death(process=name, code=code, meaning=meaning(code), file=event.file, line=event.line)
     return tuple(found.values())
 
 
-def _code(text: str) -> int | None:
-    if (m := EXIT.search(text)) and int(m[1]) not in {0, 1, -15, 143}:
+def event_of(events: Sequence[Event], fatal: Sequence[Death]) -> Event | None:
+    """The line that tells of the first of these deaths; None if none does."""
+    places = {(death.file, death.line) for death in fatal if death.line}
+    return next((event for event in events if (event.file, event.line) in places), None)
+
+
+def code_of(event: Event) -> int | None:
+    """The signal (negative) or bad exit code by which the line says a process ended; None where it does not."""
+    text = event.text
+    if m := EXIT.search(text):
         code = int(m[1])
-        return 128 - code if 128 < code < 192 else code
-    if "trigger received" in text:
-        return None
-    for pattern, code in HEADERS:
-        if pattern.search(text):
+        code = 128 - code if 128 < code < 192 else code
+        if code not in ORDINARY:
             return code
-    return None
+    if "trigger received" in text or event.level in {"INFO", "DEBUG"}:
+        return None
+    for pattern in NAMED:
+        if (m := pattern.search(text)) and (code := _number(m.groupdict())) not in ORDINARY:
+            return code
+    return next((code for pattern, code in HEADERS if pattern.search(text)), None)
+
+
+def _number(said: Mapping[str, str | None]) -> int:
+    name = said.get("name") or ""
+    if name:
+        return -int(signal.Signals[name]) if name in signal.Signals.__members__ else 0
+    return -int(said.get("number") or 0)
 
 
 def crash_after_ready(events: Sequence[Event], ready: bool, fatal: tuple[Death, ...]) -> Event | None:
@@ -91,7 +131,7 @@ def crash_after_ready(events: Sequence[Event], ready: bool, fatal: tuple[Death, 
     if not ready:
         return None
     for event in events:
-        if event.ready and (DIED.search(event.text) or (fatal and _code(event.text) is not None)):
+        if event.ready and (DIED.search(event.text) or (fatal and code_of(event) is not None)):
             return event
     return None
 

@@ -19,7 +19,7 @@ GATES = (
     b"illed",
     b" died",
     b"Segfault",
-    b"by signal",
+    b" signal",
     b"bort",
     b"imed out",
     b"imes out",
@@ -40,6 +40,12 @@ GATES = (
     b"get attribute",
     b"_blocks > 0",
     b"EZ",
+    b"terminate called",
+    b"panicked at",
+    b"core dumped",
+    b"egmentation fault",
+    b"SIG",
+    b"xit",
 )
 
 
@@ -64,3 +70,29 @@ def hits(chunk: bytes) -> list[tuple[int, int]]:
             starts[start] = end
             at = find(gate, end)
     return sorted(starts.items())
+
+
+# An error that no gate knows is not passed over, but most lines of a failing server are of this level.
+LOUD = (b"ERROR ", b"CRITICAL ", b"FATAL ", b"\nE")
+MOST = 40
+
+
+def loud(chunk: bytes) -> list[tuple[int, int]]:
+    """Start and end of the first MOST lines of each level of error, glog's letter among them."""
+    found: dict[int, int] = {}
+    for mark in LOUD:
+        at = chunk.find(mark)
+        for _ in range(MOST):
+            if at < 0:
+                break
+            at += mark[:1] == b"\n"
+            start = chunk.rfind(b"\n", 0, at) + 1
+            start = max(start, chunk.rfind(b"\r", start, at) + 1)
+            end = chunk.find(b"\n", at)
+            end = len(chunk) if end < 0 else end
+            cut = chunk.find(b"\r", at, end)
+            end = cut if cut >= 0 else end
+            if mark[:1] != b"\n" or chunk[start + 1 : start + 5].isdigit():
+                found[start] = end
+            at = chunk.find(mark, end)
+    return sorted(found.items())

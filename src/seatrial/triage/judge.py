@@ -13,11 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from seatrial.triage import answer, deaths, likeness, quality
-from seatrial.triage.answer import Judged, Material
+from seatrial.triage.answer import Material
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
+from seatrial.triage.mentions import Judged
 from seatrial.triage.record import Death, Diagnosis, Event
 from seatrial.triage.signature import Kind, Library, Signature, Tier
+from seatrial.triage.split import folded
 from seatrial.triage.words import describe
 
 CRASH = "false-ready-first-request"
@@ -59,7 +61,7 @@ class Reading(NamedTuple):
 
 def consider(material: Material, library: Library) -> Reading:
     """Everything that is known about the log before an answer is chosen."""
-    events = in_time(material.events) if material.several_files else list(material.events)
+    events = folded(in_time(material.events)) if material.several_files else list(material.events)
     judged = [j for e in events if (j := classify(e, material.context, library)) is not None]
     fatal = deaths.in_log(events) + material.exits
     roots = [j for j in judged if j.kind is Kind.ROOT]
@@ -112,6 +114,9 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
         return _rule(found, material, ALONE) if found.rule != UNKNOWN else answer.unknown(
             found.judged, material, found.fatal
         )  # fmt: skip
+    by = found.chosen.signature if found.chosen and found.crash is None else None
+    if by is not None and by.learned and found.rule == by.category:
+        return _rule(found, material, ALONE)
     if found.focus is None and found.seen is None and (found.told or found.fatal or not _speaks(found)):
         return answer.unknown(found.judged, material, found.fatal)
     known = likeness.table()
@@ -221,6 +226,8 @@ def in_time(events: Sequence[Event]) -> list[Event]:
 def classify(event: Event, context: str, library: Library) -> Judged | None:
     """What the event is; None when it is of no interest."""
     found = library.of(event, context)
+    if found and found[0].learned:
+        return Judged(event, found[0].kind, found[0])
     for signature in found:
         if signature.kind is Kind.NOISE:
             return Judged(event, Kind.NOISE, signature)

@@ -13,13 +13,25 @@ from typing import NamedTuple
 
 from seatrial.core.atomic import write_atomic
 from seatrial.core.errors import UsageError
+from seatrial.core.record import replace
 from seatrial.triage.categories import CATEGORIES
 from seatrial.triage.record import FirstCause
+from seatrial.triage.redact import redact
+from seatrial.triage.signature import PLUMBING
 from seatrial.triage.similar import VARIABLE
 
 MAX_PATTERN = 160
 # Letters a message needs to be known by; below it the place of the failure must say which one it is.
 MIN_LETTERS = 12
+# What Python itself says, of whatever code: only the names in it and the place tell one such failure from another.
+PYTHON = re.compile(
+    r"object has no attribute|unexpected keyword argument|No module named|cannot import name|required positional|"
+    r"is not defined|object is not |not supported between|referenced before assignment|No such file|has no attribute|"
+    r"index out of range|positional arguments? but|unsupported operand|invalid literal for|to unpack|^KeyError|"
+    r"object of type |must be \w{1,20}, not "
+)
+NUMBERS = re.compile(r"0x[0-9a-fA-F]+|/[\w./-]+|\d+(?:\.\d+)*")
+NAME = re.compile(r"['\"][^'\"]*[A-Za-z]{3}[^'\"]*['\"]")
 
 
 class Learned(NamedTuple):
@@ -28,9 +40,12 @@ class Learned(NamedTuple):
 
 
 def fingerprint(text: str) -> str:
-    """A regular expression for `text` in which numbers, paths, addresses and quoted names are free."""
+    """A regular expression for `text` in which numbers, paths, addresses and quoted names are free.
+
+    The names stay where Python itself speaks: its words alone are those of every such failure.
+    """
     parts, at = [], 0
-    for match in VARIABLE.finditer(text[:1000]):
+    for match in _free(text).finditer(text[:1000]):
         parts.append(re.escape(text[at : match.start()]))
         parts.append(r".{1,200}?")
         at = match.end()
@@ -47,6 +62,8 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
 
     if category not in CATEGORIES:
         raise UsageError(f"{category!r} is not a category", mend=f"Known: {', '.join(CATEGORIES)}.")
+    if not cause.strip() or not fix.strip():
+        raise UsageError("a signature needs a cause and a fix", mend="Say both, each in one sentence.")
     answer = diagnose([log])
     if answer.category == category:
         raise UsageError(f"{log} is already answered {category} by {answer.signature}", mend="Nothing to learn.")
@@ -54,35 +71,35 @@ def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Lear
         raise UsageError(
             f"no failure was found in {log}", mend="Cut the log to the lines of the failure, or add the worker's log."
         )
-    first = answer.first_cause
+    first = _without_secrets(answer.first_cause)
     pattern = fingerprint(first.text)
-    place = "" if _letters(first) >= MIN_LETTERS else _place(first)
-    if not place and _letters(first) < MIN_LETTERS:
+    general = bool(PYTHON.search(first.text))
+    place = "" if _letters(first) >= MIN_LETTERS and not general else _place(first)
+    if not place and (not NAME.search(first.text) if general else _letters(first) < MIN_LETTERS):
         raise UsageError(
             f"{first.text[:80]!r} says too little to be known again, and {log} shows no frame of it",
             mend="Give the log with the traceback.",
         )
     identity = "learned." + hashlib.sha256(f"{category} {pattern} {place}".encode()).hexdigest()[:10]
     case = _case(first)
-    into.mkdir(parents=True, exist_ok=True)
     name = identity.replace(".", "_")
-    tier = "SHAPE" if place else "LITERAL"
     raised = first.exception.rpartition(".")[2]
-    signature = f'''"""Candidate from {log.name}: review, then move it into its family and delete this file."""
+    signature = f'''"""Candidate from {_plain(log.name)}: review, then move it into its family and delete this file."""
 
-from seatrial.triage.signatures._make import {tier}, root
+from seatrial.triage.signatures._make import EXACT, root
 
 SIGNATURES = (
     root(
         {identity!r},
         {category!r},
         {pattern!r},
-        {tier},
+        EXACT,
         {cause!r},
         {fix!r},
         raised={raised!r},
         innermost={place!r},
         matches=({case!r},),
+        learned=True,
     ),
 )
 '''
@@ -95,29 +112,64 @@ def test_the_learned_failure_gets_its_category():
     assert diagnose_text({case!r}).category == {category!r}
 '''
     made = Learned(into / f"{name}.py", into / f"test_{name}.py")
-    write_atomic(made.signature_file, signature.encode())
-    write_atomic(made.test_file, test.encode())
+    _write(made.signature_file, signature)
+    _write(made.test_file, test)
     return made
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() != text.encode():
+            raise UsageError(f"{path} is there already and says something else", mend="Move it away, or edit it.")
+        write_atomic(path, text.encode())
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written: {exc}", mend="Name another folder with --into.") from None
+
+
+def _without_secrets(first: FirstCause) -> FirstCause:
+    def clean(text: str) -> str:
+        return redact(text.encode("utf-8", "replace"), homes=True).data.decode("utf-8", "replace")
+
+    frames = tuple(replace(f, path=clean(f.path), code=clean(f.code)) for f in first.frames)
+    return replace(first, text=clean(first.text), frames=frames)
+
+
+def _plain(name: str) -> str:
+    """A file's name as it may stand in a docstring."""
+    return re.sub(r"[^\w. -]", "_", name)[:80]
 
 
 def _letters(first: FirstCause) -> int:
     """How many letters of the message, without the class's name, are the same each time."""
     message = first.text[first.text.find(":") + 1 :] if first.exception and ":" in first.text else ""
-    free = VARIABLE.sub("", message if first.exception else first.text)
+    free = _free(first.text).sub("", message if first.exception else first.text)
     return sum(c.isalpha() for c in free)
 
 
+def _free(text: str) -> re.Pattern[str]:
+    """What of the text is another in each failure."""
+    return NUMBERS if PYTHON.search(text) else VARIABLE
+
+
 def _place(first: FirstCause) -> str:
-    """A pattern for the module and function that failed, "" without frames."""
+    """A pattern for the module and function that failed, as `innermost` looks at them; "" without frames."""
     if not first.frames:
         return ""
-    last = first.frames[-1]
+    last = first.frames[_innermost(first)]
     return re.escape("/".join(last.path.split("/")[-2:]) + ":" + last.function)
+
+
+def _innermost(first: FirstCause) -> int:
+    """Index of the last frame that is no plumbing."""
+    places = [f"{frame.path}:{frame.function}" for frame in first.frames]
+    own = [i for i, place in enumerate(places) if not PLUMBING.search(place)]
+    return own[-1] if own else len(places) - 1
 
 
 def _case(first: FirstCause) -> str:
     frames = "".join(
         f'  File "{f.path}", line {f.line}, in {f.function}\n' + (f"    {f.code}\n" if f.code else "")
-        for f in first.frames[-2:]
+        for f in first.frames[min(_innermost(first), max(0, len(first.frames) - 2)) :]
     )
     return frames + first.text[:1000]

@@ -8,20 +8,24 @@ bounded repeats.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 ANSI = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]|\x1b[()][0-9A-Za-z]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|\x00")
 # CANN's own report: the code, and then what went wrong.
 CANN = re.compile(
     r"\s{0,12}(?:\[PID: ?\d{1,10}\] [\d.:-]{10,40} ?)?(?:[A-Z]\w{2,60}\()?(?:E[A-Z]\d{4}|E[1-9]\d{4})\)?(?:: |  )"
 )
+# A progress bar that the next writer did not wait for: "... 1/4 [00:01<00:03,  1.1s/it](Worker_TP0 pid=77) ERROR".
+BAR = re.compile(r".{0,300}?\d\.?\d{0,3} ?(?:s/it|it/s|B/s)[^\]\n]{0,40}\](?=[(\[A-Z])")
 # What syslog makes of control characters: #033[1;36m, #015 at the end.
 SYSLOG = re.compile(r"#033\[[0-9;?]{0,16}[ -/]?[@-~]|#015$")
 MAX_TEXT = 4096
 
 # (EngineCore_DP0 pid=12), (VllmWorker rank=1 pid=12), (RayWorkerWrapper pid=12, ip=10.0.0.2), (pid=12)
-PROCESS = re.compile(r"\(((?:[A-Za-z_][\w.:-]{0,60} )?(?:rank=\d{1,5} )?pid=\d{1,10}(?:, ip=[\w.:]{1,64})?)\) ?")
-RANK = re.compile(r"\[(?:default)?(rank ?\d{1,5})\]:? ?")
+PROCESS = re.compile(r"\(((?:[A-Za-z_][\w.:-]{0,60} )?(?:rank=\d{1,5} )?pid=\d{1,10}(?:, ip=[\w.:%]{1,64})?)\) ?")
+RANK = re.compile(r"\[(?:default)?(?=rank|(?<=default))((?:rank ?)?\d{1,5})\]:? ?")
 MPI = re.compile(r"\[(\d{1,4},\d{1,4})\]<(?:stdout|stderr)>: ?")
 CONTAINER = re.compile(r"([a-z][a-z0-9_.-]{1,60}) {1,12}\| ")
 ISO_HEAD = re.compile(
@@ -85,12 +89,46 @@ def _with_fields(match: re.Match[str], process: str) -> tuple[str, str, str, str
     return LETTER.get(level, level), str(found.get("time") or ""), str(found.get("logger") or ""), process
 
 
+# Containers and structured loggers write each line as a JSON object: Docker's `log`, a logger's `msg` beside its level.
+MESSAGES = ("log", "message", "msg", "event")
+LEVELS = ("level", "levelname", "severity", "log_level")
+TIMES = ("time", "timestamp", "asctime", "ts")
+
+
+def _object(raw: str) -> Line | None:
+    """A line that is a JSON object with a text in it; None where it is no such thing."""
+    try:
+        found: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    level = next((str(found[k]).upper() for k in LEVELS if isinstance(found.get(k), str)), "")
+    docker = isinstance(found.get("log"), str) and "stream" in found
+    text = next((str(found[k]) for k in MESSAGES if isinstance(found.get(k), str)), "")
+    if not text or not (docker or level):
+        return None  # an answer of a server, say
+    inside = [line for line in (text + "\n" + str(found.get("exc_info") or "")).splitlines() if line.strip()]
+    told = len(inside) > 1 and any("Traceback (most recent" in line for line in inside)
+    line = parse(inside[-1 if told else 0]) if inside else Line("", "", "", "", "")
+    time = next((str(found[k]) for k in TIMES if isinstance(found.get(k), (str, float, int))), "")
+    return line._replace(time=line.time or time, level=line.level or LETTER.get(level.lower(), level))
+
+
 def parse(raw: str) -> Line:
     """Peel the known prefixes off one line."""
+    if raw.startswith('{"') and raw.rstrip().endswith("}") and (line := _object(raw)) is not None:
+        return line
     text = ANSI.sub("", raw) if "\x1b" in raw or "\x00" in raw else raw
     if "#0" in text:
         text = SYSLOG.sub("", text)
     text = text[:MAX_TEXT].rstrip()
+    if "/it" in text or "it/s" in text:
+        rest = text
+        while bar := BAR.match(rest):
+            rest = rest[bar.end() :]
+        if rest is not text and any((behind := parse(rest))[:3]):
+            return behind
     process = time = level = logger = ""
     for _ in range(6):
         if not text:

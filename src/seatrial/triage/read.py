@@ -1,29 +1,25 @@
 """Log files to chunks of bytes that end at a line end, in constant memory.
 
 In: paths (files or folders), or an open binary stream. Out: for each file its chunks; what cannot be read is a
-`SourceNote` with a reason. gz, bz2 and xz are told by their first bytes, whatever the name, and decompressed on the
-fly; zst where a decoder can be imported. Refuses a path that does not exist. Symbolic links inside a folder are not
+`SourceNote` with a reason; what a damaged archive still holds is given before it. Compressed files are told by their
+first bytes, whatever the name (unpack.py). Refuses a path that does not exist. Symbolic links inside a folder are not
 followed; decompressed data is bounded.
 """
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
 import hashlib
-import importlib
 import io
-import lzma
 import os
 import select
 import stat
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
 from seatrial.core.errors import UsageError
+from seatrial.triage.unpack import DAMAGE, Ahead, Hashed, packing_of, unpacked
 
 CHUNK = 4 << 20
 # A line longer than this is cut into pieces; nothing a person reads is longer.
@@ -47,8 +43,6 @@ NOT_LOGS = {
     ".pyc",
 }
 CONTROL = bytes(set(range(1, 32)) - set(b"\b\t\n\r\f\x1b"))
-MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
-MAGIC_BYTES = max(map(len, MAGIC))
 BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -74,7 +68,7 @@ class LogFile:
                 head = handle.read(4096)
         except OSError:
             return False  # `chunks` meets the same error and notes it as the reason
-        return head[:2] not in BOMS and not _packing(head) and not _looks_binary(head)
+        return not _wide(head) and not packing_of(head) and head[:1] != b"\0" and not _not_text(head)
 
     @property
     def sha256(self) -> str:
@@ -84,10 +78,16 @@ class LogFile:
         """Pieces of about CHUNK bytes that end with a line end (except the last, or inside an over-long line)."""
         try:
             with self._raw() as raw:
+                source = Hashed(raw, self._hash) if hashed else raw
                 part = self.start or self.end is not None
-                yield from self._pieces(raw if part else _unpacked(raw), hashed)
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as exc:
-            self.dropped = f"read only up to byte {self.size}: {exc}" if self.size else f"cannot be read: {exc}"
+                yield from self._pieces(source if part else unpacked(source))
+                while hashed and source.read(CHUNK):
+                    pass  # the hash is that of the whole file, whatever was made of it
+        except DAMAGE as exc:
+            self._damaged(exc)
+
+    def _damaged(self, exc: Exception) -> None:
+        self.dropped = f"read only up to byte {self.size}: {exc}" if self.size else f"cannot be read: {exc}"
 
     def _raw(self) -> IO[bytes]:
         if self.stream is not None:
@@ -98,21 +98,32 @@ class LogFile:
         handle.seek(self.start)
         return cast("IO[bytes]", handle)
 
-    def _pieces(self, handle: IO[bytes], hashed: bool) -> Iterator[bytes]:
+    def _pieces(self, handle: Any) -> Iterator[bytes]:
         carry = b""
         decoder: codecs.IncrementalDecoder | None = None
-        while data := handle.read(CHUNK if self.end is None else min(CHUNK, self.end - self.start - self.size)):
-            if self.size == 0 and data[:2] in BOMS:
-                decoder = codecs.getincrementaldecoder(BOMS[data[:2]])("replace")
-            if self.size == 0 and decoder is None and _looks_binary(data):
-                self.dropped = "is not text"
-                return
+        begun = False
+        while True:
+            try:
+                data = handle.read(CHUNK if self.end is None else min(CHUNK, self.end - self.start - self.size))
+            except DAMAGE as exc:
+                self._damaged(exc)
+                break
+            if not data:
+                break
             self.size += len(data)
             if self.size > MAX_DECOMPRESSED:
                 self.dropped = f"read only the first {MAX_DECOMPRESSED >> 30} GiB"
-                return
-            if hashed:
-                self._hash.update(data)
+                break
+            if not begun:
+                if encoding := _wide(data):
+                    decoder = codecs.getincrementaldecoder(encoding)("replace")
+                else:
+                    # A log that was emptied under its writer's feet begins with zeros.
+                    data = data.removeprefix(codecs.BOM_UTF8).lstrip(b"\0")
+                    self.dropped = _not_text(data) if data else ""
+                    if self.dropped:
+                        return
+                begun = bool(data)
             if decoder is not None:
                 data = decoder.decode(data).encode()
             end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
@@ -126,69 +137,37 @@ class LogFile:
             carry = data[end:]
         if carry:
             yield carry
+        if self.size and not begun:
+            self.dropped = "is not text: it holds zeros alone"
+
+
+def _wide(head: bytes) -> str:
+    """The encoding of a text of two bytes a character: by its mark, or by the zeros in every second place."""
+    if head[:2] in BOMS:
+        return BOMS[head[:2]]
+    sample = head[:4096]
+    if len(sample) < 64 or sample.count(0) < len(sample) // 3:
+        return ""
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if min(even, odd) > len(sample) // 50:
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _not_text(head: bytes) -> str:
+    """Why these first bytes are no log, "" where they may be one."""
+    for kind, magic, at in (("tar", b"ustar", 257), ("zip", b"PK\x03\x04", 0)):
+        if head[at : at + len(magic)] == magic:
+            return f"is a {kind} archive; unpack it and give its folder"
+    return "is not text" if _looks_binary(head) else ""
 
 
 def _looks_binary(head: bytes) -> bool:
     sample = head[:4096]
-    if sample.count(0) > len(sample) // 10 + 8 or head[:4] in {b"PK\x03\x04", b"\x7fELF"}:
+    if sample.count(0) > len(sample) // 10 + 8 or head[:4] == b"\x7fELF":
         return True
     # Text has next to none of these in any encoding; compressed or random bytes have a tenth.
     return len(sample) >= 64 and len(sample) - len(sample.translate(None, CONTROL)) > len(sample) // 30
-
-
-def _packing(head: bytes) -> str:
-    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "")
-
-
-def _unpacked(handle: IO[bytes]) -> Any:
-    """The text of a stream that may be compressed."""
-    head = b""
-    while len(head) < MAGIC_BYTES and (more := handle.read(MAGIC_BYTES - len(head))):
-        head += more
-    whole = cast("IO[bytes]", _Ahead(head, handle))
-    packing = _packing(head)
-    if packing == "gz":
-        return gzip.GzipFile(fileobj=whole)
-    if packing == "bz2":
-        return bz2.BZ2File(whole)
-    if packing == "xz":
-        return lzma.LZMAFile(whole)
-    return _open_zst(whole) if packing == "zst" else whole
-
-
-def _open_zst(stream: IO[bytes]) -> Any:
-    for name in ("compression.zstd", "backports.zstd", "zstandard", "pyzstd"):
-        try:
-            module: Any = importlib.import_module(name)
-        except ImportError:
-            continue
-        return module.open(stream, "rb")
-    raise OSError("no zstd decoder in this Python; run `zstd -d` first, or install the package zstandard")
-
-
-class _Ahead(io.RawIOBase):
-    """A raw stream of which the first bytes have been read already."""
-
-    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
-        self._first = first
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes | None:
-        first, self._first = (self._first, b"") if size < 0 else (self._first[:size], self._first[size:])
-        more = -1 if size < 0 else size - len(first)
-        return first + (self._rest.read(more) or b"") if more else first
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer)) or b""
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._rest.close()
-        super().close()
 
 
 def open_pipe(path: Path) -> IO[bytes]:
@@ -206,7 +185,7 @@ def open_pipe(path: Path) -> IO[bytes]:
             mend="Start the writer first, or give the log as a file or on standard input (-).",
         )
     os.set_blocking(raw.fileno(), True)
-    return cast("IO[bytes]", _Ahead(first or b"", raw))
+    return cast("IO[bytes]", Ahead(first or b"", raw))
 
 
 def gather(paths: Iterable[Path | str]) -> list[LogFile]:
@@ -226,15 +205,37 @@ def gather(paths: Iterable[Path | str]) -> list[LogFile]:
 
 
 def _below(folder: Path) -> Iterator[LogFile]:
-    for count, path in enumerate(sorted(folder.rglob("*"))):
-        entry = LogFile(str(path), path)
+    """What lies below a folder, sorted by path; a folder that cannot be looked into is an entry that was not read."""
+    found: list[LogFile] = []
+
+    def note(exc: OSError) -> None:
+        entry = LogFile(str(exc.filename or folder), Path(str(exc.filename or folder)))
+        entry.dropped = f"cannot be read: {exc}"
+        found.append(entry)
+
+    for at, folders, names in os.walk(folder, onerror=note):
+        folders.sort()
+        for name in (*folders, *names):
+            path = Path(at) / name
+            if not path.is_symlink() and path.is_dir():
+                continue
+            found.append(_entry(path))
+        if len(found) > MAX_FILES:
+            found[MAX_FILES:] = [LogFile(str(folder), folder)]
+            found[-1].dropped = f"cannot be read whole: it holds more than {MAX_FILES} files"
+            break
+    yield from sorted(found, key=lambda entry: entry.name)
+
+
+def _entry(path: Path) -> LogFile:
+    entry = LogFile(str(path), path)
+    try:
         mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            continue
-        if count >= MAX_FILES:
-            entry.dropped = f"the folder holds more than {MAX_FILES} entries"
-        elif not stat.S_ISREG(mode):
-            entry.dropped = "is not a regular file"
-        elif path.suffix.lower() in NOT_LOGS:
-            entry.dropped = f"a {path.suffix} file is not a log"
-        yield entry
+    except OSError as exc:
+        entry.dropped = f"cannot be read: {exc}"
+        return entry
+    if not stat.S_ISREG(mode):
+        entry.dropped = "is not a regular file"
+    elif path.suffix.lower() in NOT_LOGS:
+        entry.dropped = f"a {path.suffix} file is not a log"
+    return entry

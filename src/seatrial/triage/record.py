@@ -21,7 +21,8 @@ class Frame(Record):
 class FirstCause(Record):
     """The earliest thing in the log that explains the failure.
 
-    `line` counts from 1 in `file`; `process` and `time` are as the log writes them, empty when it does not.
+    `line` counts from 1 in `file`; `process` and `time` are as the log writes them, empty when it does not. `count` is
+    how often the failure was logged, `processes` (at most 64) by whom.
     """
 
     text: str
@@ -31,6 +32,8 @@ class FirstCause(Record):
     time: str = ""
     exception: str = ""
     frames: tuple[Frame, ...] = ()
+    count: int = 1
+    processes: tuple[str, ...] = ()
 
 
 class Mention(Record):
@@ -56,11 +59,16 @@ class SourceNote(Record):
 
 
 class Death(Record):
-    """A process that ended by a signal or a bad exit code; `code` is negative for a signal, as in subprocess."""
+    """A process that ended by a signal or a bad exit code; `code` is negative for a signal, as in subprocess.
+
+    `file` and `line` say where the log tells of it, "" and 0 where the caller knew.
+    """
 
     process: str
     code: int
     meaning: str
+    file: str = ""
+    line: int = 0
 
 
 class PastIncident(Record):
@@ -93,7 +101,8 @@ class Diagnosis(Record):
     """The answer. `category` is one of `categories.CATEGORIES` or "unknown"; `confidence` is the expected hit rate.
 
     With category "unknown" `first_cause` may still hold the first unexplained failure. `healthy` says that nothing in
-    the log looks like a failure at all.
+    the log looks like a failure at all. `others` are failures beside the cause, those of no signature that stand before
+    it among them; `unlisted` counts what the groups of mentions leave out.
     """
 
     schema_version: int
@@ -114,6 +123,7 @@ class Diagnosis(Record):
     ready: bool = False
     healthy: bool = False
     rung: str = ""
+    unlisted: int = 0
     past: Past | None = None  # None: no workspace was looked at
 
 

@@ -1,27 +1,61 @@
-"""Secrets out of text that leaves the machine.
+"""Secrets out of text that leaves the machine, and the names of home folders.
 
-In: bytes of a line. Out: the line with each secret's value replaced by <redacted>, and how many were. It errs on the
-side of taking out too much.
+In: bytes of whole lines. Out: the bytes with each secret's value replaced by <redacted>, and how many were. It errs on
+the side of taking out too much. Secrets are told by the name before them (assignments, JSON, flags, headers, queries),
+by the shape that their issuer gives them, or because the caller knows them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
-MARK = rb"<redacted>"
+MARK = b"<redacted>"
+USER = b"<user>"
+# Shapes of tokens: Hugging Face, OpenAI and its likes, GitHub, GitLab, NVIDIA, Slack, Google, AWS, Aliyun, ModelScope,
+# JSON web tokens.
+BARE = (
+    rb"\bhf_[A-Za-z0-9]{8,100}|\bsk-[A-Za-z0-9_-]{12,200}|\bgh[pousr]_[A-Za-z0-9]{16,100}|\bgithub_pat_\w{16,120}|"
+    rb"\bglpat-[\w-]{16,80}|\bnvapi-[\w-]{16,120}|\bxox[abeoprs]-[\w-]{8,200}|\bAIza[\w-]{30,60}|\bA(?:KIA|SIA)[0-9A-Z]{12,32}|"
+    rb"\bLTAI[A-Za-z0-9]{10,40}|\bms-[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}|"
+    rb"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{4,2000}(?:\.[A-Za-z0-9_-]{0,2000})?"
+)
+KEY = rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\\A-Za-z0-9+/=]{0,12000}(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"
+NAME = (
+    rb"(?:token|secret|password|passwd|[a-z0-9]_pwd|passphrase|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|"
+    rb"private[_-]?key|signature|credential|cookie|(?<![a-z])auth)"
+)
+FLAG = rb"--(?:[a-z0-9]{1,20}[-_]){0,3}(?:token|secret|password|passwd|passphrase|api[-_]key|access[-_]key)"
+QUOTE = rb"\\{0,3}[\"']"
+# A value that is a list or a call holds its secrets between quotes: ['a', 'b'], SecretStr('a').
+VALUE = (
+    rb"(?:\w{0,20}[\[(]\s{0,3}"
+    + QUOTE
+    + rb"[^\n\])]{1,800}[\])]|\"[^\"\n\\]{1,400}|'[^'\n\\]{1,400}|\\{1,3}\"[^\"\n\\]{1,400}|"
+    rb"[^\s\"',;)}\]\\&]{4,400})"
+)
 SECRET = re.compile(
-    rb"(?P<bare>\bhf_[A-Za-z0-9]{8,100}|\bsk-[A-Za-z0-9_-]{12,100}|\bgh[pousr]_[A-Za-z0-9]{16,100}|\bAKIA[0-9A-Z]{12,32}|"
-    rb"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{4,2000}(?:\.[A-Za-z0-9_-]{0,2000})?)|"
-    rb"(?P<head>(?:authorization\W{1,5}(?:bearer|basic)\s{1,3}|\bbearer\s{1,3}|"
-    rb"[a-z0-9_.-]{0,40}(?:token|secret|password|passwd|api[_-]?key|"
-    rb"access[_-]?key|private[_-]?key|cookie)[\"']?\s{0,3}[=:]\s{0,3}[\"']?|--(?:api-key|hf-token)[ =][\"']?))"
-    rb"(?P<value>[^\s\"',;)}\]]{4,400})|"
-    rb"(?P<url>://[^/\s:@]{1,80}:)(?P<pass>[^@\s/]{1,200})@",
+    rb"(?P<bare>" + BARE + rb")|(?P<key>" + KEY + rb")|"
+    rb"(?P<head>authorization(?:" + QUOTE + rb")?\s{0,3}[=:]\s{0,3}(?:" + QUOTE + rb")?(?:bearer|basic|token)?\s{0,3}|"
+    rb"\bbearer\s{1,3}|"
+    rb"(?:set-)?cookie: {0,3}(?=.{0,4000}?;)|"
+    rb"\b(?:ENV|setenv) \w{0,40}(?:token|secret|password|key) |"
+    + NAME + rb"(?:" + QUOTE + rb")?\s{0,3}(?:[=:]|%3D)\s{0,3})"
+    rb"(?P<value>(?<=cookie: )[^\n\"']{1,4000}|" + VALUE + rb")|"
+    rb"(?P<flag>" + FLAG + rb"[ =]{1,3})(?P<words>" + VALUE + rb"(?: (?![-|&>;])[^\s\"',;)}\]]{1,400}){0,8})|"
+    rb"(?P<url>://)(?P<pass>[^/\s@\"'<>]{1,300})@|"
+    rb"(?P<home>[/\\](?:home|Users)[/\\]{1,2})(?P<user>[^/\\\s\"'<>:;,)\]]{1,64})",
+    re.IGNORECASE,
+)  # fmt: skip
+# Words that follow "token:" and the like in ordinary logs.
+PLAIN = re.compile(rb"[\"']?(?:\d{1,12}|none|null|true|false|auto|<redacted>|\[[^\"']*|\{.*)$", re.IGNORECASE)
+# The tokens of a tokenizer are no secrets.
+OF_TEXT = re.compile(
+    rb"(?:bos|eos|pad|unk|cls|sep|mask|image|video|audio|think\w{0,8}|stop|special|next|draft|prompt|start|end|first|last)_?$",
     re.IGNORECASE,
 )
-# Words that follow "token:" and the like in ordinary logs.
-PLAIN = re.compile(rb"(?:\d{1,12}|none|null|true|false|'?auto'?|<redacted>|\[.*|\{.*)$", re.IGNORECASE)
+OPENING = re.compile(QUOTE)
 
 
 class Redacted(NamedTuple):
@@ -29,21 +63,39 @@ class Redacted(NamedTuple):
     hits: int
 
 
-def redact(data: bytes) -> Redacted:
-    """`data` without secrets."""
+def redact(data: bytes, known: Iterable[str] = (), *, homes: bool = False) -> Redacted:
+    """`data` without secrets; `known` are secrets that the caller has from elsewhere, wherever they stand.
+
+    `homes` also takes out the names of home folders, for what is published; a path on this machine must stay usable.
+    """
     count = 0
 
     def put(match: re.Match[bytes]) -> bytes:
         nonlocal count
-        if match["bare"] is not None:
+        if match["user"] is not None:
+            if not homes:
+                return match[0]
             count += 1
-            return MARK
-        if match["url"] is not None:
-            count += 1
-            return match["url"] + MARK + b"@"
-        if PLAIN.match(match["value"]):
+            return match["home"] + USER
+        value = match["value"]
+        if value is not None and (
+            PLAIN.match(value)
+            or (
+                match["head"][:5].lower() == b"token"
+                and OF_TEXT.search(data, max(0, match.start() - 20), match.start())
+            )
+        ):
             return match[0]
         count += 1
-        return match["head"] + MARK
+        # A flag may take several values: all that stands before the next one.
+        head, value = (match["head"], value) if value is not None else (match["flag"], match["words"])
+        if value is None:
+            return match["url"] + MARK + b"@" if match["url"] is not None else MARK
+        opening = m[0] if (m := OPENING.match(value)) else b""
+        return head + opening + MARK
 
+    for secret in known:
+        place = secret.encode("utf-8", "surrogateescape")
+        count += data.count(place)
+        data = data.replace(place, MARK)
     return Redacted(SECRET.sub(put, data), count)

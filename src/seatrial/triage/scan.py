@@ -8,21 +8,26 @@ the gates.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from seatrial.triage import gates
-from seatrial.triage.lines import Line, parse
+from seatrial.triage.lines import Line
+from seatrial.triage.prefixes import Prefixes
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, shift
+from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, running, shift
 
 SMALL = 2 << 20
 WINDOW = 96 << 10
 # The head of a large log is read line by line all the same: the command and the engine's arguments stand there.
 HEAD = 256 << 10
 SHIFT_WINDOW = 4096
+DUMP = 64 << 10  # of a dying interpreter's stack
 MAX_EVENTS = 20_000
+# Failures find room where requests, of which each is a line of its own, have taken all.
+RESERVED = 4_000
 MAX_LINE_BYTES = 8192
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
 READY = re.compile(
@@ -41,11 +46,12 @@ REQUEST = re.compile(rb'"POST /')
 # Lines whose order and number matter, so that a repetition counts: an engine may sleep twice.
 STATE = re.compile(r"\bPOST /(?:sleep|wake_up)\b|seconds to (?:fall asleep|wake up)")
 OF_STATE = -2
+EXIT_CODE = re.compile(rb"[Ee]xit[ _]?(?:[Cc]ode|status)[ :=]{0,8}-?\d{1,4}")
 MAX_CONTEXT = 64 << 10
 
 
 class Scan(msgspec.Struct, kw_only=True):
-    """What one file gave. `tail` is its last lines, for a log that ends without a word."""
+    """What one file gave."""
 
     events: list[Event]
     context: list[str]
@@ -56,7 +62,6 @@ class Scan(msgspec.Struct, kw_only=True):
     ready: bool = False
     requests: int = 0
     overflow: int = 0
-    tail: list[str]
     plain: list[tuple[int, str]] = []
     last_time: str = ""
 
@@ -68,9 +73,10 @@ class Scanner:
         self.file = file
         self.order = order
         self.every_line = every_line
-        self.result = Scan(events=[], context=[], tail=[])
+        self.result = Scan(events=[], context=[])
         self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest; OF_STATE
         self._context_size = 0
+        self._prefixes = Prefixes()
         self._before = before  # the end of the previous chunk
 
     def run(self, *, hashed: bool = False) -> Scan:
@@ -81,6 +87,7 @@ class Scanner:
             every = self.every_line
             if every is None:
                 every = result.size + len(chunk) <= SMALL
+            self._prefixes.learn(chunk)
             self._chunk(chunk, every)
             result.lines += chunk.count(b"\n")
             result.size += len(chunk)
@@ -90,14 +97,13 @@ class Scanner:
         if last and not last.endswith(b"\n"):
             result.lines += 1
         self._cut_tail()
-        result.tail = [p.text for raw in re.split(rb"[\r\n]+", self._before[-4096:])[-9:] if (p := _parse(raw)).text]
         result.sha256 = self.file.sha256 if hashed else ""
         result.dropped = self.file.dropped
         return result
 
     def _cut_tail(self) -> None:
         """A log that ends inside a traceback: its last frame is all there is of the exception."""
-        lines = [_parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
+        lines = [self._prefixes.parse(raw) for raw in re.split(rb"[\r\n]+", self._before) if raw.strip()][-400:]
         while lines and CARETS.match(lines[-1].text):
             lines.pop()
         if len(lines) < 2 or lines[-1].text[:4].strip() or raised(lines[-1].text):
@@ -126,7 +132,7 @@ class Scanner:
         )
 
     def _chunk(self, chunk: bytes, every: bool) -> None:
-        found = _all_lines(chunk) if every else gates.hits(chunk)
+        found = _all_lines(chunk) if every else sorted({**dict(gates.loud(chunk)), **dict(gates.hits(chunk))}.items())
         if not every and self.result.size == 0 and self.file.start == 0:
             head = chunk.rfind(b"\n", 0, HEAD) + 1
             found = _all_lines(chunk[:head]) + [span for span in found if span[0] >= head]
@@ -140,13 +146,15 @@ class Scanner:
             key = DIGITS.sub(b"#", raw)
             if len(key) < 200 and b": " not in key[-60:] and b"Err" in key:
                 key += b"\n" + DIGITS.sub(b"#", previous if every else _line_before(chunk, start))
+            if b"xit" in raw and (code := EXIT_CODE.search(raw)):
+                key += code[0]  # one worker was told to stop, another was killed
             previous = raw
             known = self._known.get(key)
             if known is not None:
                 if known >= 0:
                     self._again(known, raw)
                 elif known == OF_STATE:
-                    self._context(_parse(raw).text)
+                    self._context(self._prefixes.parse(raw).text)
                 continue
             line_number += chunk.count(b"\n", counted_to, start)
             counted_to = start
@@ -163,12 +171,12 @@ class Scanner:
         event = self.result.events[index]
         event.count += 1
         if event.count < 64:
-            process = _parse(raw).process
+            process = self._prefixes.parse(raw).process
             if process and process not in event.processes:
                 event.processes.append(process)
 
     def _new(self, chunk: bytes, raw: bytes, start: int, line_number: int) -> int:
-        line = _parse(raw)
+        line = self._prefixes.parse(raw)
         result = self.result
         if not line.level and len(result.plain) < 400 and len(line.text) < 2000:
             result.plain.append((line_number, line.text))
@@ -192,9 +200,9 @@ class Scanner:
             if columns:
                 text = text[columns:]
                 line = line._replace(text=text)
-        if text[0] in " \t" and (FRAME.match(text) or _is_code(line, chunk, start)):
+        if text[0] in " \t" and (FRAME.match(text) or _is_code(self._prefixes.parse, line, chunk, start)):
             return -1
-        if len(result.events) >= MAX_EVENTS:
+        if full(result.events, line.level, text):
             result.overflow += 1
             return -1
         event = Event(
@@ -210,6 +218,9 @@ class Scanner:
             ready=result.ready,
             requests=result.requests + (len(REQUEST.findall(chunk, 0, start)) if result.ready else 0),
         )
+        if text.startswith("Fatal Python error"):
+            behind = [self._prefixes.parse(raw) for raw in chunk[start : start + DUMP].split(b"\n")[1:-1]]
+            event.frames = running(behind, line)
         self._traceback(event, line, chunk, start, columns)
         result.events.append(event)
         return len(result.events) - 1
@@ -221,7 +232,7 @@ class Scanner:
         window = chunk[max(0, start - WINDOW) : start]
         if start < WINDOW:
             window = self._before[-(WINDOW - start) :] + window
-        before = [_parse(raw) for raw in re.split(rb"\r?\n", window)[-600:]]
+        before = [self._prefixes.parse(raw) for raw in re.split(rb"\r?\n", window)[-600:]]
         if columns:
             left = " " * columns
             before = [b._replace(text=b.text[columns:]) if b.text.startswith(left) else b for b in before]
@@ -239,14 +250,18 @@ class Scanner:
                     break
 
 
-def _parse(raw: bytes) -> Line:
-    return parse(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+def full(events: Sequence[Event], level: str, text: str) -> bool:
+    """Whether there is no room for a line; one that tells of a failure has some left."""
+    if len(events) < MAX_EVENTS:
+        return False
+    urgent = level in {"ERROR", "FATAL", "CRITICAL"} or raised(text) is not None or "Fatal" in text[:16]
+    return not urgent or len(events) >= MAX_EVENTS + RESERVED
 
 
-def _is_code(line: Line, chunk: bytes, start: int) -> bool:
+def _is_code(parse: Callable[[bytes], Line], line: Line, chunk: bytes, start: int) -> bool:
     """Whether an indented line shows the source of the frame above it: it then quotes, it does not report."""
     for raw in reversed(chunk[max(0, start - 4096) : start].splitlines()[-40:]):
-        above = _parse(raw)
+        above = parse(raw)
         if above.stream() != line.stream():
             continue
         if FRAME.match(above.text):

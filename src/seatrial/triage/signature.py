@@ -49,6 +49,7 @@ class Signature(Record):
     an unknown failure stands before it.
     `anchor` is the text to look for in the sources, where the pattern's own literals are not it ("" for those, "-" for
     text that no Python source holds: libraries, drivers, tools).
+    `learned`: a person wrote it for a failure that the second opinion had not met, so that opinion is not asked.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Signature(Record):
     anchor: str = ""
     matches: tuple[str, ...] = ()
     rejects: tuple[str, ...] = ()
+    learned: bool = False
 
     def __post_init__(self) -> None:
         if self.kind is Kind.ROOT and self.category not in CATEGORIES:
@@ -171,8 +173,8 @@ class Library:
         self.matchers = [Matcher(s, i) for i, s in enumerate(signatures)]
 
     def of(self, event: Event, context: str) -> list[Signature]:
-        """Every signature that matches the event, best first: higher tier, then earlier declaration."""
+        """Every signature that matches the event, best first: learned ones, higher tier, earlier declaration."""
         view = EventView(event)
         found = [m for m in self.matchers if m.matches(view, context)]
-        found.sort(key=lambda m: (-m.signature.tier, m.order))
+        found.sort(key=lambda m: (not m.signature.learned, -m.signature.tier, m.order))
         return [m.signature for m in found]

@@ -7,13 +7,14 @@ found is merged as if one reader had gone through.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.scan import DIGITS, MAX_EVENTS, WINDOW, Scan, Scanner
+from seatrial.triage.scan import DIGITS, EXIT_CODE, WINDOW, Scan, Scanner, full
 
 # Below this a second process costs more than it saves.
 SPLIT_FROM = 96 << 20
@@ -22,7 +23,7 @@ SPLIT_FROM = 96 << 20
 def scan_file(file: LogFile, *, order: int = 0, hashed: bool = False) -> Scan:
     """Read `file` to its end."""
     if file.dropped:
-        return Scan(events=[], context=[], tail=[], dropped=file.dropped)
+        return Scan(events=[], context=[], dropped=file.dropped)
     if not hashed and file.path is not None and file.path.is_file() and file.plain():
         size = file.path.stat().st_size
         if size >= SPLIT_FROM and (os.cpu_count() or 1) > 1:
@@ -59,7 +60,24 @@ def scan_part(name: str, start: int, end: int, order: int) -> Scan:
 
 def _key(event: Event) -> tuple[bytes, str]:
     place = f"{event.frames[-1].path}:{event.frames[-1].function}" if event.frames else ""
-    return DIGITS.sub(b"#", event.text.encode("utf-8", "replace")), place
+    text = event.text.encode("utf-8", "replace")
+    code = EXIT_CODE.search(text)
+    return DIGITS.sub(b"#", text) + (code[0] if code else b""), place
+
+
+def folded(events: Iterable[Event]) -> list[Event]:
+    """The events of several files without those that only say again what one before them said."""
+    known: dict[tuple[bytes, str], Event] = {}
+    for event in events:
+        earlier = known.setdefault(_key(event), event)
+        if earlier is not event:
+            _fold(earlier, event)
+    return list(known.values())
+
+
+def _fold(earlier: Event, event: Event) -> None:
+    earlier.count += event.count
+    earlier.processes.extend(p for p in event.processes if p not in earlier.processes)
 
 
 def _merge(first: Scan, second: Scan) -> Scan:
@@ -67,10 +85,9 @@ def _merge(first: Scan, second: Scan) -> Scan:
     for event in second.events:
         earlier = known.get(_key(event))
         if earlier is not None:
-            earlier.count += event.count
-            earlier.processes.extend(p for p in event.processes if p not in earlier.processes)
+            _fold(earlier, event)
             continue
-        if len(first.events) >= MAX_EVENTS:
+        if full(first.events, event.level, event.text):
             first.overflow += 1
             continue
         event.line += first.lines
@@ -86,6 +103,5 @@ def _merge(first: Scan, second: Scan) -> Scan:
     first.requests += second.requests
     first.overflow += second.overflow
     first.dropped = first.dropped or second.dropped
-    first.tail = second.tail or first.tail
     first.last_time = second.last_time or first.last_time
     return first

@@ -29,6 +29,27 @@ ANY_CLASS = re.compile(r"((?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,60})(?:: (.*)|\s
 BUILTIN = re.compile(r"(?:Assertion|Attribute|Import|Index|Key|Name|OS|Runtime|Type|Value)Error$")
 
 
+# faulthandler's spelling of a frame, innermost first.
+RUNNING = re.compile(r'\s{1,4}File "([^"]{1,400})", line (\d{1,7}) in (\S{1,200})')
+
+
+def running(behind: Sequence[Line], head: Line) -> tuple[Frame, ...]:
+    """The frames (outermost first) of the thread that died, from the lines behind `head`, where its dump begins."""
+    frames: list[Frame] = []
+    current = False
+    for line in behind:
+        if line.stream() != head.stream():
+            continue
+        if not current:
+            current = line.text.startswith("Current thread")
+            continue
+        match = RUNNING.match(line.text)
+        if match is None or len(frames) >= MAX_FRAMES:
+            break
+        frames.append(Frame(path=match[1], line=int(match[2]), function=match[3]))
+    return tuple(reversed(frames))
+
+
 class Raised(NamedTuple):
     """An exception line: its class with module, and its message."""
 

@@ -22,10 +22,18 @@ SIGNATURES: tuple[Signature, ...] = (
           matches=("Exception: WorkerProc initialization failed due to an exception in a background process. See stack "
                    "trace for root cause.",)),
     other(W, "wrapper.worker-died", r"(?:Worker proc|RayWorkerProc rank=|Engine core proc(?:ess)?) ?\S{1,60} died unexpectedly|"
-          r"^RuntimeError: cancelled$|^Exception: cancelled$",
+          r"Process \S{1,60} \(PID: \d{1,9}\) died with exit code|^RuntimeError: cancelled$|^Exception: cancelled$",
           "A child process is gone; its exit code, or its own log, says why.",
           matches=("(EngineCore pid=24140) ERROR 11-20 14:26:05 [multiproc_executor.py:315] Worker proc VllmWorker-1 died "
-                   "unexpectedly (exit code: -11), shutting down executor.",)),
+                   "unexpectedly (exit code: -11), shutting down executor.",
+                   "RuntimeError: Process ApiServer_1 (PID: 3786) died with exit code None")),
+    other(W, "wrapper.ray-worker-died", r"A worker died or was killed while executing a task by an unexpected system error|"
+          r"The actor is dead because its worker process has died|Worker exit type: SYSTEM_ERROR",
+          "Ray reports that a worker is gone; the reasons it lists are guesses.",
+          "Read that worker's own log in /tmp/ray/session_latest/logs (worker-*.err by its pid) and `dmesg | tail -200`.",
+          matches=("(raylet) A worker died or was killed while executing a task by an unexpected system error. To troubleshoot "
+                   "the problem, check the logs for the dead worker. Worker PID: 123 Worker exit type: SYSTEM_ERROR (1) The process "
+                   "is killed by SIGKILL by OOM killer due to high memory usage.",)),
     other(W, "wrapper.worker-failed-with", r"Worker failed with error|NPUModelRunner init failed, error is|NPUModelRunner failed, error is",
           "The executor repeats a worker's error; what stands between the quotes is the cause.",
           matches=("RuntimeError: Worker failed with error 'x', please check the stack trace above for the root cause",)),
