@@ -67,10 +67,12 @@ def main() -> int:
     for floor in FLOORS:
         show(f"both, floor {floor}", verdicts(both, blind.right, floor))
     ceiling = calibration(both, blind.right)
+    named(both, blind.right)
     pick = np.array([b["set"] in HONEST_SETS for b in blind.answers])
     for floor in FLOORS:
         show(f"never read before, floor {floor}", verdicts(both[pick], blind.right[pick], floor))
     calibration(both[pick], blind.right[pick])
+    named(both[pick], blind.right[pick])
     for name in sorted({b["set"] for b in blind.answers}):
         pick = np.array([b["set"] == name for b in blind.answers])
         show(f"  {name}: signatures", Counter(b["verdict"] for b in blind.answers if b["set"] == name))
@@ -106,6 +108,13 @@ def append_votes(path: Path) -> int:
             }  # fmt: skip
             out.write(json.dumps(answer) + "\n")
     return 0
+
+
+def named(share: np.ndarray, right: np.ndarray) -> None:
+    """Print how often a label's name is among the first categories, sure or not."""
+    order = np.argsort(-share, axis=1)
+    good = np.take_along_axis(right, order, axis=1) > 0
+    print("among the first", ", ".join(f"{n}: {good[:, :n].any(axis=1).mean():.1%}" for n in (1, 2, 3)))
 
 
 def calibration(share: np.ndarray, right: np.ndarray) -> float:

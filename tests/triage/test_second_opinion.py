@@ -81,6 +81,30 @@ def test_a_failure_that_no_signature_knows_is_answered_by_its_words_and_says_so(
     assert answer.confidence <= likeness.table().ceiling
 
 
+AMBIGUOUS = "Traceback (most recent call last):\n" + PLACE.format(
+    path="vllm_ascend/worker/model_runner_v1.py", function="_prepare_inputs",
+    code="self.drafter.prepare(common_attn_metadata)", error="IndexError: list index out of range",
+)  # fmt: skip
+
+
+def test_where_no_answer_is_sure_enough_the_likeliest_are_named_with_their_probability():
+    answer = diagnose_text(AMBIGUOUS)
+    assert answer.category == UNKNOWN
+    assert len(answer.candidates) >= 2
+    chances = [c.probability for c in answer.candidates]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] < likeness.table().floor
+    assert sum(chances) <= 1.01
+    assert answer.candidates[0].category in answer.explanation
+
+
+def test_an_answer_is_its_own_first_candidate_and_a_healthy_log_has_none():
+    answer = diagnose_text("ModuleNotFoundError: No module named 'triton'\n")
+    assert answer.candidates[0].category == answer.category == "triton-missing"
+    assert answer.candidates[0].probability == answer.confidence
+    assert diagnose_text("INFO 05-12 10:00:00 [api.py:1] Application startup complete.\n").candidates == ()
+
+
 def test_a_part_that_the_log_does_not_name_is_not_the_answer():
     answer = diagnose_text("RuntimeError: CUDA error: an illegal memory access was encountered\n")
     assert answer.category != "sleep-mode-race"

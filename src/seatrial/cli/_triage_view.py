@@ -94,6 +94,8 @@ def _parts(answer: Diagnosis) -> list[Part]:
         ranks = (3, 2, 1)[3 - len(frames) :]
         parts += [Part("", text, rank, style="dim", keep_end=True) for text, rank in zip(frames, ranks, strict=True)]
     parts.append(Part("why", answer.explanation, 0, most=4))
+    if not answer.signature and (more := [c for c in answer.candidates if c.category not in answer.explanation]):
+        parts.append(Part("perhaps", ", ".join(f"{c.category} {c.probability:.2f}" for c in more), 1))
     parts.append(Part("next", answer.next_step, 0, most=4))
     if answer.rung:
         parts.append(Part("ladder", f"the rung `{answer.rung}` tests this before a full start", 2))

@@ -14,6 +14,7 @@ from seatrial.triage.categories import CATEGORIES, UNKNOWN
 from seatrial.triage.judge import Reading, consider, judge
 from seatrial.triage.read import LogFile, gather
 from seatrial.triage.record import (
+    Candidate,
     Death,
     Diagnosis,
     FirstCause,
@@ -29,7 +30,7 @@ from seatrial.triage.signatures import by_family, library
 from seatrial.triage.split import scan_file
 
 __all__ = [
-    "CATEGORIES", "UNKNOWN", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Past",
+    "CATEGORIES", "UNKNOWN", "Candidate", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Past",
     "PastIncident", "Signature",
     "SourceNote", "Tier", "by_family", "diagnose", "diagnose_text", "library",
     "reading",

@@ -17,12 +17,13 @@ from seatrial.triage.answer import Material
 from seatrial.triage.categories import UNKNOWN
 from seatrial.triage.lines import depth, sortable_time
 from seatrial.triage.mentions import Judged
-from seatrial.triage.record import Death, Diagnosis, Event
+from seatrial.triage.record import Candidate, Death, Diagnosis, Event
 from seatrial.triage.signature import Kind, Library, Signature, Tier
 from seatrial.triage.split import folded
 from seatrial.triage.words import describe
 
 CRASH = "false-ready-first-request"
+CANDIDATES, WORTH_NAMING = 3, 0.02  # how many categories are named beside the answer, and from which probability
 # How often the signatures alone were right on incidents that were new to them (tests/triage/data/blind_votes.jsonl).
 ALONE = 0.87
 # Wrappers that repeat the cause in their own text.
@@ -122,6 +123,15 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
     known = likeness.table()
     odds = likeness.probabilities(found.words, found.votes, known, found.rule, found.signature)
     odds = {c: p for c, p in odds.items() if c not in found.barred and (c == found.rule or _named(c, found.words))}
+    found_answer = _weigh(found, odds, known, material)
+    # What a log in which nothing failed reads like is nobody's business.
+    return found_answer if found_answer.healthy else msgspec.structs.replace(
+        found_answer, candidates=_ranked(odds, known)
+    )  # fmt: skip
+
+
+def _weigh(found: Reading, odds: dict[str, float], known: likeness.Table, material: Material) -> Diagnosis:
+    """The likeliest category where that is sure enough, by a signature or by the words alone."""
     best = max(odds, key=lambda category: odds[category])
     sure = odds[best]
     unread = best != found.rule and found.signature in READS_NUMBERS
@@ -148,6 +158,12 @@ def _likely(found: Reading, odds: dict[str, float], known: likeness.Table) -> li
     """The likeliest category that has a name."""
     best = max((c for c in odds if c != UNKNOWN), key=lambda category: odds[category])
     return likeness.Likely(best, round(min(odds[best], known.ceiling), 2), likeness.speaking(found.words, best, known))
+
+
+def _ranked(odds: dict[str, float], known: likeness.Table) -> tuple[Candidate, ...]:
+    """The likeliest categories that have a name, best first."""
+    named = sorted(((p, c) for c, p in odds.items() if c != UNKNOWN and p >= WORTH_NAMING), reverse=True)
+    return tuple(Candidate(category=c, probability=round(min(p, known.ceiling), 2)) for p, c in named[:CANDIDATES])
 
 
 def _focus(

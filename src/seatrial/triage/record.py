@@ -97,8 +97,17 @@ class Past(Record):
     unreadable: int
 
 
+class Candidate(Record):
+    """A category and its probability, whether or not that is enough for an answer."""
+
+    category: str
+    probability: float
+
+
 class Diagnosis(Record):
     """The answer. `category` is one of `categories.CATEGORIES` or "unknown"; `confidence` is the expected hit rate.
+
+    `candidates` are the likeliest categories, best first; none where nothing in the log speaks for any.
 
     With category "unknown" `first_cause` may still hold the first unexplained failure. `healthy` says that nothing in
     the log looks like a failure at all. `others` are failures beside the cause, those of no signature that stand before
@@ -123,6 +132,7 @@ class Diagnosis(Record):
     ready: bool = False
     healthy: bool = False
     rung: str = ""
+    candidates: tuple[Candidate, ...] = ()
     unlisted: int = 0
     past: Past | None = None  # None: no workspace was looked at
 
