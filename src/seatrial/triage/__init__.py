@@ -30,9 +30,8 @@ from seatrial.triage.signatures import by_family, library
 from seatrial.triage.split import scan_file
 
 __all__ = [
-    "CATEGORIES", "UNKNOWN", "Candidate", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention", "Past",
-    "PastIncident", "Signature",
-    "SourceNote", "Tier", "by_family", "diagnose", "diagnose_text", "library",
+    "CATEGORIES", "UNKNOWN", "Candidate", "Death", "Diagnosis", "FirstCause", "Frame", "Kind", "Library", "Mention",
+    "Past", "PastIncident", "Signature", "SourceNote", "Tier", "by_family", "diagnose", "diagnose_text", "library",
     "reading",
 ]  # fmt: skip
 

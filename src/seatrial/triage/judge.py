@@ -123,11 +123,10 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
     known = likeness.table()
     odds = likeness.probabilities(found.words, found.votes, known, found.rule, found.signature)
     odds = {c: p for c, p in odds.items() if c not in found.barred and (c == found.rule or _named(c, found.words))}
-    found_answer = _weigh(found, odds, known, material)
-    # What a log in which nothing failed reads like is nobody's business.
-    return found_answer if found_answer.healthy else msgspec.structs.replace(
-        found_answer, candidates=_ranked(odds, known)
-    )  # fmt: skip
+    given = _weigh(found, odds, known, material)
+    if given.healthy:
+        return given
+    return msgspec.structs.replace(given, candidates=_ranked(odds, known))  # type: ignore[type-var]
 
 
 def _weigh(found: Reading, odds: dict[str, float], known: likeness.Table, material: Material) -> Diagnosis:
