@@ -51,6 +51,13 @@ def test_a_death_is_read_with_its_line(line, code):
         "Received signal 2",
         "job finished, exit code: 0",
         '*** Aborted at 1734567890 (unix time) try "date -d @1734567890" if you are using GNU date ***',
+        "[2025-08-01 12:00:00 TP0] Abort running request. rid='abc'",
+        "[2025-08-01 12:00:00 TP0] Abort queued request. rid='abc'",
+        "Aborted request cmpl-123",
+        "Killed request 7 by the client",
+        "killed 0 stale processes",
+        "WARNING 05-12 10:00:00 [x.py:1] Using fork may lead to a segmentation fault in native libraries",
+        "INFO 05-12 10:00:00 [x.py:1] On OOM the container gets exit code 137",
     ],
 )
 def test_the_name_of_a_signal_is_no_death(line):

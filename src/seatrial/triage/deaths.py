@@ -10,6 +10,7 @@ from seatrial.triage.record import Death, Event
 
 # "Worker proc VllmWorker-1 died unexpectedly (exit code: -11)", "exitcode  : -9", "Exit Code:    137"
 EXIT = re.compile(r"\b[Ee]xit[ _]?(?:[Cc]ode|status)[ :=]{0,8}(-?\d{1,4})\b")
+ENDED = re.compile(r"\b(?:died|dead|exit(?:ed|s|ing)?|finished|returned|ended|terminated|stopped|failed|crashed)\b", re.I)
 ORDINARY = {0, 1, -int(signal.SIGTERM), -int(signal.SIGINT)}
 # A signal that is said to have ended a process; a name alone may be advice, a handler, or something that was sent.
 NAMED = (
@@ -29,8 +30,10 @@ NAMED = (
 )
 # How a shell tells of its child: "run.sh: line 5: 12345 Killed   vllm serve", "zsh: killed", the word alone.
 SHELL = r"(?:^|\bline \d{1,5}: {1,8}\d{1,9} |\bzsh: )"
-ABORTED = rf"Fatal Python error: Aborted|{SHELL}[Aa]bort(?:ed)?\b(?: {{1,60}}\S|$)|\bAborted {{1,9}}\(core dumped\)"
-OOM = rf"oom-kill|[Oo]ut of memory: Kill(?:ed)? process|\bKilled process \d|{SHELL}[Kk]illed\b|OOMKilled"
+# The command stands apart by several blanks; one blank makes a sentence, such as "Aborted request 7".
+ALONE = r"(?= {0,60}$| {2,60}\S| {1,9}\(core dumped\))"
+ABORTED = rf"Fatal Python error: Aborted|{SHELL}[Aa]bort(?:ed)?{ALONE}|\bAborted {{1,9}}\(core dumped\)"
+OOM = rf"oom-kill|[Oo]ut of memory: Kill(?:ed)? process|\bKilled process \d|{SHELL}[Kk]illed{ALONE}|OOMKilled"
 HEADERS = tuple(
     (re.compile(pattern), -int(number))
     for pattern, number in (
@@ -42,6 +45,7 @@ HEADERS = tuple(
         (OOM, signal.SIGKILL),
     )
 )
+QUIET = {"INFO", "DEBUG"}
 DIED = re.compile(r"died unexpectedly|EngineDeadError|EngineCore encountered|encountered a fatal error|engine is dead")
 NAME = re.compile(r"(?:Worker proc|Engine core proc|process) (\S{1,60}) died")
 TELL = {
@@ -109,13 +113,16 @@ def code_of(event: Event) -> int | None:
     if m := EXIT.search(text):
         code = int(m[1])
         code = 128 - code if 128 < code < 192 else code
-        if code not in ORDINARY:
+        # A quiet line that merely speaks of a code is advice.
+        if code not in ORDINARY and (event.level not in QUIET or ENDED.search(text[: m.start()])):
             return code
-    if "trigger received" in text or event.level in {"INFO", "DEBUG"}:
+    if "trigger received" in text or event.level in QUIET:
         return None
     for pattern in NAMED:
         if (m := pattern.search(text)) and (code := _number(m.groupdict())) not in ORDINARY:
             return code
+    if event.level == "WARNING":
+        return None
     return next((code for pattern, code in HEADERS if pattern.search(text)), None)
 
 
