@@ -213,7 +213,7 @@ def learn_record(
 ) -> tuple[dict[str, float], dict[str, tuple[int, ...]]]:
     """Put the signatures' record, learned from the `seen` answers, into `votes`; give it as the table holds it.
 
-    What an answer itself added to the record is taken away again where it was seen.
+    What an answer itself added to "said" is taken away again where it was seen; of "trust" it stays a part.
     """
     pairs = zip(blind, seen, strict=True)
     trust = trust_of([b for b, ours in pairs if ours])

@@ -71,7 +71,8 @@ def main() -> int:
     pick = np.array([b["set"] in HONEST_SETS for b in blind.answers])
     for floor in FLOORS:
         show(f"never read before, floor {floor}", verdicts(both[pick], blind.right[pick], floor))
-    calibration(both[pick], blind.right[pick])
+    if (both[pick].max(axis=1) >= 0.95).any():
+        calibration(both[pick], blind.right[pick])
     named(both[pick], blind.right[pick])
     for name in sorted({b["set"] for b in blind.answers}):
         pick = np.array([b["set"] == name for b in blind.answers])
@@ -127,7 +128,10 @@ def calibration(share: np.ndarray, right: np.ndarray) -> float:
         pick = (sure >= low) & (sure < high)
         if pick.any():
             print(f"{low:.2f} to {min(high, 1):.2f}{pick.sum():>9}{good[pick].mean():>9.0%}")
-    return round(float(good[sure >= 0.95].mean()), 2)
+    surest = good[sure >= 0.95]
+    if not len(surest):
+        raise SystemExit("no answer has a probability of 0.95: too few incidents to learn a table from")
+    return round(float(surest.mean()), 2)
 
 
 if __name__ == "__main__":

@@ -465,11 +465,15 @@ def test_a_folder_of_too_many_files_is_not_called_clean(tmp_path, monkeypatch):
     assert "more than 3 files" in answer.explanation
 
 
+@pytest.mark.parametrize("line", ["Health check returned status 200", "request finished with status 204"])
+def test_a_good_status_is_no_failure(line):
+    assert diagnose_text(QUIET + line + "\n").healthy
+
+
 def test_a_warning_of_a_loose_shape_leaves_a_server_well_and_is_listed():
     warning = (
-        "(APIServer pid=1) WARNING 11-21 02:56:27 [vllm.py:2276] max_num_scheduled_tokens is set to 2048 based on the "
-        "speculative decoding settings. This may lead to suboptimal performance. Consider increasing "
-        "max_num_batched_tokens to accommodate the additional draft token slots, or decrease num_speculative_tokens.\n"
+        "(APIServer pid=1) WARNING 11-21 02:56:27 [config.py:2276] With this KV cache type the accuracy may drop; this "
+        "is suboptimal for long prompts.\n"
     )
     answer = diagnose_text(QUIET + warning + "INFO:     Application startup complete.\n")
     assert answer.healthy

@@ -35,7 +35,7 @@ COLLECT = (
 FAILED = re.compile(
     r"Traceback \(most recent call last\)|\b[A-Z]\w{1,60}(?:Error|Exception)\b|terminate called|\bpanicked at |"
     r"\(core dumped\)|\bAssertion [`'].{1,200}failed|\berror: |"
-    r"\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? [1-9]"
+    r"\b(?:returned|exited with|exit|with) (?:non-zero exit )?(?:status|code):? (?!2\d\d\b)[1-9]"
 )
 
 

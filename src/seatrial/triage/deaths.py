@@ -10,7 +10,9 @@ from seatrial.triage.record import Death, Event
 
 # "Worker proc VllmWorker-1 died unexpectedly (exit code: -11)", "exitcode  : -9", "Exit Code:    137"
 EXIT = re.compile(r"\b[Ee]xit[ _]?(?:[Cc]ode|status)[ :=]{0,8}(-?\d{1,4})\b")
-ENDED = re.compile(r"\b(?:died|dead|exit(?:ed|s|ing)?|finished|returned|ended|terminated|stopped|failed|crashed)\b", re.I)
+ENDED = re.compile(
+    r"\b(?:died|dead|exit(?:ed|s|ing)?|finished|returned|ended|terminated|stopped|failed|crashed)\b", re.I
+)
 ORDINARY = {0, 1, -int(signal.SIGTERM), -int(signal.SIGINT)}
 # A signal that is said to have ended a process; a name alone may be advice, a handler, or something that was sent.
 NAMED = (

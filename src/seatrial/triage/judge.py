@@ -26,6 +26,8 @@ CRASH = "false-ready-first-request"
 CANDIDATES, WORTH_NAMING = 3, 0.02  # how many categories are named beside the answer, and from which probability
 # How often the signatures alone were right on incidents that were new to them (tests/triage/data/blind_votes.jsonl).
 ALONE = 0.87
+# These take figures beside each other for a failure, whatever the figures are.
+COMPARES = {"quality.numbers", "quality.eval"}
 # Wrappers that repeat the cause in their own text.
 QUOTING = "wrapper.worker-failed-with"
 # These look at sizes, which words do not hold.
@@ -75,8 +77,13 @@ def consider(material: Material, library: Library) -> Reading:
         tier = Tier.WEAK
     if crash is not None and not (chosen is None or tier <= Tier.WEAK or _first_request(chosen)):
         crash = None
-    if chosen is None and crash is None and not unknown and not fatal:
-        seen = quality.look([text for _, _, text in material.plain])
+    plain = [text for _, _, text in material.plain]
+    if crash is None and not unknown and not fatal and all(j.signature and j.signature.id in COMPARES for j in roots):
+        if quality.bare(plain) or (quality.look(plain) is None and quality.agrees(plain)):
+            judged = [j for j in judged if j.kind is not Kind.ROOT]
+            roots, chosen, plain = [], None, []
+        elif chosen is None:
+            seen = quality.look(plain)
     votes: dict[tuple[str, str], float] = {}
     rule, by = UNKNOWN, ""
     firm = any(j.signature is not None and j.signature.tier > Tier.WEAK for j in roots)
@@ -103,7 +110,6 @@ def consider(material: Material, library: Library) -> Reading:
     barred = {j.signature.category for j in roots if j.signature and j.signature.yields == "peer"}
     if chosen is not None or not unknown:
         barred = set()
-    plain = [text for _, _, text in material.plain]
     words = describe(focus, events, material.context, plain, ready=material.ready, requests=material.requests)
     return Reading(judged, fatal, chosen, crash, seen, focus, rule, votes, words, by, frozenset(barred))
 

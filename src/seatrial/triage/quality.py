@@ -42,7 +42,30 @@ TEXT = re.compile(
     r"[\"'](?:text|content)[\"'] ?: ?[\"']([^\"]{1,2000})[\"']|"
     r"(?:[Oo]utput|[Gg]enerated text|[Rr]esponse|[Aa]nswer)\w{0,8} ?[:=]>? ?(.{1,2000})"
 )
-FAR = 0.05
+# A measure's uncertainty, and what may differ, is no second score.
+UNCERTAIN = re.compile(r"(?:±|\b(?:tolerance|threshold|atol|rtol)\b)[ |:=]{0,4}\d{1,3}\.\d{1,6}", re.I)
+DATASET = re.compile(
+    r"\b(gsm8k|ceval|c-eval|cmmlu|mmlu\w{0,6}|mmmu\w{0,5}|aime\w{0,4}|gpqa\w{0,10}|math_?500|humaneval\w{0,5}|mbpp|"
+    r"bbh|drop|arc_\w{4,10}|hellaswag|winogrande|truthfulqa\w{0,5}|ifeval|livecodebench|textvqa|docvqa|ocrbench)\b",
+    re.I,
+)
+TOLERANCE = re.compile(
+    r"\b(?:diff|err)\w{0,9}\W{0,3}(\d[\d.]{0,12}(?:e-?\d{1,3})?)\b.{0,40}?\b(?:tolerance|limit|threshold|atol|rtol)"
+    r"\W{0,3}(\d[\d.]{0,12}(?:e-?\d{1,3})?)\b",
+    re.I,
+)
+COSINE = re.compile(r"\bcos(?:ine)?[ _]?(?:sim\w{0,8})?\W{1,3}([01]\.\d{1,12})\b", re.I)
+# That somebody holds a content for wrong, or sets one thing against another.
+DOUBT = re.compile(
+    r"wrong|incorrect|garbl|gibberish|nonsens|meaningless|expect|should|instead|lower|drop|degrad|regress|decreas|worse|"
+    r"\bbad\b|poor|cosine|similarity|differ|\bdiff\b|inconsisten|mismatch|diverg|repeat|empty|blank|\b(?:nan|inf)\b|corrupt|unparsed|"
+    r"\bvs\b|versus|compar|reference|golden|baseline|\bbut\b|\bonly\b|fail|truncat|never|\bno\b|\bnot\b|"
+    r"[!?。、]{4,}|([^\s=|+*#.-])\1{7,}|\ufffd",
+    re.I,
+)
+RULE = re.compile(r"[-+=| :]+|.{0,20}\b(?:[Dd]ataset|[Tt]asks?|[Mm]etric|[Mm]odel)\b[A-Za-z| \t_-]{3,200}")
+FAR, NEAR = 0.05, 0.01
+ALIKE = 0.999
 MAX_LINES = 200
 # Scripts that one ordinary answer does not mix: two are a translation, three within a few words are noise.
 SCRIPTS = tuple(
@@ -89,12 +112,93 @@ def mixes_scripts(text: str) -> bool:
     return sum(1 for script in SCRIPTS if script.search(text[:400])) >= MIXED
 
 
+class Scored(NamedTuple):
+    """One figure: the line it stands on, of which data set (empty: the line names none)."""
+
+    line: int
+    value: float
+    of: frozenset[str]
+
+
+def scores(lines: Sequence[str]) -> list[Scored]:
+    """The figures that may be scores. A line that names several data sets tells nothing of one."""
+    found: list[Scored] = []
+    of: frozenset[str] = frozenset()
+    for index, line in enumerate(lines):
+        of = _of(line, of)
+        if TOLERANCE.search(line) or COSINE.search(line):
+            continue
+        if len(of) < 2 and (SCORE.search(line) or TOOLS.search(line)):
+            found.extend(Scored(index, float(n), of) for n in NUMBER.findall(UNCERTAIN.sub("", line)))
+    named = {s.of for s in found if s.of}
+    if len(named) == 1:
+        only = named.pop()
+        found = [s._replace(of=only) for s in found]
+    return found
+
+
+def _of(line: str, before: frozenset[str]) -> frozenset[str]:
+    """What a line's figures are of: the data sets that it names, a table's row by its first cell."""
+    datasets = frozenset(name.lower() for name in DATASET.findall(line))
+    if datasets or line.count("|") < 3:
+        return datasets
+    first = line.strip().strip("|").split("|")[0].strip(" -").lower()
+    if not first:
+        return before
+    return frozenset() if BACKENDS.search(first) else frozenset((first,))
+
+
+def agrees(lines: Sequence[str]) -> bool:
+    """Whether what is compared in these lines is the same: then nothing of it is the failure."""
+    said: list[bool] = []
+    for line in lines[:MAX_LINES]:
+        pairs = [pair for pair in TOLERANCE.findall(line) if all(text.count(".") < 2 for text in pair)]
+        said += [float(diff) <= float(most) for diff, most in pairs]
+        said += [float(cosine) >= ALIKE for cosine in COSINE.findall(line)]
+    said += [_spread(same) <= NEAR for same in alike(scores(lines[:MAX_LINES])) if len(same) > 1]
+    return bool(said) and all(said)
+
+
+def bare(lines: Sequence[str]) -> bool:
+    """Whether these are an evaluation's own scores, and nothing doubts them or sets them against others."""
+    told = [line for line in lines[:MAX_LINES] if line.strip()]
+    return (
+        bool(told)
+        and all(RULE.fullmatch(line) or line.count("|") > 2 or TOOLS.search(line) or _score(line) for line in told)
+        and not any(DOUBT.search(line) for line in told)
+        and all(_spread(same) <= NEAR for same in alike(scores(told)) if len(same) > 1)
+    )
+
+
+def _score(line: str) -> bool:
+    return bool(SCORE.search(line)) and not BACKENDS.search(line) and not re.search("[\"'“”]", line)
+
+
+def alike(found: Sequence[Scored]) -> list[list[Scored]]:
+    """The figures by what they are of, in the order of the lines."""
+    groups: dict[frozenset[str], list[Scored]] = {}
+    for score in found:
+        groups.setdefault(score.of, []).append(score)
+    return list(groups.values())
+
+
+def _spread(same: Sequence[Scored]) -> float:
+    """How far these figures are apart, of the largest; lines of as many figures each are compared place by place."""
+    lines: dict[int, list[float]] = {}
+    for score in same:
+        lines.setdefault(score.line, []).append(score.value)
+    rows = list(lines.values())
+    vectors = len(rows) > 1 and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1
+    columns = list(zip(*rows, strict=True)) if vectors else [tuple(score.value for score in same)]
+    most = max(abs(score.value) for score in same)
+    return max(max(column) - min(column) for column in columns) / most if most else 0.0
+
+
 def look(lines: Sequence[str]) -> Impression | None:
     """What the content says, or None."""
     if len(lines) > MAX_LINES:
         return None
     tools: set[str] = set()
-    numbers: list[tuple[int, float]] = []
     setting = -1
     for index, line in enumerate(lines):
         for match in TEXT.finditer(line):
@@ -106,17 +210,19 @@ def look(lines: Sequence[str]) -> Impression | None:
         tools.update((m[1] or m[2]).lower().replace("_", "") for m in TOOLS.finditer(line))
         if setting < 0 and SETTING.search(line) and not line.lstrip().startswith("--"):
             setting = index
-        if SCORE.search(line) or TOOLS.search(line):
-            numbers.extend((index, float(n)) for n in NUMBER.findall(line))
     if not any(METRIC.search(line) for line in lines):
         return None
+    numbers = scores(lines)
     if len(tools) >= 2 and (numbers or setting >= 0):
-        return Impression("evaluation-config", numbers[0][0] if numbers else setting, "Two tools measure differently.")
+        return Impression(
+            "evaluation-config", numbers[0].line if numbers else setting, "Two tools measure differently."
+        )
     if tools and setting >= 0 and numbers:
         return Impression("evaluation-config", setting, "The measuring tool's settings are in question.")
-    values = [v for _, v in numbers]
-    if len(values) >= 2 and max(values) - min(values) > FAR * max(abs(v) for v in values):
-        if tools and not any(BACKENDS.search(lines[index]) for index in {i for i, _ in numbers}):
-            return Impression("evaluation-config", numbers[0][0], "One tool measures the same server in two ways.")
-        return Impression("accuracy-garbled", numbers[-1][0], "Scores of the same thing are far apart.")
+    for same in alike(numbers):
+        if len(same) < 2 or _spread(same) <= FAR:
+            continue
+        if tools and not any(BACKENDS.search(lines[s.line]) for s in same):
+            return Impression("evaluation-config", same[0].line, "One tool measures the same server in two ways.")
+        return Impression("accuracy-garbled", same[-1].line, "Scores of the same thing are far apart.")
     return None

@@ -36,7 +36,7 @@ SIGNATURES: tuple[Signature, ...] = (
          "The host had no memory left.", "`free -g`, the container's memory limit, `dmesg | grep -i oom`; load fewer shards at once.",
          matches=('ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.', "RuntimeError: [enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.",)),
     root("shm.full", "out-of-shm-disk", r"[Nn]o space left on device|unable to (?:open|write to|allocate) .{0,40}shared memory|exceeds memory available in /dev/shm|/dev/shm.{0,80}(?:full|exhaust|not enough|insufficient|small|too)|\bBus error|insufficient shared memory|"
-         r"[Dd]isk quota exceeded|Insufficient space in /?\S{0,40}(?:shm|psm)|out of (?:disk|shared memory)|shm[-_]size", LITERAL,
+         r"[Dd]isk quota exceeded|Insufficient space in /?\S{0,40}(?:shm|psm)|out of (?:disk|shared memory)|(?:increas|small|too|larger|rais|bigger|exceed).{0,60}shm[-_]size", LITERAL,
          "Shared memory (/dev/shm) or a disk is full.", "`df -h /dev/shm /tmp ~`; start the container with --shm-size=... or --ipc=host.",
          matches=("OSError: [Errno 28] No space left on device: '/psm_1'", "RuntimeError: unable to write to file </torch_1>: unable to open shared memory object",)),
     root("kvinit.layers", "kv-cache-init", r"Duplicate layer name|bind_kv_cache|kv_cache_(?:spec|config|groups?)|KVCacheSpec|page[_ ]size.{0,60}(?:unif|same|differ|divis)|unify_.{0,40}kv_cache|initialize_kv_cache|"
