@@ -179,6 +179,7 @@ def test_a_secret_is_taken_out_however_it_is_written(line):
         (b'{"password": "ab\\"cdefg", "port": 1}', b'{"password": "<redacted>", "port": 1}'),
         (b"secret={api_key=abcdefghijk} x", b"secret={api_key=<redacted>} x"),
         (b"Authorization: Bearer abcdefgh from 10.0.0.1", b"Authorization: Bearer <redacted> from 10.0.0.1"),
+        (b'"api_keys": [\n "abcdefgh"],\n "port": 1', b'"api_keys": <redacted>\n,\n "port": 1'),
         (b"Authorization: abcd1234 port=8000", b"Authorization: <redacted> port=8000"),
     ],
 )
@@ -222,6 +223,11 @@ def test_the_search_for_secrets_is_safe(text):
         b"(Worker_TP0 pid=1) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
         b"token: 151643, token=[151643,151645], authorization=None port=8000",
         b"secret={} api_key={'a': None, 'b': 1}",
+        b"hf_overrides={}, hf_processor_mm_kwargs=1, hf_config_path=None, hf_textconfig.rope",
+        b"Invalid token:\nTraceback (most recent call last):",
+        b"Sampled token:\n(EngineCore_DP0 pid=12) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
+        b"Invalid authorization:\nTraceback (most recent call last):\nserver auth =\nwritten below",
+        b"wrong bearer\nTraceback (most recent call last):",
     ],
 )
 def test_ordinary_lines_are_not_redacted(line):

@@ -16,7 +16,7 @@ USER = b"<user>"
 # Shapes of tokens: Hugging Face, OpenAI and its likes, GitHub, GitLab, NVIDIA, Slack, Google, AWS, Aliyun, ModelScope,
 # JSON web tokens.
 BARE = (
-    rb"\bhf_[A-Za-z0-9]{8,100}|\bsk-[A-Za-z0-9_-]{12,200}|\bgh[pousr]_[A-Za-z0-9]{16,100}|\bgithub_pat_\w{16,120}|"
+    rb"\bhf_[A-Za-z0-9]{16,100}|\bsk-[A-Za-z0-9_-]{12,200}|\bgh[pousr]_[A-Za-z0-9]{16,100}|\bgithub_pat_\w{16,120}|"
     rb"\bglpat-[\w-]{16,80}|\bnvapi-[\w-]{16,120}|\bxox[abeoprs]-[\w-]{8,200}|\bAIza[\w-]{30,60}|\bA(?:KIA|SIA)[0-9A-Z]{12,32}|"
     rb"\bLTAI[A-Za-z0-9]{10,40}|\bms-[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}|"
     rb"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{4,2000}(?:\.[A-Za-z0-9_-]{0,2000})?"
@@ -44,15 +44,17 @@ VALUE = (
     + WORD
     + rb")"
 )
-AUTHORIZATION = rb"authorization(?:" + QUOTE + rb")?\s{0,3}[=:]\s{0,3}(?:" + QUOTE + rb")?"
+# A name and its value stand on one line: what follows at the next one is that line's prefix.
+AUTHORIZATION = rb"authorization(?:" + QUOTE + rb")?[ \t]{0,3}[=:][ \t]{0,3}(?:" + QUOTE + rb")?"
 SECRET = re.compile(
     rb"(?P<bare>" + BARE + rb")|(?P<key>" + KEY + rb")|"
-    rb"(?P<head>" + AUTHORIZATION + rb"(?:bearer|basic|token)\s{0,3}|"
-    rb"\bbearer\s{1,3}|"
+    rb"(?P<head>" + AUTHORIZATION + rb"(?:bearer|basic|token)[ \t]{0,3}|"
+    rb"\bbearer[ \t]{1,3}|"
     rb"(?:set-)?cookie: {0,3}(?=.{0,4000}?;)|"
     rb"\b(?:ENV|setenv) \w{0,40}(?:token|secret|password|key) |"
     # What is in braces is looked through by itself: secret={api_key=...}.
-    + NAME + rb"(?:" + QUOTE + rb")?\s{0,3}(?:[=:]|%3D)\s{0,3}(?!\{|[\"']\{\s{0,3}(?:\\{0,3}[\"']|\}|\w{1,40} ?[=:])))"
+    + NAME + rb"(?:" + QUOTE + rb")?[ \t]{0,3}(?:[=:]|%3D)[ \t]{0,3}"
+    rb"(?!\{|[\"']\{\s{0,3}(?:\\{0,3}[\"']|\}|\w{1,40} ?[=:])))"
     rb"(?P<value>(?<=cookie: )[^\n\"']{1,4000}|" + VALUE + rb")|"
     # A scheme of any name is taken with the credentials: it may be those.
     rb"(?P<auth>" + AUTHORIZATION + rb")"
