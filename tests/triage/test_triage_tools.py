@@ -205,6 +205,11 @@ def test_beside_a_secret_the_line_stays_as_it_is(line, clean):
         b"password=" + b"a;" * 50_000,
         b"password=" + b";a=" * 33_000,
         b"secret={" * 12_000,
+        b"-----BEGIN PRIVATE KEY-----\n" * 4000,
+        b"-----BEGIN PRIVATE KEY-----" + b"\n" * 100_000,
+        (b"-----BEGIN PRIVATE KEY-----" + b"\na b" * 50) * 500,
+        (b"-----BEGIN PRIVATE KEY-----" + b"\na" * 50) * 500,
+        b"-----BEGIN PRIVATE KEY-----" + b" a" * 50_000,
     ],
     ids=lambda text: text[:20].decode(),
 )
@@ -232,6 +237,78 @@ def test_the_search_for_secrets_is_safe(text):
 )
 def test_ordinary_lines_are_not_redacted(line):
     assert redact(line).data == line
+
+
+PEM = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"sekrit/+KEY0abcd" * 4 + b"\n"
+PEM = PEM + PEM.partition(b"\n")[2] * 24 + b"sekritQ=\n-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("prefix", [b"", b"(Worker_TP0 pid=12) ", b"ERROR 05-12 10:00:00 [x.py:1] "])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_of_a_private_key_behind_prefixes_the_lines_stay_and_the_key_goes(prefix, ending):
+    lines = [prefix + line for line in PEM.splitlines()]
+    lines.insert(5, b"(EngineCore pid=3) INFO 05-12 10:00:00 [core.py:1] loaded the model --api-key sekrit12")
+    clean = redact(ending.join([b"INFO before", *lines, b"INFO after it", b""]))
+    kept = clean.data.split(ending)
+    assert b"sekrit" not in clean.data
+    assert len(kept) == len(lines) + 3
+    assert (kept[0], kept[-2]) == (b"INFO before", b"INFO after it")
+    assert all(line.startswith(prefix) for line in kept[1:5])
+    assert kept[6] == b"(EngineCore pid=3) INFO 05-12 10:00:00 [core.py:1] loaded the model --api-key <redacted>"
+    assert redact(clean.data).data == clean.data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM.replace(b"\n", b"\\n"),
+        b'"private_key": "' + PEM.replace(b"\n", b"\\n") + b'", "x": 1',
+        b"private_key: " + PEM,
+        PEM.replace(b"\n", b" "),
+        PEM.replace(b"\n", b"\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0A\n\n", 1),
+        PEM.partition(b"sekritQ=")[0],
+        b"(W pid=1) " + PEM.partition(b"sekritQ=")[0].replace(b"\n", b"\n(W pid=1) "),
+    ],
+    ids=["escaped", "json", "named", "one-line", "encrypted", "cut", "cut-prefixed"],
+)
+def test_a_private_key_goes_however_it_is_written(text):
+    assert b"sekrit" not in redact(text + b"\nINFO after it\n").data
+    assert b"INFO after it" in redact(text + b"\nINFO after it\n").data
+
+
+def raw_of_bundle(folder: Path, content: bytes) -> bytes:
+    from seatrial.triage.bundle import write_bundle
+
+    log = folder / "a.log"
+    log.write_bytes(content)
+    (folder / "b.zip").unlink(missing_ok=True)
+    write_bundle(folder / "b.zip", diagnose([log], hashed=True), "")
+    with zipfile.ZipFile(folder / "b.zip") as archive:
+        return archive.read("raw/000-a.log").removesuffix(b"\n")
+
+
+@pytest.mark.parametrize("before", [0, 1, 30, 600, 1700, 1760])
+@pytest.mark.parametrize("prefix", [b"", b"(Worker_TP0 pid=12) "])
+def test_a_private_key_across_the_end_of_a_chunk_is_taken_out(tmp_path, monkeypatch, before, prefix):
+    monkeypatch.setattr("seatrial.triage.read.CHUNK", 1 << 14)
+    key = b"".join(prefix + line for line in PEM.splitlines(keepends=True))
+    lines = b"INFO 05-12 10:00:00 [a.py:1] fine\n"
+    filler = (b"x" * ((1 << 14) - before) + b"\n")[-(1 << 14) + before :]
+    log = filler + key + lines * 3000
+    raw = raw_of_bundle(tmp_path, log)
+    assert b"sekrit" not in raw
+    assert raw.count(b"\n") == log.count(b"\n") - 1
+    assert raw.endswith((lines * 3000).strip())
+
+
+@pytest.mark.parametrize("before", [3, 9, 12, 20, 39_990, 40_000, 40_010])
+def test_a_secret_across_a_piece_of_an_over_long_line_is_taken_out(tmp_path, monkeypatch, before):
+    monkeypatch.setattr("seatrial.triage.read.CHUNK", 1 << 14)
+    at = (64 << 10) - before
+    secret = b" --api-key=hunter2hunter2 --port 8000 "
+    log = (b"word " * 40_000)[:at] + secret + b"word " * 30_000 + b"\n" + KNOWN.encode()
+    raw = raw_of_bundle(tmp_path, log)
+    assert raw == log.replace(b"hunter2hunter2", b"<redacted>").removesuffix(b"\n")
 
 
 def test_a_bundle_that_cannot_be_finished_leaves_nothing_behind(tmp_path, monkeypatch):

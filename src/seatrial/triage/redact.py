@@ -21,7 +21,20 @@ BARE = (
     rb"\bLTAI[A-Za-z0-9]{10,40}|\bms-[0-9a-z]{8}(?:-[0-9a-z]{4}){3}-[0-9a-z]{12}|"
     rb"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{4,2000}(?:\.[A-Za-z0-9_-]{0,2000})?"
 )
-KEY = rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\\A-Za-z0-9+/=]{0,12000}(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"
+# A private key: from its first line to its last, or as far as lines look like a key's where the last one is missing. Of
+# a line, whatever process or time stands before the key's part stays.
+BEGIN = b"-----BEGIN "
+END = b"-----END "
+KEY = re.compile(BEGIN + rb"[A-Z ]{0,40}PRIVATE KEY-----")
+KEY_LONG = 16_000
+KEY_LINE = re.compile(rb"[^\r\n]*[\r\n]*")
+LIKE_KEY = re.compile(rb"[\\A-Za-z0-9+/=]{40}|^[\\A-Za-z0-9+/=]+\s*$|^\s*$|Proc-Type: |DEK-Info: ")
+KEY_PART = re.compile(
+    rb"(?:-----(?:BEGIN|END) [A-Z ]{0,40}PRIVATE KEY-----|[\\A-Za-z0-9+/=]{40,}|"
+    # The short last line.
+    rb"(?<![^\r\n])[\\A-Za-z0-9+/=]+(?=[ \t]{0,20}(?:[\r\n]|\Z))|"
+    rb"(?<=[\s|\"'-])[\\A-Za-z0-9+/=]+(?=[\"'},\s]{0,20}(?:[\r\n][^\r\n]{0,200})?-----END ))+"
+)
 NAME = (
     rb"(?:token|(?:secret|password|passwd|[a-z0-9]_pwd|passphrase|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|"
     rb"private[_-]?key|signature|credential|cookie|(?<![a-z])auth)s?)"
@@ -47,7 +60,7 @@ VALUE = (
 # A name and its value stand on one line: what follows at the next one is that line's prefix.
 AUTHORIZATION = rb"authorization(?:" + QUOTE + rb")?[ \t]{0,3}[=:][ \t]{0,3}(?:" + QUOTE + rb")?"
 SECRET = re.compile(
-    rb"(?P<bare>" + BARE + rb")|(?P<key>" + KEY + rb")|"
+    rb"(?P<bare>" + BARE + rb")|"
     rb"(?P<head>" + AUTHORIZATION + rb"(?:bearer|basic|token)[ \t]{0,3}|"
     rb"\bbearer[ \t]{1,3}|"
     rb"(?:set-)?cookie: {0,3}(?=.{0,4000}?;)|"
@@ -78,28 +91,64 @@ OPENING = re.compile(QUOTE)
 class Redacted(NamedTuple):
     data: bytes
     hits: int
+    rest: bytes = b""
 
 
-def redact(data: bytes, known: Iterable[str] = (), *, homes: bool = False) -> Redacted:
+def redact(data: bytes, known: Iterable[str] = (), *, homes: bool = False, hold: int = 0) -> Redacted:
     """`data` without secrets; `known` are secrets that the caller has from elsewhere, wherever they stand.
 
     `homes` also takes out the names of home folders, for what is published; a path on this machine must stay usable.
+    `hold`: about so many bytes at the end are given back as `rest`, for the caller to put before what follows them.
     """
     count = 0
     for secret in known:
         place = secret.encode("utf-8", "surrogateescape")
         count += data.count(place)
         data = data.replace(place, MARK)
+    if BEGIN in data:
+        keys = _without_keys(data)
+        data, count = keys.data, count + keys.hits
     parts: list[bytes] = []
     at = start = 0
-    while match := SECRET.search(data, start):
+    limit = max(0, len(data) - hold)
+    while (match := SECRET.search(data, start)) and not (hold and match.start() >= limit):
         if kept := _kept(match, data, homes):
             start = kept
             continue
         count += 1
         parts += (data[at : match.start()], _clean(match))
         at = start = match.end()
+    limit = max(at, limit)
+    return Redacted(b"".join((*parts, data[at:limit])), count, data[limit:])
+
+
+def open_key(data: bytes) -> int:
+    """Where a private key begins whose end is yet to come; the length of `data` where there is none."""
+    begin = data.rfind(BEGIN, max(0, len(data) - KEY_LONG))
+    return begin if begin >= 0 and data.find(END, begin) < 0 else len(data)
+
+
+def _without_keys(data: bytes) -> Redacted:
+    parts: list[bytes] = []
+    at = count = 0
+    while match := KEY.search(data, at):
+        end = _end_of_key(data, match.end())
+        parts += (data[at : match.start()], KEY_PART.sub(MARK, data[match.start() : end]))
+        count, at = count + 1, end
     return Redacted(b"".join((*parts, data[at:])), count)
+
+
+def _end_of_key(data: bytes, at: int) -> int:
+    """The place behind a key of which `at` is the place behind its opening words."""
+    until = at + KEY_LONG
+    end = data.find(END, at, until)
+    if end >= 0:
+        closing = data.find(b"-----", end + len(END), end + 100)
+        return closing + 5 if closing >= 0 else end + len(END)
+    for line in KEY_LINE.finditer(data, at, min(until, len(data))):
+        if line.start() > at and not LIKE_KEY.search(line[0]):
+            return line.start()
+    return min(until, len(data))
 
 
 def _kept(match: re.Match[bytes], data: bytes, homes: bool) -> int:
