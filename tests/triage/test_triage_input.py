@@ -18,6 +18,8 @@ import zipfile
 
 import pytest
 
+from tests.cost import million_turns
+
 from seatrial.cli._past_incidents import past
 from seatrial.core.errors import UsageError
 from seatrial.core.step import StepResult
@@ -25,6 +27,9 @@ from seatrial.core.verdict import failed, passed
 from seatrial.evidence import Run, open_workspace
 from seatrial.evidence.manifest import Manifest
 from seatrial.triage import Library, diagnose, diagnose_text, library
+from seatrial.triage.gates import hits, loud
+from seatrial.triage.read import LogFile
+from seatrial.triage.scan import Scanner
 
 FAILED = (
     "(Worker_TP0 pid=77) ERROR 05-12 10:41:24 [x.py:1] Traceback (most recent call last):\n"
@@ -500,3 +505,24 @@ def test_such_an_error_behind_a_progress_bar_is_read_without_the_bar(monkeypatch
     monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
     answer = diagnose_text("Loading:  50%\rERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\r\nINFO done\n")
     assert answer.first_cause.text == "quux frobnicates the zork"
+
+
+@pytest.mark.parametrize("look", [hits, loud])
+def test_the_gates_find_the_same_lines_whatever_ends_them(look):
+    lines = [b"ERROR it failed", b"quiet", b"E20251204 10:49:24 not so", b"", b"capture 1/2", b"quiet"]
+    unix = look(b"\n".join(lines) + b"\n")
+    assert unix
+    assert look(b"\r".join(lines) + b"\r") == unix
+    behind = [sum(len(line) + 2 for line in lines[:n]) for n in range(len(lines))]
+    assert [start for start, _ in look(b"\r\n".join(lines) + b"\r\n")] == [
+        behind[lines.index(b"\n".join(lines)[start:end])] for start, end in unix
+    ]
+
+
+@pytest.mark.parametrize("line", [b"capture graph 12/40", b"FooErr has failed"])
+def test_a_log_of_carriage_returns_alone_costs_what_one_of_newlines_costs(line):
+    def cost(end):
+        log = LogFile("x", stream=io.BytesIO((line + end) * 80_000))
+        return million_turns(Scanner(log, every_line=False).run)
+
+    assert cost(b"\r") < 4 * cost(b"\n") + 5

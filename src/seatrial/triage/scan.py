@@ -134,7 +134,7 @@ class Scanner:
     def _chunk(self, chunk: bytes, every: bool) -> None:
         found = _all_lines(chunk) if every else sorted({**dict(gates.loud(chunk)), **dict(gates.hits(chunk))}.items())
         if not every and self.result.size == 0 and self.file.start == 0:
-            head = chunk.rfind(b"\n", 0, HEAD) + 1
+            head = max(chunk.rfind(b"\n", 0, HEAD), chunk.rfind(b"\r", 0, HEAD)) + 1
             found = _all_lines(chunk[:head]) + [span for span in found if span[0] >= head]
         line_number = self.result.lines + 1
         counted_to = 0
@@ -272,7 +272,9 @@ def _is_code(parse: Callable[[bytes], Line], line: Line, chunk: bytes, start: in
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:
-    return chunk[chunk.rfind(b"\n", 0, max(0, start - 1)) + 1 : max(0, start - 1)][:MAX_LINE_BYTES]
+    end = max(0, start - (2 if chunk[max(0, start - 2) : start] == b"\r\n" else 1))
+    near = chunk[max(0, end - MAX_LINE_BYTES) : end]  # a line end is looked for no farther: a chunk may have none
+    return near[max(near.rfind(b"\n"), near.rfind(b"\r")) + 1 :]
 
 
 def _all_lines(chunk: bytes) -> list[tuple[int, int]]:
