@@ -16,8 +16,8 @@ import tarfile
 import threading
 import zipfile
 
+import msgspec
 import pytest
-
 from tests.cost import million_turns
 
 from seatrial.cli._past_incidents import past
@@ -526,3 +526,65 @@ def test_a_log_of_carriage_returns_alone_costs_what_one_of_newlines_costs(line):
         return million_turns(Scanner(log, every_line=False).run)
 
     assert cost(b"\r") < 4 * cost(b"\n") + 5
+
+
+def distinct(number: int) -> str:
+    """A name that holds no digit, a different one for each number."""
+    return "".join("abcdefghij"[int(digit)] for digit in str(number))
+
+
+def a_request(number: int) -> str:
+    return f"INFO 05-12 10:00:00 [a.py:1] Received {distinct(number)}: prompt: 'do not {'tell me more ' * 600}'\n"
+
+
+def an_error(number: int) -> str:
+    return f"ERROR 05-12 10:00:00 [a.py:1] QuuxError: {distinct(number)} {'tell me more ' * 600}\n"
+
+
+def a_traceback(number: int) -> str:
+    frame = f'  File "/x/{distinct(number)}/{"folder/" * 20}a.py", line 7, in f\n    self.call({"argument, " * 20})\n'
+    return f"Traceback (most recent call last):\n{frame * 15}QuuxError: {distinct(number)}\n"
+
+
+def taken(thing: object, seen: set[int]) -> int:
+    """Bytes of an object and of all it holds, each counted once."""
+    if id(thing) in seen:
+        return 0
+    seen.add(id(thing))
+    inside: list[object] = []
+    if isinstance(thing, dict):
+        inside = [*thing.keys(), *thing.values()]
+    elif isinstance(thing, (list, tuple, set)):
+        inside = list(thing)
+    elif isinstance(thing, msgspec.Struct):
+        inside = [getattr(thing, name) for name in thing.__struct_fields__]
+    elif isinstance(thing, Scanner):
+        inside = list(vars(thing).values())
+    return sys.getsizeof(thing) + sum(taken(one, seen) for one in inside)
+
+
+@pytest.mark.parametrize("tell", [a_request, an_error, a_traceback])
+def test_what_a_large_log_leaves_in_memory_is_bounded_in_bytes_not_in_lines(monkeypatch, tell):
+    monkeypatch.setattr("seatrial.triage.scan.KEPT", 100_000)
+    monkeypatch.setattr("seatrial.triage.scan.WINDOW", 8_000)
+    scanner = Scanner(LogFile("x", stream=io.BytesIO("".join(map(tell, range(300))).encode())), every_line=False)
+    events = scanner.run().events
+    assert taken(scanner, set()) < 400_000 + 300 * 5_000
+    assert len(events) >= 300
+    assert all(distinct(number) in event.text for number, event in enumerate(events[-300:]))
+    if tell is a_traceback:
+        assert all(event.exception and event.frames for event in events[-300:])
+
+
+def test_frames_that_many_failures_share_are_kept_once():
+    log = "".join(a_traceback(0).replace("QuuxError: a", f"QuuxError: {distinct(n)}") for n in range(50))
+    events = Scanner(LogFile("x", stream=io.BytesIO(log.encode())), every_line=False).run().events
+    shared = [event.frames for event in events if event.frames]
+    assert len(shared) == 50
+    assert len(set(map(id, shared))) == 1
+
+
+def test_a_line_of_a_log_of_ordinary_size_is_kept_whole():
+    log = "".join(map(a_request, range(1_000)))
+    events = Scanner(LogFile("x", stream=io.BytesIO(log.encode())), every_line=False).run().events
+    assert min(len(event.text) for event in events) > 4_000
