@@ -128,6 +128,16 @@ def test_the_patterns_are_safe(text):
     assert million_turns(lambda: (CLOCK.sub("", text), SOURCE.search(text), BAR.match(text))) < 20
 
 
-def test_many_headers_in_one_chunk_cost_little():
-    chunk = b"x Traceback (most recent call last): y\n" * 50_000
-    assert million_turns(lambda: Prefixes().learn(chunk)) < 60
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n", b" "], ids=["lf", "cr", "crlf", "no-line-end"])
+def test_many_headers_in_one_chunk_cost_little(end):
+    chunk = b"x Traceback (most recent call last): y" + end
+    assert million_turns(lambda: Prefixes().learn(chunk * 50_000)) < 60
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"], ids=["cr", "crlf"])
+def test_a_prefix_is_learned_whatever_ends_the_lines(end):
+    others = [f"1: noise {n}" for n in range(40)]  # within what is looked through below the header
+    prefixes = Prefixes()
+    lines = ["0: " + BLOCK[0], *others, *("0: " + line for line in BLOCK[1:])]
+    prefixes.learn("".join(line + end for line in lines).encode())
+    assert prefixes.parse(b"0: " + BLOCK[-1].encode()).text == BLOCK[-1]

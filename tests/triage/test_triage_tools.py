@@ -142,7 +142,26 @@ def test_the_bundle_keeps_the_logs_apart_from_the_story_and_redacts(tmp_path):
         '{"text": "\\\\"api_key\\\\": \\\\"sekrit1\\\\""}',
         "/home/sekrit/vllm/x.py",
         "C:\\Users\\sekrit\\x",
+        "X-Amz-Security-Token=" + "sekrit" * 200,
+        "'session_token': '" + "sekrit" * 200 + "'",
+        "api_keys: ['" + "sekrit" * 200 + "']",
+        "vllm serve m --api-key " + "sekrit" * 200 + " " + "sekrit" * 200,
+        "Authorization: ApiKey sekrit1",
+        "{'authorization': 'Custom-Scheme sekrit1'}",
+        "Authorization: sekrit more of the line",
+        "secret={api_key=sekritsekrit}",
+        "eos_token: x=1,api_key=sekritsekrit",
+        'pad_token=\'{"api_key": "sekrit1"}\'',
+        "token=[hf_sekrit0123456789abcd]",
+        "api_keys=['sekrit12']",
+        "credentials: sekrit12",
+        "secrets=[sekrit12]",
+        '"password": "ab\\"sekrit1"',
+        "'password': 'ab\\'sekrit1'",
+        "password=ab;sekrit1",
+        "password=abcd,sekrit1",
     ],
+    ids=lambda line: line[:40],
 )
 def test_a_secret_is_taken_out_however_it_is_written(line):
     clean = redact(line.encode(), homes=True)
@@ -152,14 +171,47 @@ def test_a_secret_is_taken_out_however_it_is_written(line):
 
 
 @pytest.mark.parametrize(
+    ("line", "clean"),
+    [
+        (b"password=12345678", b"password=<redacted>"),
+        (b"Server=h;Password=abcd1;Port=1", b"Server=h;Password=<redacted>;Port=1"),
+        (b"api_key=abcd1,port:8000, x=1", b"api_key=<redacted>,port:8000, x=1"),
+        (b'{"password": "ab\\"cdefg", "port": 1}', b'{"password": "<redacted>", "port": 1}'),
+        (b"secret={api_key=abcdefghijk} x", b"secret={api_key=<redacted>} x"),
+        (b"Authorization: Bearer abcdefgh from 10.0.0.1", b"Authorization: Bearer <redacted> from 10.0.0.1"),
+        (b'"api_keys": [\n "abcdefgh"],\n "port": 1', b'"api_keys": <redacted>\n,\n "port": 1'),
+        (b"Authorization: abcd1234 port=8000", b"Authorization: <redacted> port=8000"),
+    ],
+)
+def test_beside_a_secret_the_line_stays_as_it_is(line, clean):
+    assert redact(line).data == clean
+
+
+@pytest.mark.parametrize(
     "text",
     [
         b"-----BEGIN PRIVATE KEY-----" * 9000,
         b"api_key: [" * 9000,
         b"--api-key a a a a " * 9000,
         b"eyJ" + b"a" * 200_000,
+        b"eos_token:" * 10_000,
+        b"token=[" * 14_000,
+        b"api_key: ['" * 9000,
+        b'"password": "\\"' * 7000,
+        b'password="' + b'\\"' * 50_000,
+        b"authorization: a" * 6000,
+        b"authorization:" * 7000,
+        b"password=a;" * 9000,
+        b"password=" + b"a;" * 50_000,
+        b"password=" + b";a=" * 33_000,
+        b"secret={" * 12_000,
+        b"-----BEGIN PRIVATE KEY-----\n" * 4000,
+        b"-----BEGIN PRIVATE KEY-----" + b"\n" * 100_000,
+        (b"-----BEGIN PRIVATE KEY-----" + b"\na b" * 50) * 500,
+        (b"-----BEGIN PRIVATE KEY-----" + b"\na" * 50) * 500,
+        b"-----BEGIN PRIVATE KEY-----" + b" a" * 50_000,
     ],
-    ids=["key", "list", "flag", "jwt"],
+    ids=lambda text: text[:20].decode(),
 )
 def test_the_search_for_secrets_is_safe(text):
     assert million_turns(lambda: redact(text)) < 40
@@ -174,10 +226,89 @@ def test_the_search_for_secrets_is_safe(text):
         b"max_tokens=512, prompt_token_ids_len=21, num_tokens: 7",
         b"KeyError: 'model.layers.0.self_attn.q_proj.weight'",
         b"(Worker_TP0 pid=1) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
+        b"token: 151643, token=[151643,151645], authorization=None port=8000",
+        b"secret={} api_key={'a': None, 'b': 1}",
+        b"hf_overrides={}, hf_processor_mm_kwargs=1, hf_config_path=None, hf_textconfig.rope",
+        b"Invalid token:\nTraceback (most recent call last):",
+        b"Sampled token:\n(EngineCore_DP0 pid=12) ERROR 05-12 10:12:50 [x.py:1] RuntimeError: tokens 5",
+        b"Invalid authorization:\nTraceback (most recent call last):\nserver auth =\nwritten below",
+        b"wrong bearer\nTraceback (most recent call last):",
     ],
 )
 def test_ordinary_lines_are_not_redacted(line):
     assert redact(line).data == line
+
+
+PEM = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"sekrit/+KEY0abcd" * 4 + b"\n"
+PEM = PEM + PEM.partition(b"\n")[2] * 24 + b"sekritQ=\n-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("prefix", [b"", b"(Worker_TP0 pid=12) ", b"ERROR 05-12 10:00:00 [x.py:1] "])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_of_a_private_key_behind_prefixes_the_lines_stay_and_the_key_goes(prefix, ending):
+    lines = [prefix + line for line in PEM.splitlines()]
+    lines.insert(5, b"(EngineCore pid=3) INFO 05-12 10:00:00 [core.py:1] loaded the model --api-key sekrit12")
+    clean = redact(ending.join([b"INFO before", *lines, b"INFO after it", b""]))
+    kept = clean.data.split(ending)
+    assert b"sekrit" not in clean.data
+    assert len(kept) == len(lines) + 3
+    assert (kept[0], kept[-2]) == (b"INFO before", b"INFO after it")
+    assert all(line.startswith(prefix) for line in kept[1:5])
+    assert kept[6] == b"(EngineCore pid=3) INFO 05-12 10:00:00 [core.py:1] loaded the model --api-key <redacted>"
+    assert redact(clean.data).data == clean.data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM.replace(b"\n", b"\\n"),
+        b'"private_key": "' + PEM.replace(b"\n", b"\\n") + b'", "x": 1',
+        b"private_key: " + PEM,
+        PEM.replace(b"\n", b" "),
+        PEM.replace(b"\n", b"\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0A\n\n", 1),
+        PEM.partition(b"sekritQ=")[0],
+        b"(W pid=1) " + PEM.partition(b"sekritQ=")[0].replace(b"\n", b"\n(W pid=1) "),
+    ],
+    ids=["escaped", "json", "named", "one-line", "encrypted", "cut", "cut-prefixed"],
+)
+def test_a_private_key_goes_however_it_is_written(text):
+    assert b"sekrit" not in redact(text + b"\nINFO after it\n").data
+    assert b"INFO after it" in redact(text + b"\nINFO after it\n").data
+
+
+def raw_of_bundle(folder: Path, content: bytes) -> bytes:
+    from seatrial.triage.bundle import write_bundle
+
+    log = folder / "a.log"
+    log.write_bytes(content)
+    (folder / "b.zip").unlink(missing_ok=True)
+    write_bundle(folder / "b.zip", diagnose([log], hashed=True), "")
+    with zipfile.ZipFile(folder / "b.zip") as archive:
+        return archive.read("raw/000-a.log").removesuffix(b"\n")
+
+
+@pytest.mark.parametrize("before", [0, 1, 30, 600, 1700, 1760])
+@pytest.mark.parametrize("prefix", [b"", b"(Worker_TP0 pid=12) "])
+def test_a_private_key_across_the_end_of_a_chunk_is_taken_out(tmp_path, monkeypatch, before, prefix):
+    monkeypatch.setattr("seatrial.triage.read.CHUNK", 1 << 14)
+    key = b"".join(prefix + line for line in PEM.splitlines(keepends=True))
+    lines = b"INFO 05-12 10:00:00 [a.py:1] fine\n"
+    filler = (b"x" * ((1 << 14) - before) + b"\n")[-(1 << 14) + before :]
+    log = filler + key + lines * 3000
+    raw = raw_of_bundle(tmp_path, log)
+    assert b"sekrit" not in raw
+    assert raw.count(b"\n") == log.count(b"\n") - 1
+    assert raw.endswith((lines * 3000).strip())
+
+
+@pytest.mark.parametrize("before", [3, 9, 12, 20, 39_990, 40_000, 40_010])
+def test_a_secret_across_a_piece_of_an_over_long_line_is_taken_out(tmp_path, monkeypatch, before):
+    monkeypatch.setattr("seatrial.triage.read.CHUNK", 1 << 14)
+    at = (64 << 10) - before
+    secret = b" --api-key=hunter2hunter2 --port 8000 "
+    log = (b"word " * 40_000)[:at] + secret + b"word " * 30_000 + b"\n" + KNOWN.encode()
+    raw = raw_of_bundle(tmp_path, log)
+    assert raw == log.replace(b"hunter2hunter2", b"<redacted>").removesuffix(b"\n")
 
 
 def test_a_bundle_that_cannot_be_finished_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from seatrial.core.record import to_json, to_plain
 from seatrial.core.secrets import secret_values
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Diagnosis
-from seatrial.triage.redact import redact
+from seatrial.triage.redact import Redacted, open_key, redact
 
 VERSION = re.compile(
     rb"\b((?:vllm(?: api server| engine)?|llm engine|vllm[-_]ascend|vllm[-_]kunlun|torch|torch[-_]npu|transformers|"
@@ -29,6 +29,8 @@ VERSION = re.compile(
 )
 ENVIRONMENT = re.compile(r"^(?:VLLM|ASCEND|HCCL|CUDA|XPU|HF|TORCH|PYTORCH|NPU|LCCL|ATB|GLOO|OMP)_")
 MAX_VERSIONS = 50
+# Bytes of an unfinished line that wait for its next piece: more than a secret with its name can be long.
+HOLD = 40_000
 # What a name inside the archive does without.
 ODD = re.compile(r"[^\w.+-]")
 PACKED = re.compile(r"\.(?:gz|bz2|xz|zstd?)$")
@@ -82,9 +84,12 @@ class _Archive:
         self._redacted = 0
 
     def _clean(self, data: bytes) -> bytes:
-        clean = redact(data, self._secrets, homes=True)
+        return self._redact(data).data
+
+    def _redact(self, data: bytes, hold: int = 0) -> Redacted:
+        clean = redact(data, self._secrets, homes=True, hold=hold)
         self._redacted += clean.hits
-        return clean.data
+        return clean
 
     def _put(self, name: str, text: str) -> None:
         self._archive.writestr(name, self._clean(text.encode("utf-8", "replace")) + b"\n")
@@ -93,10 +98,18 @@ class _Archive:
         """One log; gives the versions it names."""
         versions: set[str] = set()
         with self._archive.open(name, "w", force_zip64=True) as member:
+            rest = b""
             for chunk in file.chunks(hashed=True):
-                member.write(self._clean(chunk))
+                # A secret may go on in the next chunk: a key of many lines, a word of an over-long line.
+                data = rest + chunk
+                end = open_key(data)
+                unfinished = end == len(data) and not data.endswith((b"\n", b"\r"))
+                clean = self._redact(data[:end], HOLD if unfinished else 0)
+                member.write(clean.data)
+                rest = clean.rest + data[end:]
                 if len(versions) < MAX_VERSIONS:
                     versions.update(v.decode("utf-8", "replace") for v in VERSION.findall(chunk)[:20])
+            member.write(self._clean(rest))
         return versions
 
     def fill(self, path: Path, answer: Diagnosis, command: str, kept: Mapping[str, Path]) -> Written:

@@ -35,15 +35,19 @@ class Prefixes:
     def learn(self, chunk: bytes) -> None:
         """Take in the prefixes of the tracebacks that begin in this chunk."""
         at = chunk.find(HEADER)
+        if at >= 0 and b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            at = chunk.find(HEADER)
         while at >= 0 and len(self._known) < MAX_PREFIXES:
             start = chunk.rfind(b"\n", 0, at) + 1
-            start = max(start, chunk.rfind(b"\r", start, at) + 1)
             end = chunk.find(b"\n", at)
+            if end < 0:
+                break  # nothing stands below it
             shape = DIGITS.sub(b"#", chunk[max(start, at - MAX_PREFIX) : at])
-            if start < at and end >= 0 and shape not in self._looked_at and len(self._looked_at) < MAX_HEADERS:
+            if start < at and shape not in self._looked_at and len(self._looked_at) < MAX_HEADERS:
                 self._looked_at.add(shape)
                 self._take(chunk[start:end], chunk[end + 1 : end + 1 + 4 * MAX_LINE])
-            at = chunk.find(HEADER, max(end, at + 1))
+            at = chunk.find(HEADER, end)
 
     def _take(self, header: bytes, behind: bytes) -> None:
         text = self.parse(header).text

@@ -1,12 +1,13 @@
 """Chunks to events: the distinct lines of a log worth judging, each at its first place, with its traceback.
 
 In: a `LogFile`. Out: `Scan` (events, context, counts). Memory is bounded by the number of distinct lines, which is
-capped; what the cap leaves out is counted in `overflow`. A small input is looked at line by line, a large one through
-the gates.
+capped (what the cap leaves out is counted in `overflow`), and by what is kept of each once they have taken much. A
+small input is looked at line by line, a large one through the gates.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,7 @@ from seatrial.triage import gates
 from seatrial.triage.lines import Line
 from seatrial.triage.prefixes import Prefixes
 from seatrial.triage.read import LogFile
-from seatrial.triage.record import Event
+from seatrial.triage.record import Event, Frame
 from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, running, shift
 
 SMALL = 2 << 20
@@ -29,6 +30,11 @@ MAX_EVENTS = 20_000
 # Failures find room where requests, of which each is a line of its own, have taken all.
 RESERVED = 4_000
 MAX_LINE_BYTES = 8192
+# Bytes of texts and frames that a log leaves in memory whole; behind that an event keeps the head and the innermost.
+KEPT = 16 << 20
+SHORT = 1000
+FEW_FRAMES = 4
+MAX_KEY = 200  # a longer line is known again by its digest
 DIGITS = re.compile(rb"0x[0-9a-fA-F]+|\d+")
 READY = re.compile(
     r"Application startup complete|The server is fired up and ready|Uvicorn running on|Starting vLLM (?:API )?server on"
@@ -76,6 +82,8 @@ class Scanner:
         self.result = Scan(events=[], context=[])
         self._known: dict[bytes, int] = {}  # masked line to its event; -1 for one of no interest; OF_STATE
         self._context_size = 0
+        self._kept = 0
+        self._frames: dict[tuple[Frame, ...], tuple[Frame, ...]] = {}
         self._prefixes = Prefixes()
         self._before = before  # the end of the previous chunk
 
@@ -134,7 +142,7 @@ class Scanner:
     def _chunk(self, chunk: bytes, every: bool) -> None:
         found = _all_lines(chunk) if every else sorted({**dict(gates.loud(chunk)), **dict(gates.hits(chunk))}.items())
         if not every and self.result.size == 0 and self.file.start == 0:
-            head = chunk.rfind(b"\n", 0, HEAD) + 1
+            head = max(chunk.rfind(b"\n", 0, HEAD), chunk.rfind(b"\r", 0, HEAD)) + 1
             found = _all_lines(chunk[:head]) + [span for span in found if span[0] >= head]
         line_number = self.result.lines + 1
         counted_to = 0
@@ -149,6 +157,7 @@ class Scanner:
             if b"xit" in raw and (code := EXIT_CODE.search(raw)):
                 key += code[0]  # one worker was told to stop, another was killed
             previous = raw
+            key = digest(key)
             known = self._known.get(key)
             if known is not None:
                 if known >= 0:
@@ -222,8 +231,21 @@ class Scanner:
             behind = [self._prefixes.parse(raw) for raw in chunk[start : start + DUMP].split(b"\n")[1:-1]]
             event.frames = running(behind, line)
         self._traceback(event, line, chunk, start, columns)
-        result.events.append(event)
+        self._keep(event)
         return len(result.events) - 1
+
+    def _keep(self, event: Event) -> None:
+        if self._kept > KEPT:
+            event.text = event.text[:SHORT]
+            event.message = event.message[:SHORT]
+            event.frames = event.frames[-FEW_FRAMES:]
+        self._kept += len(event.text) + len(event.message)
+        if event.frames:
+            if event.frames not in self._frames:
+                self._frames[event.frames] = event.frames
+                self._kept += sum(len(f.path) + len(f.function) + len(f.code) + 300 for f in event.frames)
+            event.frames = self._frames[event.frames]
+        self.result.events.append(event)
 
     def _traceback(self, event: Event, line: Line, chunk: bytes, start: int, columns: int) -> None:
         found = raised(line.text, after_frame=True)
@@ -250,6 +272,11 @@ class Scanner:
                     break
 
 
+def digest(key: bytes) -> bytes:
+    """What stands for a masked line: itself, or where it is long sixteen bytes."""
+    return key if len(key) <= MAX_KEY else hashlib.blake2b(key, digest_size=16).digest()
+
+
 def full(events: Sequence[Event], level: str, text: str) -> bool:
     """Whether there is no room for a line; one that tells of a failure has some left."""
     if len(events) < MAX_EVENTS:
@@ -272,7 +299,9 @@ def _is_code(parse: Callable[[bytes], Line], line: Line, chunk: bytes, start: in
 
 
 def _line_before(chunk: bytes, start: int) -> bytes:
-    return chunk[chunk.rfind(b"\n", 0, max(0, start - 1)) + 1 : max(0, start - 1)][:MAX_LINE_BYTES]
+    end = max(0, start - (2 if chunk[max(0, start - 2) : start] == b"\r\n" else 1))
+    near = chunk[max(0, end - MAX_LINE_BYTES) : end]  # a line end is looked for no farther: a chunk may have none
+    return near[max(near.rfind(b"\n"), near.rfind(b"\r")) + 1 :]
 
 
 def _all_lines(chunk: bytes) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event
-from seatrial.triage.scan import DIGITS, EXIT_CODE, WINDOW, Scan, Scanner, full
+from seatrial.triage.scan import DIGITS, EXIT_CODE, WINDOW, Scan, Scanner, digest, full
 
 # Below this a second process costs more than it saves.
 SPLIT_FROM = 96 << 20
@@ -62,7 +62,7 @@ def _key(event: Event) -> tuple[bytes, str]:
     place = f"{event.frames[-1].path}:{event.frames[-1].function}" if event.frames else ""
     text = event.text.encode("utf-8", "replace")
     code = EXIT_CODE.search(text)
-    return DIGITS.sub(b"#", text) + (code[0] if code else b""), place
+    return digest(DIGITS.sub(b"#", text) + (code[0] if code else b"")), place
 
 
 def folded(events: Iterable[Event]) -> list[Event]:
