@@ -97,6 +97,30 @@ def test_figures_that_only_the_tool_can_compute_are_said_and_not_called_counted(
     assert read_scores((folder,)).left == ("sums bleu,none: only lm-eval can compute it again",)
 
 
+def test_a_figure_of_aisbench_whose_answers_were_judged_elsewhere_is_said_and_contradicts_nothing(tmp_path):
+    from seatrial.measure.accuracy.outside import keep
+    from seatrial.measure.accuracy.read_aisbench import read_aisbench
+    from seatrial.measure.accuracy.records import RequestConfig
+
+    results, said = (tmp_path / "o" / kind / "m" for kind in ("results", "predictions"))
+    for folder in (results, said):
+        folder.mkdir(parents=True)
+    # Without --dump-eval-details; one of ten requests failed, so that it alone has a row of its own.
+    (results / "sums.json").write_text(json.dumps({"accuracy": 50.0, "type": "GEN"}))
+    rows = [{"id": n, "success": True, "prediction": f"It is {n}.", "gold": str(n)} for n in range(9)]
+    (said / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (said / "sums_failed.jsonl").write_text(json.dumps({"id": 9, "input": "?", "error_info": "reset"}) + "\n")
+    request = RequestConfig(api_url="u", model="m")
+    keep(tmp_path / "run", read_aisbench(tmp_path / "o"), request=request, level="L4", limit=None, source="x")
+    read = read_scores((tmp_path / "run",))
+    assert read.left == ("sums accuracy: 1 of 10 judged answers are kept",)
+    for forged in ({"complete": True, "partial_reason": ""}, {"value": 0.95}):
+        edit(tmp_path / "run", "score.json", lambda d, forged=forged: d["scores"][0].update(forged))
+        with pytest.raises(FileFormatError, match="contradicts the answers"):
+            read_scores((tmp_path / "run",))
+        edit(tmp_path / "run", "score.json", lambda d: d["scores"][0].update(complete=False, partial_reason="x"))
+
+
 @pytest.fixture
 def scored_run(workspace, tmp_path):
     """A recorded accuracy run: one step `accuracy-L4` with the five files attached."""

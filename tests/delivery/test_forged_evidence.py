@@ -93,6 +93,9 @@ FORGED = {
 SOAK = {"asked_for": 100, "sent": 100, "answered": 100, "troubles": {}, "died_at": None, "median_s": 0.1, "p99_s": 0.2,
         "seconds": 12.5, "memory": [], "growth": None}  # fmt: skip
 RISEN = [{"requests": 50 * n, "bytes": 3000 if n > 5 else 2000} for n in range(8)]
+GROWN = [{"requests": 50 * n, "bytes": 2400 if n > 5 else 2000} for n in range(8)]
+UNREAD = [{"requests": 50 * n, "bytes": None} for n in range(8)]
+HUGE = [{"requests": 50 * n, "bytes": 10**400 if n > 5 else 2000} for n in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +107,17 @@ RISEN = [{"requests": 50 * n, "bytes": 3000 if n > 5 else 2000} for n in range(8
         ("fail", {}, "Y214"),
         ("fail", {"answered": 3}, None),
         ("inconclusive", {"answered": 3}, "Y214"),
-        ("inconclusive", {"growth": 0.2}, None),
-        ("pass", {"growth": 0.2}, "Y214"),
+        ("inconclusive", {"growth": 0.2, "memory": GROWN}, None),
+        ("pass", {"growth": 0.2, "memory": GROWN}, "Y214"),
+        ("inconclusive", {"growth": 0.2}, "Y214"),
+        ("pass", {"growth": 0.01}, "Y214"),
+        ("pass", {"memory": UNREAD}, "Y214"),
+        ("inconclusive", {"memory": UNREAD}, None),
+        ("pass", {"growth": 0.0, "memory": [{"requests": 0, "bytes": "much"}] * 9}, "Y201"),
+        ("pass", {"memory": 9}, "Y201"),
+        ("pass", {"growth": "none"}, "Y201"),
+        ("inconclusive", {"growth": 10**400, "memory": GROWN}, "Y201"),
+        ("inconclusive", {"growth": 0.0, "memory": HUGE}, "Y201"),
         ("pass", {"growth": 0.0, "memory": RISEN}, "Y214"),
         ("pass", {"growth": None, "memory": RISEN}, "Y214"),
         ("inconclusive", {"growth": 0.5, "memory": RISEN}, None),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
+import pytest
+
+from seatrial.core.git import git as quietly
 from seatrial.evidence.manifest import git_state
 
 
@@ -49,6 +53,35 @@ def test_an_edit_within_a_folder_that_git_does_not_know_changes_the_hash(tmp_pat
     # As within a hook, whose repository is not the one that is asked about.
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     assert git_state(tmp_path) == second
+
+
+def configured(monkeypatch, **settings):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    for number, (key, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key.replace("_", "."))
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+
+
+def test_settings_that_the_environment_gives_git_hold_but_for_those_that_start_programs(tmp_path, monkeypatch):
+    git(tmp_path, "init")
+    configured(monkeypatch, user_name="of the container", core_fsmonitor="/bin/false")
+    assert quietly(tmp_path, "config", "--get", "user.name") == b"of the container\n"
+    assert quietly(tmp_path, "config", "--get", "core.fsmonitor") == b"false\n"
+    (tmp_path / "other.config").write_text("[user]\n\temail = t@example.invalid\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "other.config"))
+    assert quietly(tmp_path, "config", "--get", "user.email") == b"t@example.invalid\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout to another user")
+def test_a_checkout_of_another_user_that_the_environment_trusts_has_its_commit(tmp_path, monkeypatch):
+    git(tmp_path, "init")
+    git(tmp_path, "commit", "--allow-empty", "-m", "first")
+    mine = git_state(tmp_path)
+    for place in (tmp_path, tmp_path / ".git"):
+        os.chown(place, 12345, 12345)
+    configured(monkeypatch, safe_directory="*")
+    assert mine is not None
+    assert git_state(tmp_path) == mine
 
 
 def test_a_checkout_that_names_a_program_for_its_differences_does_not_have_it_run(tmp_path):

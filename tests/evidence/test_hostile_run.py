@@ -119,6 +119,25 @@ def test_facts_that_lead_into_something_endless_are_not_read(run):
         run.facts_of(stored)
 
 
+@pytest.mark.parametrize("size", [-5, 10**15, 10**19])
+def test_facts_recorded_with_an_impossible_size_are_read_within_bounds(run, size):
+    run.close()
+    stored = run.steps()["inspect"]
+    forged = replace(stored, facts=replace(stored.facts, bytes=size))
+    if size > 0:
+        assert run.facts_of(forged) == run.facts_of(stored)
+        return
+    with pytest.raises(WorkspaceError, match="it was changed"):
+        run.facts_of(forged)
+
+
+def test_an_artifact_whose_name_no_file_can_have_is_missing_and_no_traceback(run):
+    run.append("note", {"name": "a", "sha256": "0" * 64, "bytes": 1, "file": "a" * 300})
+    run.append("note", {"name": "b", "sha256": "0" * 64, "bytes": 1, "file": "b\0"})
+    run.close()
+    assert {f.code for f in verify_run(run.folder).findings} == {"V004"}
+
+
 def test_an_artifact_that_cannot_be_read_is_named_and_is_not_there(run, monkeypatch):
     run.close()
     stored = run.steps()["inspect"]

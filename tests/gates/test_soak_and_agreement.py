@@ -78,6 +78,10 @@ def test_growth_is_of_the_samples_that_are_known():
     assert growth(samples(*flat[:4], None, None, *flat[4:]), None) == pytest.approx(0.1)
     assert growth(samples(*flat[:7], None), None) is None
     assert growth(samples(*flat), 300) is None
+    # The quarters are of the looks, not of those that could be read: warming up is not the first of the known ones.
+    assert growth(samples(*[None] * 92, *[20] * 8), None) is None
+    assert growth(samples(*[None] * 8, *[20] * 8, *[30] * 16), None) == pytest.approx(0.5)
+    assert growth(samples(*[20] * 24, *[None] * 8), None) is None
 
 
 def test_an_engine_that_is_dead_behind_a_server_that_answers_is_told_with_the_number(run):

@@ -119,6 +119,14 @@ def test_the_label_of_a_build_says_nothing_to_a_test_that_it_does_not_turn_over(
     assert (report.hits, report.outcome.verdict.value) == ((), "pass")
 
 
+@pytest.mark.parametrize("says", ["Whether vLLM is the release that is asked for.", "Reads the public version, split."])
+def test_words_about_a_version_test_do_not_take_the_label_off_it(measure, says):
+    text = "from plug.u import vllm_version_is\nif vllm_version_is('0.50.0'):\n    X = 1\n"
+    asks = ASKS.replace("(asked):\n", f"(asked):\n    '{says}'\n")
+    report = measure(text, LABELLED, plugin={"plug/u.py": asks})
+    assert ([h.code for h in report.hits], report.outcome.verdict.value) == (["K015"], "inconclusive")
+
+
 def test_a_version_test_out_of_reach_or_beside_a_break_leaves_the_verdict_as_it_is(measure):
     text = "from plug.u import vllm_version_is\nif vllm_version_is('0.50.0'):\n    X = 1\n"
     away = measure("", LABELLED, plugin={"plug/u.py": ASKS, "plug/away.py": text})

@@ -17,7 +17,8 @@ TIMEOUT_S = 120.0
 def git(folder: Path, *words: str, stdin: bytes | None = None, fine: tuple[int, ...] = (0,)) -> bytes | None:
     """Standard output of `git words` in `folder`; None if git is absent, takes over two minutes, or ends otherwise
     than with a code in `fine`."""
-    quiet = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    # Where a repository lies is `folder`'s to say. Settings stay: a container trusts its mounted checkouts by them.
+    quiet = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith("GIT_CONFIG")}
     quiet.update(GIT_TERMINAL_PROMPT="0", GIT_OPTIONAL_LOCKS="0", GIT_PAGER="cat", LC_ALL="C")
     try:
         result = subprocess.run(

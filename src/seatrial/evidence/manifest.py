@@ -87,7 +87,8 @@ def redact_target(target: dict[str, Any]) -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> GitState | None:
-    """The commit and the changed files of the checkout around `folder`; None where there is none or git is missing."""
+    """The commit and the changed files of the checkout around `folder`; None where there is none, or git is missing,
+    does not trust its owner, or takes over two minutes."""
     head = git(folder, "rev-parse", "HEAD")
     # Every file of an untracked folder: git names the folder alone otherwise, and an edit within it does not show.
     status = git(folder, "status", "--porcelain", "-z", "--untracked-files=all")

@@ -54,13 +54,13 @@ def verify_run(folder: Path) -> Verification:
     size = 0
     for file, ref in refs.items():
         path = artifacts / file
-        if Path(file).name != file or path.is_symlink():
-            found.append(_error("V005", str(path), f"artifact {ref['name']!r} points out of the folder"))
-            continue
-        if not path.is_file():
-            found.append(_error("V004", str(path), f"artifact {ref['name']!r} is missing"))
-            continue
-        try:
+        try:  # the first look already: not every name is one that a file can have
+            if Path(file).name != file or path.is_symlink():
+                found.append(_error("V005", str(path), f"artifact {ref['name']!r} points out of the folder"))
+                continue
+            if not path.is_file():
+                found.append(_error("V004", str(path), f"artifact {ref['name']!r} is missing"))
+                continue
             size += path.stat().st_size
             same = file_sha256(path) == ref["sha256"]
         except OSError as exc:

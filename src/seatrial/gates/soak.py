@@ -186,11 +186,15 @@ def _resident(pids: list[int]) -> int | None:
 
 
 def growth(memory: Sequence[MemorySample], died_at: int | None) -> float | None:
-    """The last quarter's median against the second quarter's; the first is warming up. None under eight known ones."""
-    known = [m.bytes for m in memory if m.bytes is not None]
-    if died_at is not None or len(known) < 8:
+    """The last quarter's median against the second quarter's; the first is warming up. Quarters are of all looks; None
+    under eight known ones, or where nothing is known of one of the two quarters.
+    """
+    if died_at is not None or sum(m.bytes is not None for m in memory) < 8:
         return None
-    quarter = len(known) // 4
-    early = statistics.median(known[quarter : 2 * quarter])
-    late = statistics.median(known[-quarter:])
+    quarter = len(memory) // 4
+    first = [m.bytes for m in memory[quarter : 2 * quarter] if m.bytes is not None]
+    last = [m.bytes for m in memory[-quarter:] if m.bytes is not None]
+    if not first or not last:
+        return None
+    early, late = statistics.median(first), statistics.median(last)
     return (late - early) / early if early else None

@@ -158,6 +158,45 @@ def test_a_run_whose_settings_are_not_there_covers_nobody_knows_how_much(left, t
     assert score.status == "partial"
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        WHOLE.replace("reader_cfg=dict(input", "reader_cfg=read(input"),
+        WHOLE.replace("output_column='answer'", "**read('x')"),
+        WHOLE.replace("abbr='gsm8k'", "abbr='gsm8k',\n        **{'reader_cfg': read('x')}").replace(
+            "reader_cfg=d", "r=d"
+        ),
+        CUT.replace("'[:5]'", "first()"),
+        CUT.replace("'[:5]'", "'[:5' + ']'"),
+        WHOLE.replace("num_prompts=None", "num_prompts=5 - 1"),
+        WHOLE.replace("cli_args=dict", "cli_args=read"),
+        WHOLE + "datasets[0]['reader_cfg']=dict(test_range='[:1]')\n",
+        WHOLE + "datasets+=more\n",
+        WHOLE + "same=datasets\nsame[0]['reader_cfg']=dict(test_range='[:1]')\n",
+        WHOLE + "from elsewhere import datasets\n",
+        WHOLE.replace("datasets=[", "datasets=[\n    other(),"),
+    ],
+)
+def test_settings_that_are_no_plain_data_do_not_say_that_all_was_asked(left, config):
+    assert config not in (WHOLE, CUT)
+    cut = read_aisbench(left(config=config)).cut
+    assert cut.startswith("it is not known whether all questions of gsm8k were asked: ")
+    assert "cannot be read (ValueError)" in cut
+
+
+@pytest.mark.parametrize("taken", ["'\u00b2'", "'[:" + "9" * 5000 + "]'", "'" + "9" * 5000 + "'", "0x" + "f" * 6000])
+def test_a_number_that_is_none_or_has_no_end_is_no_traceback(left, taken):
+    cut = read_aisbench(left(config=CUT.replace("'[:5]'", taken))).cut
+    assert "gsm8k" in cut
+    assert len(cut) < 300
+
+
+@pytest.mark.parametrize("place", ["num_prompts=None", "'ais_bench.benchmark.models.VLLMCustomAPIChat'"])
+def test_a_number_too_long_to_write_makes_the_settings_unread(left, place):
+    config = WHOLE.replace(place, place.partition("=")[0] + "=0x" + "f" * 6000 if "=" in place else "0x" + "f" * 6000)
+    assert "cannot be read (ValueError)" in read_aisbench(left(config=config)).cut
+
+
 def test_the_temperature_and_endpoint_are_those_of_the_model_that_was_asked(left):
     found = read_aisbench(left())
     assert (found.temperature, found.chat) == (0.01, True)

@@ -95,27 +95,51 @@ def capacity(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
         )
 
 
-def _grown(facts: dict[str, Any]) -> float | None:
+def _samples(facts: dict[str, Any]) -> list[MemorySample]:
+    """Raises FileFormatError for a look at the memory that is none."""
+    looks = facts.get("memory") or []
+    if not isinstance(looks, list):
+        raise FileFormatError("soak: its looks at the memory are no list")
+    return [from_plain(MemorySample, m, where="soak") for m in looks]
+
+
+def _grown(facts: dict[str, Any], samples: list[MemorySample]) -> float | None:
     """The memory's growth, from its samples; None where they give none."""
     try:
-        samples = [from_plain(MemorySample, m, where="soak") for m in facts.get("memory") or ()]
-    except (FileFormatError, TypeError):
+        return growth(samples, facts.get("died_at"))
+    except OverflowError as exc:
+        raise FileFormatError("soak: no memory has as many bytes as its samples say") from exc
+
+
+def _share(said: Any) -> float | None:
+    """A share as a number; raises FileFormatError for what is none."""
+    if said is None:
         return None
-    return growth(samples, facts.get("died_at"))
+    try:
+        if isinstance(said, (int, float)) and not isinstance(said, bool):
+            return float(said)
+    except OverflowError:
+        pass  # a whole number beyond any float
+    raise FileFormatError("soak: the growth of its memory is no number")
 
 
 def soak(view: EvidenceView, stored: StoredStep) -> Iterator[Finding]:
     facts, said = view.facts("soak"), stored.outcome
     whole = facts.get("died_at") is None and facts.get("answered") == facts.get("asked_for") and facts.get("sent")
     asked = "asked_for" in facts  # else the server did not get as far
-    grown = facts.get("growth")
-    made = _grown(facts)
-    if asked and made is not None and (not isinstance(grown, (int, float)) or abs(grown - made) > CLOSE):
+    grown, samples = _share(facts.get("growth")), _samples(facts)
+    made = _grown(facts, samples)
+    unread = sum(m.bytes is None for m in samples)
+    if asked and made is not None and (grown is None or abs(grown - made) > CLOSE):
         yield error("Y214", "soak", f"the memory is said to have grown by {grown}, its samples make it {made:.4f}")
+    if asked and made is None and grown is not None:
+        yield error("Y214", "soak", f"the memory is said to have grown by {grown}, its samples do not say so")
+    if asked and said.verdict is Verdict.PASS and made is None and unread:
+        yield error("Y214", "soak", f"it passed, and the memory could not be read in {unread} of {len(samples)} looks")
     if said.verdict is Verdict.PASS and not whole:
         why = f"it passed with {facts.get('answered')} answers of {facts.get('asked_for')} requests"
         yield error("Y214", "soak", why if facts.get("died_at") is None else "it passed, and the server died")
-    if said.verdict is Verdict.PASS and isinstance(grown, (int, float)) and grown > GROWTH:
+    if said.verdict is Verdict.PASS and grown is not None and grown > GROWTH:
         yield error("Y214", "soak", f"it passed, and the memory grew by {grown:.1%}")
     if said.verdict is Verdict.INCONCLUSIVE and asked and not whole:
         yield error(

@@ -40,8 +40,8 @@ def parse_version(text: str) -> Version | None:
         return None
 
 
-# What in a plugin's `vllm_version_is` shows that it leaves a build's label out of account.
-UNLABELLED = re.compile(r"base_version|\bpublic\b|\brelease\b|split|partition|startswith")
+# What in a plugin's `vllm_version_is` shows that it leaves a build's label out of account: uses, not words about it.
+UNLABELLED = re.compile(r"\.(?:base_version|public|release|r?split|r?partition|startswith)\b")
 
 
 class Swayed(NamedTuple):
