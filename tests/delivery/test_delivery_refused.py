@@ -213,6 +213,7 @@ SETTINGS = {
     "no prefixes": ("diff.noprefix", "true"),
     "colours": ("color.ui", "always"),
     "renames": ("diff.renames", "copies"),
+    "no context": ("diff.context", "0"),
 }
 
 
@@ -221,10 +222,15 @@ def test_what_the_users_git_makes_of_differences_for_eyes_is_nothing_to_staging(
     from seatrial.delivery.repository import Repository
 
     folder = repo("sphinx")
+    (folder / "long.txt").write_text("".join(f"line {n}\n" for n in range(20)))
+    git(folder, "add", "long.txt")
+    git(folder, "commit", "-q", "-m", "long")
     git(folder, "config", *SETTINGS[name])
-    Repository.open(folder).stage({"docs/new page.md": "one\n", "added.txt": "two\n"}, ())
+    changed = (folder / "long.txt").read_text().replace("line 9\n", "line 9\nline 9 and a half\n")
+    Repository.open(folder).stage({"docs/new page.md": "one\n", "added.txt": "two\n", "long.txt": changed}, ())
     staged = git(folder, "diff", "--cached", "--name-only", "--no-ext-diff", "--no-color")
-    assert sorted(staged.split("\n")[:2]) == ["added.txt", "docs/new page.md"]
+    assert sorted(staged.split("\n")[:3]) == ["added.txt", "docs/new page.md", "long.txt"]
+    assert (folder / "long.txt").read_text() == changed
     assert (folder / "docs" / "new page.md").read_text() == "one\n"
 
 

@@ -249,3 +249,8 @@ def test_of_shards_of_which_one_cannot_be_read_no_tensor_is_said_to_be_missing(t
     assert read_model(tmp_path).tensors == frozenset()
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": [["a"]]}')
     assert read_model(tmp_path).tensors == frozenset()
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": [1, 2]}')
+    assert read_model(tmp_path).tensors == frozenset()
+    (tmp_path / "model.safetensors.index.json").unlink()
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(b"\x03\0\0\0\0\0\0\0[1]")
+    assert read_model(tmp_path).tensors == frozenset()

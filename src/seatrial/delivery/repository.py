@@ -19,7 +19,15 @@ from seatrial.core.record import Record
 
 # With the user's log.showSignature a word on each signature comes before what a format asks for.
 PLAIN = ("-c", "log.showSignature=false")
-FOR_APPLY = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+FOR_APPLY = (
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--no-renames",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "-U3",
+)
 
 
 class GitError(SeatrialError):

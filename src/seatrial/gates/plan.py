@@ -104,7 +104,7 @@ def read_model(checkpoint: Path) -> Model:
     index = checkpoint / "model.safetensors.index.json"
     try:
         if index.is_file() and index.stat().st_size < 256 << 20:
-            names |= set(json.loads(index.read_bytes()).get("weight_map", {}))
+            names |= _names(json.loads(index.read_bytes()).get("weight_map", {}))
         shards = [] if names else sorted(f for f in checkpoint.glob("*.safetensors") if f.is_file())
         if len(shards) > MOST_SHARDS:
             raise ValueError("so many files without an index are not looked through")
@@ -113,10 +113,17 @@ def read_model(checkpoint: Path) -> Model:
                 (length,) = struct.unpack("<Q", stream.read(8))
                 if length >= 256 << 20:
                     raise ValueError("a header of that length is none")
-                names |= set(json.loads(stream.read(length))) - {"__metadata__"}
+                names |= _names(json.loads(stream.read(length))) - {"__metadata__"}
     except (OSError, ValueError, AttributeError, TypeError, struct.error, RecursionError):
         names = set()  # of some of the names it would follow that the others are missing
     return Model(config=_config(checkpoint) or {}, tensors=frozenset(names))
+
+
+def _names(table: Any) -> set[str]:
+    """The keys of a JSON object; raises ValueError for anything else, whose parts are no names."""
+    if not isinstance(table, dict):
+        raise ValueError("a table of tensors that is none")
+    return set(table)
 
 
 # By the families vLLM 0.32 serves: a field that a model has only if it takes the medium.
