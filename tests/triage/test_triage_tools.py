@@ -517,6 +517,53 @@ def test_a_fingerprint_frees_numbers_paths_and_names():
     assert not pattern.search("ValueError: got 9 tails in /c for 'yy'")
 
 
+FREED = {
+    "list": ("RuntimeError: The size [1, 2, 3, 4, 5, 6, 7] mismatch", "RuntimeError: The size [" + "1, " * 60 + "] ok"),
+    "words": ("shape 1 2 3 4 5 6 7 8 9 bad value", "shape " + "1 2 3 4 5 6 7 8 9 " * 5 + "good"),
+    "repeated": (
+        "RuntimeError: got 1 and 2 and 3 and 4 and 5 and 6 bad heads",
+        "RuntimeError: got " + "1 and " * 600 + "good heads",
+    ),
+    "alike": ("aaa 1 aaa 2 aaa 3 aaa 4 aaa 5 zork", "aaa " * 1000),
+    "leading": ("17 of 18 and 19 of 20 kernels zork", "17 of 18 and " * 300),
+}
+
+
+@pytest.mark.parametrize("case", FREED)
+def test_a_fingerprint_is_searched_in_little_time_where_it_is_almost_met(case):
+    import re
+
+    text, near = FREED[case]
+    pattern = re.compile(fingerprint(text))
+    assert pattern.search(text)
+    assert pattern.search(re.sub(r"\d", "88", text))
+    assert million_turns(lambda: pattern.search(near)) < 5
+    assert pattern.pattern.count(".{1,200}?") <= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ValueError: " + ", ".join(map(str, range(200))) + " tail words",
+        "ValueError: size 0x3f of\n 12 kernels",
+        "ValueError: bad 'one\ntwo' name",
+    ],
+    ids=["long", "lines", "quoted"],
+)
+def test_a_fingerprint_meets_the_text_it_was_made_of(text):
+    import re
+
+    assert re.search(fingerprint(text), text)
+    assert fingerprint(text).startswith("ValueError: ")
+
+
+def test_a_message_of_which_too_little_is_the_same_each_time_is_not_learned_by_its_words(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("QuuxError: a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8 i 9 j 10 k 11 l 12 m 13\n")
+    with pytest.raises(UsageError, match="too little"):
+        learn(log, category="kernel-limit", cause="c", fix="f", into=tmp_path / "out")
+
+
 def test_liveness_tells_live_stale_and_outside_apart(tmp_path):
     package = tmp_path / "vllm"
     package.mkdir()

@@ -21,6 +21,11 @@ from seatrial.triage.signature import PLUMBING
 from seatrial.triage.similar import VARIABLE
 
 MAX_PATTERN = 160
+# The search tries every length of every free part: few of them, and seldom words between them, keep it short.
+FREE = r".{1,200}?"
+LONGEST = 200
+MAX_FREE = 3
+MIN_PART = 3  # letters
 # Letters a message needs to be known by; below it the place of the failure must say which one it is.
 MIN_LETTERS = 12
 # What Python itself says, of whatever code: only the names in it and the place tell one such failure from another.
@@ -44,16 +49,32 @@ def fingerprint(text: str) -> str:
 
     The names stay where Python itself speaks: its words alone are those of every such failure.
     """
-    parts, at = [], 0
+    return FREE.join(map(re.escape, _fixed(text))).replace("\\ ", " ").replace("\\-", "-")
+
+
+def _fixed(text: str) -> list[str]:
+    """The parts of the text that are the same in each failure; what is too short or repeated counts as free."""
+    parts: list[str] = []
+
+    def telling(part: str) -> bool:
+        return _alphabetic(part) >= MIN_PART and not any(part.strip() in earlier for earlier in parts)
+
+    at = begin = 0
     for match in _free(text).finditer(text[:1000]):
-        parts.append(re.escape(text[at : match.start()]))
-        parts.append(r".{1,200}?")
+        if telling(text[at : match.start()]):
+            parts.append(text[at : match.start()])
+            begin = match.start()
+        free = text[begin : match.end()]
+        too_much = len(parts) > MAX_FREE or sum(map(len, parts)) > MAX_PATTERN
+        if too_much or (parts and (len(free) > LONGEST or "\n" in free)):
+            return parts
         at = match.end()
-        if sum(map(len, parts)) > MAX_PATTERN:
-            break
-    else:
-        parts.append(re.escape(text[at : at + MAX_PATTERN]))
-    return "".join(parts).removesuffix(r".{1,200}?").replace("\\ ", " ").replace("\\-", "-")
+    last = text[at : at + MAX_PATTERN]
+    return [*parts, last] if telling(last) else parts
+
+
+def _alphabetic(text: str) -> int:
+    return sum(c.isalpha() for c in text)
 
 
 def learn(log: Path, *, category: str, cause: str, fix: str, into: Path) -> Learned:
@@ -142,9 +163,10 @@ def _plain(name: str) -> str:
 
 def _letters(first: FirstCause) -> int:
     """How many letters of the message, without the class's name, are the same each time."""
-    message = first.text[first.text.find(":") + 1 :] if first.exception and ":" in first.text else ""
-    free = _free(first.text).sub("", message if first.exception else first.text)
-    return sum(c.isalpha() for c in free)
+    name, colon, _ = first.text.partition(":")
+    if first.exception and not colon:
+        return 0
+    return sum(map(_alphabetic, _fixed(first.text))) - (_alphabetic(name) if first.exception else 0)
 
 
 def _free(text: str) -> re.Pattern[str]:
