@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 
@@ -13,6 +14,8 @@ from tests.cost import million_turns
 from seatrial.triage import diagnose_text
 from seatrial.triage.lines import BAR, parse
 from seatrial.triage.prefixes import CLOCK, SOURCE, Prefixes
+from seatrial.triage.read import LogFile
+from seatrial.triage.scan import Scanner
 
 BLOCK = [
     "Traceback (most recent call last):",
@@ -90,6 +93,57 @@ def test_a_structured_log_gives_its_message_level_and_time(shape):
     assert (line.text, line.level, line.time) == ("the zork is gone", "ERROR", "2025-05-12T10:41:24")
     line = parse(json.dumps({level: "error", said: "boom", "exc_info": "\n".join(BLOCK)}))
     assert line.text == BLOCK[-1]
+
+
+CHAIN = [
+    *BLOCK,
+    "",
+    "The above exception was the direct cause of the following exception:",
+    "",
+    "Traceback (most recent call last):",
+    '  File "/x/vllm/v1/engine/core_client.py", line 7, in wait',
+    "    raise RuntimeError(",
+    "RuntimeError: Engine core initialization failed. See root cause above.",
+]
+DEEP = [BLOCK[0], *(f'  File "/x/{"folder" * 15}/a.py", line {n}, in call\n    self.call()' for n in range(80))]
+
+
+@pytest.mark.parametrize("field", ["exc_info", "exception", "stack_trace"])
+@pytest.mark.parametrize("lines", [BLOCK, CHAIN, [*DEEP, *BLOCK[1:]]], ids=["one", "chain", "deep"])
+def test_a_traceback_in_one_structured_line_is_read_as_the_lines_it_holds(field, lines):
+    quiet = json.dumps({"level": "info", "message": "fine"}) + "\n"
+    told = {"timestamp": "2025-05-12T10:41:24", "level": "error", "message": "boom", field: "\n".join(lines)}
+    answer = diagnose_text(quiet + json.dumps(told) + "\n" + quiet)
+    plain = diagnose_text("boom\n" + "\n".join(lines) + "\n")
+    assert answer.category == "lora"
+    assert answer.first_cause.text == BLOCK[-1]
+    assert answer.first_cause.line == 2
+    assert answer.first_cause.time == "2025-05-12T10:41:24"
+    assert answer.first_cause.frames == plain.first_cause.frames
+    assert answer.first_cause.frames[-1].function == "from_local"
+    assert answer.signature == plain.signature
+
+
+def test_an_exception_behind_the_first_line_of_a_structured_message_is_read():
+    line = json.dumps({"level": "error", "message": f"Worker failed:\n{BLOCK[-1]}"})
+    answer = diagnose_text(f"{line}\n" * 3)
+    assert answer.category == "lora"
+    assert answer.first_cause.count == 3
+
+
+def test_bare_exceptions_in_structured_lines_are_told_apart_by_what_raised_them():
+    bare = 'Traceback (most recent call last):\n  File "/x/{0}.py", line 9, in {0}\n    assert {0}\nAssertionError'
+    lines = [json.dumps({"level": "error", "message": "boom", "exc_info": bare.format(name)}) for name in "abab"]
+    log = LogFile("x", stream=io.BytesIO("\n".join(lines).encode()))
+    found = [e for e in Scanner(log).run().events if e.exception]
+    assert [(e.frames[-1].function, e.count, e.line) for e in found] == [("a", 2, 1), ("b", 2, 2)]
+
+
+@given(st.text(max_size=200), st.sampled_from(["info", "error", ""]))
+@settings(max_examples=60, deadline=None)
+def test_no_text_in_a_structured_line_makes_it_raise(text, level):
+    line = json.dumps({"level": level, "message": text, "exc_info": f"{text}\nX: {text}"})
+    diagnose_text(f"{line}\n{line}\n")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 
 import msgspec
@@ -30,6 +31,7 @@ from seatrial.triage import Library, diagnose, diagnose_text, library
 from seatrial.triage.gates import hits, loud
 from seatrial.triage.read import LogFile
 from seatrial.triage.scan import Scanner
+from seatrial.triage.unpack import unpacked
 
 FAILED = (
     "(Worker_TP0 pid=77) ERROR 05-12 10:41:24 [x.py:1] Traceback (most recent call last):\n"
@@ -592,3 +594,41 @@ def test_a_line_of_a_log_of_ordinary_size_is_kept_whole():
     log = "".join(map(a_request, range(1_000)))
     events = Scanner(LogFile("x", stream=io.BytesIO(log.encode())), every_line=False).run().events
     assert min(len(event.text) for event in events) > 4_000
+
+
+@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
+def test_an_archive_that_unpacks_to_much_is_unpacked_a_little_at_a_time(packing):
+    whole = 96 << 20
+    packed = packed_stream(packing, b"\n" * whole)
+    stream = unpacked(io.BytesIO(packed))
+    read = 0
+    tracemalloc.start()
+    try:
+        while data := stream.read(1 << 20):
+            read += len(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert read == whole
+    assert peak < 24 << 20
+
+
+def test_what_unpacks_to_much_is_not_copied_for_each_read():
+    stream = unpacked(io.BytesIO(packed_stream("zst", b"\n" * (96 << 20))))
+
+    def read():
+        while stream.read(64 << 10):
+            pass
+
+    assert million_turns(read) < 40
+
+
+@pytest.mark.parametrize("size", [40, 255, 256, 257, 1_000, 5_000])
+def test_many_small_zst_frames_are_all_read_wherever_they_end(size):
+    part = random.Random(size).randbytes(size)  # so that a frame is about as long
+    packed = packed_stream("zst", part) * 50
+    stream = unpacked(io.BytesIO(packed))
+    assert b"".join(iter(lambda: stream.read(700), b"")) == part * 50
+    cut = unpacked(io.BytesIO(packed[:-1]))
+    with pytest.raises(OSError, match="ended before"):
+        list(iter(lambda: cut.read(700), b""))

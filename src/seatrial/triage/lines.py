@@ -95,8 +95,23 @@ LEVELS = ("level", "levelname", "severity", "log_level")
 TIMES = ("time", "timestamp", "asctime", "ts")
 
 
-def _object(raw: str) -> Line | None:
+# Where structured loggers put a traceback beside the message.
+TRACES = ("exc_info", "exception", "exc_text", "traceback", "stack_trace", "error.stack_trace")
+OBJECT = '{"'
+
+
+class Object(NamedTuple):
+    """A JSON object that holds a line of a log, or several: those that are not blank."""
+
+    level: str
+    time: str
+    lines: list[str]
+
+
+def opened(raw: str) -> Object | None:
     """A line that is a JSON object with a text in it; None where it is no such thing."""
+    if not raw.startswith(OBJECT) or not raw.rstrip().endswith("}"):
+        return None
     try:
         found: Any = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -108,16 +123,24 @@ def _object(raw: str) -> Line | None:
     text = next((str(found[k]) for k in MESSAGES if isinstance(found.get(k), str)), "")
     if not text or not (docker or level):
         return None  # an answer of a server, say
-    inside = [line for line in (text + "\n" + str(found.get("exc_info") or "")).splitlines() if line.strip()]
-    told = len(inside) > 1 and any("Traceback (most recent" in line for line in inside)
-    line = parse(inside[-1 if told else 0]) if inside else Line("", "", "", "", "")
+    texts = [text, *(found[k] for k in TRACES if isinstance(found.get(k), str))]
     time = next((str(found[k]) for k in TIMES if isinstance(found.get(k), (str, float, int))), "")
-    return line._replace(time=line.time or time, level=line.level or LETTER.get(level.lower(), level))
+    lines = [line for one in texts for line in one.splitlines() if line.strip()]
+    return Object(LETTER.get(level.lower(), level), time, lines)
+
+
+def _object(raw: str) -> Line | None:
+    """The one line that says most of those in a JSON object; None where it is no such thing."""
+    if (found := opened(raw)) is None:
+        return None
+    told = len(found.lines) > 1 and any("Traceback (most recent" in line for line in found.lines)
+    line = parse(found.lines[-1 if told else 0]) if found.lines else Line("", "", "", "", "")
+    return line._replace(time=line.time or found.time, level=line.level or found.level)
 
 
 def parse(raw: str) -> Line:
     """Peel the known prefixes off one line."""
-    if raw.startswith('{"') and raw.rstrip().endswith("}") and (line := _object(raw)) is not None:
+    if raw.startswith(OBJECT) and (line := _object(raw)) is not None:
         return line
     text = ANSI.sub("", raw) if "\x1b" in raw or "\x00" in raw else raw
     if "#0" in text:

@@ -22,6 +22,7 @@ MAX_PREFIX = 120
 MAX_PREFIXES = 8
 MAX_HEADERS = 400  # of different shapes that are looked at
 MAX_LINE = 8192
+MAX_OBJECT = 64 << 10  # of a JSON object: cut, it could not be decoded
 BEHIND = 60  # lines below a header in which its frame is looked for
 
 
@@ -69,7 +70,8 @@ class Prefixes:
 
     def parse(self, raw: bytes) -> Line:
         """One line; with a learned prefix it is read as if that were not there."""
-        line = parse(raw[:MAX_LINE].decode("utf-8", "replace"))
+        limit = MAX_OBJECT if raw.startswith(b'{"') else MAX_LINE
+        line = parse(raw[:limit].decode("utf-8", "replace"))
         for prefix in self._known:
             if match := prefix.pattern.match(line.text):
                 inner = parse(line.text[match.end() :])

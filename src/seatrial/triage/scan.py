@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from seatrial.triage import gates
-from seatrial.triage.lines import Line
-from seatrial.triage.prefixes import Prefixes
+from seatrial.triage.lines import Line, Object, opened
+from seatrial.triage.prefixes import MAX_OBJECT, Prefixes
 from seatrial.triage.read import LogFile
 from seatrial.triage.record import Event, Frame
 from seatrial.triage.tracebacks import CARETS, FRAME, body, raised, running, shift
@@ -148,7 +148,8 @@ class Scanner:
         counted_to = 0
         previous = b""
         for start, end in found:
-            raw = chunk[start : min(end, start + MAX_LINE_BYTES)]
+            limit = MAX_OBJECT if chunk.startswith(b'{"', start) else MAX_LINE_BYTES
+            raw = chunk[start : min(end, start + limit)]
             if len(raw.strip()) < 4:
                 continue
             key = DIGITS.sub(b"#", raw)
@@ -160,10 +161,7 @@ class Scanner:
             key = digest(key)
             known = self._known.get(key)
             if known is not None:
-                if known >= 0:
-                    self._again(known, raw)
-                elif known == OF_STATE:
-                    self._context(self._prefixes.parse(raw).text)
+                self._seen(known, raw)
                 continue
             line_number += chunk.count(b"\n", counted_to, start)
             counted_to = start
@@ -176,6 +174,12 @@ class Scanner:
             self.result.context.append(text[:2000])
             self._context_size += min(len(text), 2000)
 
+    def _seen(self, known: int, raw: bytes) -> None:
+        if known >= 0:
+            self._again(known, raw)
+        elif known == OF_STATE:
+            self._context(self._prefixes.parse(raw).text)
+
     def _again(self, index: int, raw: bytes) -> None:
         event = self.result.events[index]
         event.count += 1
@@ -185,7 +189,43 @@ class Scanner:
                 event.processes.append(process)
 
     def _new(self, chunk: bytes, raw: bytes, start: int, line_number: int) -> int:
-        line = self._prefixes.parse(raw)
+        if raw.startswith(b'{"') and (found := opened(raw.decode("utf-8", "replace"))) and len(found.lines) > 1:
+            return self._unfold(found, chunk, start, line_number)
+        return self._line(chunk, self._prefixes.parse(raw), start, line_number)
+
+    def _unfold(self, told: Object, outer: bytes, place: int, line_number: int) -> int:
+        """A JSON object with a whole traceback in it, as if the log held its lines one by one; the last event of it."""
+        result = self.result
+        if told.time:
+            result.last_time = told.time
+        plain, first, last = len(result.plain), len(result.events), -1
+        requests = len(REQUEST.findall(outer, 0, place)) if result.ready else 0
+        before, self._before = self._before, b""  # nothing outside belongs to these lines
+        chunk = "\n".join(told.lines).encode("utf-8", "replace")
+        for start, end in _all_lines(chunk):
+            raw = chunk[start : min(end, start + MAX_LINE_BYTES)]
+            key = DIGITS.sub(b"#", raw)
+            if b": " not in key and b"Err" in key:
+                key += b"\n" + DIGITS.sub(b"#", _line_before(chunk, start))
+            key = digest(key)
+            known = self._known.get(key)
+            if known is not None:
+                self._seen(known, raw)
+                last = max(last, known)
+                continue
+            self._known[key] = index = self._line(chunk, self._prefixes.parse(raw), start, line_number)
+            if index >= 0:
+                last = index
+                result.events[index].order += place
+                result.events[index].requests += requests
+        self._before = before
+        for event in result.events[first:]:
+            event.level = event.level or told.level
+        if told.level:
+            del result.plain[plain:]
+        return last
+
+    def _line(self, chunk: bytes, line: Line, start: int, line_number: int) -> int:
         result = self.result
         if not line.level and len(result.plain) < 400 and len(line.text) < 2000:
             result.plain.append((line_number, line.text))

@@ -18,6 +18,8 @@ MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f
 MAGIC_BYTES = max(map(len, MAGIC))
 # A decompressor that loses its way gives up what it was handed at once: small portions lose little.
 PORTION = 4 << 10
+# Four bytes of a Zstandard frame may stand for 128 KiB, and its decoder gives all that it can at once.
+BITE = 256
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 
@@ -107,22 +109,27 @@ class _Frames:
         self._module = module
         self._stream = stream
         self._frame: Any = None
-        self._in = b""
+        self._in = memoryview(b"")
         self._out = b""
+        self._given = 0  # bytes of it
 
     def read1(self, size: int) -> bytes:
-        while not self._out:
-            self._in = self._in or self._stream.read(PORTION)
+        while self._given >= len(self._out):
+            self._in = self._in or memoryview(self._stream.read(PORTION))
             if not self._in:
                 if self._frame is None:
                     return b""
                 raise EOFError("Compressed file ended before the end of its last frame")
             if self._frame is None:
                 self._frame = self._module.ZstdDecompressor().decompressobj()
-            self._out = self._frame.decompress(self._in)
-            self._in = self._frame.unused_data if self._frame.eof else b""
+            self._out, self._given = b"", 0  # gone before the next is there
+            bite = self._in[:BITE]
+            self._out = self._frame.decompress(bite)
+            unused = len(self._frame.unused_data) if self._frame.eof else 0
+            self._in = self._in[len(bite) - unused :]
             self._frame = None if self._frame.eof else self._frame
-        data, self._out = self._out[:size], self._out[size:]
+        data = self._out[self._given : self._given + size]
+        self._given += len(data)
         return data
 
 
