@@ -92,3 +92,17 @@ def test_a_table_beside_which_somebody_says_what_he_expected_is_not_bare():
 def test_a_command_that_sets_the_shared_memory_is_no_full_one():
     log = "docker run --rm --shm-size=16g --device /dev/davinci0 -it quay.io/ascend/vllm-ascend:v0.18.0 bash\n"
     assert diagnose_text(log).category == UNKNOWN
+
+
+def test_one_fluent_answer_is_no_failure_and_a_jumble_is_never_called_healthy():
+    ask = 'curl localhost:8000/v1/chat/completions -d \'{"messages":[{"role":"user","content":"hi"}]}\'\n'
+    assert diagnose_text(ask + '"text":" Paris, and it is also the largest","finish_reason":"length"\n').healthy
+    assert not diagnose_text(ask + '"text":"的的的 the the,,,, 1 1 the of the 的 of of of"\n').healthy
+    assert not diagnose_text('"text": " Alex Alex Alex and I I am am a student student"\n').healthy
+
+
+def test_scores_far_apart_are_told_also_where_they_are_not_enough_for_an_answer():
+    answer = diagnose_text("gsm8k without MTP 0.951\ngsm8k with MTP 0.702\n")
+    assert not answer.healthy
+    assert answer.first_cause is not None
+    assert "0.702" in answer.first_cause.text

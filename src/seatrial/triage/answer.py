@@ -22,6 +22,7 @@ from seatrial.triage.signature import Kind, Tier
 AFTER_READY = "deaths.after-ready"
 CONTENT = "quality.content"
 HINT = 0.3  # below this probability a category is not worth a mention
+LIKELY = 0.5  # from this on a log without any failure is not called a clean one
 MENTIONS = 30
 COLLECT = (
     "the whole log of every process from its first line (do not cut the head)",
@@ -113,8 +114,13 @@ def quality(seen: Impression, judged: list[Judged], material: Material, confiden
 
 
 def unknown(
-    judged: list[Judged], material: Material, fatal: tuple[Death, ...], likely: Likely | None = None
+    judged: list[Judged],
+    material: Material,
+    fatal: tuple[Death, ...],
+    likely: Likely | None = None,
+    seen: Impression | None = None,
 ) -> Diagnosis:
+    """No answer; `likely` came nearest to one, `seen` is what the content shows where nothing failed."""
     hint = likely if likely is not None and likely.probability >= HINT else None
     failures = [j for j in judged if j.kind in {None, Kind.ROOT} and not _mere_warning(j)]
     first = failures[0].event if failures else None
@@ -123,8 +129,18 @@ def unknown(
     silent = first is None and loud is None and not wrappers and not fatal
     # A log of which nothing was read, or not the end, says nothing: it must not count as a clean one.
     unread = [s for s in material.sources if s.dropped and (s.lines or s.dropped.startswith("cannot be read"))]
-    healthy = silent and not unread and any(source.lines for source in material.sources)
-    if hint is not None and (first or loud) is not None:
+    content = silent and (seen is not None or (likely is not None and likely.probability >= LIKELY))
+    healthy = silent and not content and not unread and any(source.lines for source in material.sources)
+    if content and seen is not None:
+        file, line, text = material.plain[seen.line]
+        first = Event(text=text, file=file, line=line, order=0)
+        why = f"Nothing in the log failed. {seen.why} That is not enough for an answer."
+    elif content and likely is not None:
+        why = (
+            f"Nothing in the log failed; its content reads most like {likely.category} (probability "
+            f"{likely.probability:.2f}), which is not enough for an answer."
+        )
+    elif hint is not None and (first or loud) is not None:
         first = first or loud
         why = (
             f"Not certain enough for an answer. The likeliest is {hint.category} (probability {hint.probability:.2f}): "

@@ -79,7 +79,7 @@ def consider(material: Material, library: Library) -> Reading:
         crash = None
     plain = [text for _, _, text in material.plain]
     if crash is None and not unknown and not fatal and all(j.signature and j.signature.id in COMPARES for j in roots):
-        if quality.bare(plain) or (quality.look(plain) is None and quality.agrees(plain)):
+        if quality.bare(plain) or quality.fluent(plain) or (quality.look(plain) is None and quality.agrees(plain)):
             judged = [j for j in judged if j.kind is not Kind.ROOT]
             roots, chosen, plain = [], None, []
         elif chosen is None:
@@ -141,7 +141,7 @@ def _weigh(found: Reading, odds: dict[str, float], known: likeness.Table, materi
     sure = odds[best]
     unread = best != found.rule and found.signature in READS_NUMBERS
     if best == UNKNOWN or sure < known.floor or unread:
-        return answer.unknown(found.judged, material, found.fatal, likely=_likely(found, odds, known))
+        return answer.unknown(found.judged, material, found.fatal, _likely(found, odds, known), found.seen)
     sure = round(min(sure, known.ceiling), 2)
     if best != found.rule:
         return answer.likely(_likely(found, odds, known), found.focus, found.judged, material, found.fatal)

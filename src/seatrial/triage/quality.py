@@ -63,6 +63,13 @@ DOUBT = re.compile(
     r"[!?。、]{4,}|([^\s=|+*#.-])\1{7,}|\ufffd",
     re.I,
 )
+# An answer that is no sentence: the same word or letter twice, runs of marks, two scripts at once.
+JUMBLE = re.compile(
+    r"\b(\w{1,12})[ ,.]{1,3}\1\b|([\u4e00-\u9fff])\2|[,.;:。、,!?/(]{2,}|[\u4e00-\u9fff]\W{0,3}\b[a-z]{1,4}\b|"
+    r"\b[a-z]{1,4}\W{0,3}[\u4e00-\u9fff]|<[|/｜]|\\u[0-9a-f]{4}",
+    re.I,
+)
+ASKED = re.compile(r"\bcurl\b|\s-d ['\"]|[\"']role[\"'] ?: ?[\"'](?:user|system)")
 RULE = re.compile(r"[-+=| :]+|.{0,20}\b(?:[Dd]ataset|[Tt]asks?|[Mm]etric|[Mm]odel)\b[A-Za-z| \t_-]{3,200}")
 FAR, NEAR = 0.05, 0.01
 ALIKE = 0.999
@@ -168,6 +175,18 @@ def bare(lines: Sequence[str]) -> bool:
         and not any(DOUBT.search(line) for line in told)
         and all(_spread(same) <= NEAR for same in alike(scores(told)) if len(same) > 1)
     )
+
+
+def fluent(lines: Sequence[str]) -> bool:
+    """Whether the only content is one answer that reads like a sentence, and nothing doubts it."""
+    told = lines[:MAX_LINES]
+    answers = [m[1] or m[2] or "" for line in told if not ASKED.search(line) for m in TEXT.finditer(line)]
+    if len(answers) != 1 or len(answers[0].split()) < 3 or JUMBLE.search(answers[0]):
+        return False
+    words = answers[0].lower().split()
+    if len(set(words)) < 0.8 * len(words):
+        return False
+    return not any(DOUBT.search(line.replace(answers[0], "")) for line in told) and not scores(told)
 
 
 def _score(line: str) -> bool:
