@@ -171,10 +171,15 @@ def bare(lines: Sequence[str]) -> bool:
     told = [line for line in lines[:MAX_LINES] if line.strip()]
     return (
         bool(told)
+        and len(_tools(told)) < 2
         and all(RULE.fullmatch(line) or line.count("|") > 2 or TOOLS.search(line) or _score(line) for line in told)
         and not any(DOUBT.search(line) for line in told)
         and all(_spread(same) <= NEAR for same in alike(scores(told)) if len(same) > 1)
     )
+
+
+def _tools(lines: Sequence[str]) -> set[str]:
+    return {(m[1] or m[2]).lower().replace("_", "") for line in lines for m in TOOLS.finditer(line)}
 
 
 def fluent(lines: Sequence[str]) -> bool:
@@ -217,7 +222,6 @@ def look(lines: Sequence[str]) -> Impression | None:
     """What the content says, or None."""
     if len(lines) > MAX_LINES:
         return None
-    tools: set[str] = set()
     setting = -1
     for index, line in enumerate(lines):
         for match in TEXT.finditer(line):
@@ -226,12 +230,11 @@ def look(lines: Sequence[str]) -> Impression | None:
                 return Impression("accuracy-garbled", index, "An answer repeats itself.")
             if mixes_scripts(answer):
                 return Impression("accuracy-garbled", index, "An answer is a jumble of several scripts.")
-        tools.update((m[1] or m[2]).lower().replace("_", "") for m in TOOLS.finditer(line))
         if setting < 0 and SETTING.search(line) and not line.lstrip().startswith("--"):
             setting = index
     if not any(METRIC.search(line) for line in lines):
         return None
-    numbers = scores(lines)
+    numbers, tools = scores(lines), _tools(lines)
     if len(tools) >= 2 and (numbers or setting >= 0):
         return Impression(
             "evaluation-config", numbers[0].line if numbers else setting, "Two tools measure differently."

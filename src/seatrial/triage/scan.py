@@ -2,7 +2,8 @@
 
 In: a `LogFile`. Out: `Scan` (events, context, counts). Memory is bounded by the number of distinct lines, which is
 capped (what the cap leaves out is counted in `overflow`), and by what is kept of each once they have taken much. A
-small input is looked at line by line, a large one through the gates.
+small input is looked at line by line, a large one through the gates. Past 250 lines, as what is kept of a line and the
+bounds on it are one state.
 """
 
 from __future__ import annotations
