@@ -89,6 +89,18 @@ def test_a_table_beside_which_somebody_says_what_he_expected_is_not_bare():
     assert not bare([])
 
 
+def test_of_more_lines_than_are_looked_at_nothing_is_said():
+    from seatrial.triage.quality import MAX_LINES, fluent
+
+    long = ["gsm8k accuracy 0.91"] * (MAX_LINES + 1)
+    assert agrees(long[:9])
+    assert bare(long[:9])
+    assert not agrees(long)
+    assert not bare(long)
+    assert fluent(['"text": " Paris is the capital"'])
+    assert not fluent(['"text": " Paris is the capital"', *["x"] * MAX_LINES])
+
+
 def test_a_command_that_sets_the_shared_memory_is_no_full_one():
     log = "docker run --rm --shm-size=16g --device /dev/davinci0 -it quay.io/ascend/vllm-ascend:v0.18.0 bash\n"
     assert diagnose_text(log).category == UNKNOWN

@@ -158,19 +158,21 @@ def _of(line: str, before: frozenset[str]) -> frozenset[str]:
 def agrees(lines: Sequence[str]) -> bool:
     """Whether what is compared in these lines is the same: then nothing of it is the failure."""
     said: list[bool] = []
-    for line in lines[:MAX_LINES]:
+    if len(lines) > MAX_LINES:
+        return False
+    for line in lines:
         pairs = [pair for pair in TOLERANCE.findall(line) if all(text.count(".") < 2 for text in pair)]
         said += [float(diff) <= float(most) for diff, most in pairs]
         said += [float(cosine) >= ALIKE for cosine in COSINE.findall(line)]
-    said += [_spread(same) <= NEAR for same in alike(scores(lines[:MAX_LINES])) if len(same) > 1]
+    said += [_spread(same) <= NEAR for same in alike(scores(lines)) if len(same) > 1]
     return bool(said) and all(said)
 
 
 def bare(lines: Sequence[str]) -> bool:
     """Whether these are an evaluation's own scores, and nothing doubts them or sets them against others."""
-    told = [line for line in lines[:MAX_LINES] if line.strip()]
+    told = [line for line in lines if line.strip()]
     return (
-        bool(told)
+        0 < len(told) <= MAX_LINES
         and len(_tools(told)) < 2
         and all(RULE.fullmatch(line) or line.count("|") > 2 or TOOLS.search(line) or _score(line) for line in told)
         and not any(DOUBT.search(line) for line in told)
@@ -184,14 +186,15 @@ def _tools(lines: Sequence[str]) -> set[str]:
 
 def fluent(lines: Sequence[str]) -> bool:
     """Whether the only content is one answer that reads like a sentence, and nothing doubts it."""
-    told = lines[:MAX_LINES]
-    answers = [m[1] or m[2] or "" for line in told if not ASKED.search(line) for m in TEXT.finditer(line)]
+    if len(lines) > MAX_LINES:
+        return False
+    answers = [m[1] or m[2] or "" for line in lines if not ASKED.search(line) for m in TEXT.finditer(line)]
     if len(answers) != 1 or len(answers[0].split()) < 3 or JUMBLE.search(answers[0]):
         return False
     words = answers[0].lower().split()
     if len(set(words)) < 0.8 * len(words):
         return False
-    return not any(DOUBT.search(line.replace(answers[0], "")) for line in told) and not scores(told)
+    return not any(DOUBT.search(line.replace(answers[0], "")) for line in lines) and not scores(lines)
 
 
 def _score(line: str) -> bool:
