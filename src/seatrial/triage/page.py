@@ -13,14 +13,14 @@ place and message together, *weak* is only the place and never answers by itself
 learned words: it may raise a doubtful match to an answer, or make one that it does not believe "unknown".
 
 How often it is right (bench/triage_words.py, folds by thread, 5812 answers given while the incident was new): at the
-shipped floor of 0.9 56.8 % right, 2.4 % wrong, the rest unknown; of the 5067 that nobody had read when signatures and
-messages were written 55.7 % right, 2.6 % wrong. Sure or not, the right name is the likeliest in 83.4 %, among the
-first three candidates in 95.1 %. Whole batches held out of everything that is learned, through the whole command
-(bench/triage_unseen.py, 4642 incidents): 52.5 % right, 3.0 % wrong; of the 4108 whose label its writer did not doubt
-55.1 % and 2.8 % (917 bug fixes 50.2 and 3.8, 983 issues 61.1 and 3.0, 530 upgrades 54.9 and 5.7, 1522 issues and pull
-requests of all engines 48.3 and 2.1). The table before the newest 1525, floor 0.93, answered 44.6 % of them rightly
-and 1.5 % wrongly. Of 81 failures that the table had learned from one writer's log, 54 are recognised in a second
-writer's and 3 are wrong.
+shipped floor of 0.92 55.0 % right, 2.2 % wrong, the rest unknown; of the 5067 that nobody had read when signatures
+and messages were written 54.0 % right, 2.4 % wrong. Sure or not, the right name is the likeliest in 83.5 % of these,
+among the first three candidates in 95.0 %. Whole batches held out of everything that is learned, through the whole
+command (bench/triage_unseen.py, 4642 incidents): 50.3 % right, 2.7 % wrong; of the 4108 whose label its writer did
+not doubt 52.8 % and 2.5 % (917 bug fixes 48.2 and 3.4, 983 issues 58.8 and 2.6, 530 upgrades 52.8 and 5.1, 1522
+issues and pull requests of all engines 46.1 and 1.6). The table before the newest 1525, floor 0.93, answered 44.6 %
+of them rightly and 1.5 % wrongly. Of 81 failures that the table had learned from one writer's log, 54 are recognised
+in a second writer's and 3 are wrong.
 
 Why not more: many labels rest on what a thread found out later. Two readings of 51 incidents by a large language model
 that knows these engines but had only the logs named 82 % and 80 % of the categories rightly when made to choose; at a
