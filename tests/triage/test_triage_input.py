@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import hashlib
 import io
 import json
-import lzma
 import os
-import random
 import subprocess
 import sys
-import tarfile
 import threading
-import tracemalloc
 import zipfile
 
-import msgspec
 import pytest
-from tests.cost import million_turns
 
 from seatrial.cli._past_incidents import past
 from seatrial.core.errors import UsageError
@@ -28,10 +19,6 @@ from seatrial.core.verdict import failed, passed
 from seatrial.evidence import Run, open_workspace
 from seatrial.evidence.manifest import Manifest
 from seatrial.triage import Library, diagnose, diagnose_text, library
-from seatrial.triage.gates import hits, loud
-from seatrial.triage.read import LogFile
-from seatrial.triage.scan import Scanner
-from seatrial.triage.unpack import unpacked
 
 FAILED = (
     "(Worker_TP0 pid=77) ERROR 05-12 10:41:24 [x.py:1] Traceback (most recent call last):\n"
@@ -139,73 +126,6 @@ def test_an_engine_that_sleeps_a_second_time_is_asleep_again(calls, signature):
     assert answer.signature == signature
 
 
-PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "plain": bytes}
-
-
-@pytest.mark.parametrize("packing", PACKERS)
-def test_compressed_input_is_told_by_its_first_bytes_on_standard_input_and_without_a_suffix(tmp_path, packing):
-    packed = PACKERS[packing](FAILED.encode())
-    done = run("-", "--json", input=packed, cwd=tmp_path)
-    assert json.loads(done.stdout)["category"] == "lora"
-    (tmp_path / "log").write_bytes(packed)
-    answer = diagnose([tmp_path / "log"])
-    assert answer.category == "lora"
-    assert answer.sources[0].size == len(FAILED)
-
-
-def test_zst_is_read_from_a_stream_where_a_decoder_is_there_and_else_reported():
-    try:
-        import zstandard
-    except ImportError:
-        packed = b"\x28\xb5\x2f\xfd" + bytes(40)
-        assert "zst" in diagnose([io.BytesIO(packed)]).sources[0].dropped
-        return
-    assert diagnose([io.BytesIO(zstandard.compress(FAILED.encode()))]).category == "lora"
-
-
-def ordinary(lines: int) -> bytes:
-    chance = random.Random(7)
-    return b"".join(b"INFO 05-12 10:00:00 [a.py:1] line %d\n" % chance.randrange(10**9) for _ in range(lines))
-
-
-def packed_stream(packing: str, data: bytes) -> bytes:
-    if packing == "zst":
-        return pytest.importorskip("zstandard").compress(data)
-    return PACKERS[packing](data)
-
-
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
-def test_what_a_cut_archive_still_holds_is_read_and_the_cut_is_told(packing):
-    whole = packed_stream(packing, FAILED.encode() + ordinary(60_000))
-    for keep in (len(whole) * 2 // 3, len(whole) - 6):
-        answer = diagnose([io.BytesIO(whole[:keep])])
-        assert answer.category == "lora"
-        assert answer.sources[0].dropped.startswith("read only up to byte ")
-    quiet = packed_stream(packing, ordinary(60_000))
-    cut = diagnose([io.BytesIO(quiet[: len(quiet) * 2 // 3])])
-    assert not cut.healthy  # the failure may stand in what is gone
-    assert "not all was read" in cut.explanation
-    assert diagnose([io.BytesIO(quiet)]).healthy
-
-
-@pytest.mark.parametrize("packing", ["gz", "xz"])
-def test_a_fault_in_the_middle_of_an_archive_loses_only_what_is_behind_it(packing):
-    damaged = bytearray(packed_stream(packing, FAILED.encode() + ordinary(60_000)))
-    damaged[len(damaged) // 2] ^= 0xFF
-    answer = diagnose([io.BytesIO(bytes(damaged))])
-    assert answer.category == "lora"
-    assert answer.sources[0].dropped
-
-
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
-def test_an_archive_of_several_members_is_read_to_the_last(packing):
-    parts = [packed_stream(packing, part) for part in (ordinary(9), FAILED.encode(), ordinary(9))]
-    answer = diagnose([io.BytesIO(b"".join(parts))])
-    assert answer.category == "lora"
-    assert answer.first_cause.line == 12
-    assert answer.sources[0].lines == 21
-
-
 @pytest.mark.parametrize(
     "dress",
     [
@@ -221,37 +141,6 @@ def test_a_first_line_behind_marks_and_zeros_is_read(dress):
     answer = diagnose([io.BytesIO(dress(FAILED.splitlines()[2].partition("] ")[2].encode() + b"\n"))])
     assert answer.category == "lora"
     assert answer.first_cause.line == 1
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        gzip.compress(ordinary(90)),
-        gzip.compress(ordinary(300_000))[:-9],
-        bytes(range(256)) * 30_000,
-        b"\x1f\x8b\x08 cut",
-        b"",
-    ],
-    ids=["packed", "cut", "binary", "no-gz", "empty"],
-)
-def test_the_hash_is_that_of_the_file_on_disk_whatever_could_be_made_of_it(tmp_path, content):
-    (tmp_path / "x").write_bytes(content)
-    (note,) = diagnose([tmp_path / "x"], hashed=True).sources
-    assert note.sha256 == hashlib.sha256(content).hexdigest()
-
-
-@pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_an_archive_of_files_is_not_read_as_a_log_and_says_what_to_do(tmp_path, kind):
-    (tmp_path / "a.log").write_text(FAILED)
-    if kind == "tar":
-        with tarfile.open(tmp_path / "logs.tgz", "w:gz") as archive:
-            archive.add(tmp_path / "a.log", "a.log")
-    else:
-        with zipfile.ZipFile(tmp_path / "logs.tgz", "w") as archive:
-            archive.write(tmp_path / "a.log", "a.log")
-    answer = diagnose([tmp_path / "logs.tgz"])
-    assert not answer.healthy
-    assert f"{kind} archive" in answer.explanation
 
 
 def test_the_arguments_at_the_head_of_a_large_log_are_known(tmp_path):
@@ -379,20 +268,6 @@ def test_an_unknown_error_beside_wrappers_is_shown_as_the_first():
     assert "quux" in answer.first_cause.text
 
 
-@pytest.mark.parametrize("level", ["INFO 05-12 10:00:00 [logger.py:41] ", "WARNING 05-12 10:00:00 [x.py:4] ", ""])
-def test_a_failure_behind_more_requests_than_are_kept_is_found(monkeypatch, level):
-    monkeypatch.setattr("seatrial.triage.scan.MAX_EVENTS", 500)
-    letters = random.Random(3).choices("abcdefghijklmnopqrstuvwxyz", k=40_000)
-    requests = "".join(
-        f"{level}Received request: prompt: 'why is {''.join(letters[n : n + 20])} missing'\n" for n in range(2000)
-    )
-    answer = diagnose_text(requests + FAILED)
-    assert answer.category == "lora"
-    assert answer.first_cause.line == 2003
-    assert "1500 distinct lines" in answer.sources[0].dropped
-    assert not diagnose_text(requests).healthy  # what was not looked at is no clean log
-
-
 def test_a_failure_that_nobody_knows_before_the_cause_is_listed_and_what_is_left_out_is_counted():
     strange = "(Worker_TP1 pid={0}) ERROR 05-12 10:00:00 [x.py:1] QuuxError: odd {1}\n"
     before = "".join(strange.format(n, "z" * n) for n in range(30))
@@ -485,150 +360,3 @@ def test_a_warning_of_a_loose_shape_leaves_a_server_well_and_is_listed():
     answer = diagnose_text(QUIET + warning + "INFO:     Application startup complete.\n")
     assert answer.healthy
     assert any("suboptimal" in m.text for m in answer.others)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "(EngineCore_DP0 pid=3) ERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork",
-        "E20251204 10:49:24.600590 228069 engine.cpp:356] quux frobnicates the zork",
-        "2025-05-12 10:00:00,123 - CRITICAL - quux frobnicates the zork",
-    ],
-)
-def test_an_error_without_any_known_word_is_found_in_a_log_that_is_not_read_line_by_line(monkeypatch, line):
-    monkeypatch.setattr("seatrial.triage.scan.SMALL", -1)
-    monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
-    quiet = "INFO 05-12 10:00:00 [a.py:1] line\n" * 300
-    answer = diagnose_text(quiet + line + "\n" + quiet)
-    assert not answer.healthy
-    assert answer.first_cause.text.endswith("quux frobnicates the zork")
-    assert answer.first_cause.line == 301
-    assert diagnose_text(quiet).healthy
-
-
-def test_such_an_error_behind_a_progress_bar_is_read_without_the_bar(monkeypatch):
-    monkeypatch.setattr("seatrial.triage.scan.SMALL", -1)
-    monkeypatch.setattr("seatrial.triage.scan.HEAD", 0)
-    answer = diagnose_text("Loading:  50%\rERROR 05-12 10:00:00 [x.py:1] quux frobnicates the zork\r\nINFO done\n")
-    assert answer.first_cause.text == "quux frobnicates the zork"
-
-
-@pytest.mark.parametrize("look", [hits, loud])
-def test_the_gates_find_the_same_lines_whatever_ends_them(look):
-    lines = [b"ERROR it failed", b"quiet", b"E20251204 10:49:24 not so", b"", b"capture 1/2", b"quiet"]
-    unix = look(b"\n".join(lines) + b"\n")
-    assert unix
-    assert look(b"\r".join(lines) + b"\r") == unix
-    behind = [sum(len(line) + 2 for line in lines[:n]) for n in range(len(lines))]
-    assert [start for start, _ in look(b"\r\n".join(lines) + b"\r\n")] == [
-        behind[lines.index(b"\n".join(lines)[start:end])] for start, end in unix
-    ]
-
-
-@pytest.mark.parametrize("line", [b"capture graph 12/40", b"FooErr has failed"])
-def test_a_log_of_carriage_returns_alone_costs_what_one_of_newlines_costs(line):
-    def cost(end):
-        log = LogFile("x", stream=io.BytesIO((line + end) * 80_000))
-        return million_turns(Scanner(log, every_line=False).run)
-
-    assert cost(b"\r") < 4 * cost(b"\n") + 5
-
-
-def distinct(number: int) -> str:
-    """A name that holds no digit, a different one for each number."""
-    return "".join("abcdefghij"[int(digit)] for digit in str(number))
-
-
-def a_request(number: int) -> str:
-    return f"INFO 05-12 10:00:00 [a.py:1] Received {distinct(number)}: prompt: 'do not {'tell me more ' * 600}'\n"
-
-
-def an_error(number: int) -> str:
-    return f"ERROR 05-12 10:00:00 [a.py:1] QuuxError: {distinct(number)} {'tell me more ' * 600}\n"
-
-
-def a_traceback(number: int) -> str:
-    frame = f'  File "/x/{distinct(number)}/{"folder/" * 20}a.py", line 7, in f\n    self.call({"argument, " * 20})\n'
-    return f"Traceback (most recent call last):\n{frame * 15}QuuxError: {distinct(number)}\n"
-
-
-def taken(thing: object, seen: set[int]) -> int:
-    """Bytes of an object and of all it holds, each counted once."""
-    if id(thing) in seen:
-        return 0
-    seen.add(id(thing))
-    inside: list[object] = []
-    if isinstance(thing, dict):
-        inside = [*thing.keys(), *thing.values()]
-    elif isinstance(thing, (list, tuple, set)):
-        inside = list(thing)
-    elif isinstance(thing, msgspec.Struct):
-        inside = [getattr(thing, name) for name in thing.__struct_fields__]
-    elif isinstance(thing, Scanner):
-        inside = list(vars(thing).values())
-    return sys.getsizeof(thing) + sum(taken(one, seen) for one in inside)
-
-
-@pytest.mark.parametrize("tell", [a_request, an_error, a_traceback])
-def test_what_a_large_log_leaves_in_memory_is_bounded_in_bytes_not_in_lines(monkeypatch, tell):
-    monkeypatch.setattr("seatrial.triage.scan.KEPT", 100_000)
-    monkeypatch.setattr("seatrial.triage.scan.WINDOW", 8_000)
-    scanner = Scanner(LogFile("x", stream=io.BytesIO("".join(map(tell, range(300))).encode())), every_line=False)
-    events = scanner.run().events
-    assert taken(scanner, set()) < 400_000 + 300 * 5_000
-    assert len(events) >= 300
-    assert all(distinct(number) in event.text for number, event in enumerate(events[-300:]))
-    if tell is a_traceback:
-        assert all(event.exception and event.frames for event in events[-300:])
-
-
-def test_frames_that_many_failures_share_are_kept_once():
-    log = "".join(a_traceback(0).replace("QuuxError: a", f"QuuxError: {distinct(n)}") for n in range(50))
-    events = Scanner(LogFile("x", stream=io.BytesIO(log.encode())), every_line=False).run().events
-    shared = [event.frames for event in events if event.frames]
-    assert len(shared) == 50
-    assert len(set(map(id, shared))) == 1
-
-
-def test_a_line_of_a_log_of_ordinary_size_is_kept_whole():
-    log = "".join(map(a_request, range(1_000)))
-    events = Scanner(LogFile("x", stream=io.BytesIO(log.encode())), every_line=False).run().events
-    assert min(len(event.text) for event in events) > 4_000
-
-
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
-def test_an_archive_that_unpacks_to_much_is_unpacked_a_little_at_a_time(packing):
-    whole = 96 << 20
-    packed = packed_stream(packing, b"\n" * whole)
-    stream = unpacked(io.BytesIO(packed))
-    read = 0
-    tracemalloc.start()
-    try:
-        while data := stream.read(1 << 20):
-            read += len(data)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert read == whole
-    assert peak < 24 << 20
-
-
-def test_what_unpacks_to_much_is_not_copied_for_each_read():
-    stream = unpacked(io.BytesIO(packed_stream("zst", b"\n" * (96 << 20))))
-
-    def read():
-        while stream.read(64 << 10):
-            pass
-
-    assert million_turns(read) < 40
-
-
-@pytest.mark.parametrize("size", [40, 255, 256, 257, 1_000, 5_000])
-def test_many_small_zst_frames_are_all_read_wherever_they_end(size):
-    part = random.Random(size).randbytes(size)  # so that a frame is about as long
-    packed = packed_stream("zst", part) * 50
-    stream = unpacked(io.BytesIO(packed))
-    assert b"".join(iter(lambda: stream.read(700), b"")) == part * 50
-    cut = unpacked(io.BytesIO(packed[:-1]))
-    with pytest.raises(OSError, match="ended before"):
-        list(iter(lambda: cut.read(700), b""))

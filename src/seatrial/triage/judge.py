@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from seatrial.core.record import replace
 from seatrial.triage import answer, deaths, likeness, quality
 from seatrial.triage.answer import Material
 from seatrial.triage.categories import UNKNOWN
@@ -132,7 +133,7 @@ def judge(material: Material, library: Library, *, second_opinion: bool = True) 
     given = _weigh(found, odds, known, material)
     if given.healthy:
         return given
-    return msgspec.structs.replace(given, candidates=_ranked(odds, known))  # type: ignore[type-var]
+    return replace(given, candidates=_ranked(odds, known))
 
 
 def _weigh(found: Reading, odds: dict[str, float], known: likeness.Table, material: Material) -> Diagnosis:
